@@ -1,0 +1,20 @@
+# Every library from outside, found once here. Versions are those of Debian 12 (docs/architecture.md
+# says what each is for); MLX is the pinned wheel that scripts/setup unpacked.
+find_package(Threads REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(Boost 1.81 REQUIRED COMPONENTS json)
+find_package(CLI11 REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED)
+
+if(MLXD_MLX)
+  list(PREPEND CMAKE_PREFIX_PATH ${CMAKE_SOURCE_DIR}/.cache/mlx/mlx)
+  find_package(MLX 0.32.4 CONFIG QUIET)
+endif()
+if(MLX_FOUND)
+  set(MLXD_HAVE_MLX ON)
+else()
+  set(MLXD_HAVE_MLX OFF)
+endif()
+message(STATUS "mlx backend: ${MLXD_HAVE_MLX}")

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "engine/model_runner.h"
+#include "model/model_plan.h"
+
+namespace mlxd::cpu {
+
+struct CpuOptions {
+  int threads = 0;     // compute workers, the calling thread included; 0: the processor's cores
+  std::string isa;     // "portable", "avx2", "avx512_vnni"; "": the best this processor runs
+  int block_size = 16;  // tokens in one KV block
+};
+
+// Repacks the plan's weights (slow: seconds for a large model) and starts the workers. To be called
+// on the thread that will run the steps; it is worker 0. Throws LoadError for weights this backend
+// cannot run, StartupError for an instruction set this processor lacks. `progress` (0..1) may be
+// null; it is called on this thread.
+std::unique_ptr<ModelRunner> make_cpu_runner(const ModelPlan& plan, const CpuOptions& options,
+                                             void (*progress)(double) = nullptr);
+
+}  // namespace mlxd::cpu

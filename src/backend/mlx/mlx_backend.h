@@ -1,0 +1,25 @@
+// backend/mlx: the model on MLX (Metal, CUDA, or the CPU as the reference). Every array is made,
+// evaluated and freed on the inference thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "engine/model_runner.h"
+#include "model/model_plan.h"
+
+namespace mlxd::mlx_backend {
+
+struct MlxOptions {
+  int block_size = 16;     // tokens in one KV block
+  std::string device;      // "gpu", "cpu"; "": gpu where there is one
+};
+
+// Whether this build contains the backend. Without it make_mlx_runner throws StartupError.
+bool available();
+
+// To be called on the inference thread, which then owns every array. Throws LoadError for weights
+// this backend cannot run.
+std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan& plan, const MlxOptions& options);
+
+}  // namespace mlxd::mlx_backend

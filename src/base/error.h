@@ -1,0 +1,67 @@
+// base: what every other room uses and none of them owns: errors, queues, clock, bytes, logging.
+// It knows nothing of models, requests or HTTP.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <variant>
+
+namespace mlxd {
+
+// A mistake of a client (or a refusal by the server) that travels as a value to the edge, where it
+// becomes the body {"error":{"message","type","param","code"}}.
+struct Error {
+  int status = 400;     // HTTP status
+  std::string code;     // machine-readable, e.g. "context_length_exceeded"
+  std::string param;    // the request parameter at fault, "" when none
+  std::string message;  // one sentence: what is wrong and what to send instead
+  double retry_after_seconds = 0;  // > 0: sent as Retry-After (429 and 503)
+};
+
+// Something that keeps the program from starting: a bad file, setting or machine. Thrown, caught
+// once in main, printed as one sentence that names the thing and says what to do.
+class StartupError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// A model, tokeniser or template file that cannot be used: names the file, the field and the value.
+class LoadError : public StartupError {
+ public:
+  using StartupError::StartupError;
+};
+
+// A value or the Error that took its place. Reading the wrong one is a bug and throws.
+template <class T>
+class [[nodiscard]] Result {
+ public:
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: implicit
+  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit
+
+  explicit operator bool() const { return state_.index() == 0; }
+  T& operator*() & { return std::get<0>(state_); }
+  const T& operator*() const& { return std::get<0>(state_); }
+  T&& operator*() && { return std::get<0>(std::move(state_)); }
+  T* operator->() { return &std::get<0>(state_); }
+  const T* operator->() const { return &std::get<0>(state_); }
+  const Error& error() const { return std::get<1>(state_); }
+
+ private:
+  std::variant<T, Error> state_;
+};
+
+template <>
+class [[nodiscard]] Result<void> {
+ public:
+  Result() = default;
+  Result(Error error) : state_(std::move(error)) {}  // NOLINT: implicit
+
+  explicit operator bool() const { return state_.index() == 0; }
+  const Error& error() const { return std::get<1>(state_); }
+
+ private:
+  std::variant<std::monostate, Error> state_;
+};
+
+}  // namespace mlxd

@@ -1,0 +1,62 @@
+// engine: requests become sequences, sequences become batches, logits become tokens. The one
+// inference thread lives here; a backend is reached through ModelRunner alone, so nothing in this
+// folder knows a device. serve/ submits jobs and reads their channels.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mlxd {
+
+struct RunnerInfo {
+  std::string backend;          // "cpu", "mlx", "fake"
+  std::string instruction_set;  // "avx512_vnni", "" where it does not apply
+  int vocab_size = 0;
+  int context_length = 0;
+  int block_size = 16;           // tokens in one KV block
+  std::size_t block_bytes = 0;   // memory of one KV block over all layers
+  std::size_t weight_bytes = 0;  // resident memory of the weights
+};
+
+// One sequence's part of a batch. Its rows are consecutive and in the order of positions.
+struct BatchSequence {
+  int first_row = 0;
+  int query_length = 0;    // rows in this step
+  int context_length = 0;  // tokens in the KV cache after this step: position of the last row + 1
+  std::span<const int> blocks;  // block table: position p is in blocks[p / block_size]
+};
+
+// One forward step. Built by the Scheduler, alive during the step only.
+struct Batch {
+  std::vector<int> tokens;     // [rows]
+  std::vector<int> positions;  // [rows]
+  std::vector<BatchSequence> sequences;
+  std::vector<int> logit_rows;  // rows whose logits are wanted, ascending
+  std::vector<std::pair<int, int>> block_copies;  // (from, to), done before the step: copy-on-write
+
+  int rows() const { return static_cast<int>(tokens.size()); }
+};
+
+// Reused from step to step so that nothing is allocated.
+struct StepOutput {
+  std::vector<float> logits;  // [logit_rows, vocab_size]
+};
+
+// A model on a device. All functions are called on the inference thread, which also constructs and
+// destroys the runner. A row's logits are the same bits whatever else is in the batch and however
+// the prompt was cut into steps.
+class ModelRunner {
+ public:
+  virtual ~ModelRunner() = default;
+  virtual const RunnerInfo& info() const = 0;
+  // Gives the KV cache `blocks` blocks; what it held is lost.
+  virtual void resize_kv(int blocks) = 0;
+  // Throws std::exception on failure; writing KV for the same position twice is harmless, so a
+  // failed step may be repeated in parts.
+  virtual void step(const Batch& batch, StepOutput& output) = 0;
+};
+
+}  // namespace mlxd

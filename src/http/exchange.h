@@ -1,0 +1,75 @@
+// http: bytes to checked HTTP/1.1 requests and back: listener, connections, limits, router, SSE
+// writing. It knows nothing of models, JSON bodies or the engine. Everything here runs on the I/O
+// thread; handlers are coroutines on it and must not block.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+
+namespace mlxd::http {
+
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+// A request that passed every check of the connection: framing, limits, Host, key.
+struct Request {
+  std::string method;
+  std::string path;   // percent-decoded, without the query
+  std::string query;  // raw
+  Headers headers;    // names in lower case
+  std::string body;
+  std::string id;  // x-request-id: the client's if valid, else made
+  std::string_view header(std::string_view lower_case_name) const;  // "" when absent
+};
+
+struct Response {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  Headers headers;
+};
+
+// Lets a coroutine on the I/O thread sleep until another thread has news. Any number of `notify`
+// between two wake-ups cost one. May outlive the exchange (shared ownership).
+class Wakeup : public std::enable_shared_from_this<Wakeup> {
+ public:
+  static std::shared_ptr<Wakeup> make(boost::asio::any_io_executor executor);
+  virtual ~Wakeup() = default;
+  virtual void notify() = 0;  // any thread
+  // Returns when notified since the last return (at once, if so already) or after `seconds`; false
+  // for the latter.
+  virtual boost::asio::awaitable<bool> wait_for(double seconds) = 0;
+};
+
+// One request and its answer. While a handler runs, the connection watches for the peer's leaving.
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+  virtual const Request& request() const = 0;
+
+  // The peer closed or reset its side, or stalled past the write limit. `wakeup()` is notified then.
+  virtual bool peer_gone() const = 0;
+  virtual const std::shared_ptr<Wakeup>& wakeup() = 0;
+
+  // A whole answer. Exactly one of respond and begin_stream is called.
+  virtual boost::asio::awaitable<void> respond(Response response) = 0;
+
+  // A chunked text/event-stream answer: begin, any number of frames, end. `write` returns when the
+  // kernel took the bytes (back-pressure); false when the peer is gone.
+  virtual boost::asio::awaitable<bool> begin_stream(Headers headers) = 0;
+  virtual boost::asio::awaitable<bool> write(std::string frames) = 0;
+  virtual boost::asio::awaitable<void> end_stream() = 0;
+};
+
+using Handler = std::function<boost::asio::awaitable<void>(Exchange&)>;
+
+}  // namespace mlxd::http

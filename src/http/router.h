@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "http/exchange.h"
+
+namespace mlxd::http {
+
+// Exact paths, or a prefix when the pattern ends in "/*" (the rest may hold slashes).
+class Router {
+ public:
+  void add(std::string method, std::string pattern, Handler handler, bool needs_key = true);
+
+  struct Match {
+    const Handler* handler = nullptr;  // null: no such path, or not with this method
+    bool needs_key = true;
+    std::vector<std::string> allowed;  // methods this path has (for 405 + Allow); empty: 404
+  };
+  Match match(std::string_view method, std::string_view path) const;
+
+ private:
+  struct Route {
+    std::string method, pattern;
+    Handler handler;
+    bool needs_key;
+  };
+  std::vector<Route> routes_;
+};
+
+}  // namespace mlxd::http

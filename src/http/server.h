@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "http/router.h"
+
+namespace mlxd::http {
+
+struct ServerOptions {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 10242;  // 0: any free one
+  std::size_t header_limit = 16 * 1024, body_limit = 8 * 1024 * 1024;
+  double header_seconds = 10, body_seconds = 30, idle_seconds = 60, write_stall_seconds = 30;
+  int max_connections = 12000;
+  int send_buffer_bytes = 16 * 1024;  // small, so that slow readers cost little kernel memory
+  std::vector<std::string> api_keys;       // empty: no key is asked for
+  std::vector<std::string> allowed_hosts;  // Host names without port; empty: loopback names and `host`
+  std::vector<std::string> cors_origins;   // empty: no CORS headers
+  // Makes the body of an error that http itself answers (400, 401, 404, 405, 408, 413, 431 ...).
+  std::function<std::string(int status, const std::string& code, const std::string& message)>
+      error_body;
+};
+
+struct ServerStats {
+  int connections = 0;
+};
+
+// The listener and its I/O thread. Construction binds (throws StartupError that names the address
+// and what to do when that fails) and starts; the destructor closes everything.
+class Server {
+ public:
+  Server(ServerOptions options, Router router);
+  ~Server();
+  std::uint16_t port() const;  // the one bound
+  ServerStats stats() const;   // any thread
+
+  void stop_accepting();                // any thread: new connections are refused, live ones go on
+  // Any thread: waits until every exchange in flight has ended, or the time is up; false then.
+  bool wait_until_idle(double seconds);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mlxd::http

@@ -1,0 +1,36 @@
+// model: what a model file holds, as data: configuration, weights, vocabulary, and the plan of
+// operations that every backend executes. Read at load time by serve/, cli/ and the backends; no
+// threads, no devices. Adding an architecture is one file under architectures/.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace mlxd {
+
+// How the numbers of one tensor are stored. The GGUF block formats are those of ggml
+// (llama.cpp, ggml-common.h); mlx_affine is `w = scale * q + bias` per group along the columns, the
+// q packed little-end first into 32-bit words (mlx.core.quantize).
+enum class Encoding { f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k, mlx_affine };
+
+struct Quantization {
+  Encoding encoding = Encoding::f32;
+  int bits = 0;        // mlx_affine only: 2, 3, 4, 5, 6 or 8
+  int group_size = 0;  // mlx_affine only: 32, 64 or 128 columns share a scale and a bias
+  Encoding scale_encoding = Encoding::f16;  // mlx_affine only: of scales and biases
+
+  bool operator==(const Quantization&) const = default;
+};
+
+// "Q4_K", "F16", "affine 4-bit, group 64".
+std::string to_string(const Quantization& quantization);
+
+// Columns that must be stored together (1 for plain floats, 32 or 256 for GGUF blocks, the group
+// size for MLX); a row is a whole number of them.
+int block_columns(const Quantization& quantization);
+
+// Bytes of one row of `columns` numbers in Tensor::data (for mlx_affine: the packed words alone).
+std::size_t row_bytes(const Quantization& quantization, std::int64_t columns);
+
+}  // namespace mlxd
