@@ -58,6 +58,7 @@ struct GenerationEnd {
   RequestFinished::Outcome outcome = RequestFinished::Outcome::completed;
   Usage usage;
   Error error;
+  double queue_seconds = 0;  // from RequestFinished, for the request log and metrics
 };
 using StreamEvent = std::variant<PromptEcho, TextPiece, SampleEnd, GenerationEnd>;
 
