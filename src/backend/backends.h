@@ -1,0 +1,30 @@
+// backend: the devices that execute a ModelPlan, each in a folder of its own behind ModelRunner,
+// and here the choice between them.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "engine/model_runner.h"
+#include "model/model_plan.h"
+
+namespace mlxd {
+
+struct BackendOptions {
+  std::string name;  // "cpu", "mlx"; "": the default of this system
+  int threads = 0;   // cpu
+  std::string isa;   // cpu
+};
+
+// The backend that `options` ends up with.
+std::string backend_name(const BackendOptions& options);
+
+// The names of the backends in this build, for --version.
+std::string available_backends();
+
+// Makes the runner of `plan`; to be called on the inference thread. `plan` must outlive the call.
+std::unique_ptr<ModelRunner> make_runner(const ModelPlan& plan, const BackendOptions& options,
+                                         void (*progress)(double) = nullptr);
+
+}  // namespace mlxd
