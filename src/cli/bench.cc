@@ -1,0 +1,118 @@
+#include <algorithm>
+#include <cstdio>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "cli/cli.h"
+#include "cli/local_engine.h"
+#include "model/model_lookup.h"
+
+namespace mlxd {
+namespace {
+
+// Tokens that no template or grammar made: their values do not change the work.
+std::vector<int> synthetic_prompt(int tokens, int vocab_size, int salt) {
+  std::vector<int> prompt(tokens);
+  for (int i = 0; i < tokens; ++i) prompt[i] = (1000 + salt * 131 + i * 17) % vocab_size;
+  return prompt;
+}
+
+struct Timing {
+  double prompt_seconds = 0;      // submission to the last sequence's first token
+  double generation_seconds = 0;  // from there to the last token
+};
+
+// One round: `batch` sequences submitted together, read to their ends.
+Timing run_round(Engine& engine, int batch, int prompt_tokens, int generated_tokens) {
+  std::vector<RequestHandle> handles;
+  const TimePoint start = Clock::now();
+  for (int i = 0; i < batch; ++i) {
+    GenerateJob job;
+    job.id = fmt::format("bench-{}", i);
+    job.prompt = synthetic_prompt(prompt_tokens, engine.info().vocab_size, i);
+    job.sampling.temperature = 0;
+    job.max_tokens = generated_tokens;
+    job.ignore_eos = true;
+    auto handle = engine.submit(std::move(job));
+    if (!handle) throw StartupError("the engine refused the benchmark: " + handle.error().message);
+    handles.push_back(std::move(*handle));
+  }
+  TimePoint first = start, last = start;
+  for (RequestHandle& handle : handles) {
+    bool any = false;
+    while (true) {
+      const auto event = handle.next_until(TimePoint::max());
+      if (!event) continue;
+      if (std::holds_alternative<SampledToken>(*event)) {
+        if (!any) first = std::max(first, Clock::now());
+        any = true;
+      }
+      if (const auto* end = std::get_if<RequestFinished>(&*event)) {
+        if (end->outcome != RequestFinished::Outcome::completed) {
+          throw StartupError("the benchmark's request failed: " + end->error.message);
+        }
+        break;
+      }
+    }
+    last = std::max(last, Clock::now());
+  }
+  return {seconds_between(start, first), seconds_between(first, last)};
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+}  // namespace
+
+int run_bench(const BenchSettings& settings) {
+  const ModelFiles files = open_model(find_model(settings.model));
+  EngineSettings engine_settings = settings.engine;
+  engine_settings.max_running =
+      *std::max_element(settings.batch_sizes.begin(), settings.batch_sizes.end());
+  const auto engine = start_engine(files, engine_settings);
+  const RunnerInfo& info = engine->info();
+  if (settings.prompt_tokens + 1 > info.context_length ||
+      settings.depth + settings.generated_tokens + 1 > info.context_length) {
+    throw StartupError(fmt::format("the model's context is {} tokens; ask for fewer", info.context_length));
+  }
+  if (!settings.json) {
+    std::printf("%s, %s %s, medians of %d\n%6s %10s %14s %10s %14s\n", files.path.filename().c_str(),
+                info.backend.c_str(), info.instruction_set.c_str(), settings.repeat, "batch",
+                "prompt", "prompt tok/s", "generated", "generated tok/s");
+  }
+  run_round(*engine, 1, std::min(settings.prompt_tokens, 64), 8);  // warm-up
+  for (const int batch : settings.batch_sizes) {
+    std::vector<double> prompt_rates, generation_rates;
+    for (int run = 0; run < settings.repeat; ++run) {
+      const Timing prompt = run_round(*engine, batch, settings.prompt_tokens, 1);
+      // The token that ends the prompt's step is not generation: one more than is timed.
+      const Timing generation =
+          run_round(*engine, batch, settings.depth, settings.generated_tokens + 1);
+      prompt_rates.push_back(batch * settings.prompt_tokens / prompt.prompt_seconds);
+      generation_rates.push_back(batch * settings.generated_tokens / generation.generation_seconds);
+    }
+    if (settings.json) {
+      std::printf("%s\n",
+                  fmt::format("{{\"model\":\"{}\",\"backend\":\"{}\",\"instruction_set\":\"{}\","
+                              "\"batch\":{},\"prompt_tokens\":{},\"prompt_tokens_per_second\":{:.1f},"
+                              "\"depth\":{},\"generated_tokens\":{},"
+                              "\"generated_tokens_per_second\":{:.1f},\"repeat\":{}}}",
+                              files.path.filename().string(), info.backend, info.instruction_set,
+                              batch, settings.prompt_tokens, median(prompt_rates), settings.depth,
+                              settings.generated_tokens, median(generation_rates), settings.repeat)
+                      .c_str());
+    } else {
+      std::printf("%6d %10d %14.1f %10d %14.1f\n", batch, settings.prompt_tokens,
+                  median(prompt_rates), settings.generated_tokens, median(generation_rates));
+    }
+    std::fflush(stdout);
+  }
+  return 0;
+}
+
+}  // namespace mlxd

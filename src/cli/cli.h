@@ -1,0 +1,49 @@
+// cli: the commands of the program. Each turns its settings into the objects of the rooms below and
+// lets them run; nothing here is needed by someone who embeds the engine.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include <string>
+#include <vector>
+
+#include "cli/settings.h"
+
+namespace mlxd {
+
+// Parses and runs; the exit status: 0, or 1 with one sentence on stderr.
+int run_command_line(int argc, char** argv);
+
+struct ChatSettings {
+  std::string model;
+  std::string system;
+  std::optional<std::uint64_t> seed;
+  float temperature = 0.7f;
+  int max_tokens = -1;  // what is left of the context
+  EngineSettings engine;
+};
+
+struct BenchSettings {
+  std::string model;
+  int prompt_tokens = 512;
+  int generated_tokens = 128;
+  int depth = 1;  // tokens in the context before generation begins
+  std::vector<int> batch_sizes = {1, 8, 16};
+  int repeat = 5;
+  bool json = false;
+  EngineSettings engine;
+};
+
+struct InspectSettings {
+  std::string model;
+  bool json = false;
+};
+
+// Each runs to its end and returns the exit status; a StartupError passes through.
+int run_serve(const ServeSettings& settings);
+int run_chat(const ChatSettings& settings);
+int run_bench(const BenchSettings& settings);
+int run_inspect(const InspectSettings& settings);
+
+}  // namespace mlxd

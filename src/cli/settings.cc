@@ -1,0 +1,218 @@
+#include "cli/settings.h"
+
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace mlxd {
+
+ModelSetting parse_model_setting(const std::string& text) {
+  const auto equals = text.find('=');
+  if (equals != std::string::npos && equals > 0) {
+    return {text.substr(0, equals), text.substr(equals + 1)};
+  }
+  const std::filesystem::path path(text);
+  // A path is known by its last part; an id such as mlx-community/X by all of it.
+  const bool is_path = text.front() == '/' || text.front() == '.' || path.extension() == ".gguf";
+  if (!is_path) return {text, text};
+  return {path.extension() == ".gguf" ? path.stem().string() : path.filename().string(), text};
+}
+
+std::vector<std::string> split_list(const std::vector<std::string>& values) {
+  std::vector<std::string> items;
+  for (const std::string& value : values) {
+    if (value.starts_with('[')) {
+      boost::system::error_code error;
+      const auto json = boost::json::parse(value, error);
+      if (error || !json.is_array()) {
+        throw StartupError(fmt::format("{} is neither a list a,b,c nor a JSON list", value));
+      }
+      for (const auto& item : json.get_array()) {
+        if (!item.is_string()) {
+          throw StartupError(fmt::format("{}: every item of the list must be a string", value));
+        }
+        items.emplace_back(item.get_string());
+      }
+      continue;
+    }
+    for (std::size_t start = 0; start <= value.size();) {
+      const std::size_t comma = std::min(value.find(',', start), value.size());
+      if (comma > start) items.push_back(value.substr(start, comma - start));
+      start = comma + 1;
+    }
+  }
+  return items;
+}
+
+void adopt_mlx_server_environment() {
+  constexpr std::array<std::pair<const char*, const char*>, 10> kNames = {{
+      {"MLX_SERVER_AVAILABLE_MODELS", "MLXD_MODEL"},
+      {"MLX_SERVER_DEFAULT_MODEL", "MLXD_DEFAULT_MODEL"},
+      {"MLX_SERVER_HOST", "MLXD_HOST"},
+      {"MLX_SERVER_PORT", "MLXD_PORT"},
+      {"MLX_SERVER_TIMEOUT_CHAT_SECONDS", "MLXD_TIMEOUT_CHAT"},
+      {"MLX_SERVER_TIMEOUT_COMPLETIONS_SECONDS", "MLXD_TIMEOUT_COMPLETIONS"},
+      {"MLX_SERVER_DRAIN_TIMEOUT_SECONDS", "MLXD_DRAIN_TIMEOUT"},
+      {"MLX_SERVER_MAX_MEMORY_GB", "MLXD_MAX_MEMORY_GB"},
+      {"MLX_SERVER_MAX_MODELS", "MLXD_MAX_MODELS"},
+      {"MLX_SERVER_PRELOAD_MODELS", "MLXD_PRELOAD_MODELS"},
+  }};
+  for (const auto& [theirs, ours] : kNames) {
+    const char* value = std::getenv(theirs);
+    if (value != nullptr && *value != '\0') ::setenv(ours, value, /*overwrite=*/0);
+  }
+}
+
+namespace {
+
+constexpr const char* kModels = "Models";
+constexpr const char* kNetwork = "Network";
+constexpr const char* kLimits = "Limits";
+constexpr const char* kEngine = "Engine";
+
+}  // namespace
+
+void add_engine_options(CLI::App& app, EngineSettings& settings) {
+  app.add_option("--backend", settings.backend.name, "cpu or mlx (default: cpu on Linux, mlx on macOS)")
+      ->envname("MLXD_BACKEND")
+      ->check(CLI::IsMember({"cpu", "mlx"}))
+      ->group(kEngine);
+  app.add_option("--threads", settings.backend.threads,
+                 "compute threads of the cpu backend (0: one for each core)")
+      ->envname("MLXD_THREADS")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str()
+      ->group(kEngine);
+  app.add_option("--cpu-isa", settings.backend.isa,
+                 "portable, avx2 or avx512_vnni (default: the best that this processor runs)")
+      ->envname("MLXD_CPU_ISA")
+      ->check(CLI::IsMember({"portable", "avx2", "avx512_vnni"}))
+      ->group(kEngine);
+  app.add_option("--kv-cache-gb", settings.kv_cache_gb,
+                 "memory of the KV cache in GiB (0: a quarter of what is free)")
+      ->envname("MLXD_KV_CACHE_GB")
+      ->check(CLI::Range(0.0, 4096.0))
+      ->capture_default_str()
+      ->group(kEngine);
+  app.add_option("--max-memory-gb", settings.max_memory_gb,
+                 "weights and KV cache of a model together, in GiB (0: no limit of its own)")
+      ->envname("MLXD_MAX_MEMORY_GB")
+      ->check(CLI::Range(0.0, 4096.0))
+      ->capture_default_str()
+      ->group(kEngine);
+  app.add_option("--max-running", settings.max_running, "sequences that are decoded together")
+      ->envname("MLXD_MAX_RUNNING")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str()
+      ->group(kEngine);
+  app.add_option("--max-queued", settings.max_queued,
+                 "requests that may wait; beyond it the answer is 429")
+      ->envname("MLXD_MAX_QUEUED")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str()
+      ->group(kEngine);
+  app.add_option("--step-tokens", settings.step_tokens,
+                 "tokens of one step: how large the pieces are in which prompts are read")
+      ->envname("MLXD_STEP_TOKENS")
+      ->check(CLI::Range(16, 8192))
+      ->capture_default_str()
+      ->group(kEngine);
+}
+
+void add_serve_options(CLI::App& app, ServeSettings& settings) {
+  app.add_option("--model", settings.models,
+                 "[NAME=]WHERE: a .gguf file, a folder with safetensors, or an id such as "
+                 "mlx-community/Llama-3.2-1B-Instruct-4bit that lies in $MLXD_MODELS_DIR or the "
+                 "Hugging Face cache; repeat it, or give a,b or a JSON list")
+      ->envname("MLXD_MODEL")
+      ->group(kModels);
+  app.add_option("--default-model", settings.default_model,
+                 "the model that the name \"default\" stands for (default: the first)")
+      ->envname("MLXD_DEFAULT_MODEL")
+      ->group(kModels);
+  app.add_option("--max-models", settings.max_models, "refuse to start with more models (0: any)")
+      ->envname("MLXD_MAX_MODELS")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str()
+      ->group(kModels);
+  app.add_option("--preload-models", settings.preload_models,
+                 "models to load at start; all are, so this only checks that they are listed")
+      ->envname("MLXD_PRELOAD_MODELS")
+      ->group(kModels);
+
+  app.add_option("--host", settings.host, "address to bind")
+      ->envname("MLXD_HOST")
+      ->capture_default_str()
+      ->group(kNetwork);
+  app.add_option("--port", settings.port, "port to bind (0: any free one)")
+      ->envname("MLXD_PORT")
+      ->capture_default_str()
+      ->group(kNetwork);
+  app.add_option("--api-key", settings.api_keys,
+                 "key that clients must send as a bearer token; repeat it, or give a,b")
+      ->envname("MLXD_API_KEY")
+      ->group(kNetwork);
+  app.add_flag("--no-auth", settings.no_auth,
+               "serve without a key on an address that is not this machine's own")
+      ->envname("MLXD_NO_AUTH")
+      ->group(kNetwork);
+  app.add_option("--allowed-host", settings.allowed_hosts,
+                 "Host names to answer to, beside this machine's own; * for all")
+      ->envname("MLXD_ALLOWED_HOST")
+      ->group(kNetwork);
+  app.add_option("--cors-origin", settings.cors_origins,
+                 "web origins whose pages may call, e.g. https://chat.example.org")
+      ->envname("MLXD_CORS_ORIGIN")
+      ->group(kNetwork);
+  app.add_flag("--lenient", settings.lenient,
+               "ignore unknown request keys, named in the header x-mlxd-ignored, instead of 400")
+      ->envname("MLXD_LENIENT")
+      ->group(kNetwork);
+
+  const auto seconds = [&](const char* flag, double& value, const char* variable, const char* text) {
+    app.add_option(flag, value, text)
+        ->envname(variable)
+        ->check(CLI::Range(0.01, 86400.0))
+        ->capture_default_str()
+        ->group(kLimits);
+  };
+  seconds("--timeout-chat", settings.timeout_chat, "MLXD_TIMEOUT_CHAT",
+          "seconds a chat request may take");
+  seconds("--timeout-completions", settings.timeout_completions, "MLXD_TIMEOUT_COMPLETIONS",
+          "seconds a completion request may take");
+  seconds("--drain-timeout", settings.drain_timeout, "MLXD_DRAIN_TIMEOUT",
+          "seconds that running requests get to end after SIGTERM");
+  seconds("--header-timeout", settings.header_timeout, "MLXD_HEADER_TIMEOUT",
+          "seconds for a request's header to arrive");
+  seconds("--body-timeout", settings.body_timeout, "MLXD_BODY_TIMEOUT",
+          "seconds for a request's body to arrive");
+  seconds("--idle-timeout", settings.idle_timeout, "MLXD_IDLE_TIMEOUT",
+          "seconds a connection may stay open without a request");
+  seconds("--write-stall-timeout", settings.write_stall_timeout, "MLXD_WRITE_STALL_TIMEOUT",
+          "seconds a client may take no byte of its answer");
+  app.add_option("--max-connections", settings.max_connections, "connections at a time")
+      ->envname("MLXD_MAX_CONNECTIONS")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str()
+      ->group(kLimits);
+
+  add_engine_options(app, settings.engine);
+
+  app.add_option("--log-format", settings.log_format, "text or json")
+      ->envname("MLXD_LOG_FORMAT")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  app.add_option("--log-level", settings.log_level, "debug, info, warning or error")
+      ->envname("MLXD_LOG_LEVEL")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->capture_default_str();
+}
+
+}  // namespace mlxd
