@@ -41,8 +41,8 @@ struct ModelConfig {
   bool rope_interleaved = false;
   std::vector<float> rope_frequency_factors;  // GGUF rope_freqs.weight: divisors, [head_dim / 2]
 
-  int sliding_window = 0;          // tokens a windowed layer sees, 0: none
-  int sliding_window_pattern = 0;  // every n-th layer sees all, 0: no layer is windowed
+  int sliding_window = 0;             // tokens a windowed layer sees, 0: none
+  std::vector<bool> windowed_layers;  // [layers]: which see only the window; empty: none does
   float query_scale = 0;           // attention scale; 0: 1 / sqrt(head_dim)
   float attention_softcap = 0;     // 0: none
   float logit_softcap = 0;         // 0: none

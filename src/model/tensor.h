@@ -12,7 +12,8 @@ namespace mlxd {
 
 // A weight as it lies in the model file: a view, valid while its WeightSource lives. Row-major;
 // a matrix is [rows, columns] with columns the dimension that a matrix-vector product sums over.
-// A reader has checked that `data` (and scales, biases) hold exactly what the shape says.
+// A reader has checked that `data` (and scales, biases) hold exactly what the shape says; it does
+// not promise any alignment (safetensors files pack their tensors byte after byte).
 struct Tensor {
   std::string name;  // Hugging Face module path, e.g. "model.layers.0.self_attn.q_proj.weight"
   Quantization quantization;

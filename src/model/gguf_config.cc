@@ -1,0 +1,143 @@
+#include <cmath>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "model/architectures/registry.h"
+#include "model/config_limits.h"
+#include "model/config_reader.h"
+#include "model/quoted.h"
+
+namespace mlxd {
+namespace {
+
+// The keys "<architecture>.<field>" of one file.
+class Fields {
+ public:
+  Fields(const GgufFile& file, std::string_view architecture)
+      : file_(file), prefix_(fmt::format("{}.", architecture)) {}
+
+  int integer(std::string_view field, std::int64_t high) const {
+    const auto value = optional_integer(field, 1, high);
+    if (!value) file_.fail(in_quotes(prefix_ + std::string(field)), "is missing");
+    return *value;
+  }
+  std::optional<int> optional_integer(std::string_view field, std::int64_t low,
+                                      std::int64_t high) const {
+    const auto value = file_.integer(prefix_ + std::string(field), low, high);
+    if (!value) return std::nullopt;
+    return static_cast<int>(*value);
+  }
+  float number(std::string_view field, double low, double high, float otherwise) const {
+    const auto value = file_.number(prefix_ + std::string(field), low, high);
+    return value ? static_cast<float>(*value) : otherwise;
+  }
+  std::string key(std::string_view field) const { return prefix_ + std::string(field); }
+
+ private:
+  const GgufFile& file_;
+  std::string prefix_;
+};
+
+int read_vocab_size(const GgufFile& file, const Fields& fields) {
+  if (const auto tokens = file.strings("tokenizer.ggml.tokens")) {
+    if (tokens->empty() || tokens->size() > static_cast<std::size_t>(kMaxVocabSize)) {
+      file.fail("\"tokenizer.ggml.tokens\"", fmt::format("has {} entries; 1 to {} are allowed",
+                                                         tokens->size(), kMaxVocabSize));
+    }
+    return static_cast<int>(tokens->size());
+  }
+  return fields.integer("vocab_size", kMaxVocabSize);
+}
+
+RopeScaling read_scaling(const GgufFile& file, const Fields& fields, int context_length) {
+  RopeScaling scaling;
+  const auto type = file.string(fields.key("rope.scaling.type")).value_or("none");
+  if (type == "none") return scaling;
+  if (type == "linear") {
+    scaling.kind = RopeScaling::Kind::linear;
+  } else if (type == "yarn") {
+    scaling.kind = RopeScaling::Kind::yarn;
+  } else {
+    file.fail(in_quotes(fields.key("rope.scaling.type")),
+              fmt::format("is {}; mlxd knows none, linear and yarn", in_quotes(type)));
+  }
+  scaling.factor = fields.number("rope.scaling.factor", 1e-3, 1e6, 1);
+  scaling.original_context_length =
+      fields.optional_integer("rope.scaling.original_context_length", 1, kMaxContextLength)
+          .value_or(context_length);
+  scaling.beta_fast = fields.number("rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32);
+  scaling.beta_slow = fields.number("rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1);
+  // llama.cpp multiplies its yarn magnitude by this factor; ours replaces it.
+  if (const auto factor = file.number(fields.key("rope.scaling.attn_factor"), 1e-3, 1e3)) {
+    scaling.attention_factor =
+        static_cast<float>(*factor) * (0.1f * std::log(scaling.factor) + 1.0f);
+  }
+  return scaling;
+}
+
+void read_rope(const GgufFile& file, const Fields& fields, const WeightSource& weights,
+               ModelConfig& config) {
+  config.rope_theta = fields.number("rope.freq_base", 1, 1e12, config.rope_theta);
+  config.rope_scaling = read_scaling(file, fields, config.context_length);
+  const int rotated =
+      fields.optional_integer("rope.dimension_count", 1, kMaxHeadDim).value_or(config.head_dim);
+  if (rotated != config.head_dim) {
+    file.fail(in_quotes(fields.key("rope.dimension_count")),
+              fmt::format("is {}; mlxd rotates whole heads of {}", rotated, config.head_dim));
+  }
+  if (const auto factors = weights.find("rope_freqs.weight")) {
+    if (factors->rows != 1 || factors->columns != config.head_dim / 2) {
+      file.fail("tensor \"rope_freqs.weight\"",
+                fmt::format("has shape [{}, {}], expected [{}]", factors->rows, factors->columns,
+                            config.head_dim / 2));
+    }
+    config.rope_frequency_factors = dequantize(*factors);
+  }
+}
+
+}  // namespace
+
+ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) {
+  const auto name = file.string("general.architecture");
+  if (!name) file.fail("\"general.architecture\"", "is missing");
+  const Architecture& architecture = architecture_of_gguf(*name, file.name());
+  const Fields fields(file, *name);
+
+  ModelConfig config;
+  config.architecture = architecture.name;
+  config.name = file.string("general.name").value_or("");
+  config.layers = fields.integer("block_count", kMaxLayers);
+  config.hidden_size = fields.integer("embedding_length", kMaxHiddenSize);
+  config.heads = fields.integer("attention.head_count", kMaxHeads);
+  config.kv_heads =
+      fields.optional_integer("attention.head_count_kv", 1, kMaxHeads).value_or(config.heads);
+  const auto head_dim = fields.optional_integer("attention.key_length", 1, kMaxHeadDim);
+  if (!head_dim && config.hidden_size % config.heads != 0) {
+    file.fail(in_quotes(fields.key("attention.head_count")),
+              fmt::format("is {}, which does not divide the embedding length {}", config.heads,
+                          config.hidden_size));
+  }
+  config.head_dim = head_dim.value_or(config.hidden_size / config.heads);
+  const int value_dim = fields.optional_integer("attention.value_length", 1, kMaxHeadDim)
+                            .value_or(config.head_dim);
+  if (value_dim != config.head_dim) {
+    file.fail(in_quotes(fields.key("attention.value_length")),
+              fmt::format("is {}, unlike the key length {}", value_dim, config.head_dim));
+  }
+  config.intermediate_size = fields.integer("feed_forward_length", kMaxIntermediateSize);
+  config.vocab_size = read_vocab_size(file, fields);
+  config.context_length = fields.integer("context_length", kMaxContextLength);
+  config.norm_epsilon = fields.number("attention.layer_norm_rms_epsilon", 0, 1, 1e-5f);
+  config.sliding_window =
+      fields.optional_integer("attention.sliding_window", 0, kMaxContextLength).value_or(0);
+  config.attention_softcap = fields.number("attn_logit_softcapping", 0, 1e6, 0);
+  config.logit_softcap = fields.number("final_logit_softcapping", 0, 1e6, 0);
+  config.tied_embeddings = !weights.find("lm_head.weight").has_value();
+  architecture.gguf_defaults(config, file);
+  read_rope(file, fields, weights, config);
+  check_config(config, file.name());
+  return config;
+}
+
+}  // namespace mlxd

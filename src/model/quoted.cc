@@ -1,0 +1,24 @@
+#include "model/quoted.h"
+
+#include <iterator>
+
+#include <fmt/format.h>
+
+namespace mlxd {
+
+std::string in_quotes(std::string_view text) {
+  constexpr std::size_t kShown = 64;
+  std::string out = "\"";
+  for (const char c : text.substr(0, kShown)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte >= 0x7f || c == '"' || c == '\\') {
+      fmt::format_to(std::back_inserter(out), "\\x{:02x}", byte);
+    } else {
+      out += c;
+    }
+  }
+  out += text.size() > kShown ? "...\"" : "\"";
+  return out;
+}
+
+}  // namespace mlxd

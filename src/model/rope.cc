@@ -1,0 +1,85 @@
+#include "model/rope.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "base/check.h"
+
+namespace mlxd {
+namespace {
+
+constexpr double kTurn = 2 * std::numbers::pi;
+
+// Llama 3.1's scaling (llama-models, apply_scaling; the same in transformers,
+// modeling_rope_utils.py): short wavelengths stay, long ones are stretched, with a ramp between.
+double llama3_frequency(double frequency, const RopeScaling& scaling) {
+  const double turns = scaling.original_context_length * frequency / kTurn;  // in the old context
+  const double low = scaling.low_frequency_factor, high = scaling.high_frequency_factor;
+  if (turns > high) return frequency;
+  if (turns < low) return frequency / scaling.factor;
+  const double kept = (turns - low) / (high - low);
+  return (1 - kept) * frequency / scaling.factor + kept * frequency;
+}
+
+// YaRN (Peng et al. 2023, section 3.2): the pair that makes `turns` turns in the old context.
+double yarn_pair(double turns, int head_dim, double theta, const RopeScaling& scaling) {
+  return head_dim * std::log(scaling.original_context_length / (turns * kTurn)) /
+         (2 * std::log(theta));
+}
+
+struct YarnRamp {
+  double first, last;  // pairs before `first` keep their frequency, those past `last` are stretched
+
+  YarnRamp(int head_dim, double theta, const RopeScaling& scaling) {
+    first = std::max(std::floor(yarn_pair(scaling.beta_fast, head_dim, theta, scaling)), 0.0);
+    last = std::min(std::ceil(yarn_pair(scaling.beta_slow, head_dim, theta, scaling)),
+                    head_dim - 1.0);
+    if (first == last) last += 0.001;  // as the reference implementation avoids 0 / 0
+  }
+
+  double frequency(int pair, double plain, double factor) const {
+    const double stretched = std::clamp((pair - first) / (last - first), 0.0, 1.0);
+    return stretched * plain / factor + (1 - stretched) * plain;
+  }
+};
+
+double yarn_magnitude(const RopeScaling& scaling) {
+  if (scaling.attention_factor > 0) return scaling.attention_factor;
+  return scaling.factor > 1 ? 0.1 * std::log(scaling.factor) + 1 : 1;
+}
+
+}  // namespace
+
+Rope make_rope(int head_dim, float theta, const RopeScaling& scaling,
+               std::span<const float> divisors) {
+  const int pairs = head_dim / 2;
+  check(divisors.empty() || divisors.size() == static_cast<std::size_t>(pairs),
+        "there is one rope divisor a pair");
+  Rope rope;
+  rope.inverse_frequencies.reserve(static_cast<std::size_t>(pairs));
+  const bool yarn = scaling.kind == RopeScaling::Kind::yarn;
+  const YarnRamp ramp(head_dim, theta, scaling);
+  for (int pair = 0; pair < pairs; ++pair) {
+    double frequency = std::pow(static_cast<double>(theta), -2.0 * pair / head_dim);
+    switch (scaling.kind) {
+      case RopeScaling::Kind::none:
+        break;
+      case RopeScaling::Kind::linear:
+        frequency /= scaling.factor;
+        break;
+      case RopeScaling::Kind::llama3:
+        frequency = llama3_frequency(frequency, scaling);
+        break;
+      case RopeScaling::Kind::yarn:
+        frequency = ramp.frequency(pair, frequency, scaling.factor);
+        break;
+    }
+    if (!divisors.empty()) frequency /= divisors[static_cast<std::size_t>(pair)];
+    rope.inverse_frequencies.push_back(static_cast<float>(frequency));
+  }
+  rope.magnitude = yarn ? static_cast<float>(yarn_magnitude(scaling)) : 1.0f;
+  return rope;
+}
+
+}  // namespace mlxd

@@ -1,0 +1,112 @@
+#include "model/weights/gguf_weights.h"
+
+#include <array>
+#include <functional>
+#include <map>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "model/quoted.h"
+
+namespace mlxd {
+namespace {
+
+using NamePair = std::pair<std::string_view, std::string_view>;
+
+constexpr std::array<NamePair, 3> kModelNames = {{{"token_embd", "model.embed_tokens"},
+                                                  {"output_norm", "model.norm"},
+                                                  {"output", "lm_head"}}};
+
+constexpr std::array<NamePair, 12> kLayerNames = {{{"attn_norm", "input_layernorm"},
+                                                   {"attn_q", "self_attn.q_proj"},
+                                                   {"attn_k", "self_attn.k_proj"},
+                                                   {"attn_v", "self_attn.v_proj"},
+                                                   {"attn_output", "self_attn.o_proj"},
+                                                   {"attn_q_norm", "self_attn.q_norm"},
+                                                   {"attn_k_norm", "self_attn.k_norm"},
+                                                   {"post_attention_norm", "post_attention_layernorm"},
+                                                   {"ffn_gate", "mlp.gate_proj"},
+                                                   {"ffn_up", "mlp.up_proj"},
+                                                   {"ffn_down", "mlp.down_proj"},
+                                                   {"post_ffw_norm", "post_feedforward_layernorm"}}};
+
+template <std::size_t N>
+std::string_view counterpart(const std::array<NamePair, N>& names, std::string_view name) {
+  for (const auto& [gguf, hugging_face] : names) {
+    if (gguf == name) return hugging_face;
+  }
+  return {};
+}
+
+// A layer number as files write it: digits without a leading zero.
+bool is_layer_number(std::string_view text) {
+  if (text.empty() || text.size() > 5 || (text.size() > 1 && text[0] == '0')) return false;
+  return text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+class GgufWeights : public WeightSource {
+ public:
+  explicit GgufWeights(std::shared_ptr<const GgufFile> file) : file_(std::move(file)) {
+    const bool sandwich_norms = file_->string("general.architecture").value_or("") == "gemma3";
+    for (Tensor tensor : file_->tensors()) {
+      const std::string gguf_name = tensor.name;
+      tensor.name = hugging_face_name(gguf_name, sandwich_norms);
+      std::string name = tensor.name;
+      if (!tensors_.emplace(std::move(name), std::move(tensor)).second) {
+        file_->fail("tensor " + in_quotes(gguf_name), "has the same meaning as another one");
+      }
+    }
+  }
+
+  std::optional<Tensor> find(std::string_view name) const override {
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end()) return std::nullopt;
+    return found->second;
+  }
+
+  std::vector<Tensor> all() const override {
+    std::vector<Tensor> tensors;
+    tensors.reserve(tensors_.size());
+    for (const auto& [name, tensor] : tensors_) tensors.push_back(tensor);
+    return tensors;
+  }
+
+  std::string description() const override { return file_->name(); }
+
+ private:
+  std::shared_ptr<const GgufFile> file_;
+  std::map<std::string, Tensor, std::less<>> tensors_;
+};
+
+}  // namespace
+
+std::string hugging_face_name(std::string_view gguf_name, bool sandwich_norms) {
+  const std::size_t dot = gguf_name.rfind('.');
+  if (dot == std::string_view::npos) return std::string(gguf_name);
+  const std::string_view module = gguf_name.substr(0, dot);
+  const std::string_view parameter = gguf_name.substr(dot + 1);  // "weight" or "bias"
+
+  if (const std::string_view name = counterpart(kModelNames, module); !name.empty()) {
+    return fmt::format("{}.{}", name, parameter);
+  }
+  constexpr std::string_view kLayer = "blk.";
+  if (!module.starts_with(kLayer)) return std::string(gguf_name);
+  const std::string_view rest = module.substr(kLayer.size());
+  const std::size_t end_of_number = rest.find('.');
+  if (end_of_number == std::string_view::npos) return std::string(gguf_name);
+  const std::string_view number = rest.substr(0, end_of_number);
+  const std::string_view part = rest.substr(end_of_number + 1);
+  std::string_view name = counterpart(kLayerNames, part);
+  if (part == "ffn_norm") {
+    name = sandwich_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm";
+  }
+  if (name.empty() || !is_layer_number(number)) return std::string(gguf_name);
+  return fmt::format("model.layers.{}.{}.{}", number, name, parameter);
+}
+
+std::shared_ptr<const WeightSource> gguf_weights(std::shared_ptr<const GgufFile> file) {
+  return std::make_shared<GgufWeights>(std::move(file));
+}
+
+}  // namespace mlxd
