@@ -28,11 +28,14 @@ class Channel {
   Channel(std::size_t capacity, std::function<void()> on_ready, std::function<void()> on_room = {})
       : capacity_(capacity), on_ready_(std::move(on_ready)), on_room_(std::move(on_room)) {}
 
-  bool has_room() const {
+  bool has_room() const { return room() > 0; }
+
+  // Items that may be pushed within the agreement.
+  std::size_t room() const {
     std::lock_guard lock(mutex_);
-    if (items_.size() < capacity_) return true;
+    if (items_.size() < capacity_) return capacity_ - items_.size();
     starved_ = true;
-    return false;
+    return 0;
   }
 
   void push(T item) {

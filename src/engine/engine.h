@@ -24,6 +24,7 @@ struct EngineOptions {
   std::size_t kv_bytes = std::size_t{1} << 30;
   int channel_capacity = 256;      // events a slow reader may leave unread before its sequence pauses
   double hang_seconds = 10;        // a step longer than this makes the engine unhealthy
+  bool check_integrity = false;    // after each step, for tests; debug builds do it whenever idle
 };
 
 // What a request asks of the engine; everything in it was validated.
@@ -41,15 +42,18 @@ struct GenerateJob {
 };
 
 struct EngineStats {
-  int queued_requests = 0;
-  int running_sequences = 0;
+  int queued_requests = 0;  // accepted and not begun
+  int live_requests = 0;        // accepted and not ended; 0: a drain is over
+  int running_sequences = 0;    // that hold KV blocks, the paused ones included
+  int paused_sequences = 0;     // of these: their readers are behind
+  int preempted_sequences = 0;  // had begun, gave up their blocks, and wait to be computed again
   int kv_blocks_used = 0;
   int kv_blocks_total = 0;
   std::uint64_t steps = 0;
   std::uint64_t prompt_tokens = 0;
   std::uint64_t generated_tokens = 0;
   std::uint64_t preemptions = 0;
-  double heartbeat_age_seconds = 0;  // since the inference thread last showed life
+  double heartbeat_age_seconds = 0;  // since the inference thread last showed life; 0 when idle
   bool healthy = true;               // false: a step hangs, or the thread has died
 };
 
@@ -81,21 +85,32 @@ class RequestHandle {
   std::shared_ptr<Shared> shared_;
 };
 
-// The inference thread and its queue. Construction starts the thread, which makes the runner by
+// The inference thread and its queue:
+//
+//   Engine engine({}, [&] { return cpu::make_cpu_runner(plan, {}); });
+//   auto request = engine.submit({.prompt = tokens, .max_tokens = 100, .stop_ids = {eos}});
+//   while (auto event = request->next_until(TimePoint::max())) { ... }  // to RequestFinished
+//
+// Every request that submit accepts gets exactly one RequestFinished, whatever fails; the handle
+// may outlive the engine. Construction starts the thread, which makes the runner by
 // `make_runner` (so that device objects belong to it) and rethrows here what that threw.
 class Engine {
  public:
   using MakeRunner = std::function<std::unique_ptr<ModelRunner>()>;
   Engine(EngineOptions options, MakeRunner make_runner, EngineObserver* observer = nullptr);
-  ~Engine();  // ends all requests with an error event, stops the thread
+  // Ends all requests with an error event and joins the thread; waits for the step that runs.
+  ~Engine();
 
-  // Any thread. Refuses with 429 (queue full) or 503 (draining, unhealthy). `on_ready` is called on
-  // the inference thread when events wait in an empty channel, and must only signal.
+  // Any thread. Refuses with 429 queue_full, with 503 while draining or unhealthy, and with 400
+  // what can never be computed (longer than the context or than all KV blocks, say). `on_ready` is
+  // called when a channel that was empty has events, on the inference thread or whichever thread
+  // ends the request; it must only signal, and owns what it touches: one call may still be under way
+  // when the handle is gone.
   Result<RequestHandle> submit(GenerateJob job, std::function<void()> on_ready = {});
 
   // Any thread: no new requests from now on; those accepted go on.
   void drain();
-  // Any thread: ends every request with an error event of this code and message.
+  // Any thread: ends every request, at once, with an error event of this code and message.
   void abort_all(Error error);
 
   const RunnerInfo& info() const;  // any thread

@@ -1,0 +1,125 @@
+#include "engine/block_manager.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "base/check.h"
+
+namespace mlxd {
+
+BlockManager::BlockManager(int blocks) : references_(blocks, 0), available_(blocks) {
+  check(blocks > 0, "a KV pool has blocks");
+  gaps_[0] = blocks;
+}
+
+bool BlockManager::allocate(BlockTable& table, int count) {
+  if (count > available_) return false;
+  table.reserve(table.size() + count);
+  while (count > 0) {
+    auto gap = table.empty() ? gaps_.end() : gaps_.find(table.back() + 1);
+    int first = 0;
+    int taken = 0;
+    if (gap != gaps_.end()) {
+      first = gap->first;
+      taken = std::min(count, gap->second);
+    } else {
+      gap = std::max_element(gaps_.begin(), gaps_.end(), [](const auto& a, const auto& b) {
+        return a.second < b.second;
+      });
+      taken = std::min(count, gap->second);
+      // A gap behind someone's block is where that table will grow: leave it half of the rest.
+      first = gap->first + (gap->first == 0 ? 0 : (gap->second - taken) / 2);
+    }
+    take(first, taken);
+    for (int i = 0; i < taken; ++i) table.push_back(first + i);
+    count -= taken;
+  }
+  return true;
+}
+
+void BlockManager::share(const BlockTable& table, BlockTable& copy) {
+  check(copy.empty(), "only an empty block table becomes a copy");
+  copy = table;
+  for (const int block : table) ++references_[block];
+}
+
+void BlockManager::release(BlockTable& table) {
+  for (const int block : table) drop(block);
+  table.clear();
+}
+
+std::optional<std::pair<int, int>> BlockManager::unshare(BlockTable& table, int index) {
+  BlockTable fresh;
+  if (!allocate(fresh, 1)) return std::nullopt;
+  const int old = table[index];
+  drop(old);
+  table[index] = fresh[0];
+  return std::pair(old, fresh[0]);
+}
+
+void BlockManager::pin(int block) {
+  check(references_[block] > 0, "only a block in use is pinned");
+  ++references_[block];
+}
+
+void BlockManager::unpin(int block) { drop(block); }
+
+void BlockManager::take(int first, int count) {
+  auto gap = std::prev(gaps_.upper_bound(first));
+  const auto [start, length] = *gap;
+  const int behind = start + length - (first + count);
+  check(behind >= 0, "blocks are taken out of one gap");
+  if (first == start) {
+    gaps_.erase(gap);
+  } else {
+    gap->second = first - start;
+  }
+  if (behind > 0) gaps_[first + count] = behind;
+  for (int block = first; block < first + count; ++block) references_[block] = 1;
+  available_ -= count;
+}
+
+void BlockManager::drop(int block) {
+  check(references_[block] > 0, "a block is given up once by each owner");
+  if (--references_[block] > 0) return;
+  ++available_;
+  auto next = gaps_.upper_bound(block);
+  int length = 1;
+  if (next != gaps_.end() && next->first == block + 1) {
+    length += next->second;
+    next = gaps_.erase(next);
+  }
+  if (next != gaps_.begin()) {
+    const auto before = std::prev(next);
+    if (before->first + before->second == block) {
+      before->second += length;
+      return;
+    }
+  }
+  gaps_.emplace_hint(next, block, length);
+}
+
+void BlockManager::check_integrity(std::span<const BlockTable* const> tables) const {
+  std::vector<int> expected(references_.size(), 0);
+  for (const BlockTable* table : tables) {
+    for (const int block : *table) {
+      check(block >= 0 && block < total(), "a block table names blocks of the pool");
+      ++expected[block];
+    }
+  }
+  check(expected == references_, "block references are those of the block tables");
+  int free = 0;
+  int end_of_last = -1;
+  for (const auto& [first, length] : gaps_) {
+    check(length > 0 && first > end_of_last, "gaps are apart and in order");
+    end_of_last = first + length;
+    for (int block = first; block < first + length; ++block) {
+      check(references_[block] == 0, "a free block has no owner");
+    }
+    free += length;
+  }
+  check(free == available_, "the free blocks are all in the gaps");
+  check(free == std::count(references_.begin(), references_.end(), 0), "no block is lost");
+}
+
+}  // namespace mlxd

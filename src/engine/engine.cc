@@ -1,0 +1,247 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <future>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/inference_loop.h"
+
+namespace mlxd {
+namespace {
+
+constexpr int kMaxSamples = 64;  // bits of Shared::stopped_samples
+
+Error refusal(int status, std::string code, std::string param, std::string message) {
+  return {status, std::move(code), std::move(param), std::move(message)};
+}
+
+int blocks_for(std::int64_t tokens, const RunnerInfo& info) {
+  return static_cast<int>((tokens + info.block_size - 1) / info.block_size);
+}
+
+// As many blocks as the settings give, and no more than the running sequences could ever fill.
+int choose_kv_blocks(const EngineOptions& options, const RunnerInfo& info) {
+  if (options.kv_blocks > 0) return options.kv_blocks;
+  const std::size_t most = static_cast<std::size_t>(options.max_running_sequences) *
+                           blocks_for(info.context_length, info);
+  const std::size_t fitting = info.block_bytes == 0 ? most : options.kv_bytes / info.block_bytes;
+  if (fitting == 0) {
+    throw StartupError(fmt::format(
+        "the KV cache is limited to {} bytes, but a block of {} tokens takes {}: raise the limit",
+        options.kv_bytes, info.block_size, info.block_bytes));
+  }
+  return static_cast<int>(std::min(most, fitting));
+}
+
+std::optional<Error> find_mistake(const GenerateJob& job, const EngineOptions& options,
+                                  const RunnerInfo& info, int kv_blocks) {
+  const auto prompt = static_cast<std::int64_t>(job.prompt.size());
+  if (prompt == 0) return refusal(400, "invalid_value", "prompt", "the prompt has no tokens");
+  const int most_samples = std::min(options.max_running_sequences, kMaxSamples);
+  if (job.samples < 1 || job.samples > most_samples) {
+    return refusal(400, "invalid_value", "n",
+                   fmt::format("n is {}; it must be 1 to {}", job.samples, most_samples));
+  }
+  if (job.max_tokens < 0) {
+    return refusal(400, "invalid_value", "max_tokens", "max_tokens is negative");
+  }
+  if (prompt + job.max_tokens > info.context_length) {
+    return refusal(400, "context_length_exceeded", "max_tokens",
+                   fmt::format("the prompt's {} tokens and max_tokens {} exceed the model's context "
+                               "of {} tokens",
+                               prompt, job.max_tokens, info.context_length));
+  }
+  // The last token drawn is never fed back, so it needs no place.
+  const int needed = blocks_for(prompt + std::max(job.max_tokens - 1, 0), info);
+  if (needed > kv_blocks) {
+    return refusal(400, "kv_cache_exceeded", "max_tokens",
+                   fmt::format("the prompt's {} tokens and max_tokens {} need {} KV blocks of {} "
+                               "tokens, and this server has {}: send fewer tokens",
+                               prompt, job.max_tokens, needed, info.block_size, kv_blocks));
+  }
+  const auto outside = [&](int token) { return token < 0 || token >= info.vocab_size; };
+  if (std::ranges::any_of(job.prompt, outside)) {
+    return refusal(400, "invalid_value", "prompt",
+                   fmt::format("a prompt token is outside the vocabulary of {}", info.vocab_size));
+  }
+  if (std::ranges::any_of(job.sampling.logit_bias, outside, &LogitBias::token)) {
+    return refusal(400, "invalid_value", "logit_bias",
+                   fmt::format("a token id is outside the vocabulary of {}", info.vocab_size));
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+RequestHandle::RequestHandle(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
+
+RequestHandle& RequestHandle::operator=(RequestHandle&& other) noexcept {
+  if (this != &other) {
+    if (shared_) cancel();
+    shared_ = std::move(other.shared_);
+  }
+  return *this;
+}
+
+RequestHandle::~RequestHandle() {
+  if (shared_) cancel();
+}
+
+std::optional<TokenEvent> RequestHandle::try_next() { return shared_->events.try_pop(); }
+
+std::optional<TokenEvent> RequestHandle::next_until(TimePoint limit) {
+  return shared_->events.pop_until(limit);
+}
+
+void RequestHandle::stop_sample(int sample) {
+  shared_->stopped_samples |= std::uint64_t{1} << sample;
+  shared_->inbox->arrivals.wake();
+}
+
+void RequestHandle::cancel() {
+  if (shared_->ended || shared_->cancelled.exchange(true)) return;
+  shared_->inbox->arrivals.wake();
+}
+
+class Engine::Impl {
+ public:
+  Impl(const EngineOptions& options, MakeRunner make_runner, EngineObserver* observer)
+      : shared_(options, observer) {
+    std::promise<void> loaded;
+    auto loading = loaded.get_future();
+    thread_ = std::thread(
+        [this, &loaded, make = std::move(make_runner)]() mutable { live(make, loaded); });
+    try {
+      loading.get();
+    } catch (...) {
+      thread_.join();
+      throw;
+    }
+    watchdog_ = std::make_unique<Watchdog>(shared_.heartbeat, options.hang_seconds, [this] {
+      spdlog::critical("a step of the model has taken more than {} s: ending all requests",
+                       shared_.options.hang_seconds);
+      shared_.live.end_all({503, "engine_hung", "",
+                            "the model has stopped responding; this request was ended"});
+    });
+  }
+
+  ~Impl() {
+    draining_ = true;
+    shared_.stopping = true;
+    shared_.live.close({503, "shutting_down", "", "the server is shutting down"});
+    shared_.inbox->arrivals.wake();
+    thread_.join();
+  }
+
+  Result<RequestHandle> submit(GenerateJob job, std::function<void()> on_ready) {
+    if (auto mistake = find_mistake(job, shared_.options, info_, kv_blocks_)) return *mistake;
+    if (draining_) {
+      return Error{503, "shutting_down", "", "the server is shutting down; try another", 5};
+    }
+    if (!healthy()) {
+      return Error{503, "engine_unhealthy", "", "the model is not responding; try again later", 30};
+    }
+    Inbox& inbox = *shared_.inbox;
+    if (const int before = inbox.queued.fetch_add(1); before >= shared_.options.max_queued_requests) {
+      --inbox.queued;
+      return Error{429, "queue_full", "",
+                   fmt::format("{} requests are waiting already; try again later", before),
+                   shared_.queue_rate.retry_after(Clock::now(), before)};
+    }
+    auto request = std::make_unique<Request>();
+    request->job = std::move(job);
+    request->shared = std::make_shared<RequestHandle::Shared>(
+        std::max(shared_.options.channel_capacity, 1), std::move(on_ready), shared_.inbox);
+    auto state = request->shared;
+    if (!shared_.live.add(state) || !inbox.arrivals.try_push(std::move(request))) {
+      --inbox.queued;
+      shared_.live.remove(state.get());
+      return Error{503, "engine_unhealthy", "", "the model is not responding; try again later", 30};
+    }
+    return RequestHandle(std::move(state));
+  }
+
+  void drain() { draining_ = true; }
+
+  void abort_all(const Error& error) {
+    shared_.live.end_all(error);
+    shared_.inbox->arrivals.wake();
+  }
+
+  const RunnerInfo& info() const { return info_; }
+
+  EngineStats stats() {
+    EngineStats stats;
+    {
+      std::lock_guard lock(shared_.stats_mutex);
+      stats = shared_.stats;
+    }
+    stats.queued_requests = shared_.inbox->queued;
+    stats.live_requests = static_cast<int>(shared_.live.size());
+    stats.heartbeat_age_seconds = shared_.heartbeat.age();
+    stats.healthy = healthy();
+    return stats;
+  }
+
+ private:
+  // The inference thread, from the runner's birth to its death.
+  void live(MakeRunner& make_runner, std::promise<void>& loaded) {
+    std::unique_ptr<ModelRunner> runner;
+    std::unique_ptr<InferenceLoop> loop;
+    try {
+      runner = make_runner();
+      info_ = runner->info();
+      kv_blocks_ = choose_kv_blocks(shared_.options, info_);
+      runner->resize_kv(kv_blocks_);
+      loop = std::make_unique<InferenceLoop>(shared_, *runner, kv_blocks_);
+    } catch (...) {
+      loop.reset();
+      runner.reset();
+      loaded.set_exception(std::current_exception());
+      return;
+    }
+    loaded.set_value();
+    try {
+      loop->run();
+    } catch (const std::exception& exception) {
+      spdlog::critical("the inference thread ends: {}", exception.what());
+      dead_ = true;
+    }
+    shared_.live.close({503, "engine_dead", "", "the model has stopped; this request was ended"});
+    shared_.inbox->arrivals.close();
+    shared_.inbox->arrivals.drain();
+    shared_.heartbeat.rest();
+  }
+
+  bool healthy() const {
+    return !dead_ && shared_.heartbeat.age() <= shared_.options.hang_seconds;
+  }
+
+  EngineShared shared_;
+  RunnerInfo info_;    // written before the constructor returns
+  int kv_blocks_ = 0;  // likewise
+  std::atomic<bool> draining_{false};
+  std::atomic<bool> dead_{false};
+  std::thread thread_;
+  std::unique_ptr<Watchdog> watchdog_;
+};
+
+Engine::Engine(EngineOptions options, MakeRunner make_runner, EngineObserver* observer)
+    : impl_(std::make_unique<Impl>(options, std::move(make_runner), observer)) {}
+
+Engine::~Engine() = default;
+
+Result<RequestHandle> Engine::submit(GenerateJob job, std::function<void()> on_ready) {
+  return impl_->submit(std::move(job), std::move(on_ready));
+}
+
+void Engine::drain() { impl_->drain(); }
+void Engine::abort_all(Error error) { impl_->abort_all(error); }
+const RunnerInfo& Engine::info() const { return impl_->info(); }
+EngineStats Engine::stats() const { return impl_->stats(); }
+
+}  // namespace mlxd

@@ -1,0 +1,113 @@
+#include "engine/fake/fake_runner.h"
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace mlxd {
+namespace {
+
+// The finaliser of SplitMix64 (Steele, Lea, Flood 2014).
+std::uint64_t mix(std::uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+  return x ^ (x >> 31);
+}
+
+void demand(bool holds, const char* what) {
+  if (!holds) throw std::logic_error(fmt::format("fake runner: {}", what));
+}
+
+}  // namespace
+
+FakeRunner::FakeRunner(FakeOptions options) : options_(std::move(options)) {
+  info_.backend = "fake";
+  info_.vocab_size = options_.vocab_size;
+  info_.context_length = options_.context_length;
+  info_.block_size = options_.block_size;
+  info_.block_bytes = options_.block_bytes;
+}
+
+void FakeRunner::resize_kv(int blocks) {
+  cache_.assign(static_cast<std::size_t>(blocks) * options_.block_size, Slot{});
+}
+
+void FakeRunner::step(const Batch& batch, StepOutput& output) {
+  if (options_.before_step) options_.before_step(batch, steps_++);
+  check_batch(batch);
+  const auto width = static_cast<std::ptrdiff_t>(options_.block_size);
+  for (const auto& [from, to] : batch.block_copies) {
+    std::copy_n(cache_.begin() + from * width, width, cache_.begin() + to * width);
+  }
+  const std::size_t vocabulary = options_.vocab_size;
+  output.logits.resize(batch.logit_rows.size() * vocabulary);
+  std::size_t logit_row = 0;
+  for (const BatchSequence& sequence : batch.sequences) {
+    const int first_position = sequence.context_length - sequence.query_length;
+    for (int i = 0; i < sequence.query_length; ++i) {
+      const int row = sequence.first_row + i;
+      slot(sequence.blocks, first_position + i) = {batch.tokens[row], first_position + i};
+      if (logit_row == batch.logit_rows.size() || batch.logit_rows[logit_row] != row) continue;
+      read_history(sequence, first_position + i + 1);
+      write_logits(std::span(output.logits).subspan(logit_row++ * vocabulary, vocabulary));
+    }
+  }
+  demand(logit_row == batch.logit_rows.size(), "logit_rows are rows, ascending");
+}
+
+void FakeRunner::check_batch(const Batch& batch) const {
+  demand(!batch.sequences.empty() && batch.rows() > 0, "a step has rows");
+  demand(batch.tokens.size() == batch.positions.size(), "a row has a token and a position");
+  int row = 0;
+  for (const BatchSequence& sequence : batch.sequences) {
+    demand(sequence.first_row == row && sequence.query_length > 0, "rows lie one after the other");
+    row += sequence.query_length;
+    demand(row <= batch.rows(), "a sequence's rows are in the batch");
+    demand(sequence.context_length <= options_.context_length, "the context is long enough");
+    const std::size_t blocks = (sequence.context_length + options_.block_size - 1) / options_.block_size;
+    demand(sequence.blocks.size() >= blocks, "the block table reaches the last position");
+    for (int i = 0; i < sequence.query_length; ++i) {
+      const int position = sequence.context_length - sequence.query_length + i;
+      demand(batch.positions[sequence.first_row + i] == position, "positions are consecutive");
+      const int token = batch.tokens[sequence.first_row + i];
+      demand(token >= 0 && token < options_.vocab_size, "tokens are of the vocabulary");
+    }
+  }
+  demand(row == batch.rows(), "every row belongs to a sequence");
+}
+
+FakeRunner::Slot& FakeRunner::slot(std::span<const int> blocks, int position) {
+  const int block = blocks[position / options_.block_size];
+  return cache_.at(static_cast<std::size_t>(block) * options_.block_size +
+                   position % options_.block_size);
+}
+
+void FakeRunner::read_history(const BatchSequence& sequence, int length) {
+  history_.clear();
+  for (int position = 0; position < length; ++position) {
+    const Slot& read = slot(sequence.blocks, position);
+    // Another position's token is somebody else's or stale: let it show in the answer.
+    history_.push_back(read.position == position ? read.token : -1 - read.token);
+  }
+}
+
+void FakeRunner::write_logits(std::span<float> logits) {
+  std::uint64_t hash = 0x9E3779B97F4A7C15;
+  for (const int token : history_) hash = mix(hash + static_cast<std::uint64_t>(token) + 1);
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    logits[i] = static_cast<float>(mix(hash + i * 0x9E3779B97F4A7C15) >> 40) * 0x1p-21f - 4;
+  }
+  if (options_.edit_logits) options_.edit_logits(history_, logits);
+}
+
+std::function<void(std::span<const int>, std::span<float>)> certain_next_token(
+    std::function<int(std::span<const int>)> next) {
+  return [next = std::move(next)](std::span<const int> history, std::span<float> logits) {
+    const int token = next(history);
+    if (token >= 0) logits[token] = 1000;
+  };
+}
+
+}  // namespace mlxd

@@ -1,0 +1,62 @@
+// engine/fake: a model without a model. Tests of the engine, of serve/ and of the server run on it
+// in milliseconds, and it finds what a real model would forgive: it computes logits from the tokens
+// that it reads back through the block table, so a wrong table, a missed copy or a block that two
+// sequences write gives other tokens.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/model_runner.h"
+
+namespace mlxd {
+
+struct FakeOptions {
+  int vocab_size = 64;
+  int context_length = 4096;
+  int block_size = 4;
+  std::size_t block_bytes = 1024;
+  // Called on the inference thread before each step (counted from 0, repetitions included) with
+  // nothing written yet: may sleep, throw, or wait for as long as a hang is wanted.
+  std::function<void(const Batch&, std::uint64_t step)> before_step;
+  // May change the logits of a row [vocab_size] that follow these tokens of its sequence.
+  std::function<void(std::span<const int> history, std::span<float> logits)> edit_logits;
+};
+
+// Deterministic: a row's logits are a hash of its sequence's tokens up to there, in [-4, 4).
+class FakeRunner : public ModelRunner {
+ public:
+  explicit FakeRunner(FakeOptions options);
+
+  const RunnerInfo& info() const override { return info_; }
+  void resize_kv(int blocks) override;
+  // Throws std::logic_error for a batch that breaks the contract of Batch.
+  void step(const Batch& batch, StepOutput& output) override;
+
+ private:
+  struct Slot {
+    int token = -1;
+    int position = -1;
+  };
+
+  void check_batch(const Batch& batch) const;
+  Slot& slot(std::span<const int> blocks, int position);
+  void read_history(const BatchSequence& sequence, int length);
+  void write_logits(std::span<float> logits);
+
+  const FakeOptions options_;
+  RunnerInfo info_;
+  std::vector<Slot> cache_;  // [blocks, block_size]
+  std::vector<int> history_;
+  std::uint64_t steps_ = 0;
+};
+
+// For edit_logits: makes `next(history)` certain, where it is not negative. So a test writes a
+// model's answer as a function.
+std::function<void(std::span<const int>, std::span<float>)> certain_next_token(
+    std::function<int(std::span<const int>)> next);
+
+}  // namespace mlxd

@@ -1,0 +1,373 @@
+#include "engine/inference_loop.h"
+
+#include <algorithm>
+#include <exception>
+#include <stdexcept>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "base/check.h"
+
+namespace mlxd {
+namespace {
+
+using Outcome = RequestFinished::Outcome;
+
+// Logits of prompt rows that a step may hold beside those of decoding sequences.
+constexpr std::size_t kPromptLogitBytes = std::size_t{64} << 20;
+
+SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info) {
+  SchedulerLimits limits;
+  limits.max_sequences = options.max_running_sequences;
+  limits.max_step_tokens = std::max(options.max_step_tokens, options.max_running_sequences);
+  const std::size_t prompt_rows = kPromptLogitBytes / (sizeof(float) * info.vocab_size);
+  limits.max_logit_rows = limits.max_sequences + static_cast<int>(std::max<std::size_t>(prompt_rows, 1));
+  limits.block_size = info.block_size;
+  return limits;
+}
+
+void set_logit_range(Sequence& sequence) {
+  const Request& request = *sequence.request;
+  sequence.logits_from = request.wants_prompt_logprobs()
+                             ? std::max(request.prompt_tokens_sent, 1) - 1
+                             : sequence.length() - 1;
+  sequence.logits_to = request.job.max_tokens == 0 ? sequence.length() - 1 : sequence.length();
+}
+
+Error internal_error() {
+  return {500, "internal_error", "", "the model failed while it computed this request"};
+}
+
+}  // namespace
+
+InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, int kv_blocks)
+    : shared_(shared),
+      runner_(runner),
+      blocks_(kv_blocks),
+      scheduler_(limits_of(shared.options, runner.info()), blocks_) {
+  stats_.kv_blocks_total = kv_blocks;
+  publish();
+}
+
+void InferenceLoop::run() {
+  while (!shared_.stopping) {
+    shared_.heartbeat.beat();
+    take_arrivals();
+    sweep();
+    heed_readers();
+    scheduler_.schedule();
+    if (scheduler_.parts().empty()) {
+      sleep();
+      continue;
+    }
+    step();
+    scheduler_.finish_step();
+    forget_ended();
+    if (shared_.options.check_integrity) check_integrity();
+    publish();
+  }
+}
+
+void InferenceLoop::take_arrivals() {
+  for (auto& request : shared_.inbox->arrivals.drain()) begin(std::move(request));
+}
+
+void InferenceLoop::begin(std::unique_ptr<Request> arrived) {
+  Request& request = *requests_.emplace_back(std::move(arrived));
+  auto sequence = std::make_unique<Sequence>();
+  sequence->request = &request;
+  sequence->age = arrivals_++;
+  sequence->tokens = request.job.prompt;
+  sequence->prompt_length = sequence->length();
+  sequence->slots = request.job.samples;
+  if (has_penalties(request.job.sampling)) sequence->counts.add_prompt(sequence->tokens);
+  set_logit_range(*sequence);
+  scheduler_.add(*sequence);
+  request.sequences.push_back(std::move(sequence));
+}
+
+// Between two steps: takes out what was cancelled, is late, or was ended by another thread.
+void InferenceLoop::sweep() {
+  const TimePoint now = Clock::now();
+  for (const auto& request : requests_) {
+    const auto& state = *request->shared;
+    if (state.ended) {
+      end(*request, Outcome::error);  // its reader knows already
+    } else if (state.cancelled) {
+      end(*request, Outcome::cancelled);
+    } else if (now >= request->job.deadline) {
+      end(*request, Outcome::timeout,
+          {504, "timeout", "", "the request did not end within its time"});
+    } else if (state.stopped_samples != 0) {
+      drop_stopped_samples(*request);
+    }
+  }
+  forget_ended();
+}
+
+void InferenceLoop::drop_stopped_samples(Request& request) {
+  if (!request.forked) return;
+  const std::uint64_t stopped = request.shared->stopped_samples;
+  for (const auto& sequence : request.sequences) {
+    if (sequence->state == Sequence::State::finished) continue;
+    if ((stopped >> sequence->sample & 1) == 0) continue;
+    scheduler_.remove(*sequence);
+    ++request.finished_samples;
+  }
+  if (request.finished_samples == request.job.samples) end(request, Outcome::completed);
+}
+
+// A reader who is behind pauses its sequences. A step may overshoot the channel's capacity by what
+// one step makes of one request: two events a sample, and the last.
+void InferenceLoop::heed_readers() {
+  for (const auto& request : requests_) {
+    const int room = static_cast<int>(request->shared->events.room());
+    for (const auto& sequence : request->sequences) {
+      sequence->paused = room == 0;
+      sequence->prompt_logit_limit = room;
+    }
+  }
+}
+
+void InferenceLoop::sleep() {
+  forget_ended();
+  if (shared_.options.check_integrity) check_integrity();
+#ifndef NDEBUG
+  check_integrity();
+#endif
+  publish();
+  TimePoint until = TimePoint::max();
+  for (const auto& request : requests_) until = std::min(until, request->job.deadline);
+  shared_.heartbeat.rest();
+  shared_.inbox->arrivals.wait_until(until);
+}
+
+void InferenceLoop::step() {
+  const TimePoint started = Clock::now();
+  for (const StepPart& part : scheduler_.parts()) note_begun(*part.sequence->request);
+  if (run_batch(scheduler_.batch())) {
+    std::span<float> logits(output_.logits);
+    const std::size_t vocabulary = runner_.info().vocab_size;
+    for (const StepPart& part : scheduler_.parts()) {
+      deliver_safely(part, logits.first(part.logit_rows * vocabulary));
+      logits = logits.subspan(part.logit_rows * vocabulary);
+    }
+  } else {
+    step_one_by_one();
+  }
+  ++stats_.steps;
+  if (shared_.observer != nullptr) {
+    shared_.observer->on_step(seconds_between(started, Clock::now()), scheduler_.batch().rows(),
+                              static_cast<int>(scheduler_.parts().size()));
+  }
+}
+
+// After a step that failed. Each sequence gets one more try, on its own: who fails then is ended,
+// so that no failure is repeated for ever.
+void InferenceLoop::step_one_by_one() {
+  const bool alone = scheduler_.parts().size() == 1;
+  for (const StepPart& part : scheduler_.parts()) {
+    Request& request = *part.sequence->request;
+    if (request.over) continue;
+    shared_.heartbeat.beat();
+    scheduler_.fill_single(part, single_);
+    if (!alone && run_batch(single_)) {
+      deliver_safely(part, output_.logits);
+    } else {
+      fail(request, internal_error());
+    }
+  }
+}
+
+bool InferenceLoop::run_batch(const Batch& batch) {
+  try {
+    runner_.step(batch, output_);
+    if (output_.logits.size() != batch.logit_rows.size() * runner_.info().vocab_size) {
+      throw std::logic_error("the backend returned another number of logits than was asked for");
+    }
+    return true;
+  } catch (const std::exception& exception) {
+    spdlog::error("a step of {} rows of {} sequences failed: {}", batch.rows(),
+                  batch.sequences.size(), exception.what());
+  } catch (...) {
+    spdlog::error("a step of {} rows failed with an unknown exception", batch.rows());
+  }
+  return false;
+}
+
+void InferenceLoop::deliver_safely(const StepPart& part, std::span<float> logits) {
+  if (part.sequence->state == Sequence::State::finished) return;
+  try {
+    deliver(part, logits);
+  } catch (const std::exception& exception) {
+    spdlog::error("request {}: {}", part.sequence->request->job.id, exception.what());
+    fail(*part.sequence->request, internal_error());
+  }
+}
+
+void InferenceLoop::deliver(const StepPart& part, std::span<float> logits) {
+  Sequence& sequence = *part.sequence;
+  Request& request = *sequence.request;
+  sequence.computed += part.rows;
+  if (request.wants_prompt_logprobs()) deliver_prompt(part, logits);
+  if (request.over) return;
+  set_logit_range(sequence);
+  if (sequence.computed < sequence.length()) return;
+  if (request.job.max_tokens == 0) {
+    fork(request);
+    for (const auto& sample : request.sequences) finish_sample(*sample, FinishReason::length);
+    return;
+  }
+  const std::size_t vocabulary = runner_.info().vocab_size;
+  const std::span<float> last = logits.last(vocabulary);
+  if (request.forked) {
+    draw(sequence, last);
+    return;
+  }
+  fork(request);
+  for (const auto& sample : request.sequences) {
+    if (!request.over) draw(*sample, last);
+  }
+}
+
+// Row p of the prompt tells how likely prompt token p + 1 was.
+void InferenceLoop::deliver_prompt(const StepPart& part, std::span<float> logits) {
+  Request& request = *part.sequence->request;
+  const std::vector<int>& prompt = request.job.prompt;
+  const std::size_t vocabulary = runner_.info().vocab_size;
+  if (request.prompt_tokens_sent == 0) {
+    PromptToken first;
+    first.token = prompt[0];
+    request.shared->push(std::move(first));
+    request.prompt_tokens_sent = 1;
+  }
+  for (int row = 0; row < part.logit_rows; ++row) {
+    const int position = part.first_logit + row;
+    if (position + 1 != request.prompt_tokens_sent || !request.wants_prompt_logprobs()) continue;
+    const int token = prompt[position + 1];
+    auto score = sampler_.score(logits.subspan(row * vocabulary, vocabulary), token,
+                                request.job.prompt_logprobs);
+    if (!score) {
+      fail(request, score.error());
+      return;
+    }
+    request.shared->push(PromptToken{token, true, score->logprob, std::move(score->top)});
+    ++request.prompt_tokens_sent;
+  }
+}
+
+// The prompt is computed: from here on each sample is a sequence of its own on the same blocks.
+void InferenceLoop::fork(Request& request) {
+  Sequence& first = *request.sequences.front();
+  request.forked = true;
+  first.slots = 1;
+  stats_.prompt_tokens += first.prompt_length;
+  for (int sample = 1; sample < request.job.samples; ++sample) {
+    auto child = std::make_unique<Sequence>();
+    child->request = &request;
+    child->sample = sample;
+    child->age = first.age;
+    child->tokens = first.tokens;
+    child->prompt_length = first.prompt_length;
+    child->counts = first.counts;
+    set_logit_range(*child);
+    scheduler_.fork(first, *child);
+    request.sequences.push_back(std::move(child));
+  }
+}
+
+void InferenceLoop::draw(Sequence& sequence, std::span<float> logits) {
+  Request& request = *sequence.request;
+  const GenerateJob& job = request.job;
+  Sampler::Request wanted{.params = &job.sampling, .counts = &sequence.counts};
+  if (!job.ignore_eos && sequence.outputs() < job.min_tokens) wanted.forbidden = job.stop_ids;
+  wanted.sample = sequence.sample;
+  wanted.index = sequence.outputs();
+  auto drawn = sampler_.draw(logits, wanted);
+  if (!drawn) {
+    fail(request, drawn.error());
+    return;
+  }
+  const int token = drawn->token;
+  if (!job.ignore_eos && std::ranges::count(job.stop_ids, token) > 0) {
+    finish_sample(sequence, FinishReason::stop);
+    return;
+  }
+  sequence.tokens.push_back(token);
+  if (has_penalties(job.sampling)) sequence.counts.add_output(token);
+  set_logit_range(sequence);
+  ++stats_.generated_tokens;
+  request.shared->push(*std::move(drawn));
+  if (sequence.outputs() == job.max_tokens) finish_sample(sequence, FinishReason::length);
+}
+
+void InferenceLoop::note_begun(Request& request) {
+  auto& state = *request.shared;
+  if (state.begun) return;
+  const TimePoint now = Clock::now();
+  state.queue_seconds = seconds_between(state.submitted, now);
+  state.begun = true;
+  shared_.queue_rate.left(now, --shared_.inbox->queued);
+}
+
+void InferenceLoop::finish_sample(Sequence& sequence, FinishReason reason) {
+  Request& request = *sequence.request;
+  scheduler_.remove(sequence);
+  request.shared->push(SampleFinished{sequence.sample, reason});
+  if (++request.finished_samples == request.job.samples) {
+    end(request, Outcome::completed);
+  }
+}
+
+void InferenceLoop::fail(Request& request, Error error) {
+  end(request, Outcome::error, std::move(error));
+}
+
+// Blocks are free and the figures say so before the reader learns of the end.
+void InferenceLoop::end(Request& request, Outcome outcome, Error error) {
+  if (request.over) return;
+  request.over = true;
+  for (const auto& sequence : request.sequences) scheduler_.remove(*sequence);
+  if (!request.shared->begun) --shared_.inbox->queued;
+  shared_.live.remove(request.shared.get());
+  publish();
+  RequestFinished event;
+  event.outcome = outcome;
+  event.error = std::move(error);
+  request.shared->finish(std::move(event));
+}
+
+void InferenceLoop::forget_ended() {
+  std::erase_if(requests_, [](const auto& request) { return request->over; });
+}
+
+void InferenceLoop::publish() {
+  stats_.kv_blocks_used = blocks_.used();
+  stats_.running_sequences = static_cast<int>(scheduler_.running().size());
+  stats_.preemptions = scheduler_.preemptions();
+  stats_.paused_sequences = 0;
+  stats_.preempted_sequences = 0;
+  for (const Sequence* sequence : scheduler_.running()) stats_.paused_sequences += sequence->paused;
+  for (const Sequence* sequence : scheduler_.waiting()) {
+    stats_.preempted_sequences += sequence->request->shared->begun;
+  }
+  std::lock_guard lock(shared_.stats_mutex);
+  shared_.stats = stats_;
+}
+
+void InferenceLoop::check_integrity() const {
+  scheduler_.check_integrity();
+  std::size_t unfinished = 0;
+  for (const auto& request : requests_) {
+    check(!request->over, "an ended request is forgotten");
+    for (const auto& sequence : request->sequences) {
+      unfinished += sequence->state != Sequence::State::finished;
+    }
+  }
+  check(unfinished == scheduler_.running().size() + scheduler_.waiting().size(),
+        "the scheduler knows the unfinished sequences and no others");
+  check(!requests_.empty() || blocks_.used() == 0, "without requests every block is free");
+}
+
+}  // namespace mlxd

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "engine/block_manager.h"
+#include "engine/engine.h"
+#include "engine/live_requests.h"
+#include "engine/model_runner.h"
+#include "engine/queue_rate.h"
+#include "engine/request_shared.h"
+#include "engine/sampler.h"
+#include "engine/scheduler.h"
+#include "engine/sequence.h"
+#include "engine/watchdog.h"
+
+namespace mlxd {
+
+// What the inference thread shares with the callers of Engine.
+struct EngineShared {
+  explicit EngineShared(const EngineOptions& engine_options, EngineObserver* engine_observer)
+      : options(engine_options),
+        observer(engine_observer),
+        inbox(std::make_shared<Inbox>(engine_options.max_queued_requests)) {}
+
+  const EngineOptions options;
+  EngineObserver* const observer;  // may be null
+  const std::shared_ptr<Inbox> inbox;
+  LiveRequests live;
+  Heartbeat heartbeat;
+  QueueRate queue_rate;
+  std::atomic<bool> stopping{false};
+  std::mutex stats_mutex;
+  EngineStats stats;  // as of the last step; the live figures are added by Engine::stats
+};
+
+// The inference thread's work: take what arrived, drop what ended, schedule, step, sample, deliver;
+// asleep when there is nothing to compute. A step's failure costs those who caused it and no one
+// else.
+class InferenceLoop {
+ public:
+  InferenceLoop(EngineShared& shared, ModelRunner& runner, int kv_blocks);
+
+  // Until `stopping`.
+  void run();
+
+ private:
+  void take_arrivals();
+  void begin(std::unique_ptr<Request> request);
+  void sweep();
+  void drop_stopped_samples(Request& request);
+  void heed_readers();
+  void sleep();
+
+  void step();
+  void step_one_by_one();
+  bool run_batch(const Batch& batch);
+  void deliver_safely(const StepPart& part, std::span<float> logits);
+  void deliver(const StepPart& part, std::span<float> logits);
+  void deliver_prompt(const StepPart& part, std::span<float> logits);
+  void fork(Request& request);
+  void draw(Sequence& sequence, std::span<float> logits);
+
+  void note_begun(Request& request);
+  void finish_sample(Sequence& sequence, FinishReason reason);
+  void fail(Request& request, Error error);
+  void end(Request& request, RequestFinished::Outcome outcome, Error error = {});
+  void forget_ended();
+  void publish();
+  void check_integrity() const;
+
+  EngineShared& shared_;
+  ModelRunner& runner_;
+  BlockManager blocks_;
+  Scheduler scheduler_;
+  Sampler sampler_;
+  StepOutput output_;
+  Batch single_;
+  std::vector<std::unique_ptr<Request>> requests_;  // in order of arrival
+  std::uint64_t arrivals_ = 0;
+  EngineStats stats_;
+};
+
+}  // namespace mlxd

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "engine/logit_row.h"
+#include "engine/sampling_params.h"
+#include "engine/token_event.h"
+
+namespace mlxd {
+
+// How often each token stands in a sequence, kept up to date token by token for the penalties.
+class TokenCounts {
+ public:
+  struct Count {
+    bool in_prompt = false;
+    int in_output = 0;
+  };
+
+  void add_prompt(std::span<const int> tokens) {
+    for (const int token : tokens) counts_[token].in_prompt = true;
+  }
+  void add_output(int token) { ++counts_[token].in_output; }
+  const std::unordered_map<int, Count>& counts() const { return counts_; }
+
+ private:
+  std::unordered_map<int, Count> counts_;
+};
+
+inline bool has_penalties(const SamplingParams& params) {
+  return params.repetition_penalty != 1 || params.presence_penalty != 0 ||
+         params.frequency_penalty != 0;
+}
+
+// Draws tokens from rows of logits as SamplingParams says. It never sorts a vocabulary: see
+// LogitRow. Holds scratch memory, so one Sampler a thread.
+class Sampler {
+ public:
+  struct Request {
+    const SamplingParams* params = nullptr;
+    const TokenCounts* counts = nullptr;    // of the sequence so far; read when there are penalties
+    std::span<const int> forbidden{};       // stop ids before min_tokens
+    int sample = 0;
+    std::uint64_t index = 0;  // of the token in its sample: the counter of its random number
+  };
+
+  // `logits` [vocab_size] are changed and put back. An Error when they are not finite, or when
+  // nothing is left to draw.
+  Result<SampledToken> draw(std::span<float> logits, const Request& request);
+
+  // Log-probability of a token, with the `top` most likely ones, under softmax(logits).
+  struct Score {
+    float logprob = 0;
+    std::vector<TokenLogprob> top;  // most likely first
+  };
+  Result<Score> score(std::span<float> logits, int token, int top);
+
+ private:
+  int choose(const SamplingParams& params, double uniform);
+  int choose_among_candidates(const SamplingParams& params, double total, double uniform);
+  void adjust(const Request& request);
+  void change(int token, float logit);
+  void restore();
+  std::vector<TokenLogprob> top_logprobs(int count, double log_total);
+
+  LogitRow row_;
+  std::vector<Candidate> candidates_;
+  std::vector<std::pair<int, float>> changed_;  // token, logit before
+};
+
+}  // namespace mlxd

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <vector>
+
+#include "engine/block_manager.h"
+#include "engine/model_runner.h"
+#include "engine/sequence.h"
+
+namespace mlxd {
+
+struct SchedulerLimits {
+  int max_sequences = 64;     // rows of a decode step
+  int max_step_tokens = 512;  // rows of a step, at least max_sequences
+  int max_logit_rows = 128;   // rows with logits in a step, more than max_sequences
+  int block_size = 16;
+};
+
+// One sequence's share of a step.
+struct StepPart {
+  Sequence* sequence = nullptr;
+  int rows = 0;         // tokens[computed .. computed + rows)
+  int logit_rows = 0;   // those of them that give logits: the rows from first_logit on
+  int first_logit = 0;  // position
+  int copies = 0;       // its copy-on-write, 0 or 1 entries of Batch::block_copies
+};
+
+// Decides what the next step computes. Pure bookkeeping over sequences that others own: no
+// channels, no clock, no device. Inference thread only.
+//
+// First come, first served. Sequences that decode come first in every step, so that running streams
+// keep their pace; prompts fill what is left of the step. When blocks run out, the youngest running
+// sequence gives up its own and is computed again later, but those whose reader is behind (paused)
+// go before it. The oldest can therefore always go on.
+class Scheduler {
+ public:
+  Scheduler(const SchedulerLimits& limits, BlockManager& blocks)
+      : limits_(limits), blocks_(blocks) {}
+
+  void add(Sequence& sequence);
+  // The child joins the running ones as a second owner of the parent's blocks.
+  void fork(const Sequence& parent, Sequence& child);
+  // Frees its blocks; it is not seen again. Between steps or for members of the last one.
+  void remove(Sequence& sequence);
+
+  // Plans the next step. The caller adds parts' rows to `computed` after a step that worked.
+  void schedule();
+  const std::vector<StepPart>& parts() const { return parts_; }
+  // The step is over, with all its repetitions; parts() is empty again.
+  void finish_step();
+  // The step as the runner reads it. Valid until anything else here is called.
+  const Batch& batch() const { return batch_; }
+  // One part alone, for the repetition of a failed step.
+  void fill_single(const StepPart& part, Batch& batch) const;
+
+  const std::vector<Sequence*>& running() const { return running_; }
+  const std::vector<Sequence*>& waiting() const { return waiting_; }
+  std::uint64_t preemptions() const { return preemptions_; }
+
+  void check_integrity() const;
+
+ private:
+  void plan_decodes();
+  void plan_prompts();
+  void admit();
+  bool make_room_for_next_token(Sequence& sequence, StepPart& part);
+  bool preempt_youngest(bool paused_only);
+  void plan(Sequence& sequence, StepPart part);
+  void plan_chunk(Sequence& sequence);
+  int blocks_for(int tokens) const { return (tokens + limits_.block_size - 1) / limits_.block_size; }
+  void append_rows(const StepPart& part, Batch& batch) const;
+  void settle_preempted();
+
+  const SchedulerLimits limits_;
+  BlockManager& blocks_;
+  std::vector<Sequence*> waiting_, running_;  // oldest first
+  std::vector<Sequence*> preempted_;          // in this schedule(), still in running_
+  std::vector<StepPart> parts_;
+  std::vector<std::pair<int, int>> copies_;
+  int tokens_left_ = 0, logits_left_ = 0;
+  Batch batch_;
+  std::uint64_t preemptions_ = 0;
+};
+
+}  // namespace mlxd

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/block_manager.h"
+#include "engine/engine.h"
+#include "engine/sampler.h"
+
+namespace mlxd {
+
+struct Request;
+
+// One sample of a request: its tokens, and how far the KV cache has them. Inference thread only.
+//
+// A request begins as one sequence, sample 0, which computes the prompt; the other samples fork
+// from it when the first token is drawn.
+struct Sequence {
+  enum class State { waiting, running, finished };
+
+  Request* request = nullptr;
+  int sample = 0;
+  std::uint64_t age = 0;  // order of arrival; the samples of a request share it
+  State state = State::waiting;
+
+  std::vector<int> tokens;  // prompt, then what was drawn
+  int prompt_length = 0;
+  int computed = 0;  // the first so many tokens are in the KV cache
+  BlockTable blocks;
+  TokenCounts counts;  // for the penalties; kept only when there are some
+
+  // Rows of a step that this sequence occupies at most: all its samples, until they have forked.
+  int slots = 1;
+  // The reader is behind: not to be scheduled.
+  bool paused = false;
+  // Positions [logits_from, logits_to) give logits when they are computed.
+  int logits_from = 0;
+  int logits_to = 0;
+  // Rows with logits of the prompt that a step may hold; further ones wait for the next step.
+  int prompt_logit_limit = 0;
+
+  int length() const { return static_cast<int>(tokens.size()); }
+  int outputs() const { return length() - prompt_length; }
+  bool decoding() const { return computed == length() - 1; }
+  // First come first served; within a request by sample.
+  bool older_than(const Sequence& other) const {
+    return age != other.age ? age < other.age : sample < other.sample;
+  }
+};
+
+// An accepted job as the inference thread keeps it.
+struct Request {
+  GenerateJob job;
+  std::shared_ptr<RequestHandle::Shared> shared;
+  std::vector<std::unique_ptr<Sequence>> sequences;  // sample 0 first; all, finished ones too
+  bool forked = false;
+  int finished_samples = 0;
+  int prompt_tokens_sent = 0;  // PromptToken events
+  bool over = false;           // ended; to be removed when the step is done
+
+  // Whether PromptToken events are still to be made.
+  bool wants_prompt_logprobs() const {
+    return job.prompt_logprobs >= 0 && prompt_tokens_sent < static_cast<int>(job.prompt.size());
+  }
+};
+
+}  // namespace mlxd

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/fake/fake_runner.h"
+
+namespace mlxd::testing {
+
+inline TimePoint in_seconds(double seconds) {
+  return Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                            std::chrono::duration<double>(seconds));
+}
+
+// Everything that came for one request.
+struct Answer {
+  std::vector<std::vector<int>> tokens;  // [sample][index]
+  std::vector<SampledToken> details;     // all samples, as they came
+  std::vector<PromptToken> prompt;
+  std::vector<SampleFinished> finished;
+  std::vector<RequestFinished> terminals;  // must be one
+
+  bool completed() const {
+    return terminals.size() == 1 && terminals[0].outcome == RequestFinished::Outcome::completed;
+  }
+  std::string error_code() const { return terminals.empty() ? "none" : terminals[0].error.code; }
+};
+
+inline void take(Answer& answer, TokenEvent event) {
+  if (auto* token = std::get_if<SampledToken>(&event)) {
+    if (token->sample >= static_cast<int>(answer.tokens.size())) {
+      answer.tokens.resize(token->sample + 1);
+    }
+    answer.tokens[token->sample].push_back(token->token);
+    answer.details.push_back(*token);
+  } else if (auto* prompt = std::get_if<PromptToken>(&event)) {
+    answer.prompt.push_back(*prompt);
+  } else if (auto* finished = std::get_if<SampleFinished>(&event)) {
+    answer.finished.push_back(*finished);
+  } else {
+    answer.terminals.push_back(std::get<RequestFinished>(event));
+  }
+}
+
+// Reads to the terminal event; without one within a minute, `terminals` stays empty.
+inline Answer read_all(RequestHandle& handle) {
+  Answer answer;
+  const TimePoint limit = in_seconds(60);
+  while (answer.terminals.empty()) {
+    auto event = handle.next_until(limit);
+    if (!event) break;
+    take(answer, *std::move(event));
+  }
+  while (auto event = handle.try_next()) take(answer, *std::move(event));
+  return answer;
+}
+
+inline std::unique_ptr<Engine> make_engine(EngineOptions options = {}, FakeOptions fake = {},
+                                           EngineObserver* observer = nullptr) {
+  options.check_integrity = true;
+  return std::make_unique<Engine>(
+      options, [fake] { return std::make_unique<FakeRunner>(fake); }, observer);
+}
+
+inline GenerateJob job_of(std::vector<int> prompt, int max_tokens, std::uint64_t seed = 1) {
+  GenerateJob job;
+  job.id = "test";
+  job.prompt = std::move(prompt);
+  job.max_tokens = max_tokens;
+  job.sampling.seed = seed;
+  return job;
+}
+
+// The answer of an engine that has nothing else to do.
+inline Answer run_alone(const GenerateJob& job, FakeOptions fake = {}) {
+  auto engine = make_engine({}, std::move(fake));
+  auto handle = engine->submit(job);
+  if (!handle) return {};
+  return read_all(*handle);
+}
+
+// Waits for up to a minute.
+template <class Condition>
+bool eventually(Condition condition) {
+  const TimePoint limit = in_seconds(60);
+  while (!condition()) {
+    if (Clock::now() > limit) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+}  // namespace mlxd::testing
