@@ -51,7 +51,13 @@ struct Kernels {
   std::string_view name;  // "portable", "avx2", "avx512_vnni"
 
   // Repacks `tensor` (any Quantization). Throws LoadError when columns are no multiple of 32.
+  // Different tensors may be packed on several threads at once.
   std::unique_ptr<PackedMatrix> (*pack)(const Tensor& tensor);
+
+  // The same in two steps, for several threads on one tensor: room for the matrix, then its tiles
+  // [first_tile, end_tile), each of which must be packed exactly once.
+  std::unique_ptr<PackedMatrix> (*allocate)(const Tensor& tensor);
+  void (*pack_tiles)(PackedMatrix& matrix, const Tensor& tensor, int first_tile, int end_tile);
 
   // out[row, r] = sum_c matrix[r, c] * input[row, c] for all rows of `input` and the matrix rows of
   // tiles [first_tile, end_tile): out + row * out_stride + r. A padded tile writes only real rows.

@@ -1,0 +1,209 @@
+// The loops around one instruction set's inner kernels. Each kernels_<isa>.cc includes this and
+// names its own `Isa` type from an unnamed namespace, so that every instance of these templates,
+// compiled with that file's instruction set, stays inside that file. For the same reason nothing
+// here calls an inline function of the standard library.
+//
+// An Isa provides
+//   static constexpr int kRowBlocks[]: numbers of input rows it has inner kernels for, falling to 1;
+//   template <int kBits, ScaleKind kKind, int kRows> static void quantized_tile(
+//       const TileLayout&, const uint8_t* tile, const InputGroup* input, float* out, ptrdiff_t
+//       stride): out[row * stride + r] of kRows input rows (interleaved) and the tile's 16 rows;
+//   template <Encoding kFloats, int kRows> static void float_tile(columns, tile, values,
+//       value_stride, out, stride): the same over plain floats;
+//   static constexpr int kFloatRowBlocks[].
+// Each computes a row the same way for every kRows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backend/cpu/kernel_input.h"
+#include "backend/cpu/packed_matrix.h"
+
+namespace mlxd::cpu {
+
+// What the input rows of one pass over the matrix may take: half of a 1 MiB level-2 cache, which
+// leaves room for a tile.
+inline constexpr std::size_t kInputBudget = std::size_t{512} << 10;
+
+template <class Isa>
+class KernelDriver {
+ public:
+  static void multiply(const PackedMatrix& matrix, const InputRows& input, int first_tile,
+                       int end_tile, float* out, std::ptrdiff_t out_stride) {
+    const Output output{matrix.rows(), out, out_stride};
+    const auto& packed = static_cast<const PackedTiles&>(matrix);
+    const TileLayout& layout = packed.layout();
+    switch (layout.code_bits) {
+      case 0:
+        return multiply_floats(packed, input, first_tile, end_tile, output);
+      case 4:
+        return multiply_bits<4>(packed, input, first_tile, end_tile, output);
+      case 5:
+        return multiply_bits<5>(packed, input, first_tile, end_tile, output);
+      case 6:
+        return multiply_bits<6>(packed, input, first_tile, end_tile, output);
+      default:
+        return multiply_bits<8>(packed, input, first_tile, end_tile, output);
+    }
+  }
+
+ private:
+  struct Output {
+    int matrix_rows;
+    float* values;
+    std::ptrdiff_t stride;
+  };
+
+  template <int kBits>
+  static void multiply_bits(const PackedTiles& matrix, const InputRows& input, int first_tile,
+                            int end_tile, const Output& output) {
+    switch (matrix.layout().scale_kind) {
+      case ScaleKind::scale:
+        if constexpr (kBits != 6) {
+          multiply_tiles<kBits, ScaleKind::scale>(matrix, input, first_tile, end_tile, output);
+        }
+        return;
+      case ScaleKind::scale_and_min:
+        multiply_tiles<kBits, ScaleKind::scale_and_min>(matrix, input, first_tile, end_tile,
+                                                        output);
+        return;
+      case ScaleKind::k_scale_and_min:
+        if constexpr (kBits == 4 || kBits == 5) {
+          multiply_tiles<kBits, ScaleKind::k_scale_and_min>(matrix, input, first_tile, end_tile,
+                                                            output);
+        }
+        return;
+      case ScaleKind::k_half_scale:
+        if constexpr (kBits == 6) {
+          multiply_tiles<kBits, ScaleKind::k_half_scale>(matrix, input, first_tile, end_tile,
+                                                         output);
+        }
+        return;
+    }
+  }
+
+  // A pass over the tiles for as many input rows as stay in cache: each tile is read from memory
+  // once a pass, and from cache for the pass's further row blocks.
+  template <int kBits, ScaleKind kKind>
+  static void multiply_tiles(const PackedTiles& matrix, const InputRows& input, int first_tile,
+                             int end_tile, const Output& output) {
+    const TileLayout& layout = matrix.layout();
+    const std::size_t row_bytes = sizeof(InputGroup) * static_cast<std::size_t>(layout.groups);
+    const int whole_blocks = static_cast<int>(kInputBudget / row_bytes) / Isa::kRowBlocks[0];
+    const int pass_rows = Isa::kRowBlocks[0] * (whole_blocks > 0 ? whole_blocks : 1);
+    const int scratch_rows = input.rows < pass_rows ? input.rows : pass_rows;
+    InputGroup* scratch =
+        input_scratch(static_cast<std::size_t>(layout.groups) * static_cast<std::size_t>(scratch_rows));
+    for (int first = 0; first < input.rows; first += pass_rows) {
+      const int rows = input.rows - first < pass_rows ? input.rows - first : pass_rows;
+      interleave_blocks<kBits, kKind>(input, first, rows, scratch);
+      for (int t = first_tile; t < end_tile; ++t) {
+        multiply_tile<kBits, kKind>(layout, matrix.tile(t), t, scratch, first, rows, output);
+      }
+    }
+  }
+
+  template <int kBits, ScaleKind kKind>
+  static void interleave_blocks(const InputRows& input, int first, int rows, InputGroup* scratch) {
+    const int groups = input.columns / kGroupColumns;
+    for (int done = 0; done < rows;) {
+      const int block = next_block(Isa::kRowBlocks, rows - done);
+      interleave(input, first + done, block, zero_point(kBits, kKind),
+                 kKind == ScaleKind::k_half_scale, scratch);
+      scratch += static_cast<std::ptrdiff_t>(groups) * block;
+      done += block;
+    }
+  }
+
+  template <int kBits, ScaleKind kKind>
+  static void multiply_tile(const TileLayout& layout, const std::uint8_t* tile, int index,
+                            const InputGroup* input, int first, int rows, const Output& output) {
+    for (int done = 0; done < rows;) {
+      const int block = next_block(Isa::kRowBlocks, rows - done);
+      write_tile(output, index, first + done, block, [&](float* out, std::ptrdiff_t stride) {
+        run_quantized<kBits, kKind>(block, layout, tile, input, out, stride);
+      });
+      input += static_cast<std::ptrdiff_t>(layout.groups) * block;
+      done += block;
+    }
+  }
+
+  static void multiply_floats(const PackedTiles& matrix, const InputRows& input, int first_tile,
+                              int end_tile, const Output& output) {
+    for (int t = first_tile; t < end_tile; ++t) {
+      for (int done = 0; done < input.rows;) {
+        const int block = next_block(Isa::kFloatRowBlocks, input.rows - done);
+        const float* values = input.values + done * input.value_stride;
+        write_tile(output, t, done, block, [&](float* out, std::ptrdiff_t stride) {
+          run_floats(block, matrix, t, values, input.value_stride, out, stride);
+        });
+        done += block;
+      }
+    }
+  }
+
+  // Calls compute(out, stride) with the place of the tile's results, or, for a tile with padding,
+  // with a place from which the real rows are then copied.
+  template <class Compute>
+  static void write_tile(const Output& output, int tile, int first_row, int rows,
+                         Compute&& compute) {
+    const int first_output = tile * kTileRows;
+    float* out = output.values + first_row * output.stride + first_output;
+    const int real = output.matrix_rows - first_output;
+    if (real >= kTileRows) return compute(out, output.stride);
+    alignas(64) float padded[Isa::kRowBlocks[0] * kTileRows];
+    compute(padded, kTileRows);
+    for (int row = 0; row < rows; ++row) {
+      for (int r = 0; r < real; ++r) out[row * output.stride + r] = padded[row * kTileRows + r];
+    }
+  }
+
+  template <int kCount>
+  static int next_block(const int (&blocks)[kCount], int rows) {
+    for (const int block : blocks) {
+      if (block <= rows) return block;
+    }
+    return 1;
+  }
+
+  template <int kBits, ScaleKind kKind, int kIndex = 0>
+  static void run_quantized(int rows, const TileLayout& layout, const std::uint8_t* tile,
+                            const InputGroup* input, float* out, std::ptrdiff_t stride) {
+    constexpr int kRows = Isa::kRowBlocks[kIndex];
+    if constexpr (kRows > 1) {
+      if (rows != kRows) {
+        return run_quantized<kBits, kKind, kIndex + 1>(rows, layout, tile, input, out, stride);
+      }
+    }
+    Isa::template quantized_tile<kBits, kKind, kRows>(layout, tile, input, out, stride);
+  }
+
+  static void run_floats(int rows, const PackedTiles& matrix, int tile, const float* values,
+                         std::ptrdiff_t value_stride, float* out, std::ptrdiff_t stride) {
+    switch (matrix.layout().floats) {
+      case Encoding::f16:
+        return run_floats_of<Encoding::f16>(rows, matrix, tile, values, value_stride, out, stride);
+      case Encoding::bf16:
+        return run_floats_of<Encoding::bf16>(rows, matrix, tile, values, value_stride, out, stride);
+      default:
+        return run_floats_of<Encoding::f32>(rows, matrix, tile, values, value_stride, out, stride);
+    }
+  }
+
+  template <Encoding kFloats, int kIndex = 0>
+  static void run_floats_of(int rows, const PackedTiles& matrix, int tile, const float* values,
+                            std::ptrdiff_t value_stride, float* out, std::ptrdiff_t stride) {
+    constexpr int kRows = Isa::kFloatRowBlocks[kIndex];
+    if constexpr (kRows > 1) {
+      if (rows != kRows) {
+        return run_floats_of<kFloats, kIndex + 1>(rows, matrix, tile, values, value_stride, out,
+                                                  stride);
+      }
+    }
+    Isa::template float_tile<kFloats, kRows>(matrix.columns(), matrix.tile(tile), values,
+                                             value_stride, out, stride);
+  }
+};
+
+}  // namespace mlxd::cpu

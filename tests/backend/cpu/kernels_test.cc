@@ -1,0 +1,410 @@
+// The linear kernels: every instruction set of this processor, against a double-precision product
+// with the weights as model/tensor.h decodes them, and against each other to the last bit.
+#include "backend/cpu/kernels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace mlxd::cpu {
+namespace {
+
+// ---------------------------------------------------------------- weights and inputs made at random
+
+// Where a GGUF block keeps its f16 factors; all other bytes may be anything.
+struct BlockFactors {
+  int bytes;
+  std::vector<int> offsets;
+};
+
+BlockFactors block_factors(Encoding encoding) {
+  switch (encoding) {
+    case Encoding::q4_0:
+      return {18, {0}};
+    case Encoding::q4_1:
+      return {20, {0, 2}};
+    case Encoding::q5_0:
+      return {22, {0}};
+    case Encoding::q5_1:
+      return {24, {0, 2}};
+    case Encoding::q8_0:
+      return {34, {0}};
+    case Encoding::q4_k:
+      return {144, {0, 2}};
+    case Encoding::q5_k:
+      return {176, {0, 2}};
+    default:
+      return {210, {208}};
+  }
+}
+
+std::uint16_t encode_scale(float value, Encoding encoding) {
+  if (encoding == Encoding::f16) return float_to_half(value);
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return static_cast<std::uint16_t>(bits >> 16);
+}
+
+// A tensor that owns its bytes.
+class RandomTensor {
+ public:
+  RandomTensor(const Quantization& quantization, int rows, int columns, unsigned seed)
+      : random_(seed) {
+    tensor_.name = "random";
+    tensor_.quantization = quantization;
+    tensor_.rows = rows;
+    tensor_.columns = columns;
+    data_.resize(static_cast<std::size_t>(rows) * row_bytes(quantization, columns));
+    for (std::byte& byte : data_) byte = static_cast<std::byte>(random_() & 255);
+    switch (quantization.encoding) {
+      case Encoding::f32:
+      case Encoding::f16:
+      case Encoding::bf16:
+        fill_floats();
+        break;
+      case Encoding::mlx_affine: {
+        const int blocks = rows * (columns / quantization.group_size);
+        scales_ = factors(blocks);
+        biases_ = factors(blocks);
+        break;
+      }
+      default:
+        fill_factors();
+    }
+    tensor_.data = data_;
+    tensor_.scales = scales_;
+    tensor_.biases = biases_;
+  }
+  RandomTensor(const RandomTensor&) = delete;
+  RandomTensor& operator=(const RandomTensor&) = delete;
+
+  const Tensor& get() const { return tensor_; }
+
+ private:
+  float factor() { return std::normal_distribution<float>(0.0f, 0.02f)(random_); }
+
+  void fill_floats() {
+    const Encoding encoding = tensor_.quantization.encoding;
+    const std::size_t size = encoding == Encoding::f32 ? 4 : 2;
+    for (std::size_t at = 0; at < data_.size(); at += size) {
+      const float value = factor();
+      const std::uint16_t bits = encode_scale(value, encoding);
+      std::memcpy(&data_[at], size == 4 ? static_cast<const void*>(&value) : &bits, size);
+    }
+  }
+
+  void fill_factors() {
+    const BlockFactors block = block_factors(tensor_.quantization.encoding);
+    for (std::size_t at = 0; at < data_.size(); at += static_cast<std::size_t>(block.bytes)) {
+      for (const int offset : block.offsets) {
+        const std::uint16_t bits = float_to_half(factor());
+        std::memcpy(&data_[at + static_cast<std::size_t>(offset)], &bits, sizeof bits);
+      }
+    }
+  }
+
+  std::vector<std::byte> factors(int count) {
+    const Encoding encoding = tensor_.quantization.scale_encoding;
+    const std::size_t size = encoding == Encoding::f32 ? 4 : 2;
+    std::vector<std::byte> out(static_cast<std::size_t>(count) * size);
+    for (std::size_t at = 0; at < out.size(); at += size) {
+      const float value = half_to_float(float_to_half(factor()));
+      const std::uint16_t bits = encode_scale(value, encoding);
+      std::memcpy(&out[at], size == 4 ? static_cast<const void*>(&value) : &bits, size);
+    }
+    return out;
+  }
+
+  std::mt19937 random_;
+  Tensor tensor_;
+  std::vector<std::byte> data_, scales_, biases_;
+};
+
+// Input rows in both forms; the quantised one made by `kernels`.
+class Input {
+ public:
+  Input(const Kernels& kernels, int rows, int columns, unsigned seed)
+      : rows_(rows), columns_(columns), stride_((columns + 63) / 64 * 64) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal;
+    allocate(values_, rows * stride_);
+    allocate(quantized_, rows * stride_);
+    allocate(scales_, rows * stride_ / 4);
+    allocate(sums_, rows * stride_ / 4);
+    for (int row = 0; row < rows; ++row) {
+      float* values = values_.get() + row * stride_;
+      for (int c = 0; c < columns; ++c) {
+        values[c] = normal(random) * (random() % 97 == 0 ? 40.0f : 1.0f);  // some outliers
+      }
+      kernels.quantize(values, columns, quantized_.get() + row * stride_,
+                       scales_.get() + row * stride_ / 4, sums_.get() + row * stride_ / 4);
+    }
+  }
+
+  // Rows [first, first + count).
+  InputRows rows(int first, int count) const {
+    InputRows view;
+    view.rows = count;
+    view.columns = columns_;
+    view.values = values_.get() + first * stride_;
+    view.quantized = quantized_.get() + first * stride_;
+    view.scales = scales_.get() + first * stride_ / 4;
+    view.sums = sums_.get() + first * stride_ / 4;
+    view.value_stride = view.quantized_stride = stride_;
+    view.group_stride = stride_ / 4;
+    return view;
+  }
+  InputRows all() const { return rows(0, rows_); }
+
+  // The number that the kernels see: exact, or as quantised.
+  double value(int row, int column, bool quantized) const {
+    if (!quantized) return values_.get()[row * stride_ + column];
+    return static_cast<double>(scales_.get()[row * stride_ / 4 + column / kGroupColumns]) *
+           quantized_.get()[row * stride_ + column];
+  }
+
+ private:
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  template <class T>
+  using Array = std::unique_ptr<T, Free>;
+
+  template <class T>
+  static void allocate(Array<T>& array, int count) {
+    const std::size_t bytes = (static_cast<std::size_t>(count) * sizeof(T) + 63) / 64 * 64;
+    array.reset(static_cast<T*>(std::aligned_alloc(64, bytes)));
+    std::memset(array.get(), 0, bytes);
+  }
+
+  int rows_, columns_, stride_;
+  Array<float> values_;
+  Array<std::int8_t> quantized_;
+  Array<float> scales_, sums_;
+};
+
+std::vector<float> multiply(const Kernels& kernels, const PackedMatrix& matrix,
+                            const InputRows& input) {
+  std::vector<float> out(static_cast<std::size_t>(input.rows) *
+                         static_cast<std::size_t>(matrix.rows()));
+  kernels.multiply(matrix, input, 0, matrix.tiles(), out.data(), matrix.rows());
+  return out;
+}
+
+std::vector<const Kernels*> all_kernels() {
+  std::vector<const Kernels*> all;
+  for (const char* name : {"portable", "avx2", "avx512_vnni"}) {
+    if (const Kernels* kernels = find_kernels(name)) all.push_back(kernels);
+  }
+  return all;
+}
+
+std::vector<Quantization> all_quantizations() {
+  std::vector<Quantization> all;
+  for (const Encoding encoding :
+       {Encoding::f32, Encoding::f16, Encoding::bf16, Encoding::q4_0, Encoding::q4_1,
+        Encoding::q5_0, Encoding::q5_1, Encoding::q8_0, Encoding::q4_k, Encoding::q5_k,
+        Encoding::q6_k}) {
+    all.push_back({.encoding = encoding});
+  }
+  for (const int bits : {2, 3, 4, 5, 6, 8}) {
+    for (const int group_size : {32, 64, 128}) {
+      const Encoding scales = group_size == 64 ? Encoding::bf16 : Encoding::f16;
+      all.push_back({Encoding::mlx_affine, bits, group_size, scales});
+    }
+  }
+  all.push_back({Encoding::mlx_affine, 4, 64, Encoding::f32});
+  return all;
+}
+
+// A number of columns that the format allows, some `groups` groups of 32.
+int columns_for(const Quantization& quantization, int groups) {
+  const int unit = std::max(kGroupColumns, block_columns(quantization));
+  return std::max(1, groups * kGroupColumns / unit) * unit;
+}
+
+bool same_bits(const std::vector<float>& left, const std::vector<float>& right) {
+  return left.size() == right.size() &&
+         std::memcmp(left.data(), right.data(), left.size() * sizeof(float)) == 0;
+}
+
+// ------------------------------------------------------------------------------------------ tests
+
+TEST(FindKernels, KnowsEachNameAndPrefersTheBest) {
+  ASSERT_NE(find_kernels("portable"), nullptr);
+  EXPECT_EQ(find_kernels("portable")->name, "portable");
+  EXPECT_EQ(find_kernels("sse9"), nullptr);
+  EXPECT_EQ(find_kernels(""), all_kernels().back());
+}
+
+class KernelsOf : public testing::TestWithParam<const Kernels*> {};
+INSTANTIATE_TEST_SUITE_P(Isa, KernelsOf, testing::ValuesIn(all_kernels()),
+                         [](const auto& test) { return std::string(test.param->name); });
+
+TEST_P(KernelsOf, MultiplyEachFormatAsADoublePrecisionProductDoes) {
+  for (const Quantization& quantization : all_quantizations()) {
+    SCOPED_TRACE(to_string(quantization));
+    const int columns = columns_for(quantization, 19), rows = 53;
+    const RandomTensor tensor(quantization, rows, columns, 1);
+    const auto matrix = GetParam()->pack(tensor.get());
+    const Input input(*GetParam(), 17, columns, 2);
+    const std::vector<float> weights = dequantize(tensor.get());
+    const std::vector<float> out = multiply(*GetParam(), *matrix, input.all());
+    for (int row = 0; row < 17; ++row) {
+      for (int r = 0; r < rows; ++r) {
+        double exact = 0, magnitude = 0;
+        for (int c = 0; c < columns; ++c) {
+          const double product = input.value(row, c, matrix->reads_quantized()) *
+                                 weights[static_cast<std::size_t>(r * columns + c)];
+          exact += product;
+          magnitude += std::abs(product);
+        }
+        ASSERT_NEAR(out[static_cast<std::size_t>(row * rows + r)], exact, 2e-6 * magnitude);
+      }
+    }
+  }
+}
+
+TEST_P(KernelsOf, GiveARowTheSameBitsWhateverElseTheCallCovers) {
+  std::mt19937 random(3);
+  for (const Quantization& quantization : all_quantizations()) {
+    SCOPED_TRACE(to_string(quantization));
+    for (int trial = 0; trial < 12; ++trial) {
+      const int columns = columns_for(quantization, 1 + static_cast<int>(random() % 40));
+      const int matrix_rows = 1 + static_cast<int>(random() % 70);
+      const RandomTensor tensor(quantization, matrix_rows, columns, random());
+      const auto matrix = GetParam()->pack(tensor.get());
+      const Input input(*GetParam(), 1 + static_cast<int>(random() % 40), columns, random());
+      const int rows = input.all().rows;
+      const std::vector<float> whole = multiply(*GetParam(), *matrix, input.all());
+      for (int part = 0; part < 12; ++part) {
+        const int first_row = static_cast<int>(random() % static_cast<unsigned>(rows));
+        const int count = 1 + static_cast<int>(random() % static_cast<unsigned>(rows - first_row));
+        const int tile = static_cast<int>(random() % static_cast<unsigned>(matrix->tiles()));
+        const int end =
+            tile + 1 + static_cast<int>(random() % static_cast<unsigned>(matrix->tiles() - tile));
+        constexpr float kUntouched = -12345;
+        std::vector<float> out(static_cast<std::size_t>(count * matrix_rows), kUntouched);
+        GetParam()->multiply(*matrix, input.rows(first_row, count), tile, end, out.data(),
+                             matrix_rows);
+        for (int row = 0; row < count; ++row) {
+          for (int r = 0; r < matrix_rows; ++r) {
+            const bool covered = r >= tile * kTileRows && r < end * kTileRows;
+            const float expected =
+                covered ? whole[static_cast<std::size_t>((first_row + row) * matrix_rows + r)]
+                        : kUntouched;
+            const float got = out[static_cast<std::size_t>(row * matrix_rows + r)];
+            ASSERT_EQ(std::memcmp(&got, &expected, sizeof got), 0)
+                << got << " instead of " << expected << " at row " << row << " of " << count
+                << ", output " << r;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(KernelsOf, AgreeWithPortableToTheLastBit) {
+  const Kernels& portable = *find_kernels("portable");
+  for (const Quantization& quantization : all_quantizations()) {
+    SCOPED_TRACE(to_string(quantization));
+    for (const int rows : {1, 2, 3, 7, 12, 33}) {
+      const int columns = columns_for(quantization, 8 + rows);
+      const RandomTensor tensor(quantization, 40, columns, 5);
+      const Input input(portable, rows, columns, 6);
+      EXPECT_TRUE(same_bits(
+          multiply(*GetParam(), *GetParam()->pack(tensor.get()), input.all()),
+          multiply(portable, *portable.pack(tensor.get()), input.all())));
+    }
+  }
+}
+
+TEST_P(KernelsOf, DecodeARowAsTheFormatDefinesIt) {
+  for (const Quantization& quantization : all_quantizations()) {
+    SCOPED_TRACE(to_string(quantization));
+    const int columns = columns_for(quantization, 24);
+    const RandomTensor tensor(quantization, 21, columns, 7);
+    const auto matrix = GetParam()->pack(tensor.get());
+    const std::vector<float> expected = dequantize(tensor.get());
+    for (int row = 0; row < 21; ++row) {
+      std::vector<float> out(static_cast<std::size_t>(columns));
+      GetParam()->decode_row(*matrix, row, out.data());
+      for (int c = 0; c < columns; ++c) {
+        const float value = expected[static_cast<std::size_t>(row * columns + c)];
+        ASSERT_NEAR(out[static_cast<std::size_t>(c)], value, 1e-6f * (1 + std::abs(value)));
+      }
+    }
+  }
+}
+
+TEST_P(KernelsOf, PackTilesInPartsAsInOneGo) {
+  const RandomTensor tensor({.encoding = Encoding::q4_k}, 70, 512, 8);
+  const auto whole = GetParam()->pack(tensor.get());
+  const auto parts = GetParam()->allocate(tensor.get());
+  GetParam()->pack_tiles(*parts, tensor.get(), 3, 5);
+  GetParam()->pack_tiles(*parts, tensor.get(), 0, 3);
+  const Input input(*GetParam(), 2, 512, 9);
+  EXPECT_TRUE(same_bits(multiply(*GetParam(), *whole, input.all()),
+                        multiply(*GetParam(), *parts, input.all())));
+}
+
+TEST_P(KernelsOf, QuantizeToTheNearestCodeWithExactSums) {
+  constexpr int kColumns = 64 * kGroupColumns;
+  const Input input(*GetParam(), 3, kColumns, 10);
+  const InputRows rows = input.all();
+  for (int row = 0; row < 3; ++row) {
+    for (int g = 0; g < kColumns / kGroupColumns; ++g) {
+      const float* values = rows.values + row * rows.value_stride + g * kGroupColumns;
+      const std::int8_t* codes = rows.quantized + row * rows.quantized_stride + g * kGroupColumns;
+      const float scale = rows.scales[row * rows.group_stride + g];
+      float maximum = 0;
+      int sum = 0;
+      for (int c = 0; c < kGroupColumns; ++c) {
+        maximum = std::max(maximum, std::abs(values[c]));
+        sum += codes[c];
+        EXPECT_NEAR(codes[c] * scale, values[c], 0.50001f * scale);
+      }
+      EXPECT_EQ(scale, maximum / 127);
+      EXPECT_EQ(rows.sums[row * rows.group_stride + g], scale * static_cast<float>(sum));
+    }
+  }
+}
+
+TEST_P(KernelsOf, QuantizeTiesToEven) {
+  float values[kGroupColumns] = {127, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f};
+  std::int8_t codes[kGroupColumns];
+  float scale, sum;
+  GetParam()->quantize(values, kGroupColumns, codes, &scale, &sum);
+  EXPECT_EQ(scale, 1);
+  EXPECT_THAT(std::vector<int>(codes, codes + 7), testing::ElementsAre(127, 0, 2, 2, 0, -2, -2));
+}
+
+TEST_P(KernelsOf, QuantizeZerosAndTheTiniestNumbersToZero) {
+  for (const float tiny : {0.0f, std::numeric_limits<float>::denorm_min(), 1e-38f}) {
+    const std::vector<float> values(kGroupColumns, tiny);
+    std::vector<std::int8_t> codes(kGroupColumns, 1);
+    float scale = 1, sum = 1;
+    GetParam()->quantize(values.data(), kGroupColumns, codes.data(), &scale, &sum);
+    EXPECT_EQ(scale, 0);
+    EXPECT_EQ(sum, 0);
+    EXPECT_THAT(codes, testing::Each(0));
+  }
+}
+
+TEST_P(KernelsOf, RefuseColumnsThatAreNoMultipleOf32) {
+  const RandomTensor tensor({.encoding = Encoding::f32}, 4, 33, 11);
+  EXPECT_THROW(GetParam()->pack(tensor.get()), LoadError);
+}
+
+}  // namespace
+}  // namespace mlxd::cpu
