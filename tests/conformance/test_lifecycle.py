@@ -1,0 +1,217 @@
+"""One terminal event, whatever happens: disconnects, deadlines, a full queue, signals."""
+
+import concurrent.futures
+import http.client
+import json
+import random
+import re
+import signal
+import socket
+import threading
+import time
+
+import openai
+import pytest
+
+from conftest import MODEL, SMOLLM2
+
+LONG = {
+    "model": MODEL,
+    "messages": [{"role": "user", "content": "Tell me a very long story."}],
+    "max_tokens": 3000,
+    "temperature": 0,
+    "ignore_eos": True,
+}
+
+
+def open_stream(server, body):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.request(
+        "POST",
+        "/v1/chat/completions",
+        json.dumps(body | {"stream": True}),
+        {"Content-Type": "application/json"},
+    )
+    return connection, connection.getresponse()
+
+
+def frames(answer):
+    return [f for f in answer.read().decode().split("\n\n") if f and not f.startswith(":")]
+
+
+def test_a_client_that_leaves_frees_its_blocks(server):
+    generator = random.Random(1)
+    for stage in range(30):
+        stream = generator.random() < 0.5
+        connection = socket.create_connection(("127.0.0.1", server.port))
+        body = json.dumps(LONG | {"stream": stream}).encode()
+        head = (
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        )
+        sent = (head + body)[: generator.choice([10, len(head), len(head) + 20, len(head) + len(body)])]
+        connection.sendall(sent)
+        time.sleep(generator.choice([0, 0.001, 0.01, 0.1]))
+        connection.close()
+    server.wait_for_metric("mlxd_running_sequences", 0)
+    server.wait_for_metric("mlxd_queued_requests", 0)
+    server.wait_for_metric("mlxd_kv_blocks_used", 0)
+
+
+def test_a_deadline_ends_a_request_with_one_error(server):
+    status, _, answer = server.post("/v1/chat/completions", LONG | {"timeout": 0.2})
+    assert status == 504
+    assert json.loads(answer)["error"]["code"] == "timeout"
+    connection, answer = open_stream(server, LONG | {"timeout": 0.2})
+    received = frames(answer)
+    connection.close()
+    assert received[-1] == "data: [DONE]"
+    assert json.loads(received[-2][6:])["error"]["code"] == "timeout"
+    assert sum("error" in json.loads(f[6:]) for f in received[:-1]) == 1
+
+
+def test_a_full_queue_is_429_with_retry_after(start_server):
+    server = start_server("--max-queued", 2, "--max-running", 1)
+    outcomes = []
+
+    def ask(_):
+        status, headers, answer = server.post("/v1/chat/completions", LONG | {"max_tokens": 200})
+        outcomes.append((status, headers.get("Retry-After")))
+
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        list(pool.map(ask, range(12)))
+    refused = [o for o in outcomes if o[0] == 429]
+    assert refused and all(int(after) >= 1 for _, after in refused)
+    assert {status for status, _ in outcomes} == {200, 429}
+
+
+def test_sigterm_lets_streams_finish(start_server):
+    server = start_server()
+    connection, answer = open_stream(server, LONG | {"max_tokens": 300})
+    assert answer.readline().startswith(b"data: ")
+    done = []
+    stopper = threading.Thread(target=lambda: done.append(server.stop()))
+    stopper.start()
+    received = frames(answer)
+    assert received[-1] == "data: [DONE]"
+    assert json.loads(received[-2][6:])["choices"][0]["finish_reason"] == "length"
+    stopper.join()
+    assert done == [0], server.log()
+
+
+def test_sigterm_ends_the_rest_with_an_error_after_the_drain_limit(start_server):
+    server = start_server("--drain-timeout", 1)
+    streams = [open_stream(server, LONG) for _ in range(20)]
+    for _, answer in streams:
+        assert answer.readline().startswith(b"data: ")
+    stopped = concurrent.futures.ThreadPoolExecutor(1).submit(server.stop)
+    time.sleep(0.3)
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=2).close()
+    for _, answer in streams:
+        received = frames(answer)
+        assert received[-1] == "data: [DONE]"
+        assert json.loads(received[-2][6:])["error"]["code"] == "server_stopping"
+    assert stopped.result() == 0, server.log()
+
+
+def test_a_second_sigint_stops_at_once(start_server):
+    server = start_server()
+    connection, answer = open_stream(server, LONG)
+    assert answer.readline().startswith(b"data: ")
+    server.process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    start = time.monotonic()
+    assert server.stop(signal.SIGINT, timeout=10) in (0, 130)
+    assert time.monotonic() - start < 5
+
+
+def test_an_answer_that_nobody_reads_does_not_stop_the_others(server):
+    connection = socket.create_connection(("127.0.0.1", server.port))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    body = json.dumps(LONG | {"stream": True}).encode()
+    connection.sendall(
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    )
+    time.sleep(0.5)
+    answer = server.client().chat.completions.create(
+        model=MODEL, messages=LONG["messages"], max_tokens=8, temperature=0
+    )
+    assert answer.usage.completion_tokens == 8
+    connection.close()
+    server.wait_for_metric("mlxd_running_sequences", 0)
+
+
+def test_keys(start_server):
+    server = start_server("--api-key", "alpha,beta")
+    with pytest.raises(openai.AuthenticationError):
+        server.client(api_key="gamma").models.list()
+    assert server.client(api_key="alpha").models.list().data
+    assert server.client(api_key="beta").models.list().data
+    assert server.get("/health")[0] == 200
+    assert "alpha" not in server.log() and "beta" not in server.log()
+
+
+def test_another_address_needs_a_key(start_server):
+    with pytest.raises(RuntimeError) as caught:
+        start_server("--host", "0.0.0.0")
+    assert "--api-key" in str(caught.value) and "--no-auth" in str(caught.value)
+    start_server("--host", "0.0.0.0", "--no-auth")
+
+
+def test_settings_of_mlx_manager_and_of_a_file(start_server, tmp_path):
+    server = start_server(
+        model=None,
+        environment={
+            "MLX_SERVER_AVAILABLE_MODELS": json.dumps([f"one={SMOLLM2}"]),
+            "MLX_SERVER_DEFAULT_MODEL": "one",
+            "MLX_SERVER_TIMEOUT_CHAT_SECONDS": "7",
+        },
+    )
+    assert [m.id for m in server.client().models.list().data] == ["one"]
+    assert server.post("/v1/chat/completions", LONG | {"model": "default", "max_tokens": 1})[0] == 200
+    assert server.post("/v1/chat/completions", LONG | {"model": "one", "timeout": 8})[0] == 400
+    settings = tmp_path / "mlxd.toml"
+    settings.write_text(f'model = ["two={SMOLLM2}"]\nlenient = true\n')
+    server = start_server("--config", settings, model=None)
+    assert [m.id for m in server.client().models.list().data] == ["two"]
+
+
+def test_the_log_says_one_line_a_request_and_no_content(start_server):
+    server = start_server("--log-format", "json")
+    secret = "xylophone-prompt"
+    server.post(
+        "/v1/chat/completions",
+        {"model": MODEL, "messages": [{"role": "user", "content": secret}], "max_tokens": 3,
+         "temperature": 0},
+        {"x-request-id": "the-one"},
+    )
+    server.stop()
+    lines = [line for line in server.lines if "the-one" in line]
+    assert len(lines) == 1
+    entry = json.loads(lines[0])
+    for key in ("id", "model", "prompt_tokens", "completion_tokens", "total_ms", "finish_reason", "status"):
+        assert key in entry, entry
+    assert secret not in server.log()
+
+
+def test_metrics_are_prometheus_text(server):
+    server.client().completions.create(model=MODEL, prompt="x", max_tokens=2)
+    text = server.get("/metrics")[1]
+    for line in text.splitlines():
+        assert re.fullmatch(r"# (HELP|TYPE) .+|[a-z_0-9]+(\{.*\})? [0-9eE.+\-naif]+", line), line
+    assert server.metric("mlxd_generated_tokens_total") >= 2
+    for name in (
+        "mlxd_requests_total",
+        "mlxd_queued_requests",
+        "mlxd_running_sequences",
+        "mlxd_kv_blocks_used",
+        "mlxd_kv_blocks_total",
+        "mlxd_prompt_tokens_total",
+        "mlxd_time_to_first_token_seconds_bucket",
+        "mlxd_time_between_tokens_seconds_bucket",
+        "mlxd_step_seconds_bucket",
+        "mlxd_heartbeat_age_seconds",
+    ):
+        assert f"\n{name}" in "\n" + text, name
