@@ -1,0 +1,216 @@
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "api/metrics.h"
+#include "base/error.h"
+#include "cli/cli.h"
+#include "cli/local_model.h"
+#include "cli/version.h"
+#include "http/server.h"
+
+namespace mlxd {
+namespace {
+
+// SIGTERM and SIGINT are taken by wait_for_signal alone; blocked before any thread exists, so that
+// every thread inherits the mask.
+class StopSignals {
+ public:
+  StopSignals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGTERM);
+    sigaddset(&set_, SIGINT);
+    ::pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+  }
+
+  void wait() const {
+    int signal = 0;
+    ::sigwait(&set_, &signal);
+  }
+
+  // Whether one has come within the time.
+  bool wait_for(double seconds) const {
+#ifdef __APPLE__
+    // No sigtimedwait there.
+    for (double waited = 0; waited < seconds; waited += 0.05) {
+      sigset_t pending;
+      if (::sigpending(&pending) == 0 &&
+          (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT))) {
+        return true;
+      }
+      ::usleep(50'000);
+    }
+    return false;
+#else
+    timespec limit{};
+    limit.tv_sec = static_cast<time_t>(seconds);
+    limit.tv_nsec = static_cast<long>((seconds - static_cast<double>(limit.tv_sec)) * 1e9);
+    return ::sigtimedwait(&set_, nullptr, &limit) > 0;
+#endif
+  }
+
+ private:
+  sigset_t set_{};
+};
+
+void set_up_logging(const ServeSettings& settings) {
+  auto logger = spdlog::stderr_logger_mt("mlxd");
+  logger->set_level(spdlog::level::from_str(settings.log_level));
+  logger->set_pattern(settings.log_format == "json"
+                          ? R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","message":"%v"})"
+                          : "%Y-%m-%d %H:%M:%S.%e %l %v");
+  logger->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+bool is_loopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
+std::vector<ModelSetting> listed_models(const ServeSettings& settings) {
+  std::vector<ModelSetting> models;
+  for (const std::string& text : split_list(settings.models)) {
+    models.push_back(parse_model_setting(text));
+  }
+  if (models.empty()) {
+    throw StartupError(
+        "no model is named; give --model with a .gguf file, a folder or an id (scripts/run serves a "
+        "small default model)");
+  }
+  if (settings.max_models > 0 && models.size() > static_cast<std::size_t>(settings.max_models)) {
+    throw StartupError(fmt::format("{} models are listed, but --max-models allows {}",
+                                   models.size(), settings.max_models));
+  }
+  const auto listed = [&](const std::string& name) {
+    return std::any_of(models.begin(), models.end(),
+                       [&](const ModelSetting& model) { return model.name == name; });
+  };
+  for (const std::string& name : split_list(settings.preload_models)) {
+    if (!listed(name)) {
+      throw StartupError(fmt::format("--preload-models names {}, which --model does not list", name));
+    }
+  }
+  if (!settings.default_model.empty() && !listed(settings.default_model)) {
+    throw StartupError(fmt::format("--default-model names {}, which --model does not list",
+                                   settings.default_model));
+  }
+  for (std::size_t i = 1; i < models.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (models[i].name == models[j].name) {
+        throw StartupError(fmt::format("two models are called {}; name them, as in --model {}=...",
+                                       models[i].name, models[i].name));
+      }
+    }
+  }
+  return models;
+}
+
+http::ServerOptions server_options(const ServeSettings& settings) {
+  http::ServerOptions options;
+  options.host = settings.host;
+  options.port = settings.port;
+  options.api_keys = split_list(settings.api_keys);
+  options.allowed_hosts = split_list(settings.allowed_hosts);
+  options.cors_origins = split_list(settings.cors_origins);
+  options.header_seconds = settings.header_timeout;
+  options.body_seconds = settings.body_timeout;
+  options.idle_seconds = settings.idle_timeout;
+  options.write_stall_seconds = settings.write_stall_timeout;
+  options.max_connections = settings.max_connections;
+  options.error_body = api::http_error_body;
+  return options;
+}
+
+// SIGTERM came: lets what runs end, up to the limit or a second signal; ends the rest with an error.
+void shut_down(const ServeSettings& settings, const StopSignals& signals, api::Api& api,
+               http::Server& server, std::vector<std::unique_ptr<ServedModel>>& models) {
+  spdlog::info("stopping: running requests have {} s to end; another signal stops at once",
+               settings.drain_timeout);
+  api.drain();
+  server.stop_accepting();
+  for (const auto& model : models) model->engine->drain();
+  bool idle = false;
+  const TimePoint start = Clock::now();
+  while (!idle && seconds_between(start, Clock::now()) < settings.drain_timeout) {
+    if (signals.wait_for(0.001)) break;
+    idle = server.wait_until_idle(0.05);
+  }
+  if (!idle) {
+    Error error;
+    error.status = 503;
+    error.code = "server_stopping";
+    error.message = "The server is stopping; send the request again.";
+    for (const auto& model : models) model->engine->abort_all(error);
+    server.wait_until_idle(2);
+  }
+}
+
+}  // namespace
+
+int run_serve(const ServeSettings& settings) {
+  const StopSignals signals;
+  set_up_logging(settings);
+  if (!is_loopback(settings.host) && settings.api_keys.empty() && !settings.no_auth) {
+    throw StartupError(fmt::format(
+        "--host {} can be reached from other machines: give --api-key, or --no-auth if everyone "
+        "there may use it",
+        settings.host));
+  }
+  const std::vector<ModelSetting> listed = listed_models(settings);
+
+  api::Metrics metrics;
+  std::vector<std::unique_ptr<ServedModel>> models;
+  std::vector<ServedModel*> served;
+  for (const ModelSetting& model : listed) {
+    models.push_back(load_local_model(model, settings.engine, metrics.engine_observer()));
+    const RunnerInfo& info = models.back()->engine->info();
+    spdlog::info("loaded {} ({} backend {}, context {}, weights {:.0f} MiB, KV cache {} blocks)",
+                 models.back()->id, info.backend, info.instruction_set, info.context_length,
+                 static_cast<double>(info.weight_bytes) / (1 << 20),
+                 models.back()->engine->stats().kv_blocks_total);
+  }
+  for (const auto& model : models) {
+    const std::string& default_name =
+        settings.default_model.empty() ? listed.front().name : settings.default_model;
+    if (model->id == default_name && model->id != "default") model->aliases.push_back("default");
+    served.push_back(model.get());
+  }
+
+  api::ApiOptions api_options;
+  api_options.version = kVersion;
+  api_options.lenient = settings.lenient;
+  api_options.chat_timeout_seconds = settings.timeout_chat;
+  api_options.completions_timeout_seconds = settings.timeout_completions;
+  api_options.json_log = settings.log_format == "json";
+  api::Api api(api_options, metrics, served);
+  http::Router router;
+  api.mount(router);
+  http::Server server(server_options(settings), std::move(router));
+  api.set_connection_count([&server] { return server.stats().connections; });
+
+  const std::string host = settings.host.find(':') != std::string::npos
+                               ? fmt::format("[{}]", settings.host)
+                               : settings.host;
+  spdlog::info("listening on http://{}:{}", host, server.port());
+  if (settings.host == "127.0.0.1" && settings.log_format == "text") {
+    spdlog::info(
+        "try: curl http://{}:{}/v1/chat/completions -H 'Content-Type: application/json' -d "
+        "'{{\"model\": \"{}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello!\"}}]}}'",
+        host, server.port(), models.front()->id);
+  }
+  signals.wait();
+  shut_down(settings, signals, api, server, models);
+  spdlog::info("stopped");
+  return 0;
+}
+
+}  // namespace mlxd
