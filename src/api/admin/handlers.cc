@@ -1,0 +1,147 @@
+#include "api/admin/handlers.h"
+
+#include <string>
+#include <string_view>
+
+#include "api/core.h"
+#include "api/errors.h"
+#include "api/json_writer.h"
+#include "http/router.h"
+
+namespace mlxd::api {
+namespace {
+
+constexpr std::string_view kModelPrefix = "/v1/models/";
+
+void write_stats(JsonWriter& json, const std::string& id, const EngineStats& stats) {
+  json.begin_object();
+  json.member("id", id);
+  json.member("healthy", stats.healthy);
+  json.member("queued_requests", stats.queued_requests);
+  json.member("running_sequences", stats.running_sequences);
+  json.member("kv_blocks_used", stats.kv_blocks_used);
+  json.member("kv_blocks_total", stats.kv_blocks_total);
+  json.member("heartbeat_age_seconds", stats.heartbeat_age_seconds);
+  json.end_object();
+}
+
+http::Response health(Core& core) {
+  http::Response response;
+  std::string models;
+  JsonWriter list(models);
+  bool healthy = true;
+  list.begin_array();
+  for (const auto& model : core.models.all()) {
+    const auto stats = model->stats();
+    healthy = healthy && stats.healthy;
+    write_stats(list, model->id(), stats);
+  }
+  list.end_array();
+
+  const bool draining = core.draining;
+  if (!healthy || draining) response.status = 503;
+  JsonWriter json(response.body);
+  json.begin_object();
+  json.member("status", !healthy ? "unhealthy" : draining ? "draining" : "ok");
+  if (!healthy) {
+    json.member("reason", "the inference thread hangs or has died");
+  } else if (draining) {
+    json.member("reason", "the server is stopping");
+  }
+  json.key("models");
+  json.raw(models);
+  json.end_object();
+  return response;
+}
+
+http::Response version(Core& core) {
+  http::Response response;
+  JsonWriter json(response.body);
+  json.begin_object();
+  json.member("version", core.options.version);
+  json.key("models");
+  json.begin_array();
+  for (const auto& model : core.models.all()) {
+    json.begin_object();
+    json.member("id", model->id());
+    json.member("backend", model->info().backend);
+    json.member("instruction_set", model->info().instruction_set);
+    json.member("system_fingerprint", model->fingerprint());
+    json.end_object();
+  }
+  json.end_array();
+  json.end_object();
+  return response;
+}
+
+void write_model(JsonWriter& json, const ModelPort& model) {
+  json.begin_object();
+  json.member("id", model.id());
+  json.member("object", "model");
+  json.member("created", model.created());
+  json.member("owned_by", "mlxd");
+  json.key("aliases");
+  json.begin_array();
+  for (const auto& alias : model.aliases()) json.string(alias);
+  json.end_array();
+  json.member("context_length", model.info().context_length);
+  json.end_object();
+}
+
+http::Response list_models(Core& core) {
+  http::Response response;
+  JsonWriter json(response.body);
+  json.begin_object();
+  json.member("object", "list");
+  json.key("data");
+  json.begin_array();
+  for (const auto& model : core.models.all()) write_model(json, *model);
+  json.end_array();
+  json.end_object();
+  return response;
+}
+
+http::Response one_model(Core& core, std::string_view path) {
+  const auto name = path.substr(std::min(kModelPrefix.size(), path.size()));
+  const auto* model = core.models.find(name);
+  if (model == nullptr) return error_response(core.models.not_found(name));
+  http::Response response;
+  JsonWriter json(response.body);
+  write_model(json, *model);
+  return response;
+}
+
+http::Response metrics(Core& core) {
+  ScrapeState state;
+  state.version = core.options.version;
+  for (const auto& model : core.models.all()) {
+    state.models.push_back({model->id(), model->info().backend, model->stats()});
+  }
+  {
+    std::lock_guard lock(core.mutex);
+    if (core.connections) state.connections = core.connections();
+  }
+  http::Response response;
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  response.body = core.metrics.text(state);
+  return response;
+}
+
+}  // namespace
+
+void mount_admin(http::Router& router, Core& core) {
+  router.add(
+      "GET", "/health", [&core](http::Exchange& exchange) { return exchange.respond(health(core)); },
+      false);
+  router.add("GET", "/version",
+             [&core](http::Exchange& exchange) { return exchange.respond(version(core)); });
+  router.add("GET", "/metrics",
+             [&core](http::Exchange& exchange) { return exchange.respond(metrics(core)); });
+  router.add("GET", "/v1/models",
+             [&core](http::Exchange& exchange) { return exchange.respond(list_models(core)); });
+  router.add("GET", "/v1/models/*", [&core](http::Exchange& exchange) {
+    return exchange.respond(one_model(core, exchange.request().path));
+  });
+}
+
+}  // namespace mlxd::api

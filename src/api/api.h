@@ -1,0 +1,57 @@
+// api: OpenAI's wire format in front of serve/. It turns bodies into GenerateRequests (openai/
+// parse_*), StreamEvents into frames or whole answers (openai/fold, openai/wire), and answers for
+// the server's state (admin/). Handlers are coroutines on the I/O thread; what takes time (parsing,
+// templates, tokenising) runs on the text pool. cli/ makes the one Api and mounts it on a router.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "http/router.h"
+
+namespace mlxd {
+struct ServedModel;
+}
+
+namespace mlxd::api {
+
+class Metrics;
+class ModelPort;
+
+struct ApiOptions {
+  std::string version;      // of the program, for /version and /metrics
+  bool lenient = false;     // unknown request keys go into the header x-mlxd-ignored, not into a 400
+  double chat_timeout_seconds = 300;  // the most and the default of the parameter `timeout`
+  double completions_timeout_seconds = 300;
+  double keep_alive_seconds = 15;  // of a stream's silence until a comment line
+  int text_threads = 2;
+  int max_queued_texts = 1024;  // requests that wait for the text pool; beyond: 429
+  bool json_log = false;        // the request log as JSON lines on standard error
+};
+
+// Destroy the Server that it is mounted on first, then the Api, then the models, then the Metrics:
+// declared in the opposite order, they do so by themselves.
+class Api {
+ public:
+  Api(ApiOptions options, Metrics& metrics, const std::vector<ServedModel*>& models);
+  Api(ApiOptions options, Metrics& metrics, std::vector<std::unique_ptr<ModelPort>> models);
+  ~Api();
+
+  void mount(http::Router& router);
+
+  // Any thread: /health says 503 and new generation requests get 503; those begun go on.
+  void drain();
+  // Any thread: where /metrics learns how many connections are open.
+  void set_connection_count(std::function<int()> connections);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// For http::ServerOptions::error_body: errors that http answers itself, in OpenAI's shape.
+std::string http_error_body(int status, const std::string& code, const std::string& message);
+
+}  // namespace mlxd::api

@@ -1,0 +1,72 @@
+#include "api/errors.h"
+
+#include <cmath>
+#include <string_view>
+#include <utility>
+
+#include "api/json_writer.h"
+
+namespace mlxd::api {
+namespace {
+
+// The types that OpenAI's clients know.
+std::string_view error_type(int status) {
+  switch (status) {
+    case 401:
+      return "authentication_error";
+    case 403:
+      return "permission_error";
+    case 429:
+      return "rate_limit_error";
+    default:
+      return status >= 500 ? "server_error" : "invalid_request_error";
+  }
+}
+
+void write_text_or_null(JsonWriter& json, std::string_view key, std::string_view text) {
+  json.key(key);
+  if (text.empty()) {
+    json.null();
+  } else {
+    json.string(text);
+  }
+}
+
+}  // namespace
+
+std::string error_json(const Error& error) {
+  std::string out;
+  JsonWriter json(out);
+  json.begin_object();
+  json.key("error");
+  json.begin_object();
+  json.member("message", error.message);
+  json.member("type", error_type(error.status));
+  write_text_or_null(json, "param", error.param);
+  write_text_or_null(json, "code", error.code);
+  json.end_object();
+  json.end_object();
+  return out;
+}
+
+http::Response error_response(const Error& error) {
+  http::Response response;
+  response.status = error.status;
+  response.body = error_json(error);
+  if (error.retry_after_seconds > 0) {
+    const auto seconds = static_cast<long>(std::ceil(error.retry_after_seconds));
+    response.headers.emplace_back("Retry-After", std::to_string(seconds));
+  }
+  return response;
+}
+
+Error bad_value(std::string param, std::string message) {
+  Error error;
+  error.status = 400;
+  error.code = "invalid_value";
+  error.param = std::move(param);
+  error.message = std::move(message);
+  return error;
+}
+
+}  // namespace mlxd::api

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+#include <boost/json/fwd.hpp>
+
+#include "base/error.h"
+
+namespace mlxd::api {
+
+inline constexpr std::size_t kJsonDepth = 64;
+
+// A client's body as JSON, strictly: RFC 8259, valid UTF-8, at most kJsonDepth levels, no key twice
+// in one object (two readers could disagree on which counts). Integers of 64 bits stay exact.
+// Errors are 400 with the place of the mistake.
+Result<boost::json::value> read_json(std::string_view body);
+
+}  // namespace mlxd::api

@@ -1,0 +1,154 @@
+#include "api/metrics.h"
+
+#include <sstream>
+#include <utility>
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/histogram.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+namespace mlxd::api {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+const prometheus::Histogram::BucketBoundaries kRequestBuckets = {
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 300};
+const prometheus::Histogram::BucketBoundaries kFirstTokenBuckets = {
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
+const prometheus::Histogram::BucketBoundaries kTokenBuckets = {
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5};
+
+prometheus::Histogram& histogram(prometheus::Registry& registry, const char* name, const char* help,
+                                 const prometheus::Histogram::BucketBoundaries& buckets) {
+  return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add({}, buckets);
+}
+
+ClientMetric sample(MetricType type, std::vector<ClientMetric::Label> labels, double value) {
+  ClientMetric metric;
+  metric.label = std::move(labels);
+  if (type == MetricType::Counter) {
+    metric.counter.value = value;
+  } else {
+    metric.gauge.value = value;
+  }
+  return metric;
+}
+
+// One family of a figure that each engine keeps itself.
+struct EngineFigure {
+  const char* name;
+  const char* help;
+  MetricType type;
+  double (*value)(const EngineStats& stats);
+};
+
+constexpr EngineFigure kEngineFigures[] = {
+    {"mlxd_queued_requests", "Requests that wait for their first step.", MetricType::Gauge,
+     [](const EngineStats& s) { return double(s.queued_requests); }},
+    {"mlxd_running_sequences", "Sequences that hold KV blocks.", MetricType::Gauge,
+     [](const EngineStats& s) { return double(s.running_sequences); }},
+    {"mlxd_kv_blocks_used", "KV blocks in use.", MetricType::Gauge,
+     [](const EngineStats& s) { return double(s.kv_blocks_used); }},
+    {"mlxd_kv_blocks_total", "KV blocks there are.", MetricType::Gauge,
+     [](const EngineStats& s) { return double(s.kv_blocks_total); }},
+    {"mlxd_heartbeat_age_seconds", "Time since the inference thread last showed life.",
+     MetricType::Gauge, [](const EngineStats& s) { return s.heartbeat_age_seconds; }},
+    {"mlxd_engine_healthy", "1 while the inference thread steps, 0 when it hangs or has died.",
+     MetricType::Gauge, [](const EngineStats& s) { return s.healthy ? 1.0 : 0.0; }},
+    {"mlxd_steps_total", "Forward steps.", MetricType::Counter,
+     [](const EngineStats& s) { return double(s.steps); }},
+    {"mlxd_prompt_tokens_total", "Prompt tokens computed.", MetricType::Counter,
+     [](const EngineStats& s) { return double(s.prompt_tokens); }},
+    {"mlxd_generated_tokens_total", "Tokens drawn.", MetricType::Counter,
+     [](const EngineStats& s) { return double(s.generated_tokens); }},
+    {"mlxd_preemptions_total", "Sequences that lost their KV blocks for a while.",
+     MetricType::Counter, [](const EngineStats& s) { return double(s.preemptions); }},
+};
+
+}  // namespace
+
+class Metrics::Impl : public EngineObserver {
+ public:
+  void on_step(double seconds, int rows, int) override {
+    step_seconds_.Observe(seconds);
+    step_rows_.Observe(rows);
+  }
+
+  void request_ended(const RequestRecord& record) {
+    requests_
+        .Add({{"endpoint", std::string(record.endpoint)},
+              {"outcome", std::string(outcome_name(record.outcome))}})
+        .Increment();
+    if (record.outcome == Outcome::completed) request_seconds_.Observe(record.total_seconds);
+    if (record.outcome != Outcome::refused) queue_seconds_.Observe(record.queue_seconds);
+  }
+
+  prometheus::Registry registry_;
+  prometheus::Family<prometheus::Counter>& requests_ =
+      prometheus::BuildCounter()
+          .Name("mlxd_requests_total")
+          .Help("Generation requests that ended, by endpoint and outcome.")
+          .Register(registry_);
+  prometheus::Histogram& request_seconds_ =
+      histogram(registry_, "mlxd_request_seconds", "Whole time of completed requests.",
+                kRequestBuckets);
+  prometheus::Histogram& queue_seconds_ = histogram(
+      registry_, "mlxd_queue_seconds", "Time of accepted requests in the queue.", kRequestBuckets);
+  prometheus::Histogram& first_token_seconds_ =
+      histogram(registry_, "mlxd_time_to_first_token_seconds",
+                "From a request's arrival to its first text.", kFirstTokenBuckets);
+  prometheus::Histogram& between_tokens_seconds_ =
+      histogram(registry_, "mlxd_time_between_tokens_seconds",
+                "Between the pieces of text of one choice.", kTokenBuckets);
+  prometheus::Histogram& step_seconds_ =
+      histogram(registry_, "mlxd_step_seconds", "One forward step.", kTokenBuckets);
+  prometheus::Histogram& step_rows_ =
+      histogram(registry_, "mlxd_step_rows", "Rows (tokens) of a forward step.",
+                {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048});
+};
+
+Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
+Metrics::~Metrics() = default;
+
+EngineObserver* Metrics::engine_observer() { return impl_.get(); }
+
+void Metrics::request_ended(const RequestRecord& record) { impl_->request_ended(record); }
+
+void Metrics::first_token(double seconds) { impl_->first_token_seconds_.Observe(seconds); }
+
+void Metrics::between_tokens(double seconds) { impl_->between_tokens_seconds_.Observe(seconds); }
+
+std::string Metrics::text(const ScrapeState& state) const {
+  auto families = impl_->registry_.Collect();
+  for (const auto& figure : kEngineFigures) {
+    MetricFamily family{figure.name, figure.help, figure.type, {}};
+    for (const auto& model : state.models) {
+      family.metric.push_back(
+          sample(figure.type, {{"model", model.id}}, figure.value(model.stats)));
+    }
+    families.push_back(std::move(family));
+  }
+  if (state.connections) {
+    families.push_back({"mlxd_connections", "Open HTTP connections.", MetricType::Gauge,
+                        {sample(MetricType::Gauge, {}, *state.connections)}});
+  }
+  MetricFamily build{"mlxd_build_info", "Constant 1, labelled with what is running.",
+                     MetricType::Gauge, {}};
+  for (const auto& model : state.models) {
+    build.metric.push_back(sample(
+        MetricType::Gauge,
+        {{"version", state.version}, {"model", model.id}, {"backend", model.backend}}, 1));
+  }
+  families.push_back(std::move(build));
+  std::ostringstream out;
+  prometheus::TextSerializer().Serialize(out, families);
+  return out.str();
+}
+
+}  // namespace mlxd::api

@@ -1,0 +1,222 @@
+#include "api/openai/parameters.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include <boost/json/value.hpp>
+#include <fmt/format.h>
+
+#include "api/errors.h"
+#include "api/openai/read_values.h"
+
+namespace mlxd::api {
+namespace {
+
+namespace json = boost::json;
+using P = Parameter;
+
+constexpr int kMaxInt = std::numeric_limits<int>::max();
+constexpr double kMaxFloat = std::numeric_limits<float>::max();
+
+bool never(const json::value&) { return false; }
+bool is_none(const json::value& value) { return value.is_string() && value.get_string() == "none"; }
+bool is_empty_array(const json::value& value) {
+  return value.is_array() && value.get_array().empty();
+}
+bool is_empty_string(const json::value& value) {
+  return value.is_string() && value.get_string().empty();
+}
+bool is_text_format(const json::value& value) {
+  if (!value.is_object() || value.get_object().size() != 1) return false;
+  const auto* type = value.get_object().if_contains("type");
+  return type != nullptr && type->is_string() && type->get_string() == "text";
+}
+bool is_text_alone(const json::value& value) {
+  if (!value.is_array() || value.get_array().size() != 1) return false;
+  const auto& only = value.get_array()[0];
+  return only.is_string() && only.get_string() == "text";
+}
+
+// name, chat, completions, rule, what it accepts (where the rule does not say it), default
+const std::array kParameters = {
+    P{"model", true, true, P::Custom{read_model}, "a model id (GET /v1/models lists them)",
+      "required"},
+    P{"messages", true, false, P::Custom{read_messages}, "an array of 1 to 1024 messages",
+      "required"},
+    P{"prompt", false, true, P::Custom{read_prompt},
+      "a string, an array of token ids, or an array of up to 128 of either", "required"},
+    P{"max_completion_tokens", true, false, P::Integer{&Draft::max_completion_tokens, 0, kMaxInt},
+      {}, "what is left of the context"},
+    P{"max_tokens", true, false, P::Integer{&Draft::max_tokens, 0, kMaxInt}, {},
+      "what is left of the context"},
+    P{"max_tokens", false, true, P::Integer{&Draft::max_tokens, 0, kMaxInt}, {}, "16"},
+    P{"temperature", true, true, P::Number{&Draft::temperature, 0, 2}, {}, "1"},
+    P{"top_p", true, true, P::Number{&Draft::top_p, 0, 1, true}, {}, "1"},
+    P{"top_k", true, true, P::Integer{&Draft::top_k, 0, kMaxInt}, {}, "0 (off)"},
+    P{"min_p", true, true, P::Number{&Draft::min_p, 0, 1}, {}, "0"},
+    P{"seed", true, true, P::Custom{read_seed}, "a 64-bit integer",
+      "random, told in the header x-seed"},
+    P{"stop", true, true, P::Custom{read_stop},
+      "a string or an array of up to 16 strings, none of them empty"},
+    P{"presence_penalty", true, true, P::Number{&Draft::presence_penalty, -2, 2}, {}, "0"},
+    P{"frequency_penalty", true, true, P::Number{&Draft::frequency_penalty, -2, 2}, {}, "0"},
+    P{"repetition_penalty", true, true, P::Number{&Draft::repetition_penalty, 0, kMaxFloat, true},
+      {}, "1"},
+    P{"logit_bias", true, true, P::Custom{read_logit_bias},
+      "an object of token ids (as strings), each with a number from -100 to 100"},
+    P{"logprobs", true, false, P::Flag{&Draft::logprobs}, {}, "false"},
+    P{"top_logprobs", true, false, P::Integer{&Draft::top_logprobs, 0, 20}, {}, "0"},
+    P{"logprobs", false, true, P::Integer{&Draft::completion_logprobs, 0, 20}},
+    P{"return_tokens_as_token_ids", true, true, P::Flag{&Draft::token_ids}, {}, "false"},
+    P{"echo", false, true, P::Flag{&Draft::echo}, {}, "false"},
+    P{"n", true, true, P::Integer{&Draft::n, 1, 8}, {}, "1"},
+    P{"best_of", true, true, P::Integer{&Draft::best_of, 1, 8}, {}, "n"},
+    P{"stream", true, true, P::Flag{&Draft::stream}, {}, "false"},
+    P{"stream_options", true, true, P::Custom{read_stream_options},
+      "an object with include_usage: true or false"},
+    P{"ignore_eos", true, true, P::Flag{&Draft::ignore_eos}, {}, "false"},
+    P{"min_tokens", true, true, P::Integer{&Draft::min_tokens, 0, kMaxInt}, {}, "0"},
+    P{"timeout", true, true, P::Custom{read_timeout},
+      "seconds, more than 0 and at most the server's own limit", "the server's limit"},
+
+    P{"user", true, true, P::NoBehaviour::text},
+    P{"metadata", true, true, P::NoBehaviour::object},
+    P{"store", true, true, P::NoBehaviour::boolean},
+    P{"service_tier", true, true, P::NoBehaviour::text},
+    P{"safety_identifier", true, true, P::NoBehaviour::text},
+    P{"prompt_cache_key", true, true, P::NoBehaviour::text},
+
+    P{"tools", true, false, P::Unsupported{is_empty_array}},
+    P{"tool_choice", true, false, P::Unsupported{is_none}},
+    P{"parallel_tool_calls", true, false, P::Unsupported{never}},
+    P{"functions", true, false, P::Unsupported{is_empty_array}},
+    P{"function_call", true, false, P::Unsupported{is_none}},
+    P{"response_format", true, true, P::Unsupported{is_text_format}},
+    P{"modalities", true, false, P::Unsupported{is_text_alone}},
+    P{"audio", true, false, P::Unsupported{never}},
+    P{"prediction", true, false, P::Unsupported{never}},
+    P{"reasoning_effort", true, false, P::Unsupported{is_none}},
+    P{"verbosity", true, false, P::Unsupported{never}},
+    P{"web_search_options", true, false, P::Unsupported{never}},
+    P{"prompt_cache_retention", true, false, P::Unsupported{never}},
+    P{"suffix", false, true, P::Unsupported{is_empty_string}},
+};
+
+std::string range_words(std::string_view noun, double low, double high, bool above_low) {
+  const auto above = above_low ? "above" : "from";
+  if (high >= kMaxInt) return fmt::format("{} {} {}", noun, above_low ? "above" : "of at least", low);
+  return fmt::format("{} {} {} to {}", noun, above, low, high);
+}
+
+struct Describe {
+  std::string operator()(const P::Number& rule) const {
+    return range_words("a number", rule.low, rule.high, rule.above_low);
+  }
+  std::string operator()(const P::Integer& rule) const {
+    return range_words("an integer", rule.low, rule.high, false);
+  }
+  std::string operator()(const P::Flag&) const { return "true or false"; }
+  std::string operator()(const P::Custom&) const { return {}; }  // the row has its own words
+  std::string operator()(P::NoBehaviour type) const {
+    switch (type) {
+      case P::NoBehaviour::text:
+        return "a string";
+      case P::NoBehaviour::object:
+        return "an object";
+      case P::NoBehaviour::boolean:
+        break;
+    }
+    return "true or false";
+  }
+  std::string operator()(const P::Unsupported&) const { return "nothing yet: not supported"; }
+};
+
+// Reads one value by the rule of its row.
+struct Read {
+  const Parameter& row;
+  const json::value& value;
+  Draft& draft;
+
+  Error type_error() const { return wrong_type(row.name, row.describe(), value); }
+  Error range_error() const {
+    return bad_value(std::string(row.name),
+                     fmt::format("'{}' is out of range; send {}.", row.name, row.describe()));
+  }
+
+  Result<void> operator()(const P::Number& rule) const {
+    if (!value.is_number()) return type_error();
+    const auto number = value.to_number<double>();
+    const auto stored = static_cast<float>(std::clamp(number, -kMaxFloat, kMaxFloat));
+    // The second test is for what only rounding to float brings to the excluded bound.
+    const bool in_range = number >= rule.low && number <= rule.high &&
+                          (!rule.above_low || stored > static_cast<float>(rule.low));
+    if (!in_range) return range_error();
+    draft.*rule.field = stored;
+    return {};
+  }
+  Result<void> operator()(const P::Integer& rule) const {
+    if (!value.is_number()) return type_error();
+    const auto number = as_integer(value);
+    if (!number && value.is_double()) return type_error();
+    if (!number || *number < rule.low || *number > rule.high) return range_error();
+    draft.*rule.field = static_cast<int>(*number);
+    return {};
+  }
+  Result<void> operator()(const P::Flag& rule) const {
+    if (!value.is_bool()) return type_error();
+    draft.*rule.field = value.get_bool();
+    return {};
+  }
+  Result<void> operator()(const P::Custom& rule) const { return rule.read(value, draft); }
+  Result<void> operator()(P::NoBehaviour type) const {
+    const bool fits = type == P::NoBehaviour::text     ? value.is_string()
+                      : type == P::NoBehaviour::object ? value.is_object()
+                                                       : value.is_bool();
+    if (!fits) return type_error();
+    return {};
+  }
+  Result<void> operator()(const P::Unsupported& rule) const {
+    if (rule.asks_for_nothing(value)) return {};
+    Error error = bad_value(std::string(row.name),
+                            fmt::format("'{}' is not supported by this server; leave it out.",
+                                        row.name));
+    error.code = "unsupported_parameter";
+    return error;
+  }
+};
+
+}  // namespace
+
+Result<void> Draft::unknown(std::string name) {
+  if (lenient) {
+    ignored.push_back(std::move(name));
+    return {};
+  }
+  Error error = bad_value(name, fmt::format("'{:.200}' is not a parameter of this endpoint; leave "
+                                            "it out.",
+                                            name));
+  error.code = "unknown_parameter";
+  return error;
+}
+
+std::string Parameter::describe() const {
+  return accepts.empty() ? std::visit(Describe{}, rule) : std::string(accepts);
+}
+
+Result<void> Parameter::read(const json::value& value, Draft& draft) const {
+  return std::visit(Read{*this, value, draft}, rule);
+}
+
+std::span<const Parameter> parameters() { return kParameters; }
+
+const Parameter* find_parameter(std::string_view name, Endpoint endpoint) {
+  const auto row = std::find_if(kParameters.begin(), kParameters.end(), [&](const Parameter& p) {
+    return p.name == name && p.applies_to(endpoint);
+  });
+  return row == kParameters.end() ? nullptr : &*row;
+}
+
+}  // namespace mlxd::api

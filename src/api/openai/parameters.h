@@ -1,0 +1,100 @@
+// The request parameters of both generation endpoints, each in one row: name, where it applies, what
+// it accepts, its default, and how it is read into the Draft. parse_request walks a body along this
+// table; api.md's table in the documentation is the same list in prose.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <boost/json/fwd.hpp>
+
+#include "api/openai/request.h"
+#include "base/error.h"
+
+namespace mlxd::api {
+
+// A request while it is read: every parameter by itself, not yet checked against the others. -1
+// stands for "absent" where a parameter has no default of its own.
+struct Draft : SamplingParams {
+  std::string model;
+  std::string messages_json;
+  struct Prompt {
+    std::string text;
+    std::vector<int> tokens;
+  };
+  std::vector<Prompt> prompts;
+  std::vector<std::string> stop;
+  std::optional<std::string> seed_text;
+  std::optional<double> timeout_seconds;
+  int max_tokens = -1;
+  int max_completion_tokens = -1;
+  int completion_logprobs = -1;
+  int min_tokens = 0;
+  int n = 1;
+  int best_of = -1;
+  bool ignore_eos = false;
+  bool echo = false;
+  bool token_ids = false;
+  bool stream = false;
+  bool has_stream_options = false;
+  bool include_usage = false;
+  bool lenient = false;
+  std::vector<std::string> ignored;
+
+  // An unknown key: remembered when lenient, else the error that names it.
+  Result<void> unknown(std::string name);
+};
+
+struct Parameter {
+  // A number in [low, high], or (low, high].
+  struct Number {
+    float Draft::*field;
+    double low, high;
+    bool above_low = false;
+  };
+  struct Integer {
+    int Draft::*field;
+    int low, high;
+  };
+  struct Flag {
+    bool Draft::*field;
+  };
+  struct Custom {
+    Result<void> (*read)(const boost::json::value& value, Draft& draft);
+  };
+  // Accepted for the clients that send it; nothing depends on it.
+  enum class NoBehaviour { text, object, boolean };
+  // Known to OpenAI's API, not to this server: refused by name, unless the value asks for what the
+  // server does anyway (`tools: []`).
+  struct Unsupported {
+    bool (*asks_for_nothing)(const boost::json::value& value);
+  };
+  using Rule = std::variant<Number, Integer, Flag, Custom, NoBehaviour, Unsupported>;
+
+  std::string_view name;
+  bool chat;
+  bool completions;
+  Rule rule;
+  std::string_view accepts = {};        // in words, where the rule does not say it
+  std::string_view default_value = {};  // in words; "" when absence means absence
+
+  bool applies_to(Endpoint endpoint) const {
+    return endpoint == Endpoint::chat ? chat : completions;
+  }
+  // What a client may send, in words: "a number from 0 to 2".
+  std::string describe() const;
+  // Checks `value` (not null) and puts it into the draft.
+  Result<void> read(const boost::json::value& value, Draft& draft) const;
+};
+
+std::span<const Parameter> parameters();
+
+// The row of that name for that endpoint; null when there is none.
+const Parameter* find_parameter(std::string_view name, Endpoint endpoint);
+
+}  // namespace mlxd::api

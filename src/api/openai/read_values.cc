@@ -1,0 +1,211 @@
+#include "api/openai/read_values.h"
+
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include <boost/json/value.hpp>
+#include <fmt/format.h>
+
+#include "api/errors.h"
+
+namespace mlxd::api {
+namespace {
+
+namespace json = boost::json;
+
+std::string to_string(const json::string& text) { return {text.data(), text.size()}; }
+
+constexpr double kExactDoubles = 9007199254740992.0;  // 2^53: beyond, doubles skip integers
+
+std::optional<int> as_token(const json::value& value) {
+  const auto id = as_integer(value);
+  if (!id || *id < 0 || *id > std::numeric_limits<int>::max()) return std::nullopt;
+  return static_cast<int>(*id);
+}
+
+Result<Draft::Prompt> read_token_prompt(const json::array& ids, const std::string& place) {
+  if (ids.empty()) {
+    return bad_value("prompt", fmt::format("'{}' is empty; send at least one token id.", place));
+  }
+  Draft::Prompt prompt;
+  prompt.tokens.reserve(ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const auto id = as_token(ids[i]);
+    if (!id) {
+      return bad_value("prompt", fmt::format("'{}[{}]' is not a token id; send integers from 0 up.",
+                                             place, i));
+    }
+    prompt.tokens.push_back(*id);
+  }
+  return prompt;
+}
+
+Result<Draft::Prompt> read_one_prompt(const json::value& value, const std::string& place) {
+  if (value.is_string()) return Draft::Prompt{to_string(value.get_string()), {}};
+  if (value.is_array()) return read_token_prompt(value.get_array(), place);
+  return bad_value("prompt", fmt::format("'{}' is {}; send a string or an array of token ids.",
+                                         place, kind_name(value)));
+}
+
+}  // namespace
+
+std::string_view kind_name(const json::value& value) {
+  switch (value.kind()) {
+    case json::kind::null:
+      return "null";
+    case json::kind::bool_:
+      return "a boolean";
+    case json::kind::int64:
+    case json::kind::uint64:
+      return "an integer";
+    case json::kind::double_:
+      return "a number";
+    case json::kind::string:
+      return "a string";
+    case json::kind::array:
+      return "an array";
+    case json::kind::object:
+      break;
+  }
+  return "an object";
+}
+
+Error wrong_type(std::string_view param, std::string_view wanted, const json::value& got) {
+  Error error = bad_value(
+      std::string(param), fmt::format("'{}' is {}; send {}.", param, kind_name(got), wanted));
+  error.code = "invalid_type";
+  return error;
+}
+
+std::optional<std::int64_t> as_integer(const json::value& value) {
+  if (value.is_int64()) return value.get_int64();
+  if (value.is_double()) {
+    const double number = value.get_double();
+    if (std::abs(number) <= kExactDoubles && std::trunc(number) == number) {
+      return static_cast<std::int64_t>(number);
+    }
+  }
+  return std::nullopt;
+}
+
+Result<void> read_model(const json::value& value, Draft& draft) {
+  if (!value.is_string()) return wrong_type("model", "a model id", value);
+  draft.model = to_string(value.get_string());
+  return {};
+}
+
+Result<void> read_prompt(const json::value& value, Draft& draft) {
+  if (!value.is_array() || value.get_array().empty() || value.get_array()[0].is_number()) {
+    auto prompt = read_one_prompt(value, "prompt");
+    if (!prompt) return prompt.error();
+    draft.prompts.push_back(*std::move(prompt));
+    return {};
+  }
+  const auto& list = value.get_array();
+  if (list.size() > kMaxPrompts) {
+    return bad_value("prompt", fmt::format("'prompt' has {} entries; send at most {} in a request.",
+                                           list.size(), kMaxPrompts));
+  }
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    auto prompt = read_one_prompt(list[i], fmt::format("prompt[{}]", i));
+    if (!prompt) return prompt.error();
+    draft.prompts.push_back(*std::move(prompt));
+  }
+  return {};
+}
+
+Result<void> read_seed(const json::value& value, Draft& draft) {
+  if (value.is_uint64()) {  // above the signed range: Boost.JSON holds smaller ones as int64
+    draft.seed = value.get_uint64();
+    draft.seed_text = std::to_string(value.get_uint64());
+    return {};
+  }
+  const auto seed = as_integer(value);
+  if (!seed) return wrong_type("seed", "a 64-bit integer", value);
+  draft.seed = static_cast<std::uint64_t>(*seed);
+  draft.seed_text = std::to_string(*seed);
+  return {};
+}
+
+Result<void> read_stop(const json::value& value, Draft& draft) {
+  constexpr std::string_view kWanted = "a string or an array of up to 16 strings, none empty";
+  if (!value.is_string() && !value.is_array()) return wrong_type("stop", kWanted, value);
+  if (value.is_string()) {
+    draft.stop.push_back(to_string(value.get_string()));
+  } else {
+    const auto& list = value.get_array();
+    if (list.size() > kMaxStops) {
+      return bad_value("stop", fmt::format("'stop' has {} strings; send at most {}.", list.size(),
+                                           kMaxStops));
+    }
+    for (const auto& entry : list) {
+      if (!entry.is_string()) return wrong_type("stop", kWanted, value);
+      draft.stop.push_back(to_string(entry.get_string()));
+    }
+  }
+  for (const auto& stop : draft.stop) {
+    if (stop.empty()) return bad_value("stop", "'stop' has an empty string; leave it out.");
+  }
+  return {};
+}
+
+Result<void> read_logit_bias(const json::value& value, Draft& draft) {
+  if (!value.is_object()) {
+    return wrong_type("logit_bias", "an object such as {\"50256\": -100}", value);
+  }
+  for (const auto& [key, bias] : value.get_object()) {
+    int token = -1;
+    const char* const end = key.data() + key.size();
+    const auto parsed = std::from_chars(key.data(), end, token);
+    const bool canonical = key.size() == 1 || key[0] != '0';  // "07" would be a second name of 7
+    if (key.empty() || parsed.ec != std::errc{} || parsed.ptr != end || token < 0 || !canonical) {
+      return bad_value("logit_bias",
+                       fmt::format("'logit_bias' has the key '{:.40}'; send token ids, written as "
+                                   "decimal strings.",
+                                   std::string_view(key.data(), key.size())));
+    }
+    const double number = bias.is_number() ? bias.to_number<double>() : 1e9;
+    if (!(number >= -100 && number <= 100)) {
+      return bad_value("logit_bias",
+                       fmt::format("'logit_bias' of token {} is not a number from -100 to 100.",
+                                   token));
+    }
+    draft.logit_bias.push_back({token, static_cast<float>(number)});
+  }
+  return {};
+}
+
+Result<void> read_stream_options(const json::value& value, Draft& draft) {
+  if (!value.is_object()) {
+    return wrong_type("stream_options", "an object such as {\"include_usage\": true}", value);
+  }
+  draft.has_stream_options = true;
+  for (const auto& [key, option] : value.get_object()) {
+    const auto name = "stream_options." + std::string(key.data(), key.size());
+    if (option.is_null()) continue;
+    if (key == "include_usage") {
+      if (!option.is_bool()) return wrong_type(name, "true or false", option);
+      draft.include_usage = option.get_bool();
+    } else if (key == "include_obfuscation" && option.is_bool() && !option.get_bool()) {
+      continue;  // asks for what the server does
+    } else if (auto refused = draft.unknown(name); !refused) {
+      return refused;
+    }
+  }
+  return {};
+}
+
+Result<void> read_timeout(const json::value& value, Draft& draft) {
+  const double seconds = value.is_number() ? value.to_number<double>() : 0;
+  if (!value.is_number()) return wrong_type("timeout", "a number of seconds", value);
+  if (!(seconds > 0)) {
+    return bad_value("timeout", "'timeout' is out of range; send seconds, more than 0.");
+  }
+  draft.timeout_seconds = seconds;
+  return {};
+}
+
+}  // namespace mlxd::api

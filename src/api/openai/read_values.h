@@ -1,0 +1,37 @@
+// Readers of the parameters that are more than a number or a flag. Each checks one JSON value and
+// puts it into the draft, or gives the error that names the parameter (with its place inside:
+// "messages[2].content").
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include <boost/json/fwd.hpp>
+
+#include "api/openai/parameters.h"
+#include "base/error.h"
+
+namespace mlxd::api {
+
+inline constexpr int kMaxMessages = 1024;
+inline constexpr int kMaxPrompts = 128;
+inline constexpr int kMaxStops = 16;
+
+Result<void> read_model(const boost::json::value& value, Draft& draft);
+Result<void> read_messages(const boost::json::value& value, Draft& draft);
+Result<void> read_prompt(const boost::json::value& value, Draft& draft);
+Result<void> read_seed(const boost::json::value& value, Draft& draft);
+Result<void> read_stop(const boost::json::value& value, Draft& draft);
+Result<void> read_logit_bias(const boost::json::value& value, Draft& draft);
+Result<void> read_stream_options(const boost::json::value& value, Draft& draft);
+Result<void> read_timeout(const boost::json::value& value, Draft& draft);
+
+// "a string", "an array" ...: what a client sent, for messages.
+std::string_view kind_name(const boost::json::value& value);
+Error wrong_type(std::string_view param, std::string_view wanted, const boost::json::value& got);
+
+// An integer that JSON may also have written as 16.0; nullopt for anything else or beyond 64 bits.
+std::optional<std::int64_t> as_integer(const boost::json::value& value);
+
+}  // namespace mlxd::api

@@ -1,0 +1,266 @@
+#include "api/openai/wire.h"
+
+#include <cstdint>
+#include <random>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "api/errors.h"
+#include "api/json_writer.h"
+#include "base/utf8.h"
+
+namespace mlxd::api {
+namespace {
+
+std::string_view finish_name(FinishReason reason) {
+  return reason == FinishReason::stop ? "stop" : "length";
+}
+
+void write_finish(JsonWriter& json, const std::optional<FinishReason>& finish) {
+  json.key("finish_reason");
+  if (finish) {
+    json.string(finish_name(*finish));
+  } else {
+    json.null();
+  }
+}
+
+std::string token_text(const WireOptions& wire, int token, const std::string& bytes) {
+  return wire.token_ids ? fmt::format("token_id:{}", token) : replace_invalid_utf8(bytes);
+}
+
+// {"token", "logprob", "bytes"}, left open for more.
+void begin_chat_token(JsonWriter& json, const WireOptions& wire, int token,
+                      const std::string& bytes, float logprob) {
+  json.begin_object();
+  json.member("token", token_text(wire, token, bytes));
+  json.key("logprob");
+  json.logprob(logprob);
+  json.key("bytes");
+  json.begin_array();
+  for (const char byte : bytes) json.integer(static_cast<unsigned char>(byte));
+  json.end_array();
+}
+
+void write_chat_logprobs(JsonWriter& json, const WireOptions& wire,
+                         const std::vector<TokenDetail>& tokens) {
+  json.begin_object();
+  json.key("content");
+  json.begin_array();
+  for (const auto& detail : tokens) {
+    begin_chat_token(json, wire, detail.token, detail.bytes, detail.logprob);
+    json.key("top_logprobs");
+    json.begin_array();
+    for (const auto& other : detail.top) {
+      begin_chat_token(json, wire, other.token, other.bytes, other.logprob);
+      json.end_object();
+    }
+    json.end_array();
+    json.end_object();
+  }
+  json.end_array();
+  json.null_member("refusal");
+  json.end_object();
+}
+
+// The alternatives of one token by their text, the token itself among them. Two tokens that print
+// alike (parts of characters) share a key; the likelier one, which comes first, keeps it.
+void write_alternatives(JsonWriter& json, const WireOptions& wire, const TokenDetail& detail) {
+  if (!detail.has_logprob) return json.null();
+  std::set<std::string> written;
+  const auto write = [&](int token, const std::string& bytes, float logprob) {
+    auto [text, is_new] = written.insert(token_text(wire, token, bytes));
+    if (!is_new) return;
+    json.key(*text);
+    json.logprob(logprob);
+  };
+  json.begin_object();
+  for (const auto& other : detail.top) write(other.token, other.bytes, other.logprob);
+  write(detail.token, detail.bytes, detail.logprob);
+  json.end_object();
+}
+
+void write_completion_logprobs(JsonWriter& json, const WireOptions& wire,
+                               const std::vector<TokenDetail>& tokens,
+                               const std::vector<int>& offsets) {
+  json.begin_object();
+  json.key("tokens");
+  json.begin_array();
+  for (const auto& detail : tokens) json.string(token_text(wire, detail.token, detail.bytes));
+  json.end_array();
+  json.key("token_logprobs");
+  json.begin_array();
+  for (const auto& detail : tokens) {
+    if (detail.has_logprob) {
+      json.logprob(detail.logprob);
+    } else {
+      json.null();
+    }
+  }
+  json.end_array();
+  json.key("top_logprobs");
+  json.begin_array();
+  for (const auto& detail : tokens) write_alternatives(json, wire, detail);
+  json.end_array();
+  json.key("text_offset");
+  json.begin_array();
+  for (const int offset : offsets) json.integer(offset);
+  json.end_array();
+  json.end_object();
+}
+
+void write_logprobs(JsonWriter& json, const WireOptions& wire,
+                    const std::vector<TokenDetail>& tokens, const std::vector<int>& offsets) {
+  json.key("logprobs");
+  if (!wire.logprobs) return json.null();
+  if (wire.endpoint == Endpoint::chat) return write_chat_logprobs(json, wire, tokens);
+  write_completion_logprobs(json, wire, tokens, offsets);
+}
+
+void write_usage(JsonWriter& json, const Usage& usage) {
+  json.begin_object();
+  json.member("prompt_tokens", usage.prompt_tokens);
+  json.member("completion_tokens", usage.completion_tokens);
+  json.member("total_tokens", usage.prompt_tokens + usage.completion_tokens);
+  json.key("prompt_tokens_details");
+  json.begin_object();
+  json.member("cached_tokens", usage.cached_prompt_tokens);
+  json.end_object();
+  json.end_object();
+}
+
+void write_head(JsonWriter& json, const ResponseHead& head, std::string_view object) {
+  json.member("id", head.id);
+  json.member("object", object);
+  json.member("created", head.created);
+  json.member("model", head.model);
+  json.member("system_fingerprint", head.fingerprint);
+}
+
+void write_choice(JsonWriter& json, const WireOptions& wire, int index, const Choice& choice) {
+  json.begin_object();
+  json.member("index", index);
+  if (wire.endpoint == Endpoint::chat) {
+    json.key("message");
+    json.begin_object();
+    json.member("role", "assistant");
+    json.member("content", choice.text);
+    json.null_member("refusal");
+    json.end_object();
+  } else {
+    json.member("text", choice.text);
+  }
+  write_logprobs(json, wire, choice.tokens, choice.offsets);
+  write_finish(json, choice.finish);
+  json.end_object();
+}
+
+}  // namespace
+
+std::string make_response_id(Endpoint endpoint) {
+  std::random_device device;
+  return fmt::format("{}-{:08x}{:08x}{:08x}", endpoint == Endpoint::chat ? "chatcmpl" : "cmpl",
+                     device(), device(), device());
+}
+
+std::string response_body(const ResponseHead& head, const WireOptions& wire,
+                          const std::vector<Choice>& choices, const Usage& usage) {
+  std::string body;
+  JsonWriter json(body);
+  json.begin_object();
+  write_head(json, head, wire.endpoint == Endpoint::chat ? "chat.completion" : "text_completion");
+  json.key("choices");
+  json.begin_array();
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    write_choice(json, wire, static_cast<int>(i), choices[i]);
+  }
+  json.end_array();
+  json.key("usage");
+  write_usage(json, usage);
+  json.end_object();
+  return body;
+}
+
+StreamWriter::StreamWriter(ResponseHead head, WireOptions wire)
+    : head_(std::move(head)), wire_(wire) {}
+
+// `usage` stands in the usage chunk alone; every other chunk of a stream that asked for it says null.
+template <class WriteChoices>
+void StreamWriter::chunk(std::string& frames, const Usage* usage,
+                         WriteChoices write_choices) const {
+  frames += "data: ";
+  JsonWriter json(frames);
+  json.begin_object();
+  write_head(json, head_,
+             wire_.endpoint == Endpoint::chat ? "chat.completion.chunk" : "text_completion");
+  json.key("choices");
+  json.begin_array();
+  write_choices(json);
+  json.end_array();
+  if (wire_.include_usage) {
+    json.key("usage");
+    if (usage != nullptr) {
+      write_usage(json, *usage);
+    } else {
+      json.null();
+    }
+  }
+  json.end_object();
+  frames += "\n\n";
+}
+
+void StreamWriter::begin(int choices, std::string& frames) const {
+  if (wire_.endpoint != Endpoint::chat) return;
+  for (int index = 0; index < choices; ++index) {
+    chunk(frames, nullptr, [index](JsonWriter& json) {
+      json.begin_object();
+      json.member("index", index);
+      json.key("delta");
+      json.begin_object();
+      json.member("role", "assistant");
+      json.member("content", "");
+      json.end_object();
+      json.null_member("logprobs");
+      json.null_member("finish_reason");
+      json.end_object();
+    });
+  }
+}
+
+void StreamWriter::add(const ChoiceDelta& delta, std::string& frames) const {
+  const bool has_tokens = wire_.logprobs && !delta.tokens.empty();
+  if (delta.text.empty() && !has_tokens && !delta.finish) return;
+  chunk(frames, nullptr, [&](JsonWriter& json) {
+    json.begin_object();
+    json.member("index", delta.choice);
+    if (wire_.endpoint == Endpoint::chat) {
+      json.key("delta");
+      json.begin_object();
+      if (!delta.finish) json.member("content", delta.text);
+      json.end_object();
+    } else {
+      json.member("text", delta.text);
+    }
+    if (has_tokens) {
+      write_logprobs(json, wire_, delta.tokens, delta.offsets);
+    } else {
+      json.null_member("logprobs");
+    }
+    write_finish(json, delta.finish);
+    json.end_object();
+  });
+}
+
+void StreamWriter::end(const Usage& usage, std::string& frames) const {
+  if (wire_.include_usage) chunk(frames, &usage, [](JsonWriter&) {});
+  frames += "data: [DONE]\n\n";
+}
+
+void StreamWriter::fail(const Error& error, std::string& frames) const {
+  frames += "data: " + error_json(error) + "\n\ndata: [DONE]\n\n";
+}
+
+}  // namespace mlxd::api
