@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Makes tiny/<name>/ (Hugging Face folders with random weights) and tiny/<name>.json (their logits).
+
+Usage: MLX_DISABLE_COMPILE=1 make_tiny_models.py       (needs: requirements.txt)
+
+They stand for the architectures and formats of which no package carries a real model. The logits are
+mlx-lm's, computed in float32 on the CPU from the weights as stored. Weights come from a fixed seed
+and are scaled so that attention is neither flat nor a single spike; the fixture format is that of
+make_logits.py, "file" being the folder.
+"""
+
+import json
+import pathlib
+import shutil
+
+import mlx.core as mx
+import numpy as np
+from make_logits import HERE, fixture_rows, write_fixture
+from mlx.utils import tree_flatten
+from mlx_lm.utils import _get_classes, quantize_model
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+VOCAB = 272
+COMMON = {
+    "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "vocab_size": VOCAB, "max_position_embeddings": 256,
+    "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True, "bos_token_id": 256,
+    "eos_token_id": 257, "hidden_act": "silu",
+}
+
+# name: (what differs in config.json, type of the stored weights, quantisation or None, shards)
+MODELS = {
+    "llama3": ({
+        "model_type": "llama", "architectures": ["LlamaForCausalLM"],
+        "rope_theta": 500000.0,
+        "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                         "high_freq_factor": 4.0, "original_max_position_embeddings": 32},
+    }, mx.float16, None, 1),
+    "mistral": ({
+        "model_type": "mistral", "architectures": ["MistralForCausalLM"],
+        "sliding_window": None, "tie_word_embeddings": False, "num_key_value_heads": 1,
+        "num_attention_heads": 3, "head_dim": 32, "hidden_size": 32, "intermediate_size": 96,
+    }, mx.bfloat16, None, 1),
+    "qwen2": ({
+        "model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "use_sliding_window": False,
+        "sliding_window": 4096, "max_window_layers": 2,
+    }, mx.bfloat16, None, 1),
+    "qwen3": ({
+        "model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "head_dim": 32, "num_attention_heads": 3,
+        "num_key_value_heads": 1, "rope_theta": 1000000.0, "attention_bias": False, "use_sliding_window": False,
+        "sliding_window": None,
+    }, mx.bfloat16, None, 2),
+    # sqrt(64) is exact in every type: runtimes differ in how they round Gemma's embedding scale.
+    "gemma3": ({
+        "model_type": "gemma3_text", "architectures": ["Gemma3ForCausalLM"], "head_dim": 16,
+        "num_hidden_layers": 3, "num_key_value_heads": 1, "num_attention_heads": 2,
+        "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0, "query_pre_attn_scalar": 24,
+        "sliding_window": 8, "sliding_window_pattern": 2, "rms_norm_eps": 1e-6,
+        "hidden_activation": "gelu_pytorch_tanh", "hidden_act": "gelu_pytorch_tanh",
+        "intermediate_size": 64, "final_logit_softcapping": None, "attn_logit_softcapping": None,
+    }, mx.float16, None, 1),
+    "llama-4bit": ({
+        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "intermediate_size": 160,
+        "rope_scaling": {"type": "linear", "factor": 2.0},
+    }, mx.float16, lambda path: {"group_size": 32, "bits": 4}, 1),
+    # A different width and group in each kind of layer, as mixed recipes and DWQ write them.
+    "qwen3-mixed": ({
+        "model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "head_dim": 32, "num_key_value_heads": 1,
+        "num_attention_heads": 2, "hidden_size": 128, "intermediate_size": 128, "tie_word_embeddings": False,
+    }, mx.bfloat16, lambda path: {
+        "q_proj": {"group_size": 64, "bits": 2}, "k_proj": {"group_size": 32, "bits": 3},
+        "v_proj": {"group_size": 128, "bits": 5}, "o_proj": {"group_size": 32, "bits": 6},
+        "gate_proj": {"group_size": 64, "bits": 6}, "up_proj": {"group_size": 128, "bits": 3},
+        "lm_head": {"group_size": 32, "bits": 8},
+    }.get(path.split(".")[-1], {"group_size": 64, "bits": 4}), 1),
+}
+
+LENGTHS = [1, 2, 7, 16, 17, 33, 80]
+
+
+def random_weights(model, seed):
+    generator = np.random.default_rng(seed)
+    weights = []
+    for name, value in sorted(tree_flatten(model.parameters())):
+        noise = generator.standard_normal(value.shape).astype(np.float32)
+        if value.ndim == 1 and "norm" in name:
+            # Gemma stores its norm weights less 1, the others as they are.
+            centre = 0.0 if model.model_type == "gemma3_text" else 1.0
+            noise = centre + 0.2 * noise
+        elif value.ndim == 1:
+            noise = 0.3 * noise
+        elif "embed_tokens" in name:
+            noise = (0.16 if model.model_type == "gemma3_text" else 0.4) * noise
+        else:
+            noise = 2.0 * noise / np.sqrt(value.shape[-1])
+        weights.append((name, mx.array(noise)))
+    model.load_weights(weights)
+
+
+def save_weights(folder, model, shards):
+    weights = sorted(tree_flatten(model.parameters()))
+    if shards == 1:
+        mx.save_safetensors(str(folder / "model.safetensors"), dict(weights), {"format": "mlx"})
+        return
+    weight_map, total = {}, 0
+    for shard in range(shards):
+        name = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors"
+        part = dict(weights[shard::shards])
+        mx.save_safetensors(str(folder / name), part, {"format": "mlx"})
+        weight_map |= {key: name for key in part}
+        total += sum(value.nbytes for value in part.values())
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    write_json(folder / "model.safetensors.index.json", index)
+
+
+def write_json(path, value):
+    path.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def write_tokenizer(folder):
+    """Byte-level BPE over the 256 bytes, special tokens, and a few merges."""
+    tokens = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = ["<bos>", "<eos>", "<pad>", "<user>", "<model>", "<end>"]
+    merges = [("t", "h"), ("th", "e"), ("i", "n"), ("\u0120", "the"), ("e", "r"), ("o", "n"),
+              ("a", "n"), ("r", "e"), ("in", "g"), ("\u0120", "a")]
+    tokens += special + [a + b for a, b in merges]
+    assert len(tokens) == VOCAB
+    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    write_json(folder / "tokenizer_config.json", {
+        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<bos>", "eos_token": "<eos>",
+        "chat_template": "{% for message in messages %}<user>{{ message.content }}<end>{% endfor %}"
+                         "{% if add_generation_prompt %}<model>{% endif %}",
+    })
+    write_json(folder / "generation_config.json", {"bos_token_id": 256, "eos_token_id": [257, 261]})
+
+
+def rows_of(length):
+    return sorted({0, length // 2, length - 2, length - 1} & set(range(length)))
+
+
+def make(name, seed):
+    differs, dtype, quantization, shards = MODELS[name]
+    config = COMMON | differs
+    config["torch_dtype"] = str(dtype).removeprefix("mlx.core.")
+    model_class, args_class = _get_classes(config)
+    model = model_class(args_class.from_dict(config))
+    if config["tie_word_embeddings"]:
+        model.sanitize({})  # Gemma's class learns of the tied head from the absence of its weight
+    random_weights(model, seed)
+    model.set_dtype(dtype)
+    if quantization:
+        model, config = quantize_model(
+            model, config, 64, 4, quant_predicate=lambda path, module: quantization(path)
+            if hasattr(module, "to_quantized") else False)
+
+    folder = HERE / "tiny" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_json(folder / "config.json", config)
+    write_tokenizer(folder)
+    save_weights(folder, model, shards)
+
+    model.set_dtype(mx.float32)
+    generator = np.random.default_rng(seed + 1000)
+    prompts = []
+    for length in LENGTHS:
+        tokens = generator.integers(0, VOCAB, length).tolist()
+        values = np.array(model(mx.array([tokens]))[0])
+        rows = rows_of(length)
+        prompts.append({"tokens": tokens, "rows": fixture_rows(rows, values[rows])})
+    write_fixture(HERE / "tiny" / f"{name}.json", {"model": name, "file": name}, prompts)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    peak = np.mean([np.exp(r["logprobs"][0]) for p in prompts for r in p["rows"]])
+    print(f"{name}: {size // 1024} KiB, mean top probability {peak:.2f}")
+
+
+def main():
+    mx.set_default_device(mx.cpu)
+    for seed, name in enumerate(MODELS):
+        make(name, seed)
+
+
+if __name__ == "__main__":
+    main()
