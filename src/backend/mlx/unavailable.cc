@@ -1,0 +1,14 @@
+#include "backend/mlx/mlx_backend.h"
+#include "base/error.h"
+
+namespace mlxd::mlx_backend {
+
+bool available() { return false; }
+
+std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan&, const MlxOptions&) {
+  throw StartupError(
+      "this build has no mlx backend: use --backend cpu, or build again where the MLX library is "
+      "found (scripts/setup fetches it)");
+}
+
+}  // namespace mlxd::mlx_backend
