@@ -15,28 +15,30 @@ namespace {
 class Fields {
  public:
   Fields(const GgufFile& file, std::string_view architecture)
-      : file_(file), prefix_(fmt::format("{}.", architecture)) {}
+      : file_(file), architecture_(architecture) {}
 
   int integer(std::string_view field, std::int64_t high) const {
     const auto value = optional_integer(field, 1, high);
-    if (!value) file_.fail(in_quotes(prefix_ + std::string(field)), "is missing");
+    if (!value) file_.fail(in_quotes(key(field)), "is missing");
     return *value;
   }
   std::optional<int> optional_integer(std::string_view field, std::int64_t low,
                                       std::int64_t high) const {
-    const auto value = file_.integer(prefix_ + std::string(field), low, high);
+    const auto value = file_.integer(key(field), low, high);
     if (!value) return std::nullopt;
     return static_cast<int>(*value);
   }
   float number(std::string_view field, double low, double high, float otherwise) const {
-    const auto value = file_.number(prefix_ + std::string(field), low, high);
+    const auto value = file_.number(key(field), low, high);
     return value ? static_cast<float>(*value) : otherwise;
   }
-  std::string key(std::string_view field) const { return prefix_ + std::string(field); }
+  std::string key(std::string_view field) const {
+    return fmt::format("{}.{}", architecture_, field);
+  }
 
  private:
   const GgufFile& file_;
-  std::string prefix_;
+  std::string_view architecture_;
 };
 
 int read_vocab_size(const GgufFile& file, const Fields& fields) {
