@@ -69,7 +69,10 @@ class Generation {
   struct Options {
     std::vector<std::string> stop;
     bool echo = false;
+    std::string echo_text;        // what to echo; "": the decoded prompt
+    bool prompt_details = false;  // the engine was asked for the prompt's log-probabilities
     bool token_details = false;
+    bool continues_prompt = false;  // the answer goes on in the middle of the prompt's text
   };
   Generation(RequestHandle handle, std::shared_ptr<const Tokenizer> tokenizer, Options options,
              std::vector<int> prompt, int samples);

@@ -43,8 +43,13 @@ struct GenerateRequest {
   double timeout_seconds = 300;
 };
 
-// Renders, tokenises, checks lengths and submits. `prepare` and `submit` are meant for the text
-// pool: they may take milliseconds and touch no device.
+// Renders, tokenises, checks lengths and submits: meant for the text pool, as it may take
+// milliseconds; it touches no device.
+//
+// Special tokens. The text of a template is trusted to write them; what a message says is not, so the
+// text of a special token inside a message stays text (Tokenizer::guard_messages). In the prompt of a
+// completion, which is the client's own from end to end, they are recognised: fill-in-the-middle
+// needs them. The model's bos goes in front unless the prompt begins with it already.
 class Service {
  public:
   explicit Service(ServedModel& model) : model_(model) {}

@@ -12,7 +12,10 @@ namespace mlxd {
 // sequence, one thread.
 class Detokenizer {
  public:
-  explicit Detokenizer(std::shared_ptr<const Tokenizer> tokenizer);
+  // Where is the text that these tokens begin? A decoder that strips a leading space does so at the
+  // start of a text alone, not where a text that is there already goes on.
+  enum class Begin { text, continuation };
+  explicit Detokenizer(std::shared_ptr<const Tokenizer> tokenizer, Begin begin = Begin::text);
 
   // Whole characters only; often "".
   std::string push(int token);
@@ -22,7 +25,7 @@ class Detokenizer {
  private:
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::string held_;  // at most 3 bytes
-  bool at_start_ = true;
+  bool strip_space_;  // nothing has come yet, and a leading space is to go
 };
 
 }  // namespace mlxd

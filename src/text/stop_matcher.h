@@ -8,21 +8,34 @@
 namespace mlxd {
 
 // Finds the first of several stop strings in text that comes in pieces, and never lets out a piece
-// that may yet turn out to be the beginning of one. One sequence, one thread.
+// that may yet turn out to be the beginning of one. First is the one that is completed first, and of
+// several that end together the longest; so the outcome does not depend on where the pieces are cut.
+// One sequence, one thread.
 class StopMatcher {
  public:
+  // None of `stops` may be empty.
   explicit StopMatcher(std::vector<std::string> stops);
 
   struct Output {
     std::string text;      // may be sent now
     bool stopped = false;  // a stop string was completed; it and all behind it are gone
   };
+  // Takes time in proportion to the piece, however long and repetitive the stop strings are.
   Output push(std::string_view piece);
   // The text held back when the sequence ended by itself.
   std::string finish();
 
  private:
-  std::vector<std::string> stops_;
+  // Knuth, Morris & Pratt (1977): how much of the stop string the text so far ends in.
+  struct Pattern {
+    std::string stop;
+    std::vector<std::size_t> border;  // [i]: longest proper prefix of stop[0..i] that ends it too
+    std::size_t matched = 0;
+
+    void advance(char c);
+  };
+
+  std::vector<Pattern> patterns_;
   std::string held_;
 };
 

@@ -3,6 +3,7 @@
 // serve/ on the text pool and the I/O thread, never on the inference thread.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,6 +15,13 @@
 
 namespace mlxd {
 
+// Chat messages in which no special token can be recognised any more: where the text of one stood,
+// it is broken by the `guard` character, which occurs nowhere else. 0: there was none.
+struct GuardedMessages {
+  std::string json;
+  char32_t guard = 0;
+};
+
 // Immutable; any thread may call any function.
 class Tokenizer {
  public:
@@ -24,8 +32,18 @@ class Tokenizer {
   // Special tokens written in `text` (such as "<|im_end|>") become their ids only when
   // `parse_special`: true for a rendered template, false for a user's own text. `add_special` puts
   // the model's bos (and eos) where the model wants them. Text must be valid UTF-8.
-  virtual Result<std::vector<int>> encode(std::string_view text, bool add_special,
-                                          bool parse_special) const = 0;
+  Result<std::vector<int>> encode(std::string_view text, bool add_special,
+                                  bool parse_special) const {
+    return encode_guarded(text, add_special, parse_special, 0);
+  }
+
+  // As encode, for text that a template made of guarded messages: the guard character keeps special
+  // tokens from being recognised, and is then dropped.
+  virtual Result<std::vector<int>> encode_guarded(std::string_view text, bool add_special,
+                                                  bool parse_special, char32_t guard) const = 0;
+
+  // Guards every string of a JSON array of messages, roles excepted.
+  virtual Result<GuardedMessages> guard_messages(std::string_view messages_json) const = 0;
 
   // The bytes that token `id` stands for: partial UTF-8 is possible, control tokens are "" (their
   // text with `show_special`). An id outside the vocabulary is "".
@@ -37,6 +55,11 @@ class Tokenizer {
 
   virtual int vocab_size() const = 0;
   virtual bool is_special(int id) const = 0;
+  // The id of the token that is written exactly so in the model's file, -1: none.
+  virtual int token_id(std::string_view token) const = 0;
+  // No text has fewer tokens than its bytes divided by this. 0: not known, as the tokeniser may
+  // shorten a text first.
+  virtual std::size_t longest_token_bytes() const = 0;
   // The decoder drops one leading space of the text (SentencePiece with a space prefix).
   virtual bool strips_leading_space() const = 0;
 };

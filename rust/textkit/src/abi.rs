@@ -1,0 +1,281 @@
+//! The C functions of include/textkit.h. Arguments are checked as far as C allows: pointers must be
+//! valid as the header says. A panic inside becomes an error text.
+
+use std::any::Any;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Once;
+
+use crate::guard;
+use crate::hugging_face;
+use crate::pipeline::Pipeline;
+use crate::template::{Clock, Template};
+use crate::vocabulary::Vocabulary;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct View {
+    data: *const u8,
+    size: usize,
+}
+
+#[repr(C)]
+pub struct Text {
+    data: *mut u8,
+    size: usize,
+    capacity: usize,
+}
+
+#[repr(C)]
+pub struct Ids {
+    data: *mut u32,
+    size: usize,
+    capacity: usize,
+}
+
+#[repr(C)]
+pub struct CVocabulary {
+    sentencepiece: bool,
+    pre_tokenizer: View,
+    add_space_prefix: bool,
+    tokens: *const View,
+    types: *const i32,
+    scores: *const f32,
+    token_count: usize,
+    merges: *const View,
+    merge_count: usize,
+}
+
+impl View {
+    /// SAFETY: the caller keeps the bytes alive and unchanged for 'a.
+    unsafe fn bytes<'a>(self) -> &'a [u8] {
+        slice(self.data, self.size)
+    }
+
+    /// SAFETY: as `bytes`.
+    unsafe fn text<'a>(self) -> Result<&'a str, String> {
+        std::str::from_utf8(self.bytes())
+            .map_err(|e| format!("not valid UTF-8 at byte {}", e.valid_up_to()))
+    }
+}
+
+/// SAFETY: `data` is null, or points to `size` elements that live and stay unchanged for 'a.
+unsafe fn slice<'a, T>(data: *const T, size: usize) -> &'a [T] {
+    if data.is_null() || size == 0 {
+        &[]
+    } else {
+        std::slice::from_raw_parts(data, size)
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Text {
+        let mut bytes = std::mem::ManuallyDrop::new(text.into_bytes());
+        Text { data: bytes.as_mut_ptr(), size: bytes.len(), capacity: bytes.capacity() }
+    }
+}
+
+impl From<Vec<u32>> for Ids {
+    fn from(ids: Vec<u32>) -> Ids {
+        let mut ids = std::mem::ManuallyDrop::new(ids);
+        Ids { data: ids.as_mut_ptr(), size: ids.len(), capacity: ids.capacity() }
+    }
+}
+
+fn panic_text(panic: Box<dyn Any + Send>) -> String {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|s| s.to_string())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "unknown cause".to_string());
+    format!("it breaks the library that reads it ({message})")
+}
+
+/// Runs `work`; what goes wrong, panics included, is written to `error`.
+///
+/// SAFETY: `error` points to a Text that may be overwritten.
+unsafe fn guarded<T>(error: *mut Text, work: impl FnOnce() -> Result<T, String>) -> Option<T> {
+    // The default hook prints each panic to stderr; here it is an error text already.
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+    let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|p| Err(panic_text(p)));
+    match outcome {
+        Ok(value) => Some(value),
+        Err(message) => {
+            error.write(message.into());
+            None
+        }
+    }
+}
+
+fn optional_id(id: i32) -> Option<u32> {
+    u32::try_from(id).ok()
+}
+
+fn boxed<T>(value: Option<T>) -> *mut T {
+    value.map_or(std::ptr::null_mut(), |v| Box::into_raw(Box::new(v)))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_text_free(text: Text) {
+    if !text.data.is_null() {
+        drop(Vec::from_raw_parts(text.data, text.size, text.capacity));
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_ids_free(ids: Ids) {
+    if !ids.data.is_null() {
+        drop(Vec::from_raw_parts(ids.data, ids.size, ids.capacity));
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_tokenizer_from_json(
+    json: View,
+    prefix: i32,
+    suffix: i32,
+    error: *mut Text,
+) -> *mut Pipeline {
+    boxed(guarded(error, || {
+        hugging_face::load(json.text()?, optional_id(prefix), optional_id(suffix))
+            .map_err(|e| e.to_string())
+    }))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_tokenizer_from_vocabulary(
+    vocabulary: *const CVocabulary,
+    prefix: i32,
+    suffix: i32,
+    error: *mut Text,
+) -> *mut Pipeline {
+    boxed(guarded(error, || {
+        let v = &*vocabulary;
+        let views = |data: *const View, size| slice(data, size).iter().map(|t| t.bytes()).collect();
+        let vocabulary = Vocabulary {
+            sentencepiece: v.sentencepiece,
+            pre_tokenizer: v.pre_tokenizer.text()?,
+            add_space_prefix: v.add_space_prefix,
+            tokens: views(v.tokens, v.token_count),
+            types: (!v.types.is_null()).then(|| slice(v.types, v.token_count)),
+            scores: (!v.scores.is_null()).then(|| slice(v.scores, v.token_count)),
+            merges: views(v.merges, v.merge_count),
+            prefix: optional_id(prefix),
+            suffix: optional_id(suffix),
+        };
+        vocabulary.build().map_err(|e| e.to_string())
+    }))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_tokenizer_free(tokenizer: *mut Pipeline) {
+    if !tokenizer.is_null() {
+        drop(Box::from_raw(tokenizer));
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_vocab_size(tokenizer: *const Pipeline) -> usize {
+    (*tokenizer).vocab_size()
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_token_bytes(
+    tokenizer: *const Pipeline,
+    id: u32,
+    show_special: bool,
+) -> View {
+    let bytes = (*tokenizer).token_bytes(id as usize, show_special);
+    View { data: bytes.as_ptr(), size: bytes.len() }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_is_special(tokenizer: *const Pipeline, id: u32) -> bool {
+    (*tokenizer).is_special(id as usize)
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_strips_leading_space(tokenizer: *const Pipeline) -> bool {
+    (*tokenizer).strips_leading_space()
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_longest_token(tokenizer: *const Pipeline) -> usize {
+    (*tokenizer).longest_token()
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_token_id(tokenizer: *const Pipeline, token: View) -> i32 {
+    let id = token.text().ok().and_then(|token| (*tokenizer).token_id(token));
+    id.map_or(-1, |id| id as i32)
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_encode(
+    tokenizer: *const Pipeline,
+    text: View,
+    add_special: bool,
+    parse_special: bool,
+    guard: u32,
+    ids: *mut Ids,
+    error: *mut Text,
+) -> bool {
+    let encoded = guarded(error, || {
+        let guard = char::from_u32(guard).filter(|c| *c != '\0');
+        (*tokenizer)
+            .encode(text.text()?, add_special, parse_special, guard)
+            .map_err(|e| e.to_string())
+    });
+    encoded.map(|tokens| ids.write(tokens.into())).is_some()
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_guard_specials(
+    tokenizer: *const Pipeline,
+    json: View,
+    json_out: *mut Text,
+    guard: *mut u32,
+    error: *mut Text,
+) -> bool {
+    let guarded_json = guarded(error, || {
+        guard::guard_specials(json.text()?, (*tokenizer).special_texts()).map_err(|e| e.to_string())
+    });
+    let Some(outcome) = guarded_json else {
+        return false;
+    };
+    let (text, character) = outcome.map_or((String::new(), 0), |(text, c)| (text, c as u32));
+    json_out.write(text.into());
+    guard.write(character);
+    true
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_template_new(
+    source: View,
+    bos_token: View,
+    eos_token: View,
+    clock: Clock,
+    error: *mut Text,
+) -> *mut Template {
+    boxed(guarded(error, || {
+        Template::new(source.text()?, bos_token.text()?, eos_token.text()?, clock)
+    }))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_template_free(template: *mut Template) {
+    if !template.is_null() {
+        drop(Box::from_raw(template));
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_template_render(
+    template: *const Template,
+    messages: View,
+    text: *mut Text,
+    error: *mut Text,
+) -> bool {
+    let rendered = guarded(error, || (*template).render(messages.text()?));
+    rendered.map(|r| text.write(r.into())).is_some()
+}

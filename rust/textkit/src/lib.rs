@@ -1,0 +1,18 @@
+//! textkit: what mlxd needs of the Rust ecosystem, behind the C ABI of include/textkit.h.
+//!
+//! `pipeline` is the tokeniser that everything becomes; `hugging_face` makes one from a checked
+//! tokenizer.json, `vocabulary` from a GGUF file's arrays (with `sentencepiece` as its model and
+//! `pre_tokenizers` as its names). `template` renders chat templates. `abi` is the only module with
+//! unsafe code.
+
+mod abi;
+mod bytes;
+mod guard;
+mod hugging_face;
+mod json;
+mod pipeline;
+mod pre_tokenizers;
+mod python;
+mod sentencepiece;
+mod template;
+mod vocabulary;

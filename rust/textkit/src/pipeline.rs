@@ -1,0 +1,265 @@
+//! A tokeniser as a chain of `tokenizers` parts: added tokens are cut out, the rest is normalised,
+//! pre-tokenised and given to the model. `tokenizers::Tokenizer` itself decides once for all texts
+//! whether special tokens are recognised; here each text says so, hence two added vocabularies over
+//! one model.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use tokenizers::models::bpe::BpeTrainer;
+use tokenizers::{
+    AddedToken, AddedVocabulary, Model, ModelWrapper, NormalizedString, Normalizer,
+    NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizer, PreTokenizerWrapper, Result,
+    Token,
+};
+
+use crate::sentencepiece::SentencePiece;
+
+/// No vocabulary is nearly as large; it bounds what a hostile id can make us allocate.
+pub const MAX_TOKENS: usize = 1 << 22;
+/// Longer tokens exist only to do harm: some models of `tokenizers` recurse over a token's bytes.
+pub const MAX_TOKEN_BYTES: usize = 4096;
+/// A text beyond this cannot be a prompt of any model.
+pub const MAX_TEXT_BYTES: usize = 32 << 20;
+
+pub enum AnyModel {
+    Library(ModelWrapper),
+    SentencePiece(SentencePiece),
+}
+
+impl Model for AnyModel {
+    type Trainer = BpeTrainer;
+
+    fn tokenize(&self, sequence: &str) -> Result<Vec<Token>> {
+        match self {
+            AnyModel::Library(model) => model.tokenize(sequence),
+            AnyModel::SentencePiece(model) => model.tokenize(sequence),
+        }
+    }
+    fn token_to_id(&self, token: &str) -> Option<u32> {
+        match self {
+            AnyModel::Library(model) => model.token_to_id(token),
+            AnyModel::SentencePiece(model) => model.token_to_id(token),
+        }
+    }
+    fn id_to_token(&self, id: u32) -> Option<String> {
+        match self {
+            AnyModel::Library(model) => model.id_to_token(id),
+            AnyModel::SentencePiece(model) => model.id_to_token(id),
+        }
+    }
+    fn get_vocab(&self) -> HashMap<String, u32> {
+        match self {
+            AnyModel::Library(model) => model.get_vocab(),
+            AnyModel::SentencePiece(model) => model.get_vocab(),
+        }
+    }
+    fn get_vocab_size(&self) -> usize {
+        match self {
+            AnyModel::Library(model) => model.get_vocab_size(),
+            AnyModel::SentencePiece(model) => model.get_vocab_size(),
+        }
+    }
+    fn save(&self, folder: &Path, prefix: Option<&str>) -> Result<Vec<PathBuf>> {
+        match self {
+            AnyModel::Library(model) => model.save(folder, prefix),
+            AnyModel::SentencePiece(model) => model.save(folder, prefix),
+        }
+    }
+    fn get_trainer(&self) -> BpeTrainer {
+        BpeTrainer::default()
+    }
+}
+
+/// What the file's reader knows of one token.
+pub struct TokenInfo {
+    pub bytes: Vec<u8>,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Kind {
+    Text,
+    /// Never part of a text that is shown, but not recognised in one either.
+    Hidden,
+    /// A control token: recognised only where asked for, and not shown.
+    Special,
+}
+
+/// The bytes of all tokens, one after the other.
+struct TokenTable {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+    kinds: Vec<Kind>,
+}
+
+impl TokenTable {
+    fn new(tokens: Vec<TokenInfo>) -> Result<Self> {
+        let total: usize = tokens.iter().map(|t| t.bytes.len()).sum();
+        u32::try_from(total).map_err(|_| "its tokens are over 4 GiB of text together")?;
+        let mut table = TokenTable {
+            bytes: Vec::with_capacity(total),
+            ends: Vec::with_capacity(tokens.len()),
+            kinds: Vec::with_capacity(tokens.len()),
+        };
+        for token in tokens {
+            table.bytes.extend_from_slice(&token.bytes);
+            table.ends.push(table.bytes.len() as u32);
+            table.kinds.push(token.kind);
+        }
+        Ok(table)
+    }
+
+    fn get(&self, id: usize) -> &[u8] {
+        let start = if id == 0 { 0 } else { self.ends[id - 1] as usize };
+        &self.bytes[start..self.ends[id] as usize]
+    }
+}
+
+/// Drops the guard character, then normalises as the model does.
+struct Unguard<'a> {
+    guard: Option<char>,
+    inner: Option<&'a NormalizerWrapper>,
+}
+
+impl Normalizer for Unguard<'_> {
+    fn normalize(&self, text: &mut NormalizedString) -> Result<()> {
+        if let Some(guard) = self.guard {
+            text.filter(|c| c != guard);
+        }
+        self.inner.map_or(Ok(()), |normalizer| normalizer.normalize(text))
+    }
+}
+
+pub struct Parts {
+    pub model: AnyModel,
+    pub normalizer: Option<NormalizerWrapper>,
+    pub pre_tokenizer: Option<PreTokenizerWrapper>,
+    pub added_tokens: Vec<AddedToken>,
+    pub tokens: Vec<TokenInfo>,
+    /// Ids before and after a text that wants its special tokens.
+    pub prefix: Vec<u32>,
+    pub suffix: Vec<u32>,
+    pub strips_leading_space: bool,
+}
+
+pub struct Pipeline {
+    model: AnyModel,
+    normalizer: Option<NormalizerWrapper>,
+    pre_tokenizer: Option<PreTokenizerWrapper>,
+    with_special: AddedVocabulary,
+    without_special: AddedVocabulary,
+    special_texts: Vec<String>,
+    table: TokenTable,
+    longest_token: usize,
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
+    strips_leading_space: bool,
+}
+
+impl Pipeline {
+    pub fn new(parts: Parts) -> Result<Self> {
+        let Parts { model, normalizer, pre_tokenizer, mut added_tokens, tokens, .. } = parts;
+        for id in parts.prefix.iter().chain(&parts.suffix) {
+            if *id as usize >= tokens.len() {
+                return Err(format!("the added token {id} is outside the vocabulary").into());
+            }
+        }
+        for token in &mut added_tokens {
+            // A special token is recognised as it is written, before any normalisation, so that
+            // guarding it against recognition is sure to work.
+            token.normalized &= !token.special;
+        }
+        let vocabulary = |encode_special: bool| {
+            let mut added = AddedVocabulary::new();
+            added.set_encode_special_tokens(encode_special);
+            added.add_tokens(&added_tokens, &model, normalizer.as_ref());
+            added
+        };
+        let with_special = vocabulary(false);
+        let without_special = vocabulary(true);
+        let special_texts =
+            added_tokens.iter().filter(|t| t.special).map(|t| t.content.clone()).collect();
+        let longest_token = tokens.iter().map(|t| t.bytes.len()).max().unwrap_or(0).max(1);
+        Ok(Pipeline {
+            model,
+            normalizer,
+            pre_tokenizer,
+            with_special,
+            without_special,
+            special_texts,
+            table: TokenTable::new(tokens)?,
+            longest_token,
+            prefix: parts.prefix,
+            suffix: parts.suffix,
+            strips_leading_space: parts.strips_leading_space,
+        })
+    }
+
+    pub fn encode(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+        guard: Option<char>,
+    ) -> Result<Vec<u32>> {
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(format!("the text has {} bytes, over {MAX_TEXT_BYTES}", text.len()).into());
+        }
+        let added = if parse_special { &self.with_special } else { &self.without_special };
+        let normalizer = Unguard { guard, inner: self.normalizer.as_ref() };
+        let mut pieces = added.extract_and_normalize(Some(&normalizer), text);
+        if let Some(pre_tokenizer) = &self.pre_tokenizer {
+            pre_tokenizer.pre_tokenize(&mut pieces)?;
+        }
+        let mut ids = Vec::with_capacity(text.len() / 3 + 4);
+        if add_special {
+            ids.extend(&self.prefix);
+        }
+        for (piece, _, tokens) in pieces.get_splits(OffsetReferential::Normalized, OffsetType::None)
+        {
+            match tokens {
+                Some(tokens) => ids.extend(tokens.iter().map(|t| t.id)),
+                None => ids.extend(self.model.tokenize(piece)?.iter().map(|t| t.id)),
+            }
+        }
+        if add_special {
+            ids.extend(&self.suffix);
+        }
+        Ok(ids)
+    }
+
+    pub fn vocab_size(&self) -> usize {
+        self.table.kinds.len()
+    }
+
+    pub fn token_bytes(&self, id: usize, show_special: bool) -> &[u8] {
+        match self.table.kinds.get(id) {
+            None => &[],
+            Some(kind) if *kind != Kind::Text && !show_special => &[],
+            Some(_) => self.table.get(id),
+        }
+    }
+
+    pub fn is_special(&self, id: usize) -> bool {
+        self.table.kinds.get(id) == Some(&Kind::Special)
+    }
+
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.with_special
+            .token_to_id(token, &self.model)
+            .filter(|id| (*id as usize) < self.vocab_size())
+    }
+
+    pub fn special_texts(&self) -> &[String] {
+        &self.special_texts
+    }
+
+    pub fn strips_leading_space(&self) -> bool {
+        self.strips_leading_space
+    }
+
+    pub fn longest_token(&self) -> usize {
+        self.longest_token
+    }
+}

@@ -1,0 +1,142 @@
+//! Tokenisers from the arrays of a GGUF file.
+
+use ahash::AHashMap;
+use tokenizers::models::bpe::BPE;
+use tokenizers::{AddedToken, Result};
+
+use crate::bytes::{byte_token, Spelling};
+use crate::pipeline::{AnyModel, Kind, Parts, Pipeline, TokenInfo, MAX_TOKENS, MAX_TOKEN_BYTES};
+use crate::pre_tokenizers;
+use crate::sentencepiece::{SentencePiece, SPACE};
+
+/// tokenizer.ggml.token_type
+mod token_type {
+    pub const UNKNOWN: i32 = 2;
+    pub const CONTROL: i32 = 3;
+    pub const USER_DEFINED: i32 = 4;
+    pub const UNUSED: i32 = 5;
+    pub const BYTE: i32 = 6;
+}
+
+pub struct Vocabulary<'a> {
+    pub sentencepiece: bool,
+    pub pre_tokenizer: &'a str,
+    pub add_space_prefix: bool,
+    pub tokens: Vec<&'a [u8]>,
+    pub types: Option<&'a [i32]>,
+    pub scores: Option<&'a [f32]>,
+    pub merges: Vec<&'a [u8]>,
+    pub prefix: Option<u32>,
+    pub suffix: Option<u32>,
+}
+
+impl Vocabulary<'_> {
+    fn check(&self) -> Result<()> {
+        if self.tokens.is_empty() || self.tokens.len() > MAX_TOKENS {
+            let count = self.tokens.len();
+            return Err(format!("it has {count} tokens, not 1 to {MAX_TOKENS}").into());
+        }
+        if let Some(id) = self.tokens.iter().position(|t| t.len() > MAX_TOKEN_BYTES) {
+            let size = self.tokens[id].len();
+            return Err(format!("token {id} has {size} bytes, over {MAX_TOKEN_BYTES}").into());
+        }
+        Ok(())
+    }
+
+    fn type_of(&self, id: usize) -> i32 {
+        self.types.map_or(1, |types| types[id])
+    }
+
+    /// Texts by id. A text that is not UTF-8 can be generated but not be read from a prompt.
+    fn texts(&self) -> Vec<String> {
+        let text = |(id, bytes): (usize, &&[u8])| match std::str::from_utf8(bytes) {
+            Ok(text) if !text.is_empty() => text.to_string(),
+            _ => format!("[unreadable token {id}]"),
+        };
+        self.tokens.iter().enumerate().map(text).collect()
+    }
+
+    fn infos(&self, spelling: &Spelling) -> Vec<TokenInfo> {
+        let info = |(id, raw): (usize, &&[u8])| {
+            let kind = match self.type_of(id) {
+                token_type::UNKNOWN | token_type::CONTROL => Kind::Special,
+                token_type::UNUSED => Kind::Hidden,
+                _ => Kind::Text,
+            };
+            let as_written = kind == Kind::Special || self.type_of(id) == token_type::USER_DEFINED;
+            let bytes = match std::str::from_utf8(raw) {
+                Ok(text) if self.type_of(id) == token_type::BYTE => {
+                    byte_token(text).map_or_else(|| raw.to_vec(), |byte| vec![byte])
+                }
+                Ok(text) if !as_written => spelling.bytes_of(text),
+                _ => raw.to_vec(),
+            };
+            TokenInfo { bytes, kind }
+        };
+        self.tokens.iter().enumerate().map(info).collect()
+    }
+
+    fn added_tokens(&self, texts: &[String]) -> Vec<AddedToken> {
+        let added = |(id, text): (usize, &String)| match self.type_of(id) {
+            token_type::UNKNOWN | token_type::CONTROL => {
+                Some(AddedToken::from(text.clone(), true).normalized(false))
+            }
+            token_type::USER_DEFINED => {
+                Some(AddedToken::from(text.clone(), false).normalized(false))
+            }
+            _ => None,
+        };
+        texts.iter().enumerate().filter_map(added).collect()
+    }
+
+    fn unknown(&self) -> Option<u32> {
+        (0..self.tokens.len())
+            .find(|&id| self.type_of(id) == token_type::UNKNOWN)
+            .map(|id| id as u32)
+    }
+
+    fn merges(&self) -> Result<Vec<(String, String)>> {
+        let split = |(rank, merge): (usize, &&[u8])| -> Result<(String, String)> {
+            let text = std::str::from_utf8(merge)
+                .map_err(|_| format!("merge {rank} is not valid UTF-8"))?;
+            // The left part is never empty, but may itself begin with a space.
+            let space = text.char_indices().skip(1).find(|(_, c)| *c == ' ');
+            let (at, _) =
+                space.ok_or_else(|| format!("merge {rank} is {text:?}, not \"left right\""))?;
+            Ok((text[..at].to_string(), text[at + 1..].to_string()))
+        };
+        self.merges.iter().enumerate().map(split).collect()
+    }
+
+    pub fn build(&self) -> Result<Pipeline> {
+        self.check()?;
+        let texts = self.texts();
+        let added_tokens = self.added_tokens(&texts);
+        let (model, pre_tokenizer, spelling) = if self.sentencepiece {
+            let scores = self.scores.ok_or("it has no scores (tokenizer.ggml.scores)")?;
+            let unknown = self.unknown();
+            let model = SentencePiece::new(texts, scores, unknown, self.add_space_prefix);
+            let spelling = Spelling::Marked { space: SPACE.to_string(), byte_fallback: false };
+            (AnyModel::SentencePiece(model), None, spelling)
+        } else {
+            let pre = pre_tokenizers::by_name(self.pre_tokenizer)?;
+            let ids: AHashMap<String, u32> =
+                texts.into_iter().enumerate().map(|(id, text)| (text, id as u32)).collect();
+            let model = BPE::builder()
+                .vocab_and_merges(ids, self.merges()?)
+                .ignore_merges(pre.ignore_merges)
+                .build()?;
+            (AnyModel::Library(model.into()), Some(pre.splitter), Spelling::ByteLevel)
+        };
+        Pipeline::new(Parts {
+            model,
+            normalizer: None,
+            pre_tokenizer,
+            added_tokens,
+            tokens: self.infos(&spelling),
+            prefix: self.prefix.into_iter().collect(),
+            suffix: self.suffix.into_iter().collect(),
+            strips_leading_space: self.sentencepiece && self.add_space_prefix,
+        })
+    }
+}

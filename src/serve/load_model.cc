@@ -1,0 +1,66 @@
+#include "serve/load_model.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <filesystem>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace mlxd {
+namespace {
+
+// How the model families write the end of a turn, and the end of a text. Only a name that is also a
+// control token of the vocabulary counts.
+constexpr std::array<std::string_view, 11> kTurnEnds = {
+    "<|im_end|>", "<end_of_turn>", "<|eot_id|>",          "<|eom_id|>",  "<|end|>", "<|return|>",
+    "<|call|>",   "<turn|>",       "<end_of_utterance>", "<|END_OF_TURN_TOKEN|>", "<EOT>"};
+constexpr std::array<std::string_view, 4> kTextEnds = {"<|endoftext|>", "<|end_of_text|>", "<eos>",
+                                                       "</s>"};
+
+long unix_time_of(const std::filesystem::path& path) {
+  std::error_code failed;
+  const auto written = std::filesystem::last_write_time(path, failed);
+  if (failed) return 0;
+  // file_clock's epoch is the library's own, so measure from now.
+  const auto age = std::filesystem::file_time_type::clock::now() - written;
+  const auto then = std::chrono::system_clock::now() -
+                    std::chrono::duration_cast<std::chrono::system_clock::duration>(age);
+  return static_cast<long>(std::chrono::system_clock::to_time_t(then));
+}
+
+}  // namespace
+
+std::vector<int> stop_ids_of(const Vocabulary& vocabulary, const Tokenizer& tokenizer) {
+  std::vector<int> ids = vocabulary.stop_ids;
+  const auto add = [&](std::string_view name) {
+    const int id = tokenizer.token_id(name);
+    if (tokenizer.is_special(id)) ids.push_back(id);
+  };
+  for (const std::string_view name : kTurnEnds) {
+    if (vocabulary.chat_template.find(name) != std::string::npos) add(name);
+  }
+  for (const std::string_view name : kTextEnds) add(name);
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
+std::unique_ptr<ServedModel> load_model(
+    const ModelFiles& files, std::string id, std::vector<std::string> aliases,
+    std::string_view version, const std::function<std::unique_ptr<Engine>()>& start_engine) {
+  auto model = std::make_unique<ServedModel>();
+  model->id = std::move(id);
+  model->aliases = std::move(aliases);
+  model->created = unix_time_of(files.path);
+  model->tokenizer = Tokenizer::load(files.vocabulary);
+  model->chat_template = ChatTemplate::load(files.vocabulary);
+  model->stop_ids = stop_ids_of(files.vocabulary, *model->tokenizer);
+  model->engine = start_engine();
+  model->fingerprint = fmt::format("mlxd-{}-{}-{}", version, files.fingerprint,
+                                   model->engine->info().backend);
+  return model;
+}
+
+}  // namespace mlxd

@@ -1,0 +1,145 @@
+#include "text/tokenizer.h"
+
+#include <cstdint>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/utf8.h"
+#include "text/textkit_string.h"
+
+namespace mlxd {
+namespace {
+
+struct FreeTokenizer {
+  void operator()(textkit_tokenizer* tokenizer) const { textkit_tokenizer_free(tokenizer); }
+};
+using TextkitTokenizer = std::unique_ptr<textkit_tokenizer, FreeTokenizer>;
+
+Error unreadable(std::string_view param, const std::string& why) {
+  return {.code = "invalid_text",
+          .param = std::string(param),
+          .message = fmt::format("The text cannot be tokenised: {}.", why)};
+}
+
+class LoadedTokenizer final : public Tokenizer {
+ public:
+  explicit LoadedTokenizer(TextkitTokenizer tokenizer) : tokenizer_(std::move(tokenizer)) {}
+
+  Result<std::vector<int>> encode_guarded(std::string_view text, bool add_special,
+                                          bool parse_special, char32_t guard) const override {
+    textkit_ids ids{};
+    TextkitText error;
+    if (!textkit_encode(tokenizer_.get(), view_of(text), add_special, parse_special, guard, &ids,
+                        error.out())) {
+      return unreadable("", error.str());
+    }
+    std::vector<int> tokens(ids.data, ids.data + ids.size);
+    textkit_ids_free(ids);
+    return tokens;
+  }
+
+  Result<GuardedMessages> guard_messages(std::string_view messages_json) const override {
+    TextkitText json, error;
+    std::uint32_t guard = 0;
+    if (!textkit_guard_specials(tokenizer_.get(), view_of(messages_json), json.out(), &guard,
+                                error.out())) {
+      return unreadable("messages", error.str());
+    }
+    return GuardedMessages{guard == 0 ? std::string(messages_json) : json.str(), guard};
+  }
+
+  std::string_view token_bytes(int id, bool show_special) const override {
+    if (id < 0) return {};
+    const textkit_view bytes =
+        textkit_token_bytes(tokenizer_.get(), static_cast<std::uint32_t>(id), show_special);
+    return {bytes.data, bytes.size};
+  }
+
+  int vocab_size() const override { return static_cast<int>(textkit_vocab_size(tokenizer_.get())); }
+  bool is_special(int id) const override {
+    return id >= 0 && textkit_is_special(tokenizer_.get(), static_cast<std::uint32_t>(id));
+  }
+  int token_id(std::string_view token) const override {
+    return textkit_token_id(tokenizer_.get(), view_of(token));
+  }
+  std::size_t longest_token_bytes() const override {
+    return textkit_longest_token(tokenizer_.get());
+  }
+  bool strips_leading_space() const override {
+    return textkit_strips_leading_space(tokenizer_.get());
+  }
+
+ private:
+  const TextkitTokenizer tokenizer_;
+};
+
+void check_sizes(const Vocabulary& vocabulary) {
+  const auto check_list = [&](const char* name, std::size_t size) {
+    if (size != 0 && size != vocabulary.tokens.size()) {
+      throw LoadError(fmt::format("{}: the vocabulary has {} {} for {} tokens", vocabulary.source,
+                                  size, name, vocabulary.tokens.size()));
+    }
+  };
+  check_list("token types", vocabulary.types.size());
+  check_list("scores", vocabulary.scores.size());
+}
+
+std::vector<textkit_view> views_of(const std::vector<std::string>& texts) {
+  std::vector<textkit_view> views;
+  views.reserve(texts.size());
+  for (const std::string& text : texts) views.push_back(view_of(text));
+  return views;
+}
+
+textkit_tokenizer* from_arrays(const Vocabulary& vocabulary, int prefix, int suffix,
+                               TextkitText& error) {
+  if (vocabulary.model != "gpt2" && vocabulary.model != "llama") {
+    throw LoadError(fmt::format(
+        "{}: tokenizer.ggml.model is \"{}\"; supported are \"gpt2\" (byte-level BPE) and \"llama\" "
+        "(SentencePiece)",
+        vocabulary.source, vocabulary.model));
+  }
+  check_sizes(vocabulary);
+  const std::vector<textkit_view> tokens = views_of(vocabulary.tokens);
+  const std::vector<textkit_view> merges = views_of(vocabulary.merges);
+  const textkit_vocabulary arrays{
+      .sentencepiece = vocabulary.model == "llama",
+      .pre_tokenizer = view_of(vocabulary.pre_tokenizer),
+      .add_space_prefix = vocabulary.add_space_prefix,
+      .tokens = tokens.data(),
+      .types = vocabulary.types.empty() ? nullptr : vocabulary.types.data(),
+      .scores = vocabulary.scores.empty() ? nullptr : vocabulary.scores.data(),
+      .token_count = tokens.size(),
+      .merges = merges.data(),
+      .merge_count = merges.size(),
+  };
+  return textkit_tokenizer_from_vocabulary(&arrays, prefix, suffix, error.out());
+}
+
+}  // namespace
+
+std::shared_ptr<const Tokenizer> Tokenizer::load(const Vocabulary& vocabulary) {
+  const int prefix = vocabulary.add_bos ? vocabulary.bos : -1;
+  const int suffix = vocabulary.add_eos ? vocabulary.eos : -1;
+  TextkitText error;
+  TextkitTokenizer tokenizer(
+      vocabulary.tokenizer_json.empty()
+          ? from_arrays(vocabulary, prefix, suffix, error)
+          : textkit_tokenizer_from_json(view_of(vocabulary.tokenizer_json), prefix, suffix,
+                                        error.out()));
+  if (!tokenizer) {
+    throw LoadError(
+        fmt::format("{}: the tokeniser cannot be used: {}", vocabulary.source, error.str()));
+  }
+  return std::make_shared<LoadedTokenizer>(std::move(tokenizer));
+}
+
+std::string Tokenizer::decode(std::span<const int> tokens) const {
+  std::string bytes;
+  for (const int token : tokens) bytes += token_bytes(token);
+  if (strips_leading_space() && bytes.starts_with(' ')) bytes.erase(0, 1);
+  return replace_invalid_utf8(bytes);
+}
+
+}  // namespace mlxd
