@@ -1,0 +1,199 @@
+#include "backend/cpu/attention.h"
+
+#include <algorithm>
+
+namespace mlxd::cpu {
+namespace {
+
+// Numbers of queries times head dimension that a task holds at once: their outputs, twice, and the
+// keys and values of a partition stay within a level-2 cache.
+constexpr int kTaskNumbers = 8192;
+
+// Tasks for each worker, so that unequal ones even out.
+constexpr int kTasksPerWorker = 4;
+
+int first_partition(const AttentionShape& shape, int position) {
+  if (shape.window == 0) return 0;
+  return std::max(0, position - shape.window + 1) / kPartition;
+}
+
+void write_scaled(const VectorOps& ops, const float* from, float factor, int count, float* to) {
+  std::copy_n(from, count, to);
+  ops.scale(to, factor, count);
+}
+
+}  // namespace
+
+std::ptrdiff_t AttentionWork::slot_size(int rows) const {
+  const int queries = queries_of(rows);
+  return (2 * queries + 15) / 16 * 16 + static_cast<std::ptrdiff_t>(queries) * shape_.head_dim;
+}
+
+void AttentionWork::plan(const AttentionShape& shape, std::span<const QueryRows> queries,
+                         std::span<const int> positions, int workers) {
+  shape_ = shape;
+  positions_ = positions;
+  tasks_.clear();
+  folds_.clear();
+  const int task_rows = std::max(1, kTaskNumbers / (shape.group() * shape.head_dim));
+  std::vector<Task>& whole = tasks_;
+  std::ptrdiff_t total = 0;
+  for (const QueryRows& part : queries) {
+    for (int done = 0; done < part.rows; done += task_rows) {
+      Task task{.sequence = part.sequence,
+                .first_row = part.first_row + done,
+                .rows = std::min(task_rows, part.rows - done),
+                .kv_head = 0,
+                .first_partition = first_partition(shape, positions[part.first_row + done]),
+                .end_partition = 0,
+                .slot = -1};
+      task.end_partition = positions[task.first_row + task.rows - 1] / kPartition + 1;
+      for (task.kv_head = 0; task.kv_head < shape.kv_heads; ++task.kv_head) {
+        whole.push_back(task);
+        total += static_cast<std::ptrdiff_t>(task.end_partition - task.first_partition) * task.rows;
+      }
+    }
+  }
+  split_long_tasks(std::max<std::ptrdiff_t>(1, total / (workers * kTasksPerWorker)), workers);
+  // The largest first, so that none begins when the others are about to end.
+  std::stable_sort(tasks_.begin(), tasks_.end(), [](const Task& a, const Task& b) {
+    return (a.end_partition - a.first_partition) * a.rows >
+           (b.end_partition - b.first_partition) * b.rows;
+  });
+}
+
+// Tasks of more work (rows times partitions) than `share` into several.
+void AttentionWork::split_long_tasks(std::ptrdiff_t share, int workers) {
+  if (workers == 1) return;
+  std::ptrdiff_t slots = 0;
+  const std::size_t whole = tasks_.size();
+  for (std::size_t i = 0; i < whole; ++i) {
+    const Task task = tasks_[i];
+    const int partitions = task.end_partition - task.first_partition;
+    const int step = static_cast<int>(std::max<std::ptrdiff_t>(1, share / task.rows));
+    if (partitions <= step) continue;
+    for (int row = 0; row < task.rows; ++row) {
+      folds_.push_back({task.first_row, task.rows, task.kv_head, row, partitions, slots});
+    }
+    for (int first = task.first_partition; first < task.end_partition; first += step) {
+      Task part = task;
+      part.first_partition = first;
+      part.end_partition = std::min(first + step, task.end_partition);
+      part.slot = slots + (first - task.first_partition) * slot_size(task.rows);
+      if (first == task.first_partition) {
+        tasks_[i] = part;
+      } else {
+        tasks_.push_back(part);
+      }
+    }
+    slots += partitions * slot_size(task.rows);
+  }
+  partials_.reserve(slots);
+}
+
+void AttentionWork::prepare(const Task& task, const Data& data, Scratch& scratch) const {
+  const int queries = queries_of(task.rows);
+  scratch.scores.reserve(static_cast<std::size_t>(queries) * kPartition);
+  scratch.out.reserve(std::size_t{2} * queries * shape_.head_dim);
+  scratch.maxima.reserve(std::size_t{2} * queries);
+  scratch.sums.reserve(std::size_t{2} * queries);
+  scratch.query.resize(queries);
+  scratch.first.resize(queries);
+  scratch.end.resize(queries);
+  for (int i = 0; i < queries; ++i) {
+    const int head = task.kv_head * shape_.group() + i % shape_.group();
+    scratch.query[i] = data.query->row(task.first_row + i / shape_.group()) + head * shape_.head_dim;
+  }
+}
+
+void AttentionWork::attend(const Task& task, int partition, const VectorOps& ops, const Data& data,
+                           Scratch& scratch, float* maxima, float* sums, float* out) const {
+  const int begin = partition * kPartition;
+  const int last = positions_[task.first_row + task.rows - 1];
+  const int tiles_per_block = data.cache->block_size() / kKeyTile;
+  const std::span<const int> blocks = data.batch->sequences[task.sequence].blocks;
+  PartitionQuery query{.tiles = std::min(kPartitionTiles, (last - begin) / kKeyTile + 1),
+                       .head_dim = shape_.head_dim,
+                       .softcap = shape_.softcap,
+                       .queries = queries_of(task.rows),
+                       .query = scratch.query.data(),
+                       .first = scratch.first.data(),
+                       .end = scratch.end.data(),
+                       .scores = scratch.scores.data(),
+                       .maxima = maxima,
+                       .sums = sums,
+                       .out = out};
+  for (int t = 0; t < query.tiles; ++t) {
+    const int tile = begin / kKeyTile + t;
+    const int block = blocks[tile / tiles_per_block];
+    query.keys[t] = data.cache->keys(data.layer, block, task.kv_head, tile % tiles_per_block);
+    query.values[t] = data.cache->values(data.layer, block, task.kv_head, tile % tiles_per_block);
+  }
+  for (int i = 0; i < query.queries; ++i) {
+    const int position = positions_[task.first_row + i / shape_.group()];
+    const int seen = shape_.window == 0 ? 0 : std::max(0, position - shape_.window + 1);
+    scratch.first[i] = std::clamp(seen - begin, 0, kPartition);
+    scratch.end[i] = std::clamp(position + 1 - begin, 0, kPartition);
+  }
+  ops.attend(query);
+}
+
+float* AttentionWork::output(const Data& data, int row, int kv_head, int head) const {
+  return data.out->values(row) + (kv_head * shape_.group() + head) * shape_.head_dim;
+}
+
+AttentionWork::Finished AttentionWork::run(int index, const VectorOps& ops, const Data& data,
+                                           Scratch& scratch) {
+  const Task& task = tasks_[index];
+  const int queries = queries_of(task.rows), head_dim = shape_.head_dim;
+  prepare(task, data, scratch);
+  if (task.slot >= 0) {
+    for (int p = task.first_partition; p < task.end_partition; ++p) {
+      float* slot =
+          partials_.data() + task.slot + (p - task.first_partition) * slot_size(task.rows);
+      float* out = slot + (2 * queries + 15) / 16 * 16;
+      attend(task, p, ops, data, scratch, slot, slot + queries, out);
+    }
+    return {};
+  }
+  float* maxima = scratch.maxima.data();
+  float* sums = scratch.sums.data();
+  float* out = scratch.out.data();
+  float* next_out = out + static_cast<std::ptrdiff_t>(queries) * head_dim;
+  attend(task, task.first_partition, ops, data, scratch, maxima, sums, out);
+  for (int p = task.first_partition + 1; p < task.end_partition; ++p) {
+    attend(task, p, ops, data, scratch, maxima + queries, sums + queries, next_out);
+    for (int i = 0; i < queries; ++i) {
+      ops.fold(maxima + i, sums + i, out + i * head_dim, maxima[queries + i], sums[queries + i],
+               next_out + i * head_dim, head_dim);
+    }
+  }
+  for (int i = 0; i < queries; ++i) {
+    write_scaled(ops, out + i * head_dim, 1 / sums[i], head_dim,
+                 output(data, task.first_row + i / shape_.group(), task.kv_head,
+                        i % shape_.group()));
+  }
+  return {task.first_row, task.rows, task.kv_head};
+}
+
+AttentionWork::Finished AttentionWork::fold(int index, const VectorOps& ops, const Data& data,
+                                            Scratch& scratch) {
+  const Fold& fold = folds_[index];
+  const int queries = queries_of(fold.rows), head_dim = shape_.head_dim;
+  scratch.out.reserve(head_dim);
+  float* out = scratch.out.data();
+  for (int head = 0; head < shape_.group(); ++head) {
+    const int i = fold.row * shape_.group() + head;
+    float maximum = 0, sum = 0;
+    for (int p = 0; p < fold.partitions; ++p) {
+      const float* slot = partials_.data() + fold.slot + p * slot_size(fold.rows);
+      const float* next = slot + (2 * queries + 15) / 16 * 16 + i * head_dim;
+      ops.fold(&maximum, &sum, out, slot[i], slot[queries + i], next, head_dim);
+    }
+    write_scaled(ops, out, 1 / sum, head_dim,
+                 output(data, fold.first_row + fold.row, fold.kv_head, head));
+  }
+  return {fold.first_row + fold.row, 1, fold.kv_head};
+}
+
+}  // namespace mlxd::cpu

@@ -1,0 +1,255 @@
+#include "backend/cpu/packed_model.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <string>
+
+#include "base/error.h"
+
+namespace mlxd::cpu {
+namespace {
+
+// Where the rows of a head come from when the neighbours of its rotated part become halves.
+std::vector<int> halves_from_neighbours(int head_dim, int rotated) {
+  std::vector<int> source(head_dim);
+  for (int i = 0; i < head_dim; ++i) {
+    if (i >= rotated) {
+      source[i] = i;
+    } else {
+      source[i] = i < rotated / 2 ? 2 * i : 2 * (i - rotated / 2) + 1;
+    }
+  }
+  return source;
+}
+
+std::vector<std::byte> reordered(std::span<const std::byte> rows, std::int64_t count,
+                                 const std::vector<int>& source) {
+  const std::size_t bytes = rows.size() / count;
+  const std::int64_t head_dim = static_cast<std::int64_t>(source.size());
+  std::vector<std::byte> result(rows.size());
+  for (std::int64_t row = 0; row < count && bytes > 0; ++row) {
+    const std::int64_t from = row / head_dim * head_dim + source[row % head_dim];
+    std::memcpy(&result[row * bytes], &rows[from * bytes], bytes);
+  }
+  return result;
+}
+
+void reorder(std::vector<float>& values, const std::vector<int>& source) {
+  const std::vector<float> old = values;
+  const std::size_t head_dim = source.size();
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = old[i / head_dim * head_dim + source[i % head_dim]];
+  }
+}
+
+class Packer {
+ public:
+  Packer(const ModelPlan& plan, const Kernels& kernels) : plan_(plan), kernels_(kernels) {}
+
+  PackedModel run(WorkerPool& pool, void (*progress)(double)) {
+    describe();
+    pack_all(pool, progress);
+    for (const auto& [job, target] : targets_) *target = jobs_[job]->packed;
+    for (const auto& job : jobs_) model_.weight_bytes += job->packed->bytes();
+    return std::move(model_);
+  }
+
+ private:
+  void describe() {
+    model_.hidden_size = static_cast<int>(plan_.embed.table.columns);
+    model_.kv_layers = plan_.kv_layers;
+    model_.embedding_scale = plan_.embed.scale;
+    model_.logit_softcap = plan_.head.softcap;
+    model_.head_norm = plan_.head.norm;
+    need_norm(model_.head_norm, model_.hidden_size, "head");
+    want(plan_.embed.table, model_.embedding);
+    const Tensor& head = plan_.head.weight.weight;
+    const std::int64_t vocabulary = plan_.embed.table.rows;
+    if (head.data.data() == plan_.embed.table.data.data()) {
+      targets_.push_back({0, &model_.head.matrix});
+      model_.head.bias = plan_.head.weight.bias;
+    } else {
+      linear(plan_.head.weight, vocabulary, model_.hidden_size, model_.head);
+    }
+    // Targets are addresses within the blocks, which must not move.
+    model_.blocks.reserve(plan_.blocks.size());
+    for (const auto& block : plan_.blocks) {
+      std::visit([this](const auto& each) { add(each); }, block);
+    }
+  }
+
+  void add(const AttentionBlock& block) {
+    auto& packed = std::get<PackedAttention>(model_.blocks.emplace_back(PackedAttention{}));
+    const int query_rows = block.heads * block.head_dim;
+    const int kv_rows = block.kv_heads * block.head_dim;
+    packed.layer = block.layer;
+    packed.input_norm = block.input_norm;
+    packed.query_norm = block.query_norm;
+    packed.key_norm = block.key_norm;
+    packed.heads = block.heads;
+    packed.kv_heads = block.kv_heads;
+    packed.head_dim = block.head_dim;
+    packed.scale = block.scale;
+    packed.softcap = block.softcap;
+    packed.window = block.window;
+    packed.post_norm = block.post_norm;
+    need_norms(packed.input_norm, packed.post_norm, block.query.weight.name);
+    if (packed.query_norm) need_norm(*packed.query_norm, block.head_dim, block.query.weight.name);
+    if (packed.key_norm) need_norm(*packed.key_norm, block.head_dim, block.key.weight.name);
+    if (block.layer < 0 || block.layer >= plan_.kv_layers || block.kv_heads <= 0 ||
+        block.heads % block.kv_heads != 0) {
+      throw LoadError(block.query.weight.name + ": heads or layer out of range");
+    }
+    const int rotated = 2 * static_cast<int>(block.rope.inverse_frequencies.size());
+    if (rotated > block.head_dim) {
+      throw LoadError(block.query.weight.name + ": more dimensions rotated than a head has");
+    }
+    packed.rope = find_rope(block.rope);
+    std::vector<int> source;
+    if (block.rope.interleaved) source = halves_from_neighbours(block.head_dim, rotated);
+    linear(block.query, query_rows, model_.hidden_size, packed.query, source);
+    linear(block.key, kv_rows, model_.hidden_size, packed.key, source);
+    linear(block.value, kv_rows, model_.hidden_size, packed.value);
+    linear(block.output, model_.hidden_size, query_rows, packed.output);
+    if (!source.empty()) {
+      if (packed.query_norm) reorder(packed.query_norm->weight, source);
+      if (packed.key_norm) reorder(packed.key_norm->weight, source);
+    }
+  }
+
+  void add(const FeedForwardBlock& block) {
+    auto& packed = std::get<PackedFeedForward>(model_.blocks.emplace_back(PackedFeedForward{}));
+    packed.input_norm = block.input_norm;
+    packed.activation = block.activation;
+    packed.post_norm = block.post_norm;
+    need_norms(packed.input_norm, packed.post_norm, block.gate.weight.name);
+    const std::int64_t intermediate = block.gate.weight.rows;
+    linear(block.gate, intermediate, model_.hidden_size, packed.gate);
+    linear(block.up, intermediate, model_.hidden_size, packed.up);
+    linear(block.down, model_.hidden_size, intermediate, packed.down);
+  }
+
+  int find_rope(Rope rope) {
+    rope.interleaved = false;
+    for (std::size_t i = 0; i < model_.ropes.size(); ++i) {
+      const Rope& known = model_.ropes[i];
+      if (known.inverse_frequencies == rope.inverse_frequencies &&
+          known.magnitude == rope.magnitude) {
+        return static_cast<int>(i);
+      }
+    }
+    model_.ropes.push_back(std::move(rope));
+    return static_cast<int>(model_.ropes.size()) - 1;
+  }
+
+  void need_norms(const RmsNorm& input, const std::optional<RmsNorm>& post,
+                  const std::string& name) const {
+    need_norm(input, model_.hidden_size, name);
+    if (post) need_norm(*post, model_.hidden_size, name);
+  }
+
+  static void need_norm(const RmsNorm& norm, int size, const std::string& name) {
+    if (static_cast<int>(norm.weight.size()) == size) return;
+    throw LoadError(name + ": the norm beside it has " + std::to_string(norm.weight.size()) +
+                    " weights, not " + std::to_string(size));
+  }
+
+  void linear(const Linear& linear, std::int64_t rows, std::int64_t columns, PackedLinear& packed,
+              const std::vector<int>& source = {}) {
+    const Tensor& weight = linear.weight;
+    if (weight.rows != rows || weight.columns != columns) {
+      throw LoadError(weight.name + " is [" + std::to_string(weight.rows) + ", " +
+                      std::to_string(weight.columns) + "], not [" + std::to_string(rows) + ", " +
+                      std::to_string(columns) + "]");
+    }
+    if (!linear.bias.empty() && static_cast<std::int64_t>(linear.bias.size()) != rows) {
+      throw LoadError(weight.name + ": its bias has " + std::to_string(linear.bias.size()) +
+                      " numbers, not " + std::to_string(rows));
+    }
+    packed.bias = linear.bias;
+    want(weight, packed.matrix);
+    if (source.empty()) return;
+    jobs_.back()->source = source;
+    if (!packed.bias.empty()) reorder(packed.bias, source);
+  }
+
+  void want(const Tensor& tensor, std::shared_ptr<const PackedMatrix>& target) {
+    if (tensor.rows > kMostRows || tensor.columns > kMostRows) {
+      throw LoadError(tensor.name + " is too large");
+    }
+    targets_.push_back({jobs_.size(), &target});
+    jobs_.push_back(std::make_unique<Job>(Job{tensor, {}, nullptr}));
+  }
+
+  void pack_all(WorkerPool& pool, void (*progress)(double)) {
+    std::vector<Task> tasks;
+    for (const auto& job : jobs_) {
+      job->packed = kernels_.allocate(job->tensor);
+      const int tiles = job->packed->tiles();
+      const int step = job->source.empty() ? kTaskTiles : tiles;
+      for (int first = 0; first < tiles; first += step) {
+        tasks.push_back({job.get(), first, std::min(first + step, tiles)});
+      }
+    }
+    std::atomic<std::size_t> next = 0, done = 0;
+    std::mutex mutex;
+    std::exception_ptr failure;
+    pool.run([&](int worker) {
+      for (std::size_t i = next++; i < tasks.size(); i = next++) {
+        try {
+          pack(tasks[i]);
+        } catch (...) {
+          std::lock_guard lock(mutex);
+          if (!failure) failure = std::current_exception();
+          next = tasks.size();
+        }
+        ++done;
+        if (worker == 0 && progress) progress(static_cast<double>(done) / tasks.size());
+      }
+    });
+    if (failure) std::rethrow_exception(failure);
+    if (progress) progress(1);
+  }
+
+  struct Job {
+    Tensor tensor;
+    std::vector<int> source;  // reordering of the rows of each head, empty when there is none
+    std::shared_ptr<PackedMatrix> packed;
+  };
+  struct Task {
+    Job* job;
+    int first_tile, end_tile;
+  };
+
+  void pack(const Task& task) const {
+    Tensor tensor = task.job->tensor;
+    std::vector<std::byte> data, scales, biases;
+    if (const auto& source = task.job->source; !source.empty()) {
+      tensor.data = data = reordered(tensor.data, tensor.rows, source);
+      tensor.scales = scales = reordered(tensor.scales, tensor.rows, source);
+      tensor.biases = biases = reordered(tensor.biases, tensor.rows, source);
+    }
+    kernels_.pack_tiles(*task.job->packed, tensor, task.first_tile, task.end_tile);
+  }
+
+  static constexpr std::int64_t kMostRows = 1 << 24;  // a vocabulary has some 2^18
+  static constexpr int kTaskTiles = 64;
+
+  const ModelPlan& plan_;
+  const Kernels& kernels_;
+  PackedModel model_;
+  std::vector<std::unique_ptr<Job>> jobs_;
+  std::vector<std::pair<std::size_t, std::shared_ptr<const PackedMatrix>*>> targets_;
+};
+
+}  // namespace
+
+PackedModel pack_model(const ModelPlan& plan, const Kernels& kernels, WorkerPool& pool,
+                       void (*progress)(double)) {
+  return Packer(plan, kernels).run(pool, progress);
+}
+
+}  // namespace mlxd::cpu

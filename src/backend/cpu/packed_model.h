@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/worker_pool.h"
+#include "model/model_plan.h"
+
+namespace mlxd::cpu {
+
+// A ModelPlan with its matrices repacked for the kernels; it needs the plan and the model's file no
+// more. The rows of q and k that a Rope would turn as neighbours (2i, 2i + 1) are reordered within
+// their heads, so that every rotation pairs halves; scores are sums over the head and do not care.
+
+struct PackedLinear {
+  std::shared_ptr<const PackedMatrix> matrix;
+  std::vector<float> bias;  // [rows], empty when there is none
+};
+
+struct PackedAttention {
+  int layer = 0;
+  RmsNorm input_norm;
+  PackedLinear query, key, value;
+  std::optional<RmsNorm> query_norm, key_norm;
+  int rope = 0;  // index into PackedModel::ropes
+  int heads = 0, kv_heads = 0, head_dim = 0;
+  float scale = 1, softcap = 0;
+  int window = 0;
+  PackedLinear output;
+  std::optional<RmsNorm> post_norm;
+};
+
+struct PackedFeedForward {
+  RmsNorm input_norm;
+  PackedLinear gate, up, down;
+  Activation activation = Activation::silu;
+  std::optional<RmsNorm> post_norm;
+};
+
+struct PackedModel {
+  int hidden_size = 0;
+  int kv_layers = 0;
+  std::shared_ptr<const PackedMatrix> embedding;
+  float embedding_scale = 1;
+  std::vector<std::variant<PackedAttention, PackedFeedForward>> blocks;
+  RmsNorm head_norm;
+  PackedLinear head;  // its matrix is the embedding's where they are tied
+  float logit_softcap = 0;
+  std::vector<Rope> ropes;  // distinct, none interleaved
+  std::size_t weight_bytes = 0;
+};
+
+// Packs all matrices, every worker taking the next that is left. Throws LoadError that names the
+// tensor when shapes do not fit each other or the kernels. `progress` may be null; it is called on
+// this thread.
+PackedModel pack_model(const ModelPlan& plan, const Kernels& kernels, WorkerPool& pool,
+                       void (*progress)(double));
+
+}  // namespace mlxd::cpu

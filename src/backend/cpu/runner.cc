@@ -1,0 +1,82 @@
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "backend/cpu/batch_check.h"
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/forward.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/kv_cache.h"
+#include "backend/cpu/packed_model.h"
+#include "backend/cpu/vector_ops.h"
+#include "backend/cpu/worker_pool.h"
+#include "base/error.h"
+
+namespace mlxd::cpu {
+namespace {
+
+// The shape of each KV layer, which attention blocks name by `layer`.
+std::vector<KvShape> kv_shapes(const ModelPlan& plan) {
+  std::vector<KvShape> shapes(std::max(0, plan.kv_layers));
+  for (const auto& block : plan.blocks) {
+    const auto* attention = std::get_if<AttentionBlock>(&block);
+    if (!attention) continue;
+    if (attention->layer < 0 || attention->layer >= plan.kv_layers || attention->kv_heads <= 0 ||
+        attention->head_dim <= 0) {
+      throw LoadError(attention->query.weight.name + ": its KV layer or heads are out of range");
+    }
+    shapes[attention->layer] = {attention->kv_heads, attention->head_dim};
+  }
+  if (shapes.empty() || std::any_of(shapes.begin(), shapes.end(),
+                                    [](const KvShape& shape) { return shape.kv_heads == 0; })) {
+    throw LoadError("the cpu backend runs models whose every KV layer has an attention block");
+  }
+  return shapes;
+}
+
+class CpuRunner final : public ModelRunner {
+ public:
+  CpuRunner(const ModelPlan& plan, const Kernels& kernels, const CpuOptions& options,
+            void (*progress)(double))
+      : cache_(kv_shapes(plan), options.block_size),
+        pool_(options.threads > 0 ? options.threads : default_worker_count()),
+        model_(pack_model(plan, kernels, pool_, progress)),
+        forward_(model_, kernels, find_vector_ops(kernels.name), pool_, cache_) {
+    info_.backend = "cpu";
+    info_.instruction_set = kernels.name;
+    info_.vocab_size = model_.head.matrix->rows();
+    info_.context_length = plan.config.context_length;
+    info_.block_size = options.block_size;
+    info_.block_bytes = cache_.block_bytes();
+    info_.weight_bytes = model_.weight_bytes;
+  }
+
+  const RunnerInfo& info() const override { return info_; }
+  void resize_kv(int blocks) override { cache_.resize(blocks); }
+
+  void step(const Batch& batch, StepOutput& output) override {
+    check_batch(batch, info_, cache_.blocks());
+    forward_.run(batch, output);
+  }
+
+ private:
+  KvCache cache_;
+  WorkerPool pool_;
+  PackedModel model_;
+  ForwardPass forward_;
+  RunnerInfo info_;
+};
+
+}  // namespace
+
+std::unique_ptr<ModelRunner> make_cpu_runner(const ModelPlan& plan, const CpuOptions& options,
+                                             void (*progress)(double)) {
+  const Kernels* kernels = find_kernels(options.isa);
+  if (!kernels) {
+    throw StartupError("the cpu backend has no instruction set \"" + options.isa +
+                       "\" that this processor runs; leave it out for the best there is");
+  }
+  return std::make_unique<CpuRunner>(plan, *kernels, options, progress);
+}
+
+}  // namespace mlxd::cpu

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "backend/cpu/kv_cache.h"
+
+namespace mlxd::cpu {
+
+// Tokens whose scores are computed, exponentiated and weighed together: the unit in which a row
+// folds its context. Boundaries are at multiples of it, whatever the row or the step.
+inline constexpr int kPartition = 64;
+inline constexpr int kPartitionTiles = kPartition / kKeyTile;
+
+// Some query heads (of one KV head, of one or more rows) against one partition of the context.
+struct PartitionQuery {
+  const std::uint16_t* keys[kPartitionTiles] = {};  // tiles of the cache; those from `tiles` on are
+  const std::uint16_t* values[kPartitionTiles] = {};  // not read
+  int tiles = 0;
+  int head_dim = 0;
+  float softcap = 0;  // 0: none
+
+  int queries = 0;
+  const float* const* query = nullptr;  // [queries] -> [head_dim], scaled
+  const int* first = nullptr;           // [queries]: tokens [first, end) of the partition are
+  const int* end = nullptr;             // visible; none where end <= first
+  float* scores = nullptr;              // [queries, kPartition], scratch
+
+  float* maxima = nullptr;  // [queries]: highest score; unspecified where nothing is visible
+  float* sums = nullptr;    // [queries]: sum of exp(score - maximum), 0 where nothing is visible
+  float* out = nullptr;     // [queries, head_dim]: sum of exp(score - maximum) * value
+};
+
+// What the forward pass computes besides matrix products, for one instruction set. All functions
+// are pure and reentrant, and what they compute for one row does not depend on the others of a
+// call. Counts are multiples of 16 unless said otherwise; nothing need be aligned.
+struct VectorOps {
+  std::string_view name;
+
+  void (*add)(float* x, const float* y, int count);              // x += y; any count
+  void (*scale)(float* x, float factor, int count);              // x *= factor
+  void (*softcap)(float* x, float cap, int count);               // cap * tanh(x / cap); any count
+  void (*silu_gate)(float* gate, const float* up, int count);    // gate = silu(gate) * up
+  void (*gelu_gate)(float* gate, const float* up, int count);    // gate = gelu_tanh(gate) * up
+  // out = x / sqrt(mean(x^2) + epsilon) * weight; out may be x.
+  void (*rms_norm)(const float* x, const float* weight, float epsilon, int count, float* out);
+  // Turns pairs (x[i], x[i + half]), i < half (any count), by angles of these cosines and sines.
+  void (*rotate)(float* x, const float* cosines, const float* sines, int half);
+
+  // Into token `slot` (0..15) of a tile, as finite 16-bit floats: what is larger becomes the
+  // largest, and a NaN a number.
+  void (*store_key)(const float* key, int head_dim, std::uint16_t* tile, int slot);
+  void (*store_value)(const float* value, int head_dim, std::uint16_t* tile, int slot);
+
+  // Online softmax (Milakov & Gimelshein 2018; Dao et al. 2022), one partition at a time.
+  void (*attend)(const PartitionQuery& partition);
+  // Folds the result of the next partition into (maximum, sum, out) of those before.
+  void (*fold)(float* maximum, float* sum, float* out, float next_maximum, float next_sum,
+               const float* next_out, int head_dim);
+};
+
+// The functions that go with the kernels of that name (Kernels::name).
+const VectorOps& find_vector_ops(std::string_view kernels_name);
+
+// One per file; those of another architecture are not built.
+const VectorOps& portable_vector_ops();
+const VectorOps& avx2_vector_ops();
+const VectorOps& avx512_vector_ops();
+
+}  // namespace mlxd::cpu

@@ -1,0 +1,321 @@
+// VectorOps in terms of Simd, for the one instruction set of the file that includes this after its
+// simd_*.h. Unnamed namespace for the reason given there; for the same reason no function templates
+// of the standard library are used here.
+#pragma once
+
+#include "backend/cpu/vector_ops.h"
+
+namespace mlxd::cpu {
+namespace {
+
+constexpr int kLanes = 16;
+
+constexpr int least(int a, int b) { return a < b ? a : b; }
+
+// e^x within 2 units of the last place; e^0 is exactly 1. Cody & Waite's reduction, the polynomial
+// of Moshier's Cephes library (expf).
+Simd exponential(Simd x) {
+  x = Simd::min(Simd::max(x, Simd::set(-86)), Simd::set(88));
+  const Simd n = (x * Simd::set(1.44269504088896341f)).rounded();
+  Simd r = Simd::fma(n, Simd::set(-0.693359375f), x);
+  r = Simd::fma(n, Simd::set(2.12194440e-4f), r);
+  Simd p = Simd::set(1.9875691500e-4f);
+  p = Simd::fma(p, r, Simd::set(1.3981999507e-3f));
+  p = Simd::fma(p, r, Simd::set(8.3334519073e-3f));
+  p = Simd::fma(p, r, Simd::set(4.1665795894e-2f));
+  p = Simd::fma(p, r, Simd::set(1.6666665459e-1f));
+  p = Simd::fma(p, r, Simd::set(5.0000001201e-1f));
+  const Simd y = Simd::fma(p, r * r, r + Simd::set(1));
+  return y.scaled_by_power(n);
+}
+
+float exponential(float x) {
+  float lanes[kLanes];
+  exponential(Simd::set(x)).store(lanes);
+  return lanes[0];
+}
+
+Simd sigmoid(Simd x) {
+  return Simd::set(1) / (Simd::set(1) + exponential(Simd::set(0) - x));
+}
+
+// cap * tanh(x / cap), by tanh(z) = 2 sigmoid(2 z) - 1.
+Simd soft_capped(Simd x, Simd cap) {
+  const Simd two = Simd::set(2);
+  return cap * Simd::fma(two, sigmoid(two * (x / cap)), Simd::set(-1));
+}
+
+void add(float* x, const float* y, int count) {
+  int i = 0;
+  for (; i + kLanes <= count; i += kLanes) (Simd::load(x + i) + Simd::load(y + i)).store(x + i);
+  for (; i < count; ++i) x[i] += y[i];
+}
+
+void scale(float* x, float factor, int count) {
+  const Simd by = Simd::set(factor);
+  for (int i = 0; i < count; i += kLanes) (Simd::load(x + i) * by).store(x + i);
+}
+
+void softcap(float* x, float cap, int count) {
+  const Simd limit = Simd::set(cap);
+  int i = 0;
+  for (; i + kLanes <= count; i += kLanes) soft_capped(Simd::load(x + i), limit).store(x + i);
+  if (i == count) return;
+  float rest[kLanes] = {};
+  for (int j = i; j < count; ++j) rest[j - i] = x[j];
+  soft_capped(Simd::load(rest), limit).store(rest);
+  for (int j = i; j < count; ++j) x[j] = rest[j - i];
+}
+
+void silu_gate(float* gate, const float* up, int count) {
+  for (int i = 0; i < count; i += kLanes) {
+    const Simd x = Simd::load(gate + i);
+    (x * sigmoid(x) * Simd::load(up + i)).store(gate + i);
+  }
+}
+
+// gelu(x) = x / 2 * (1 + tanh(u)) = x * sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
+// (Hendrycks & Gimpel 2016).
+void gelu_gate(float* gate, const float* up, int count) {
+  const Simd linear = Simd::set(1.5957691216057308f);  // 2 sqrt(2 / pi)
+  const Simd cubic = Simd::set(1.5957691216057308f * 0.044715f);
+  for (int i = 0; i < count; i += kLanes) {
+    const Simd x = Simd::load(gate + i);
+    const Simd twice_u = x * Simd::fma(cubic, x * x, linear);
+    (x * sigmoid(twice_u) * Simd::load(up + i)).store(gate + i);
+  }
+}
+
+void rms_norm(const float* x, const float* weight, float epsilon, int count, float* out) {
+  Simd even = Simd::set(0), odd = Simd::set(0);
+  int i = 0;
+  for (; i + 2 * kLanes <= count; i += 2 * kLanes) {
+    const Simd a = Simd::load(x + i), b = Simd::load(x + i + kLanes);
+    even = Simd::fma(a, a, even);
+    odd = Simd::fma(b, b, odd);
+  }
+  if (i < count) {
+    const Simd a = Simd::load(x + i);
+    even = Simd::fma(a, a, even);
+  }
+  const float mean = (even + odd).sum() / static_cast<float>(count);
+  const Simd factor = Simd::set(1.0f / __builtin_sqrtf(mean + epsilon));
+  for (i = 0; i < count; i += kLanes) {
+    (Simd::load(x + i) * factor * Simd::load(weight + i)).store(out + i);
+  }
+}
+
+void rotate(float* x, const float* cosines, const float* sines, int half) {
+  int i = 0;
+  for (; i + kLanes <= half; i += kLanes) {
+    const Simd a = Simd::load(x + i), b = Simd::load(x + half + i);
+    const Simd c = Simd::load(cosines + i), s = Simd::load(sines + i);
+    (a * c - b * s).store(x + i);
+    (a * s + b * c).store(x + half + i);
+  }
+  for (; i < half; ++i) {
+    const float a = x[i], b = x[half + i];
+    x[i] = a * cosines[i] - b * sines[i];
+    x[half + i] = a * sines[i] + b * cosines[i];
+  }
+}
+
+// max and min return their second operand for a NaN: what is stored is finite.
+Simd finite_half(Simd x) {
+  constexpr float kLargestHalf = 65504;
+  return Simd::min(Simd::max(x, Simd::set(-kLargestHalf)), Simd::set(kLargestHalf));
+}
+
+void store_key(const float* key, int head_dim, std::uint16_t* tile, int slot) {
+  std::uint16_t halves[kLanes];
+  for (int d = 0; d < head_dim; d += kLanes) {
+    finite_half(Simd::load(key + d)).store_half(halves);
+    for (int i = 0; i < kLanes; ++i) tile[(d + i) * kKeyTile + slot] = halves[i];
+  }
+}
+
+void store_value(const float* value, int head_dim, std::uint16_t* tile, int slot) {
+  std::uint16_t* to = tile + slot * head_dim;
+  for (int d = 0; d < head_dim; d += kLanes) finite_half(Simd::load(value + d)).store_half(to + d);
+}
+
+// scores[q, token] = query[q] . key[token] for Tiles * 16 tokens from tile `tile` on and Queries
+// queries from `first` on, summed over d in ascending order whatever the block's size.
+template <int Tiles, int Queries>
+void score_block(const PartitionQuery& p, int tile, int first) {
+  Simd sum[Queries][Tiles];
+  const float* query[Queries];
+  const std::uint16_t* keys[Tiles];
+#pragma GCC unroll 8
+  for (int q = 0; q < Queries; ++q) {
+    query[q] = p.query[first + q];
+#pragma GCC unroll 8
+    for (int t = 0; t < Tiles; ++t) sum[q][t] = Simd::set(0);
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < Tiles; ++t) keys[t] = p.keys[tile + t];
+  for (int d = 0; d < p.head_dim; ++d) {
+    Simd key[Tiles];
+#pragma GCC unroll 8
+    for (int t = 0; t < Tiles; ++t) key[t] = Simd::load_half(keys[t] + d * kKeyTile);
+#pragma GCC unroll 8
+    for (int q = 0; q < Queries; ++q) {
+      const Simd factor = Simd::set(query[q][d]);
+#pragma GCC unroll 8
+      for (int t = 0; t < Tiles; ++t) sum[q][t] = Simd::fma(factor, key[t], sum[q][t]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int q = 0; q < Queries; ++q) {
+#pragma GCC unroll 8
+    for (int t = 0; t < Tiles; ++t) {
+      sum[q][t].store(p.scores + (first + q) * kPartition + (tile + t) * kKeyTile);
+    }
+  }
+}
+
+// out[q, d] = sum over tokens [begin, end) of scores[q, token] * value[token, d] for Chunks * 16
+// numbers from `d` on, in ascending order of tokens. Tokens that a query does not see have weight
+// 0 and change nothing, so that the range may be that of the whole block.
+template <int Chunks, int Queries>
+void weigh_block(const PartitionQuery& p, int d, int first, int begin, int end) {
+  Simd sum[Queries][Chunks];
+#pragma GCC unroll 8
+  for (int q = 0; q < Queries; ++q) {
+#pragma GCC unroll 8
+    for (int c = 0; c < Chunks; ++c) sum[q][c] = Simd::set(0);
+  }
+  const float* weights = p.scores + first * kPartition;
+  for (int token = begin; token < end; ++token) {
+    const std::uint16_t* from =
+        p.values[token / kKeyTile] + (token % kKeyTile) * p.head_dim + d;
+    Simd value[Chunks];
+#pragma GCC unroll 8
+    for (int c = 0; c < Chunks; ++c) value[c] = Simd::load_half(from + c * kLanes);
+#pragma GCC unroll 8
+    for (int q = 0; q < Queries; ++q) {
+      const Simd weight = Simd::set(weights[q * kPartition + token]);
+#pragma GCC unroll 8
+      for (int c = 0; c < Chunks; ++c) sum[q][c] = Simd::fma(weight, value[c], sum[q][c]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int q = 0; q < Queries; ++q) {
+#pragma GCC unroll 8
+    for (int c = 0; c < Chunks; ++c) {
+      sum[q][c].store(p.out + (first + q) * p.head_dim + d + c * kLanes);
+    }
+  }
+}
+
+// Calls block<Size, Queries> for the number of queries at hand.
+template <int Size, int Queries = Simd::kMaxQueries>
+void score_queries(const PartitionQuery& p, int tile, int first, int count) {
+  if constexpr (Queries > 1) {
+    if (count < Queries) return score_queries<Size, Queries - 1>(p, tile, first, count);
+  }
+  score_block<Size, Queries>(p, tile, first);
+}
+
+template <int Size, int Queries = Simd::kMaxQueries>
+void weigh_queries(const PartitionQuery& p, int d, int first, int count, int begin, int end) {
+  if constexpr (Queries > 1) {
+    if (count < Queries) return weigh_queries<Size, Queries - 1>(p, d, first, count, begin, end);
+  }
+  weigh_block<Size, Queries>(p, d, first, begin, end);
+}
+
+template <int Tiles = Simd::kMaxTiles>
+void score_tiles(const PartitionQuery& p, int tile, int end_tile, int first, int count) {
+  for (; tile + Tiles <= end_tile; tile += Tiles) score_queries<Tiles>(p, tile, first, count);
+  if constexpr (Tiles > 1) score_tiles<Tiles / 2>(p, tile, end_tile, first, count);
+}
+
+template <int Chunks = Simd::kMaxChunks>
+void weigh_chunks(const PartitionQuery& p, int d, int first, int count, int begin, int end) {
+  for (; d + Chunks * kLanes <= p.head_dim; d += Chunks * kLanes) {
+    weigh_queries<Chunks>(p, d, first, count, begin, end);
+  }
+  if constexpr (Chunks > 1) weigh_chunks<Chunks / 2>(p, d, first, count, begin, end);
+}
+
+// Scores of one query to weights exp(score - highest), 0 for tokens that it does not see.
+void soften(const PartitionQuery& p, int query) {
+  float* scores = p.scores + query * kPartition;
+  const int first = p.first[query], end = p.end[query];
+  const Simd hidden = Simd::set(-__builtin_inff()), zero = Simd::set(0);
+  Simd highest = hidden;
+  for (int t = 0; t < p.tiles; ++t) {
+    Simd score = Simd::load(scores + t * kKeyTile);
+    if (p.softcap != 0) score = soft_capped(score, Simd::set(p.softcap));
+    score = score.keep(first - t * kKeyTile, end - t * kKeyTile, hidden);
+    score.store(scores + t * kKeyTile);
+    highest = Simd::max(highest, score);
+  }
+  p.maxima[query] = highest.highest();
+  const Simd maximum = Simd::set(p.maxima[query]);
+  Simd sum = zero;
+  for (int t = 0; t < p.tiles; ++t) {
+    Simd weight = exponential(Simd::load(scores + t * kKeyTile) - maximum);
+    weight = weight.keep(first - t * kKeyTile, end - t * kKeyTile, zero);
+    weight.store(scores + t * kKeyTile);
+    sum = sum + weight;
+  }
+  p.sums[query] = sum.sum();
+}
+
+void attend(const PartitionQuery& p) {
+  for (int first = 0; first < p.queries; first += Simd::kMaxQueries) {
+    const int count = least(Simd::kMaxQueries, p.queries - first);
+    int begin = kPartition, end = 0;
+    for (int q = first; q < first + count; ++q) {
+      if (p.end[q] <= p.first[q]) continue;
+      begin = least(begin, p.first[q]);
+      end = end < p.end[q] ? p.end[q] : end;
+    }
+    score_tiles(p, 0, p.tiles, first, count);
+    for (int q = first; q < first + count; ++q) soften(p, q);
+    weigh_chunks(p, 0, first, count, begin, end);
+  }
+}
+
+void fold(float* maximum, float* sum, float* out, float next_maximum, float next_sum,
+          const float* next_out, int head_dim) {
+  if (next_sum == 0) return;  // sees nothing of that partition
+  if (*sum == 0) {
+    *maximum = next_maximum;
+    *sum = next_sum;
+    for (int d = 0; d < head_dim; d += kLanes) Simd::load(next_out + d).store(out + d);
+    return;
+  }
+  float factor = 1, next_factor = 1;
+  if (next_maximum > *maximum) {
+    factor = exponential(*maximum - next_maximum);
+    *maximum = next_maximum;
+  } else {
+    next_factor = exponential(next_maximum - *maximum);
+  }
+  *sum = *sum * factor + next_sum * next_factor;
+  const Simd by = Simd::set(factor), next_by = Simd::set(next_factor);
+  for (int d = 0; d < head_dim; d += kLanes) {
+    Simd::fma(Simd::load(next_out + d), next_by, Simd::load(out + d) * by).store(out + d);
+  }
+}
+
+constexpr VectorOps make_vector_ops(std::string_view name) {
+  return {.name = name,
+          .add = add,
+          .scale = scale,
+          .softcap = softcap,
+          .silu_gate = silu_gate,
+          .gelu_gate = gelu_gate,
+          .rms_norm = rms_norm,
+          .rotate = rotate,
+          .store_key = store_key,
+          .store_value = store_value,
+          .attend = attend,
+          .fold = fold};
+}
+
+}  // namespace
+}  // namespace mlxd::cpu
