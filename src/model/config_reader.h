@@ -1,15 +1,16 @@
 #pragma once
 
-#include <filesystem>
-
+#include "model/json_fields.h"
 #include "model/model_config.h"
 #include "model/weight_source.h"
 #include "model/weights/gguf.h"
 
 namespace mlxd {
 
-// The numbers of a model from GGUF metadata. `weights` settles what files leave unsaid (whether the
-// head is the embedding table). Throws LoadError that names the key and its value.
+// The numbers of a model from GGUF metadata, or from config.json. `weights` settles what files
+// leave unsaid (whether the head is the embedding table). Both throw LoadError that names the file,
+// the field and its value.
 ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights);
+ModelConfig read_json_config(const JsonFields& config, const WeightSource& weights);
 
 }  // namespace mlxd

@@ -136,8 +136,8 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   config.attention_softcap = fields.number("attn_logit_softcapping", 0, 1e6, 0);
   config.logit_softcap = fields.number("final_logit_softcapping", 0, 1e6, 0);
   config.tied_embeddings = !weights.find("lm_head.weight").has_value();
-  architecture.gguf_defaults(config, file);
   read_rope(file, fields, weights, config);
+  architecture.gguf_finish(config, file);
   check_config(config, file.name());
   return config;
 }

@@ -1,13 +1,17 @@
 #include "model/model_files.h"
 
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/mapped_file.h"
 #include "model/architectures/registry.h"
 #include "model/config_reader.h"
 #include "model/fingerprint.h"
 #include "model/vocabulary_reader.h"
 #include "model/weights/gguf_weights.h"
+#include "model/weights/safetensors_weights.h"
 
 namespace mlxd {
 namespace {
@@ -17,17 +21,36 @@ ModelFiles open_gguf(const std::filesystem::path& path) {
   const auto weights = gguf_weights(file);
   Fingerprint fingerprint;
   fingerprint.add(file->header());
-  return {path, "gguf", fingerprint.hex(),
-          make_plan(read_gguf_config(*file, *weights), weights), read_gguf_vocabulary(*file)};
+  ModelPlan plan = make_plan(read_gguf_config(*file, *weights), weights);
+  return {path, "gguf", fingerprint.hex(), std::move(plan), read_gguf_vocabulary(*file)};
+}
+
+ModelFiles open_folder(const std::filesystem::path& folder) {
+  const auto config_path = folder / "config.json";
+  if (!std::filesystem::exists(config_path)) {
+    throw LoadError(fmt::format("{}: is no model: a folder needs config.json and safetensors "
+                                "files; name a .gguf file by its own path",
+                                folder.string()));
+  }
+  const JsonFields config = JsonFields::open(config_path);
+  // Refuse what mlxd does not run before its weights are looked at.
+  architecture_of_model_type(config.string("model_type").value_or(""), config.file());
+  auto files = open_safetensors_folder(folder);
+  Fingerprint fingerprint;
+  fingerprint.add(MappedFile::open(config_path)->bytes());
+  for (const auto& file : files) fingerprint.add(file->header());
+  const auto weights = safetensors_weights(std::move(files), config, folder);
+  ModelPlan plan = make_plan(read_json_config(config, *weights), weights);
+  const int vocab_size = plan.config.vocab_size;
+  return {folder, "safetensors", fingerprint.hex(), std::move(plan),
+          read_folder_vocabulary(folder, config, vocab_size)};
 }
 
 }  // namespace
 
 ModelFiles open_model(const std::filesystem::path& path) {
   std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    throw LoadError(fmt::format("{}: folders cannot be opened yet", path.string()));
-  }
+  if (std::filesystem::is_directory(path, error)) return open_folder(path);
   return open_gguf(path);
 }
 

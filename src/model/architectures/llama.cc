@@ -5,13 +5,30 @@
 #include "model/architectures/plan_builder.h"
 
 namespace mlxd {
+namespace {
 
-void llama_gguf_defaults(ModelConfig& config, const GgufFile&) {
-  // The converter permutes q and k of this architecture alone (llama.cpp, LlamaModel.permute).
-  config.rope_interleaved = true;
+void window_every_layer(ModelConfig& config) {
   if (config.sliding_window > 0) {
     config.windowed_layers.assign(static_cast<std::size_t>(config.layers), true);
   }
+}
+
+}  // namespace
+
+void llama_gguf_finish(ModelConfig& config, const GgufFile&) {
+  // The converter permutes q and k of this architecture alone (llama.cpp, LlamaModel.permute).
+  config.rope_interleaved = true;
+  window_every_layer(config);
+}
+
+void llama_json_defaults(ModelConfig& config) {
+  config.norm_epsilon = 1e-6f;
+  config.context_length = 2048;
+}
+
+void llama_json_finish(ModelConfig& config, const JsonFields& fields) {
+  // Mistral's window holds for all layers; Llama's configuration has none unless it lists layers.
+  if (fields.string("model_type").value_or("") == "mistral") window_every_layer(config);
 }
 
 ModelPlan plan_llama(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {

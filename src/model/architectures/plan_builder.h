@@ -32,6 +32,9 @@ class PlanBuilder {
   // mlp.{gate,up,down}_proj behind the norm of that name.
   FeedForwardBlock feed_forward(int layer, std::string_view norm_name) const;
 
+  // The rope of layers that see only a window, where it differs from the others' (Gemma).
+  const Rope& local_rope() const { return local_rope_; }
+
   void add(AttentionBlock block);
   void add(FeedForwardBlock block);
 

@@ -16,9 +16,19 @@ namespace mlxd {
 namespace {
 
 constexpr std::array<std::string_view, 2> kLlamaTypes = {"llama", "mistral"};
+constexpr std::array<std::string_view, 1> kQwen2Types = {"qwen2"};
+constexpr std::array<std::string_view, 1> kQwen3Types = {"qwen3"};
+constexpr std::array<std::string_view, 2> kGemma3Types = {"gemma3_text", "gemma3"};
 
-constexpr std::array<Architecture, 1> kArchitectures = {{
-    {"llama", kLlamaTypes, "llama", llama_gguf_defaults, plan_llama},
+constexpr std::array<Architecture, 4> kArchitectures = {{
+    {"llama", kLlamaTypes, "llama", llama_gguf_finish, llama_json_defaults, llama_json_finish,
+     plan_llama},
+    {"qwen2", kQwen2Types, "qwen2", qwen_gguf_finish, qwen_json_defaults, qwen_json_finish,
+     plan_qwen2},
+    {"qwen3", kQwen3Types, "qwen3", qwen_gguf_finish, qwen_json_defaults, qwen_json_finish,
+     plan_qwen3},
+    {"gemma3_text", kGemma3Types, "gemma3", gemma3_gguf_finish, gemma3_json_defaults,
+     gemma3_json_finish, plan_gemma3},
 }};
 
 }  // namespace

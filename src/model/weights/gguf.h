@@ -47,6 +47,7 @@ class GgufFile {
   // Metadata by key; nothing when the key is absent. Throws when the value is of another type or
   // outside [low, high].
   bool has(std::string_view key) const { return metadata_.contains(key); }
+  bool is_array(std::string_view key) const;
   std::optional<std::string_view> string(std::string_view key) const;
   std::optional<bool> boolean(std::string_view key) const;
   std::optional<std::int64_t> integer(std::string_view key, std::int64_t low,

@@ -50,6 +50,11 @@ GgufValue element(const GgufArray& array, std::size_t index) {
 
 }  // namespace
 
+bool GgufFile::is_array(std::string_view key) const {
+  const auto found = metadata_.find(key);
+  return found != metadata_.end() && std::holds_alternative<GgufArray>(found->second);
+}
+
 std::optional<std::string_view> GgufFile::string(std::string_view key) const {
   const auto found = metadata_.find(key);
   if (found == metadata_.end()) return std::nullopt;

@@ -1,0 +1,106 @@
+// config.json, as transformers writes it and mlx-lm passes it on.
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "model/architectures/registry.h"
+#include "model/config_limits.h"
+#include "model/config_reader.h"
+#include "model/json_rope.h"
+#include "model/quoted.h"
+
+namespace mlxd {
+namespace {
+
+// A count that the file states, or what `value` holds already as the architecture's default (0:
+// there is none, the field must be there).
+void read_count(const JsonFields& fields, std::string_view field, std::int64_t high, int& value) {
+  if (const auto stated = fields.integer(field, 1, high)) {
+    value = static_cast<int>(*stated);
+  } else if (value == 0) {
+    fields.fail(field, "is missing");
+  }
+}
+
+void read_number(const JsonFields& fields, std::string_view field, double low, double high,
+                 float& value) {
+  if (const auto stated = fields.number(field, low, high)) value = static_cast<float>(*stated);
+}
+
+void read_heads(const JsonFields& fields, ModelConfig& config) {
+  read_count(fields, "num_attention_heads", kMaxHeads, config.heads);
+  if (config.kv_heads == 0) config.kv_heads = config.heads;
+  read_count(fields, "num_key_value_heads", kMaxHeads, config.kv_heads);
+  if (config.head_dim == 0 && !fields.has("head_dim")) {
+    if (config.hidden_size % config.heads != 0) {
+      fields.fail("num_attention_heads",
+                  fmt::format("is {}, which does not divide the hidden size {}", config.heads,
+                              config.hidden_size));
+    }
+    config.head_dim = config.hidden_size / config.heads;
+  }
+  read_count(fields, "head_dim", kMaxHeadDim, config.head_dim);
+}
+
+// layer_types: which layers see only the sliding window.
+void read_layer_types(const JsonFields& fields, ModelConfig& config) {
+  const boost::json::array* types = fields.array("layer_types");
+  if (types == nullptr) return;
+  config.windowed_layers.clear();
+  for (const boost::json::value& type : *types) {
+    const auto* text = type.if_string();
+    const bool windowed = text != nullptr && *text == "sliding_attention";
+    if (!windowed && (text == nullptr || *text != "full_attention")) {
+      fields.fail_type("layer_types", type, "full_attention or sliding_attention");
+    }
+    config.windowed_layers.push_back(windowed);
+  }
+}
+
+void read_vocab_size(const JsonFields& fields, const WeightSource& weights, ModelConfig& config) {
+  if (const auto table = weights.find("model.embed_tokens.weight")) {
+    config.vocab_size = static_cast<int>(std::min<std::int64_t>(table->rows, kMaxVocabSize));
+  }
+  read_count(fields, "vocab_size", kMaxVocabSize, config.vocab_size);
+}
+
+}  // namespace
+
+ModelConfig read_json_config(const JsonFields& root, const WeightSource& weights) {
+  const auto type = root.string("model_type");
+  if (!type) root.fail("model_type", "is missing");
+  const Architecture& architecture = architecture_of_model_type(*type, root.file());
+  const JsonFields fields = root.object("text_config").value_or(root);
+
+  ModelConfig config;
+  config.architecture = architecture.name;
+  config.name = root.string("_name_or_path").value_or("");
+  architecture.json_defaults(config);
+  read_count(fields, "num_hidden_layers", kMaxLayers, config.layers);
+  read_count(fields, "hidden_size", kMaxHiddenSize, config.hidden_size);
+  read_heads(fields, config);
+  read_count(fields, "intermediate_size", kMaxIntermediateSize, config.intermediate_size);
+  read_count(fields, "max_position_embeddings", kMaxContextLength, config.context_length);
+  read_vocab_size(fields, weights, config);
+  read_number(fields, "rms_norm_eps", 0, 1, config.norm_epsilon);
+  read_number(fields, "attn_logit_softcapping", 0, 1e6, config.attention_softcap);
+  read_number(fields, "final_logit_softcapping", 0, 1e6, config.logit_softcap);
+  config.sliding_window =
+      static_cast<int>(fields.integer("sliding_window", 0, kMaxContextLength)
+                           .value_or(config.sliding_window));
+  read_json_rope(fields, config);
+  architecture.json_finish(config, fields);
+  read_layer_types(fields, config);
+  if (config.sliding_window == 0) config.windowed_layers.clear();
+
+  // Writers disagree on the default, the weights do not: without a head of its own it is tied.
+  const auto tied = fields.has("tie_word_embeddings") ? fields.boolean("tie_word_embeddings")
+                                                      : root.boolean("tie_word_embeddings");
+  config.tied_embeddings = tied.value_or(!weights.find("lm_head.weight").has_value());
+  check_config(config, root.file());
+  return config;
+}
+
+}  // namespace mlxd

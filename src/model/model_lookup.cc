@@ -1,0 +1,104 @@
+#include "model/model_lookup.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <fstream>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/error.h"
+
+namespace mlxd {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// Names of one path component, as models--org--name folders and revisions are.
+bool is_plain_name(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." &&
+         std::all_of(name.begin(), name.end(), [](unsigned char c) {
+           return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+         });
+}
+
+fs::path hub_cache() {
+  if (const std::string hub = environment("HF_HUB_CACHE"); !hub.empty()) return hub;
+  if (const std::string home = environment("HF_HOME"); !home.empty()) return fs::path(home) / "hub";
+  if (const std::string home = environment("HOME"); !home.empty()) {
+    return fs::path(home) / ".cache/huggingface/hub";
+  }
+  return {};
+}
+
+// <hub>/models--org--name, or nothing when the id is no org/name.
+std::optional<fs::path> hub_folder(std::string_view id) {
+  const std::size_t slash = id.find('/');
+  const fs::path hub = hub_cache();
+  if (slash == std::string_view::npos || hub.empty()) return std::nullopt;
+  const std::string_view organisation = id.substr(0, slash), name = id.substr(slash + 1);
+  if (!is_plain_name(organisation) || !is_plain_name(name)) return std::nullopt;
+  return hub / fmt::format("models--{}--{}", organisation, name);
+}
+
+// The snapshot that the hub's client last resolved "main" to.
+std::optional<fs::path> main_snapshot(const fs::path& model) {
+  std::ifstream reference(model / "refs" / "main");
+  std::string revision;
+  if (!(reference >> revision) || !is_plain_name(revision)) return std::nullopt;
+  return model / "snapshots" / revision;
+}
+
+// The .gguf file that a folder without config.json stands for; the folder itself otherwise.
+fs::path single_gguf(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error) || fs::exists(path / "config.json", error)) return path;
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(path, error)) {
+    if (entry.path().extension() == ".gguf") found.push_back(entry.path());
+  }
+  if (found.size() > 1) {
+    std::sort(found.begin(), found.end());
+    std::vector<std::string> names;
+    for (const fs::path& each : found) names.push_back(each.filename().string());
+    throw StartupError(fmt::format("{}: has {} .gguf files; name one of them: {}", path.string(),
+                                   found.size(), fmt::join(names, ", ")));
+  }
+  return found.empty() ? path : found.front();
+}
+
+}  // namespace
+
+fs::path find_model(std::string_view id) {
+  std::vector<fs::path> places;
+  if (!id.empty()) {
+    places.emplace_back(id);
+    if (const std::string folder = environment("MLXD_MODELS_DIR"); !folder.empty()) {
+      places.push_back(fs::path(folder) / id);
+    }
+    if (const auto model = hub_folder(id)) {
+      // Without a reference there is nothing to find, and this is the place to name.
+      places.push_back(main_snapshot(*model).value_or(*model / "refs" / "main" / "*"));
+    }
+  }
+  std::vector<std::string> searched;
+  for (const fs::path& place : places) {
+    std::error_code error;
+    if (fs::exists(place, error)) return single_gguf(place);
+    searched.push_back(place.string());
+  }
+  if (searched.empty()) throw StartupError("the model's name is empty");
+  throw StartupError(fmt::format(
+      "no model \"{}\" was found; searched: {}. Give a path to a .gguf file or a model folder, set "
+      "MLXD_MODELS_DIR, or download it into the Hugging Face cache",
+      id, fmt::join(searched, ", ")));
+}
+
+}  // namespace mlxd

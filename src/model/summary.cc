@@ -1,0 +1,94 @@
+#include "model/summary.h"
+
+#include <algorithm>
+#include <map>
+#include <variant>
+
+namespace mlxd {
+namespace {
+
+std::int64_t numbers_in(const Tensor& tensor) { return tensor.rows * tensor.columns; }
+
+std::int64_t numbers_in(const Linear& linear) {
+  return numbers_in(linear.weight) + static_cast<std::int64_t>(linear.bias.size());
+}
+
+std::int64_t numbers_in(const RmsNorm& norm) {
+  return static_cast<std::int64_t>(norm.weight.size());
+}
+
+std::int64_t numbers_in(const std::optional<RmsNorm>& norm) { return norm ? numbers_in(*norm) : 0; }
+
+std::int64_t numbers_in(const AttentionBlock& block) {
+  return numbers_in(block.input_norm) + numbers_in(block.query) + numbers_in(block.key) +
+         numbers_in(block.value) + numbers_in(block.query_norm) + numbers_in(block.key_norm) +
+         numbers_in(block.output) + numbers_in(block.post_norm);
+}
+
+std::int64_t numbers_in(const FeedForwardBlock& block) {
+  return numbers_in(block.input_norm) + numbers_in(block.gate) + numbers_in(block.up) +
+         numbers_in(block.down) + numbers_in(block.post_norm);
+}
+
+std::int64_t count_parameters(const ModelPlan& plan) {
+  std::int64_t count = numbers_in(plan.embed.table) + numbers_in(plan.head.norm);
+  if (!plan.config.tied_embeddings) count += numbers_in(plan.head.weight);
+  for (const auto& block : plan.blocks) {
+    count += std::visit([](const auto& each) { return numbers_in(each); }, block);
+  }
+  return count;
+}
+
+std::size_t count_kv_bytes(const ModelPlan& plan) {
+  constexpr std::size_t kBytes = 2, kKeysAndValues = 2;
+  std::size_t numbers = 0;
+  for (const auto& block : plan.blocks) {
+    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
+      numbers += static_cast<std::size_t>(attention->kv_heads) *
+                 static_cast<std::size_t>(attention->head_dim);
+    }
+  }
+  return numbers * kKeysAndValues * kBytes;
+}
+
+std::vector<ModelSummary::Format> list_formats(const WeightSource& weights) {
+  std::map<std::string, ModelSummary::Format> formats;
+  for (const Tensor& tensor : weights.all()) {
+    const std::string name = to_string(tensor.quantization);
+    ModelSummary::Format& format = formats[name];
+    format.name = name;
+    ++format.tensors;
+    format.bytes += tensor.byte_size();
+  }
+  std::vector<ModelSummary::Format> list;
+  for (const auto& [name, format] : formats) list.push_back(format);
+  std::sort(list.begin(), list.end(),
+            [](const auto& a, const auto& b) { return a.bytes > b.bytes; });
+  return list;
+}
+
+}  // namespace
+
+ModelSummary summarize(const ModelFiles& model) {
+  const ModelConfig& config = model.plan.config;
+  ModelSummary summary;
+  summary.name = config.name;
+  summary.architecture = config.architecture;
+  summary.file_format = model.format;
+  summary.fingerprint = model.fingerprint;
+  summary.parameters = count_parameters(model.plan);
+  summary.layers = config.layers;
+  summary.hidden_size = config.hidden_size;
+  summary.heads = config.heads;
+  summary.kv_heads = config.kv_heads;
+  summary.head_dim = config.head_dim;
+  summary.context_length = config.context_length;
+  summary.vocab_size = config.vocab_size;
+  summary.has_chat_template = !model.vocabulary.chat_template.empty();
+  summary.formats = list_formats(*model.plan.weights);
+  for (const auto& format : summary.formats) summary.weight_bytes += format.bytes;
+  summary.kv_bytes_per_token = count_kv_bytes(model.plan);
+  return summary;
+}
+
+}  // namespace mlxd

@@ -1,0 +1,66 @@
+#include "model/weights/mlx_quantization.h"
+
+#include <array>
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "model/quoted.h"
+
+namespace mlxd {
+namespace {
+
+constexpr std::array<std::int64_t, 6> kBits = {2, 3, 4, 5, 6, 8};
+constexpr std::array<std::int64_t, 3> kGroupSizes = {32, 64, 128};
+
+template <std::size_t N>
+std::optional<int> one_of(const JsonFields& fields, std::string_view field,
+                          const std::array<std::int64_t, N>& allowed, std::string_view list) {
+  const auto value = fields.integer(field, 0, 1 << 20);
+  if (!value) return std::nullopt;
+  if (std::find(allowed.begin(), allowed.end(), *value) == allowed.end()) {
+    fields.fail(field, fmt::format("is {}; mlxd reads {}", *value, list));
+  }
+  return static_cast<int>(*value);
+}
+
+// What is not stated is as in `otherwise`.
+Quantization read_form(const JsonFields& fields, Quantization otherwise) {
+  const auto mode = fields.string("mode").value_or("affine");
+  if (mode != "affine") {
+    fields.fail("mode", fmt::format("is {}; mlxd reads affine quantisation", in_quotes(mode)));
+  }
+  otherwise.encoding = Encoding::mlx_affine;
+  otherwise.bits =
+      one_of(fields, "bits", kBits, "2, 3, 4, 5, 6 and 8").value_or(otherwise.bits);
+  otherwise.group_size =
+      one_of(fields, "group_size", kGroupSizes, "32, 64 and 128").value_or(otherwise.group_size);
+  return otherwise;
+}
+
+}  // namespace
+
+MlxQuantization::MlxQuantization(const JsonFields& config) {
+  const char* name = config.has("quantization") ? "quantization" : "quantization_config";
+  const auto fields = config.object(name);
+  if (!fields) return;
+  if (const auto method = fields->string("quant_method")) {
+    fields->fail("quant_method", fmt::format("is {}; mlxd reads MLX's quantisation (fields "
+                                             "\"bits\" and \"group_size\") and GGUF files",
+                                             in_quotes(*method)));
+  }
+  const Quantization mlx_defaults{Encoding::mlx_affine, 4, 64};
+  common_ = read_form(*fields, mlx_defaults);
+  for (const auto& [key, value] : fields->members()) {
+    if (!value.is_object()) continue;  // false: the module is not quantised, as its tensors show
+    const std::string module(key.data(), key.size());
+    own_.emplace(module, read_form(fields->nested(module, value), *common_));
+  }
+}
+
+std::optional<Quantization> MlxQuantization::of(std::string_view module) const {
+  const auto found = own_.find(module);
+  return found != own_.end() ? found->second : common_;
+}
+
+}  // namespace mlxd

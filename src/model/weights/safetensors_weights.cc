@@ -1,0 +1,211 @@
+#include "model/weights/safetensors_weights.h"
+
+#include <functional>
+#include <map>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "model/quoted.h"
+#include "model/weights/mlx_quantization.h"
+
+namespace mlxd {
+namespace {
+
+std::optional<Encoding> float_encoding(std::string_view dtype) {
+  if (dtype == "F32") return Encoding::f32;
+  if (dtype == "F16") return Encoding::f16;
+  if (dtype == "BF16") return Encoding::bf16;
+  return std::nullopt;
+}
+
+// Multimodal models hold the text model under a prefix: mlx-lm's and the older transformers'
+// "language_model.", the newer "model.language_model.".
+std::string text_model_name(std::string_view name) {
+  constexpr std::string_view kOld = "language_model.", kNew = "model.language_model.";
+  if (name.starts_with(kOld)) return std::string(name.substr(kOld.size()));
+  if (name.starts_with(kNew)) return fmt::format("model.{}", name.substr(kNew.size()));
+  return std::string(name);
+}
+
+class SafetensorsWeights : public WeightSource {
+ public:
+  SafetensorsWeights(std::vector<std::shared_ptr<const SafetensorsFile>> files,
+                     const JsonFields& config, const std::filesystem::path& folder)
+      : files_(std::move(files)), folder_(folder.string()), quantization_(config) {
+    for (const auto& file : files_) {
+      for (const SafetensorsEntry& entry : file->entries()) {
+        if (!entries_.emplace(entry.name, &entry).second) {
+          fail(entry.name, "is in two files");
+        }
+      }
+    }
+    for (const auto& [name, entry] : entries_) add(*entry);
+    entries_.clear();
+  }
+
+  std::optional<Tensor> find(std::string_view name) const override {
+    if (const auto refused = refused_.find(name); refused != refused_.end()) {
+      fail(name, fmt::format("is stored as {}; mlxd reads F32, F16, BF16 and MLX's quantised form",
+                             refused->second));
+    }
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end()) return std::nullopt;
+    return found->second;
+  }
+
+  std::vector<Tensor> all() const override {
+    std::vector<Tensor> tensors;
+    tensors.reserve(tensors_.size());
+    for (const auto& [name, tensor] : tensors_) tensors.push_back(tensor);
+    return tensors;
+  }
+
+  std::string description() const override { return folder_; }
+
+ private:
+  [[noreturn]] void fail(std::string_view name, std::string_view problem) const {
+    throw LoadError(fmt::format("{}: tensor {} {}", folder_, in_quotes(name), problem));
+  }
+
+  const SafetensorsEntry* entry(const std::string& name) const {
+    const auto found = entries_.find(name);
+    return found == entries_.end() ? nullptr : found->second;
+  }
+
+  void add(const SafetensorsEntry& own) {
+    const std::string_view name = own.name;
+    const auto module_of = [&](std::string_view ending) {
+      return std::string(name.substr(0, name.size() - ending.size()));
+    };
+    for (const std::string_view side : {".scales", ".biases"}) {
+      if (name.ends_with(side) && entry(module_of(side) + ".weight")) return;  // part of the weight
+    }
+    Tensor tensor = shaped(own);
+    if (name.ends_with(".weight") && own.dtype == "U32") {
+      const std::string module = module_of(".weight");
+      if (const SafetensorsEntry* scales = entry(module + ".scales")) {
+        make_affine(module, *scales, tensor);
+        insert(own, std::move(tensor));
+        return;
+      }
+    }
+    if (const auto encoding = float_encoding(own.dtype)) {
+      tensor.quantization.encoding = *encoding;
+      if (!own.data.empty()) insert(own, std::move(tensor));
+    } else {
+      refused_.emplace(text_model_name(own.name), own.dtype);
+    }
+  }
+
+  void insert(const SafetensorsEntry& own, Tensor tensor) {
+    tensor.name = text_model_name(own.name);
+    std::string name = tensor.name;
+    if (!tensors_.emplace(std::move(name), std::move(tensor)).second) {
+      fail(own.name, "has the same meaning as another one");
+    }
+  }
+
+  // Rows and columns of a shape: all dimensions but the last make up the rows.
+  static Tensor shaped(const SafetensorsEntry& own) {
+    Tensor tensor;
+    tensor.name = own.name;
+    tensor.data = own.data;
+    tensor.columns = own.shape.empty() ? 1 : own.shape.back();
+    for (std::size_t i = 0; i + 1 < own.shape.size(); ++i) tensor.rows *= own.shape[i];
+    return tensor;
+  }
+
+  // Turns the packed words [rows, columns * bits / 32] of `tensor` into the matrix they stand for.
+  void make_affine(const std::string& module, const SafetensorsEntry& scales,
+                   Tensor& tensor) const {
+    const auto form = quantization_.of(module);
+    if (!form) fail(tensor.name, "is quantised, and config.json has no \"quantization\"");
+    const SafetensorsEntry* biases = entry(module + ".biases");
+    if (biases == nullptr) {
+      fail(tensor.name, "has scales but no biases; mlxd reads affine quantisation");
+    }
+    const auto scale_encoding = float_encoding(scales.dtype);
+    if (!scale_encoding || biases->dtype != scales.dtype || biases->shape != scales.shape) {
+      fail(scales.name, fmt::format("is {} and its biases {}; both must be floats of one shape",
+                                    scales.dtype, biases->dtype));
+    }
+    const std::int64_t words = tensor.columns;
+    const Tensor groups = shaped(scales);
+    const std::int64_t columns = groups.columns * form->group_size;  // both bounded by file bytes
+    if (tensor.rows < 1 || columns < 1 || groups.rows != tensor.rows ||
+        words * 32 != columns * form->bits) {
+      fail(tensor.name,
+           fmt::format("has {} rows of {} words and {} rows of {} scales, which does not fit {}",
+                       tensor.rows, words, groups.rows, groups.columns, to_string(*form)));
+    }
+    tensor.quantization = *form;
+    tensor.quantization.scale_encoding = *scale_encoding;
+    tensor.columns = columns;
+    tensor.scales = scales.data;
+    tensor.biases = biases->data;
+  }
+
+  std::vector<std::shared_ptr<const SafetensorsFile>> files_;
+  std::string folder_;
+  MlxQuantization quantization_;
+  std::map<std::string_view, const SafetensorsEntry*> entries_;  // by file name, while building
+  std::map<std::string, Tensor, std::less<>> tensors_;
+  std::map<std::string, std::string, std::less<>> refused_;  // dtype
+};
+
+// A name that stays in its folder.
+bool is_plain_file_name(std::string_view name) {
+  return !name.empty() && name.size() <= 255 && name != "." && name != ".." &&
+         name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
+}
+
+}  // namespace
+
+std::vector<std::shared_ptr<const SafetensorsFile>> open_safetensors_folder(
+    const std::filesystem::path& folder) {
+  const auto single = folder / "model.safetensors";
+  const auto index_path = folder / "model.safetensors.index.json";
+  if (!std::filesystem::exists(index_path)) {
+    if (!std::filesystem::exists(single)) {
+      throw LoadError(fmt::format("{}: has neither model.safetensors nor "
+                                  "model.safetensors.index.json",
+                                  folder.string()));
+    }
+    return {SafetensorsFile::open(single)};
+  }
+  const JsonFields index = JsonFields::open(index_path);
+  const auto weight_map = index.object("weight_map");
+  if (!weight_map) index.fail("weight_map", "is missing");
+  std::map<std::string, std::set<std::string>> names_of_shards;
+  for (const auto& [key, value] : weight_map->members()) {
+    const std::string name(key.data(), key.size());
+    const std::string shard = weight_map->string(name).value_or("");
+    if (!is_plain_file_name(shard) || !std::string_view(shard).ends_with(".safetensors")) {
+      weight_map->fail(name, fmt::format("is {}, not the name of a .safetensors file in the folder",
+                                         in_quotes(shard)));
+    }
+    names_of_shards[shard].insert(name);
+  }
+  std::vector<std::shared_ptr<const SafetensorsFile>> files;
+  for (auto& [shard, names] : names_of_shards) {
+    files.push_back(SafetensorsFile::open(folder / shard));
+    for (const SafetensorsEntry& entry : files.back()->entries()) names.erase(entry.name);
+    if (!names.empty()) {
+      files.back()->fail("tensor " + in_quotes(*names.begin()),
+                         "is missing, and the index says that it is here");
+    }
+  }
+  if (files.empty()) index.fail("weight_map", "names no files");
+  return files;
+}
+
+std::shared_ptr<const WeightSource> safetensors_weights(
+    std::vector<std::shared_ptr<const SafetensorsFile>> files, const JsonFields& config,
+    const std::filesystem::path& folder) {
+  return std::make_shared<SafetensorsWeights>(std::move(files), config, folder);
+}
+
+}  // namespace mlxd
