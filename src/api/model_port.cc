@@ -31,6 +31,7 @@ class ServedModelPort final : public ModelPort {
   long created() const override { return model_.created; }
   const RunnerInfo& info() const override { return model_.engine->info(); }
   EngineStats stats() const override { return model_.engine->stats(); }
+  bool is_special(int token) const override { return model_.tokenizer->is_special(token); }
 
   Result<std::unique_ptr<EventSource>> start(const GenerateRequest& request,
                                              std::function<void()> on_ready) override {

@@ -37,6 +37,7 @@ class ModelPort {
   virtual long created() const = 0;  // Unix time
   virtual const RunnerInfo& info() const = 0;
   virtual EngineStats stats() const = 0;
+  virtual bool is_special(int token) const = 0;  // as Tokenizer::is_special
   // `on_ready` as in Engine::submit.
   virtual Result<std::unique_ptr<EventSource>> start(const GenerateRequest& request,
                                                      std::function<void()> on_ready) = 0;

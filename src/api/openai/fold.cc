@@ -75,6 +75,7 @@ std::vector<int> OffsetCounter::next(std::string_view text,
   offsets.reserve(tokens.size());
   for (const auto& token : tokens) {
     offsets.push_back(characters_);
+    if (is_special_ && is_special_(token.token)) continue;
     std::string_view bytes = token.bytes;
     // The decoder may have dropped the first token's leading space (SentencePiece).
     if (!text_begun_ && !bytes.empty()) {
@@ -89,10 +90,12 @@ std::vector<int> OffsetCounter::next(std::string_view text,
   return offsets;
 }
 
-ResponseFold::ResponseFold(int prompts, int samples)
+ResponseFold::ResponseFold(int prompts, int samples,
+                           const std::function<bool(int token)>& is_special)
     : prompts_(prompts),
       samples_(samples),
-      offsets_(static_cast<std::size_t>(prompts) * static_cast<std::size_t>(samples)) {}
+      offsets_(static_cast<std::size_t>(prompts) * static_cast<std::size_t>(samples),
+               OffsetCounter(is_special)) {}
 
 void ResponseFold::apply(int prompt, StreamEvent event, std::vector<ChoiceDelta>& deltas) {
   const auto emit = [&](int sample, std::string text, std::vector<TokenDetail> tokens) {

@@ -3,9 +3,11 @@
 // code, and tested.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "api/openai/request.h"
@@ -33,12 +35,16 @@ struct Choice {
 };
 
 // Where each token of a choice begins in its text, in characters (code points) as OpenAI counts. A
-// token that begins inside a character gets the place of that character.
+// token that begins inside a character gets the place of that character; a special token, whose
+// bytes are shown in log-probabilities and not in the text, takes none.
 class OffsetCounter {
  public:
+  explicit OffsetCounter(std::function<bool(int token)> is_special = {})
+      : is_special_(std::move(is_special)) {}
   std::vector<int> next(std::string_view text, const std::vector<TokenDetail>& tokens);
 
  private:
+  std::function<bool(int token)> is_special_;
   int characters_ = 0;
   std::string held_;        // the begun character's bytes
   bool text_begun_ = false;
@@ -47,7 +53,7 @@ class OffsetCounter {
 // Turns the events of all prompts of one request into deltas. One thread at a time.
 class ResponseFold {
  public:
-  ResponseFold(int prompts, int samples);
+  ResponseFold(int prompts, int samples, const std::function<bool(int token)>& is_special = {});
 
   // Appends what the event adds. Events of a prompt come in order; prompts in any interleaving.
   void apply(int prompt, StreamEvent event, std::vector<ChoiceDelta>& deltas);

@@ -119,7 +119,8 @@ awaitable<void> GenerationHandler::answer() {
   }
   const bool admitted = co_await admit();
   if (!admitted) co_return;
-  fold_.emplace(static_cast<int>(sources_.size()), request_.wire.samples);
+  fold_.emplace(static_cast<int>(sources_.size()), request_.wire.samples,
+                [model = request_.model](int token) { return model->is_special(token); });
   if (request_.wire.stream) {
     co_await answer_stream();
   } else {

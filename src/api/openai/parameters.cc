@@ -47,7 +47,7 @@ const std::array kParameters = {
     P{"messages", true, false, P::Custom{read_messages}, "an array of 1 to 1024 messages",
       "required"},
     P{"prompt", false, true, P::Custom{read_prompt},
-      "a string, an array of token ids, or an array of up to 128 of either", "required"},
+      "a string, an array of token ids, or an array of up to 128 strings or token arrays", "required"},
     P{"max_completion_tokens", true, false, P::Integer{&Draft::max_completion_tokens, 0, kMaxInt},
       {}, "what is left of the context"},
     P{"max_tokens", true, false, P::Integer{&Draft::max_tokens, 0, kMaxInt}, {},

@@ -110,6 +110,9 @@ Result<void> read_prompt(const json::value& value, Draft& draft) {
                                            list.size(), kMaxPrompts));
   }
   for (std::size_t i = 0; i < list.size(); ++i) {
+    if (list[i].is_string() != list[0].is_string()) {
+      return bad_value("prompt", "'prompt' mixes strings and token arrays; send one kind.");
+    }
     auto prompt = read_one_prompt(list[i], fmt::format("prompt[{}]", i));
     if (!prompt) return prompt.error();
     draft.prompts.push_back(*std::move(prompt));

@@ -1,0 +1,229 @@
+// A model that plays scripts and an exchange that remembers what was written, so that handlers are
+// tested without sockets, tokenisers or an engine.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/value.hpp>
+
+#include "api/model_port.h"
+#include "http/exchange.h"
+#include "http/router.h"
+#include "serve/service.h"
+
+namespace mlxd::api {
+
+inline TextPiece piece(std::string text, int sample = 0, std::vector<TokenDetail> tokens = {}) {
+  return {sample, std::move(text), std::move(tokens)};
+}
+inline SampleEnd sample_end(int sample = 0, FinishReason reason = FinishReason::stop) {
+  return {sample, reason, 1};
+}
+inline GenerationEnd generation_end(int prompt_tokens = 3, int completion_tokens = 2) {
+  GenerationEnd end;
+  end.usage = {prompt_tokens, completion_tokens, 1};
+  return end;
+}
+inline TokenDetail detail(int token, std::string bytes, float logprob) {
+  TokenDetail result;
+  result.token = token;
+  result.bytes = std::move(bytes);
+  result.logprob = logprob;
+  return result;
+}
+
+// What became of one started prompt, and the events it has yet to give.
+struct FakeRun {
+  std::mutex mutex;
+  GenerateRequest request;
+  std::function<void()> on_ready;
+  std::deque<StreamEvent> events;
+  bool cancelled = false;
+  bool destroyed = false;
+
+  void push(std::vector<StreamEvent> more) {
+    {
+      std::lock_guard lock(mutex);
+      for (auto& event : more) events.push_back(std::move(event));
+    }
+    on_ready();
+  }
+};
+
+class FakeSource : public EventSource {
+ public:
+  explicit FakeSource(std::shared_ptr<FakeRun> run) : run_(std::move(run)) {}
+  ~FakeSource() override {
+    std::lock_guard lock(run_->mutex);
+    run_->destroyed = true;
+  }
+  std::optional<StreamEvent> try_next() override {
+    std::lock_guard lock(run_->mutex);
+    if (run_->events.empty()) return std::nullopt;
+    auto event = std::move(run_->events.front());
+    run_->events.pop_front();
+    return event;
+  }
+  void cancel() override {
+    std::lock_guard lock(run_->mutex);
+    run_->cancelled = true;
+  }
+
+ private:
+  std::shared_ptr<FakeRun> run_;
+};
+
+// A vocabulary of 100 tokens and the scripts of the prompts to come, one each.
+class FakeModel : public ModelPort {
+ public:
+  FakeModel() {
+    info_.vocab_size = 100;
+    info_.context_length = 2048;
+    info_.backend = "fake";
+  }
+  const std::string& id() const override { return id_; }
+  const std::vector<std::string>& aliases() const override { return aliases_; }
+  const std::string& fingerprint() const override { return fingerprint_; }
+  long created() const override { return 1700000000; }
+  const RunnerInfo& info() const override { return info_; }
+  EngineStats stats() const override { return stats_; }
+  bool is_special(int token) const override { return token == 0; }
+
+  Result<std::unique_ptr<EventSource>> start(const GenerateRequest& request,
+                                             std::function<void()> on_ready) override {
+    std::lock_guard lock(mutex_);
+    if (refuse_after_ == static_cast<int>(runs_.size())) return refusal_;
+    auto run = std::make_shared<FakeRun>();
+    run->request = request;
+    run->on_ready = std::move(on_ready);
+    if (runs_.size() < scripts_.size()) {
+      const auto& script = scripts_[runs_.size()];
+      run->events.assign(script.begin(), script.end());
+    }
+    runs_.push_back(run);
+    return std::unique_ptr<EventSource>(std::make_unique<FakeSource>(run));
+  }
+
+  void play(std::vector<StreamEvent> script) { scripts_.push_back(std::move(script)); }
+  void refuse_after(int accepted, Error error) {
+    refuse_after_ = accepted;
+    refusal_ = std::move(error);
+  }
+  std::shared_ptr<FakeRun> run(std::size_t index) {
+    std::lock_guard lock(mutex_);
+    return index < runs_.size() ? runs_[index] : nullptr;
+  }
+
+  EngineStats stats_;
+
+ private:
+  const std::string id_ = "org/tiny";
+  const std::vector<std::string> aliases_ = {"tiny"};
+  const std::string fingerprint_ = "mlxd-test";
+  RunnerInfo info_;
+  std::mutex mutex_;
+  std::vector<std::vector<StreamEvent>> scripts_;
+  std::vector<std::shared_ptr<FakeRun>> runs_;
+  int refuse_after_ = -1;
+  Error refusal_;
+};
+
+class FakeExchange : public http::Exchange {
+ public:
+  FakeExchange(boost::asio::io_context& io, std::string method, std::string path, std::string body)
+      : wakeup_(http::Wakeup::make(io.get_executor())) {
+    request_.method = std::move(method);
+    request_.path = std::move(path);
+    request_.body = std::move(body);
+    request_.id = "req-1";
+  }
+  const http::Request& request() const override { return request_; }
+  bool peer_gone() const override { return gone_; }
+  const std::shared_ptr<http::Wakeup>& wakeup() override { return wakeup_; }
+
+  boost::asio::awaitable<void> respond(http::Response response) override {
+    ++answers_;
+    response_ = std::move(response);
+    co_return;
+  }
+  boost::asio::awaitable<bool> begin_stream(http::Headers headers) override {
+    ++answers_;
+    stream_headers_ = std::move(headers);
+    streaming_ = true;
+    co_return !gone_;
+  }
+  boost::asio::awaitable<bool> write(std::string frames) override {
+    writes_.push_back(std::move(frames));
+    if (on_write_) on_write_();
+    co_return !gone_;
+  }
+  boost::asio::awaitable<void> end_stream() override {
+    ended_ = true;
+    co_return;
+  }
+
+  void leave() {
+    gone_ = true;
+    wakeup_->notify();
+  }
+  std::string streamed() const {
+    std::string all;
+    for (const auto& frames : writes_) all += frames;
+    return all;
+  }
+
+  http::Response response_;
+  http::Headers stream_headers_;
+  std::vector<std::string> writes_;
+  std::function<void()> on_write_;
+  int answers_ = 0;
+  bool streaming_ = false;
+  bool ended_ = false;
+
+ private:
+  http::Request request_;
+  std::shared_ptr<http::Wakeup> wakeup_;
+  bool gone_ = false;
+};
+
+inline std::string header_of(const http::Headers& headers, std::string_view name) {
+  for (const auto& [key, value] : headers) {
+    if (key == name) return value;
+  }
+  return {};
+}
+
+// The JSON of a stream's `data:` frames, without [DONE]; fails the shape silently by leaving out
+// what is no frame, so tests also compare counts.
+inline std::vector<boost::json::value> data_frames(std::string_view stream) {
+  std::vector<boost::json::value> frames;
+  while (!stream.empty()) {
+    const auto end = stream.find("\n\n");
+    const auto frame = stream.substr(0, end);
+    stream.remove_prefix(end == std::string_view::npos ? stream.size() : end + 2);
+    if (frame.substr(0, 6) != "data: " || frame == "data: [DONE]") continue;
+    frames.push_back(boost::json::parse({frame.data() + 6, frame.size() - 6}));
+  }
+  return frames;
+}
+
+inline std::string text_of(const boost::json::value& value) {
+  const auto& text = value.as_string();
+  return {text.data(), text.size()};
+}
+
+}  // namespace mlxd::api

@@ -1,0 +1,98 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "api/fakes.h"
+#include "api/openai/read_values.h"
+
+namespace mlxd::api {
+namespace {
+
+namespace json = boost::json;
+using ::testing::StartsWith;
+
+Result<json::value> normalised(std::string_view messages) {
+  Draft draft;
+  auto read = read_messages(json::parse({messages.data(), messages.size()}), draft);
+  if (!read) return read.error();
+  return json::parse(draft.messages_json);
+}
+
+void expect_messages(std::string_view from, std::string_view to) {
+  const auto got = normalised(from);
+  ASSERT_TRUE(got) << from << ": " << got.error().message;
+  EXPECT_EQ(*got, json::parse({to.data(), to.size()})) << from;
+}
+
+void expect_refused(std::string_view messages, std::string_view param) {
+  const auto got = normalised(messages);
+  ASSERT_FALSE(got) << messages;
+  EXPECT_EQ(got.error().status, 400);
+  EXPECT_EQ(got.error().param, param) << messages << ": " << got.error().message;
+}
+
+TEST(Messages, RolesPassAndDeveloperCountsAsSystem) {
+  expect_messages(
+      R"([{"role":"developer","content":"d"},{"role":"user","content":"u","name":"Ann"},
+          {"role":"assistant","content":"a"},{"role":"tool","content":"t","tool_call_id":"c1"}])",
+      R"([{"role":"system","content":"d"},{"role":"user","content":"u","name":"Ann"},
+          {"role":"assistant","content":"a"},{"role":"tool","content":"t","tool_call_id":"c1"}])");
+}
+
+TEST(Messages, TextPartsBecomeOneStringAsTheyAre) {
+  expect_messages(R"([{"role":"user","content":[{"type":"text","text":"a "},
+                      {"type":"text","text":"b"}]}])",
+                  R"([{"role":"user","content":"a b"}])");
+  expect_messages(R"([{"role":"user","content":""}])", R"([{"role":"user","content":""}])");
+}
+
+TEST(Messages, AnAnswerComesBackAsClientsDumpIt) {
+  expect_messages(R"([{"role":"assistant","content":"a","refusal":null,"annotations":[],
+                      "audio":null,"function_call":null,"tool_calls":null}])",
+                  R"([{"role":"assistant","content":"a"}])");
+  expect_messages(R"([{"role":"assistant","content":null,"refusal":"no"}])",
+                  R"([{"role":"assistant","content":"no"}])");
+}
+
+TEST(Messages, ToolCallsOfTheHistoryReachTheTemplateWithTheirArgumentsAsAnObject) {
+  expect_messages(
+      R"([{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function",
+           "function":{"name":"f","arguments":"{\"x\": 1}"}}]}])",
+      R"([{"role":"assistant","content":"","tool_calls":[{"id":"c1","type":"function",
+           "function":{"name":"f","arguments":{"x":1}}}]}])");
+  expect_refused(R"([{"role":"assistant","tool_calls":[{"function":{"arguments":"{"}}]}])",
+                 "messages[0].tool_calls[0].function.arguments");
+}
+
+TEST(Messages, WhatIsWrongIsNamedWithItsPlace) {
+  expect_refused("[]", "messages");
+  expect_refused("{}", "messages");
+  expect_refused("[1]", "messages[0]");
+  expect_refused(R"([{"content":"x"}])", "messages[0].role");
+  expect_refused(R"([{"role":"wizard","content":"x"}])", "messages[0].role");
+  expect_refused(R"([{"role":1,"content":"x"}])", "messages[0].role");
+  expect_refused(R"([{"role":"user"}])", "messages[0].content");
+  expect_refused(R"([{"role":"user","content":null}])", "messages[0].content");
+  expect_refused(R"([{"role":"user","content":1}])", "messages[0].content");
+  expect_refused(R"([{"role":"user","content":[]}])", "messages[0].content");
+  expect_refused(R"([{"role":"user","content":["x"]}])", "messages[0].content[0]");
+  expect_refused(R"([{"role":"user","content":[{"type":"text"}]}])", "messages[0].content[0].text");
+  expect_refused(R"([{"role":"user","content":"a"},{"role":"user","content":"b","x":1}])",
+                 "messages[1].x");
+  expect_refused(R"([{"role":"user","content":"a","tool_calls":[]}])", "messages[0].tool_calls");
+  expect_refused(R"([{"role":"user","content":"a","name":1}])", "messages[0].name");
+  std::string many = "[";
+  for (int i = 0; i < 1025; ++i) many += R"({"role":"user","content":"x"},)";
+  many.back() = ']';
+  expect_refused(many, "messages");
+}
+
+TEST(Messages, ImagePartsAreNamedAsNotSupported) {
+  const auto got = normalised(
+      R"([{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:"}}]}])");
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().code, "unsupported_content");
+  EXPECT_THAT(got.error().param, StartsWith("messages[0].content[0]"));
+}
+
+}  // namespace
+}  // namespace mlxd::api

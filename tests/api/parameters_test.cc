@@ -1,0 +1,323 @@
+#include "api/openai/parameters.h"
+
+#include <limits>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "api/fakes.h"
+#include "api/openai/parse_request.h"
+
+namespace mlxd::api {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr std::string_view kChat = R"("model":"org/tiny","messages":[{"role":"user","content":"x"}])";
+constexpr std::string_view kCompletion = R"("model":"org/tiny","prompt":"x")";
+
+ModelDirectory directory() {
+  std::vector<std::unique_ptr<ModelPort>> models;
+  models.push_back(std::make_unique<FakeModel>());
+  return ModelDirectory(std::move(models));
+}
+
+Result<ParsedRequest> parse_body(Endpoint endpoint, std::string_view body, bool lenient = false) {
+  static const ModelDirectory models = directory();
+  ParseOptions options;
+  options.endpoint = endpoint;
+  options.lenient = lenient;
+  return parse_request(body, options, models);
+}
+
+// A minimal body of that endpoint with `members` (JSON, without braces) added.
+Result<ParsedRequest> parse(Endpoint endpoint, std::string_view members, bool lenient = false) {
+  std::string body = "{" + std::string(endpoint == Endpoint::chat ? kChat : kCompletion);
+  if (!members.empty()) body += "," + std::string(members);
+  return parse_body(endpoint, body + "}", lenient);
+}
+Result<ParsedRequest> chat(std::string_view members) { return parse(Endpoint::chat, members); }
+Result<ParsedRequest> completion(std::string_view members) {
+  return parse(Endpoint::completions, members);
+}
+
+struct Values {
+  const char* name;
+  std::vector<std::string> bad;
+  std::vector<std::string> good;
+};
+
+const std::vector<std::string> kNotText = {"1", "true", "[]", "{}"};
+const std::vector<std::string> kNotFlag = {"1", "0", "\"true\"", "[]", "{}"};
+
+const std::vector<Values> kBoth = {
+    {"temperature", {"-0.1", "2.1", "\"1\"", "true", "[]", "{}", "1e999"}, {"0", "2", "0.7", "null"}},
+    {"top_p", {"0", "-1", "1.1", "\"1\"", "1e-300"}, {"1", "0.01"}},
+    {"top_k", {"-1", "0.5", "\"1\"", "3000000000", "1e30", "true"}, {"0", "50", "40.0"}},
+    {"min_p", {"-0.1", "1.1", "\"\""}, {"0", "1"}},
+    {"seed", {"1.5", "\"1\"", "18446744073709551616", "-9223372036854775809", "true"},
+     {"0", "-1", "18446744073709551615", "-9223372036854775808"}},
+    {"stop", {"\"\"", "[\"\"]", "[1]", "5", "{}", "[\"a\",\"\"]",
+              R"(["1","2","3","4","5","6","7","8","9","a","b","c","d","e","f","g","h"])"},
+     {"\"a\"", "[\"a\",\"b\"]", "[]", "\"\\n\""}},
+    {"presence_penalty", {"-2.1", "2.1", "\"\""}, {"-2", "2"}},
+    {"frequency_penalty", {"-2.1", "2.1", "\"\""}, {"-2", "2"}},
+    {"repetition_penalty", {"0", "-1", "\"\"", "1e300"}, {"0.5", "2"}},
+    {"logit_bias",
+     {"[]", "1", R"({"a":1})", R"({"":1})", R"({"-1":1})", R"({"100":1})", R"({"1.0":1})",
+      R"({"07":1})", R"({"99999999999":1})", R"({"5":101})", R"({"5":-100.1})", R"({"5":"1"})",
+      R"({"5":null})"},
+     {"{}", R"({"0":-100,"99":100})"}},
+    {"return_tokens_as_token_ids", kNotFlag, {"true", "false"}},
+    {"n", {"0", "9", "1.5", "\"1\"", "-1"}, {"1", "8"}},
+    {"best_of", {"0", "9", "true"}, {"1", "8"}},
+    {"stream", kNotFlag, {"true", "false"}},
+    {"stream_options", {"true", "[]", R"({"include_usage":1})", R"({"other":true})"}, {"null"}},
+    {"ignore_eos", kNotFlag, {"true", "false"}},
+    {"min_tokens", {"-1", "\"1\"", "0.5"}, {"0", "5"}},
+    {"max_tokens", {"-1", "\"1\"", "0.5", "1e12", "99999999999"}, {"0", "5"}},
+    {"timeout", {"0", "-1", "301", "\"1\"", "[]"}, {"0.5", "300"}},
+    {"model", {"1", "[]", "{}"}, {}},
+    {"user", kNotText, {"\"me\""}},
+    {"metadata", {"1", "[]", "\"\""}, {"{\"a\":\"b\"}"}},
+    {"store", kNotFlag, {"true"}},
+    {"service_tier", kNotText, {"\"auto\""}},
+    {"safety_identifier", kNotText, {"\"x\""}},
+    {"prompt_cache_key", kNotText, {"\"x\""}},
+    {"response_format", {R"({"type":"json_object"})", "1"}, {R"({"type":"text"})"}},
+    {"no_such_parameter", {"1", "{}"}, {"null"}},
+};
+const std::vector<Values> kChatAlone = {
+    {"max_completion_tokens", {"-1", "\"1\""}, {"0", "9"}},
+    {"logprobs", {"1", "\"x\""}, {"true", "false"}},
+    {"top_logprobs", {"-1", "21", "1.5", "5"}, {"0"}},  // 5: without logprobs
+    {"tools", {"[{}]", "{}"}, {"[]"}},
+    {"tool_choice", {"\"auto\"", "{}"}, {"\"none\""}},
+    {"functions", {"[{}]"}, {"[]"}},
+    {"function_call", {"\"auto\""}, {"\"none\""}},
+    {"parallel_tool_calls", {"true"}, {}},
+    {"modalities", {R"(["text","audio"])", "[]"}, {R"(["text"])"}},
+    {"audio", {"{}"}, {}},
+    {"prediction", {"{}"}, {}},
+    {"reasoning_effort", {"\"high\""}, {"\"none\""}},
+    {"verbosity", {"\"low\""}, {}},
+    {"web_search_options", {"{}"}, {}},
+    {"prompt_cache_retention", {"\"24h\""}, {}},
+    {"echo", {"true"}, {}},
+    {"suffix", {"\"x\""}, {}},
+    {"prompt", {"\"x\""}, {}},
+};
+const std::vector<Values> kCompletionsAlone = {
+    {"logprobs", {"-1", "21", "true", "1.5"}, {"0", "20"}},
+    {"echo", kNotFlag, {"true", "false"}},
+    {"suffix", {"\"x\""}, {"\"\""}},
+    {"max_completion_tokens", {"5"}, {}},
+    {"top_logprobs", {"5"}, {}},
+    {"messages", {"[]"}, {}},
+};
+
+void expect_values(Endpoint endpoint, const std::vector<Values>& rows) {
+  for (const auto& row : rows) {
+    const std::string key = "\"" + std::string(row.name) + "\":";
+    const bool in_body = std::string_view(row.name) == "model";
+    for (const auto& bad : row.bad) {
+      const auto parsed = in_body ? parse_body(endpoint, "{" + key + bad + "}")
+                                  : parse(endpoint, key + bad);
+      ASSERT_FALSE(parsed) << key << bad;
+      EXPECT_EQ(parsed.error().status, 400) << key << bad;
+      EXPECT_THAT(parsed.error().param, StartsWith(row.name)) << key << bad;
+      EXPECT_THAT(parsed.error().message, HasSubstr(row.name)) << key << bad;
+      EXPECT_FALSE(parsed.error().code.empty());
+    }
+    for (const auto& good : row.good) {
+      const auto parsed = parse(endpoint, key + good);
+      EXPECT_TRUE(parsed) << key << good << ": " << (parsed ? "" : parsed.error().message);
+    }
+  }
+}
+
+TEST(Parameters, ABadValueIsA400ThatNamesTheParameterInChat) {
+  expect_values(Endpoint::chat, kBoth);
+  expect_values(Endpoint::chat, kChatAlone);
+}
+
+TEST(Parameters, ABadValueIsA400ThatNamesTheParameterInCompletions) {
+  expect_values(Endpoint::completions, kBoth);
+  expect_values(Endpoint::completions, kCompletionsAlone);
+}
+
+TEST(Parameters, EveryRowOfTheTableHasItsValuesInThisTest) {
+  const auto covered = [](std::string_view name, const std::vector<Values>& rows) {
+    return std::any_of(rows.begin(), rows.end(), [&](const auto& row) { return row.name == name; });
+  };
+  for (const auto& row : parameters()) {
+    if (row.name == "messages" || row.name == "prompt") continue;  // tests of their own
+    EXPECT_TRUE(covered(row.name, kBoth) || covered(row.name, kChatAlone) ||
+                covered(row.name, kCompletionsAlone))
+        << row.name;
+    EXPECT_FALSE(row.describe().empty()) << row.name;
+  }
+}
+
+TEST(Parameters, NullCountsAsAbsentForEveryRow) {
+  for (const auto endpoint : {Endpoint::chat, Endpoint::completions}) {
+    for (const auto& row : parameters()) {
+      if (!row.applies_to(endpoint) || row.default_value == "required") continue;
+      EXPECT_TRUE(parse(endpoint, "\"" + std::string(row.name) + "\":null")) << row.name;
+    }
+  }
+}
+
+TEST(Parameters, WhatIsRequiredIsAskedFor) {
+  for (const auto* body : {R"({"messages":[{"role":"user","content":"x"}]})",
+                           R"({"model":null,"messages":[{"role":"user","content":"x"}]})"}) {
+    const auto parsed = parse_body(Endpoint::chat, body);
+    ASSERT_FALSE(parsed);
+    EXPECT_EQ(parsed.error().param, "model");
+    EXPECT_EQ(parsed.error().code, "missing_required_parameter");
+  }
+  EXPECT_EQ(parse_body(Endpoint::chat, R"({"model":"tiny"})").error().param, "messages");
+  EXPECT_EQ(parse_body(Endpoint::completions, R"({"model":"tiny"})").error().param, "prompt");
+}
+
+TEST(Parameters, AnUnknownModelIs404AndAnAliasFinds) {
+  const auto parsed = parse_body(Endpoint::completions, R"({"model":"gpt-4","prompt":"x"})");
+  ASSERT_FALSE(parsed);
+  EXPECT_EQ(parsed.error().status, 404);
+  EXPECT_EQ(parsed.error().code, "model_not_found");
+  EXPECT_EQ(parsed.error().param, "model");
+  EXPECT_THAT(parsed.error().message, HasSubstr("org/tiny"));
+  EXPECT_TRUE(parse_body(Endpoint::completions, R"({"model":"tiny","prompt":"x"})"));
+}
+
+TEST(Parameters, DefaultsAreTheContracts) {
+  const auto parsed = chat("");
+  const auto& request = parsed->prompts.at(0);
+  EXPECT_EQ(request.max_tokens, -1);
+  EXPECT_EQ(request.sampling.temperature, 1);
+  EXPECT_EQ(request.sampling.top_p, 1);
+  EXPECT_EQ(request.sampling.top_k, 0);
+  EXPECT_EQ(request.sampling.min_p, 0);
+  EXPECT_EQ(request.sampling.repetition_penalty, 1);
+  EXPECT_FALSE(request.sampling.logprobs);
+  EXPECT_EQ(request.samples, 1);
+  EXPECT_EQ(request.timeout_seconds, 300);
+  EXPECT_FALSE(parsed->wire.stream);
+  EXPECT_EQ(completion("")->prompts.at(0).max_tokens, 16);
+  EXPECT_EQ(completion("")->prompts.at(0).echo_logprobs, -1);
+}
+
+TEST(Parameters, ValuesReachTheRequest) {
+  const auto good = chat(
+      R"("temperature":0.5,"top_p":0.25,"top_k":7,"min_p":0.125,"presence_penalty":-1,
+         "frequency_penalty":1.5,"repetition_penalty":1.25,"logit_bias":{"3":-5},"logprobs":true,
+         "top_logprobs":4,"n":3,"min_tokens":2,"max_completion_tokens":9,"ignore_eos":true,
+         "stop":["a","b"],"timeout":12,"stream":true,"stream_options":{"include_usage":true})");
+  ASSERT_TRUE(good);
+  const auto& request = good->prompts.at(0);
+  EXPECT_EQ(request.sampling.temperature, 0.5F);
+  EXPECT_EQ(request.sampling.top_p, 0.25F);
+  EXPECT_EQ(request.sampling.top_k, 7);
+  EXPECT_EQ(request.sampling.min_p, 0.125F);
+  EXPECT_EQ(request.sampling.presence_penalty, -1);
+  EXPECT_EQ(request.sampling.frequency_penalty, 1.5F);
+  EXPECT_EQ(request.sampling.repetition_penalty, 1.25F);
+  ASSERT_EQ(request.sampling.logit_bias.size(), 1U);
+  EXPECT_EQ(request.sampling.logit_bias[0].token, 3);
+  EXPECT_EQ(request.sampling.logit_bias[0].bias, -5);
+  EXPECT_TRUE(request.sampling.logprobs);
+  EXPECT_EQ(request.sampling.top_logprobs, 4);
+  EXPECT_EQ(request.samples, 3);
+  EXPECT_EQ(request.min_tokens, 2);
+  EXPECT_EQ(request.max_tokens, 9);
+  EXPECT_TRUE(request.ignore_eos);
+  EXPECT_EQ(request.stop, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(request.timeout_seconds, 12);
+  EXPECT_TRUE(good->wire.stream);
+  EXPECT_TRUE(good->wire.include_usage);
+  EXPECT_EQ(good->wire.choices, 3);
+}
+
+TEST(Parameters, ASeedOf64BitsStaysExactAndComesBackAsItWasSent) {
+  const auto largest = chat("\"seed\":18446744073709551615");
+  EXPECT_EQ(largest->prompts[0].sampling.seed, std::numeric_limits<std::uint64_t>::max());
+  EXPECT_EQ(largest->seed, "18446744073709551615");
+  const auto negative = chat("\"seed\":-9223372036854775808");
+  EXPECT_EQ(negative->prompts[0].sampling.seed, std::uint64_t{1} << 63);
+  EXPECT_EQ(negative->seed, "-9223372036854775808");
+  const auto odd = chat("\"seed\":9007199254740993");
+  EXPECT_EQ(odd->prompts[0].sampling.seed, 9007199254740993U);
+}
+
+TEST(Parameters, AnAbsentSeedIsDrawnAndToldAndExactAsADouble) {
+  const auto one = chat("");
+  const auto other = chat("");
+  EXPECT_NE(one->seed, other->seed);
+  EXPECT_EQ(one->seed, std::to_string(one->prompts[0].sampling.seed));
+  EXPECT_LT(one->prompts[0].sampling.seed, std::uint64_t{1} << 53);
+}
+
+TEST(Parameters, PairsThatContradictEachOtherAreRefused) {
+  EXPECT_EQ(chat(R"("max_tokens":5,"max_completion_tokens":6)").error().param, "max_tokens");
+  EXPECT_TRUE(chat(R"("max_tokens":5,"max_completion_tokens":5)"));
+  EXPECT_EQ(chat(R"("max_tokens":5,"min_tokens":6)").error().param, "min_tokens");
+  EXPECT_EQ(completion(R"("min_tokens":17)").error().param, "min_tokens");
+  EXPECT_EQ(chat(R"("stream_options":{"include_usage":true})").error().param, "stream_options");
+  EXPECT_EQ(completion(R"("n":3,"best_of":2)").error().param, "best_of");
+  EXPECT_EQ(completion(R"("n":2,"best_of":3,"stream":true)").error().param, "best_of");
+  EXPECT_TRUE(completion(R"("n":2,"best_of":2,"stream":true)"));
+}
+
+TEST(Parameters, BestOfDrawsMoreAndKeepsLogprobsToItself) {
+  const auto parsed = completion(R"("n":2,"best_of":5)");
+  EXPECT_EQ(parsed->prompts[0].samples, 5);
+  EXPECT_EQ(parsed->wire.choices, 2);
+  EXPECT_TRUE(parsed->prompts[0].sampling.logprobs);
+  EXPECT_FALSE(parsed->wire.logprobs);
+}
+
+TEST(Parameters, EchoWithLogprobsAsksForThePromptsLogprobs) {
+  const auto parsed = completion(R"("echo":true,"logprobs":3,"max_tokens":0)");
+  EXPECT_EQ(parsed->prompts[0].echo_logprobs, 3);
+  EXPECT_TRUE(parsed->prompts[0].echo);
+  EXPECT_EQ(parsed->prompts[0].max_tokens, 0);
+  EXPECT_EQ(completion(R"("echo":true)")->prompts[0].echo_logprobs, -1);
+}
+
+TEST(Parameters, LenientCollectsUnknownKeysAndStillRefusesUnsupportedOnes) {
+  const auto parsed = parse(
+      Endpoint::chat, R"("zap":1,"echo":true,"stream":true,"stream_options":{"zip":1})", true);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->ignored, (std::vector<std::string>{"zap", "echo", "stream_options.zip"}));
+  EXPECT_FALSE(parse(Endpoint::chat, R"("tools":[{}])", true));
+}
+
+TEST(Parameters, APromptIsAStringATokenArrayOrAnArrayOfEither) {
+  const auto prompts = [](std::string_view prompt) {
+    return parse_body(Endpoint::completions,
+                      R"({"model":"tiny","prompt":)" + std::string(prompt) + "}");
+  };
+  EXPECT_EQ(prompts(R"("abc")")->prompts.at(0).prompt_text, "abc");
+  EXPECT_EQ(prompts("[1,2,99]")->prompts.at(0).prompt_tokens, (std::vector<int>{1, 2, 99}));
+  const auto texts = prompts(R"(["a","b"])");
+  ASSERT_EQ(texts->prompts.size(), 2U);
+  EXPECT_EQ(texts->prompts[1].prompt_text, "b");
+  const auto arrays = prompts("[[1],[2,3]]");
+  ASSERT_EQ(arrays->prompts.size(), 2U);
+  EXPECT_EQ(arrays->prompts[1].prompt_tokens, (std::vector<int>{2, 3}));
+  std::string many = "[\"a\"";
+  for (int i = 0; i < 128; ++i) many += ",\"a\"";
+  for (const auto& bad : {std::string("1"), std::string("{}"), std::string("[]"),
+                          std::string("[[]]"), std::string("[-1]"), std::string("[1,\"a\"]"),
+                          std::string("[\"a\",1]"), std::string("[[1],\"a\"]"),
+                          std::string("[100]"), std::string("[1.5]"), std::string("[[1,[2]]]"),
+                          std::string("true"), many + "]"}) {
+    const auto parsed = prompts(bad);
+    ASSERT_FALSE(parsed) << bad;
+    EXPECT_EQ(parsed.error().param, "prompt") << bad;
+  }
+}
+
+}  // namespace
+}  // namespace mlxd::api

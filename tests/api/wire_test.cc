@@ -1,0 +1,370 @@
+// The shapes of answers, and that a stream put together is the answer that was not streamed.
+#include "api/openai/wire.h"
+
+#include <map>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include <boost/json/serialize.hpp>
+
+#include "api/fakes.h"
+#include "base/utf8.h"
+
+namespace mlxd::api {
+namespace {
+
+namespace json = boost::json;
+
+const ResponseHead kHead{"id-1", 1700000000, "org/tiny", "mlxd-test"};
+const Usage kUsage{5, 7, 2};
+
+WireOptions options(Endpoint endpoint, bool logprobs = false) {
+  WireOptions wire;
+  wire.endpoint = endpoint;
+  wire.logprobs = logprobs;
+  return wire;
+}
+
+Choice choice(std::string text, std::vector<TokenDetail> tokens = {}) {
+  Choice result;
+  result.offsets = OffsetCounter().next(text, tokens);
+  result.text = std::move(text);
+  result.tokens = std::move(tokens);
+  result.finish = FinishReason::stop;
+  return result;
+}
+
+json::value body_of(const WireOptions& wire, const std::vector<Choice>& choices) {
+  return json::parse(response_body(kHead, wire, choices, kUsage));
+}
+
+TokenDetail with_top(TokenDetail token, std::vector<TokenDetail::Alternative> top) {
+  token.top = std::move(top);
+  return token;
+}
+
+TEST(Wire, AChatCompletionHasOpenAisFields) {
+  EXPECT_EQ(body_of(options(Endpoint::chat), {choice("Hi")}), json::parse(R"({
+    "id":"id-1","object":"chat.completion","created":1700000000,"model":"org/tiny",
+    "system_fingerprint":"mlxd-test",
+    "choices":[{"index":0,"message":{"role":"assistant","content":"Hi","refusal":null},
+                "logprobs":null,"finish_reason":"stop"}],
+    "usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12,
+             "prompt_tokens_details":{"cached_tokens":2}}})"));
+}
+
+TEST(Wire, ATextCompletionHasOpenAisFields) {
+  EXPECT_EQ(body_of(options(Endpoint::completions), {choice("Hi"), choice("Ho")}).at("choices"),
+            json::parse(R"([{"index":0,"text":"Hi","logprobs":null,"finish_reason":"stop"},
+                            {"index":1,"text":"Ho","logprobs":null,"finish_reason":"stop"}])"));
+}
+
+TEST(Wire, ChatLogprobsCarryTheBytesOfPartsOfCharacters) {
+  const auto body = body_of(
+      options(Endpoint::chat, true),
+      {choice("€", {with_top(detail(1, "\xe2\x82", -0.5), {{1, "\xe2\x82", -0.5F}, {2, "a", -1}}),
+                    detail(3, "\xac", 0)})});
+  EXPECT_EQ(body.at("choices").at(0).at("logprobs"), json::parse(R"({"content":[
+    {"token":"\ufffd","logprob":-0.5,"bytes":[226,130],"top_logprobs":[
+      {"token":"\ufffd","logprob":-0.5,"bytes":[226,130]},
+      {"token":"a","logprob":-1.0,"bytes":[97]}]},
+    {"token":"\ufffd","logprob":0.0,"bytes":[172],"top_logprobs":[]}],"refusal":null})"));
+}
+
+TEST(Wire, CompletionLogprobsHaveFourListsOfOneLength) {
+  auto first = detail(9, "é", 0);
+  first.has_logprob = false;
+  const auto body =
+      body_of(options(Endpoint::completions, true),
+              {choice("éab", {first, with_top(detail(5, "a", -2), {{6, "x", -1}, {7, "y", -3}}),
+                              detail(8, "b", -0.25)})});
+  EXPECT_EQ(body.at("choices").at(0).at("logprobs"), json::parse(R"({
+    "tokens":["é","a","b"],"token_logprobs":[null,-2.0,-0.25],
+    "top_logprobs":[null,{"x":-1.0,"y":-3.0,"a":-2.0},{"b":-0.25}],
+    "text_offset":[0,1,2]})"));
+}
+
+TEST(Wire, TokensThatPrintAlikeKeepTheLikelierOnesLogprob) {
+  const auto body = body_of(
+      options(Endpoint::completions, true),
+      {choice("", {with_top(detail(2, "\x82", -2), {{1, "\x81", -1}, {2, "\x82", -2}})})});
+  EXPECT_EQ(body.at("choices").at(0).at("logprobs").at("top_logprobs"),
+            json::parse("[{\"\\ufffd\":-1.0}]"));
+}
+
+TEST(Wire, TokensAsIdsReplaceTheirTextEverywhere) {
+  auto wire = options(Endpoint::completions, true);
+  wire.token_ids = true;
+  const std::vector<Choice> choices = {choice("a", {with_top(detail(5, "a", -1), {{6, "b", -2}})})};
+  const auto logprobs = body_of(wire, choices).at("choices").at(0).at("logprobs");
+  EXPECT_EQ(logprobs.at("tokens"), json::parse(R"(["token_id:5"])"));
+  EXPECT_EQ(logprobs.at("top_logprobs"), json::parse(R"([{"token_id:6":-2.0,"token_id:5":-1.0}])"));
+  wire.endpoint = Endpoint::chat;
+  const auto content = body_of(wire, choices).at("choices").at(0).at("logprobs").at("content");
+  EXPECT_EQ(content.at(0).at("token").as_string(), "token_id:5");
+  EXPECT_EQ(content.at(0).at("bytes"), json::parse("[97]"));
+}
+
+TEST(OffsetCounter, CountsCharactersAcrossDeltasAndPartsOfCharacters) {
+  OffsetCounter counter;
+  EXPECT_EQ(counter.next("añ", {detail(0, "a", 0), detail(0, "\xc3", 0), detail(0, "\xb1", 0)}),
+            (std::vector<int>{0, 1, 1}));
+  EXPECT_EQ(counter.next("x", {detail(0, "", 0), detail(0, "x", 0)}), (std::vector<int>{2, 2}));
+  EXPECT_EQ(counter.next("", {detail(0, "\xff", 0), detail(0, "y", 0)}), (std::vector<int>{3, 4}));
+}
+
+TEST(OffsetCounter, KnowsThatTheDecoderDropsTheFirstSpace) {
+  EXPECT_EQ(OffsetCounter().next("Once upon", {detail(0, "", 0), detail(0, " Once", 0),
+                                               detail(0, " upon", 0)}),
+            (std::vector<int>{0, 0, 4}));
+  EXPECT_EQ(OffsetCounter().next(" kept", {detail(0, " kept", 0), detail(0, "x", 0)}),
+            (std::vector<int>{0, 5}));
+}
+
+TEST(OffsetCounter, GivesASpecialTokenNoPlaceInTheText) {
+  OffsetCounter counter([](int token) { return token == 7; });
+  EXPECT_EQ(counter.next("ab", {detail(7, "<s>", 0), detail(1, "a", 0), detail(7, "</s>", 0),
+                                detail(1, "b", 0)}),
+            (std::vector<int>{0, 0, 1, 1}));
+}
+
+TEST(Wire, ChatChunksNameTheRoleFirstAndEndWithAnEmptyDelta) {
+  auto wire = options(Endpoint::chat);
+  wire.include_usage = true;
+  const StreamWriter writer(kHead, wire);
+  std::string frames;
+  writer.begin(1, frames);
+  writer.add({0, "Hi", {}, {}, {}}, frames);
+  writer.add({0, "", {detail(1, "x", 0)}, {0}, {}}, frames);  // says nothing without logprobs
+  writer.add({0, "", {}, {}, FinishReason::length}, frames);
+  writer.end(kUsage, frames);
+  const std::string head =
+      R"(data: {"id":"id-1","object":"chat.completion.chunk","created":1700000000,)"
+      R"("model":"org/tiny","system_fingerprint":"mlxd-test","choices":[)";
+  EXPECT_EQ(
+      frames,
+      head + R"({"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,)"
+             R"("finish_reason":null}],"usage":null})" + "\n\n" +
+      head + R"({"index":0,"delta":{"content":"Hi"},"logprobs":null,"finish_reason":null}],)"
+             R"("usage":null})" + "\n\n" +
+      head + R"({"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}],"usage":null})" +
+      "\n\n" +
+      head + R"(],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12,)"
+             R"("prompt_tokens_details":{"cached_tokens":2}}})" + "\n\ndata: [DONE]\n\n");
+}
+
+TEST(Wire, AStreamWithoutUsageHasNoUsageKey) {
+  const StreamWriter writer(kHead, options(Endpoint::completions));
+  std::string frames;
+  writer.begin(1, frames);
+  writer.add({0, "Hi", {}, {}, {}}, frames);
+  writer.end(kUsage, frames);
+  EXPECT_EQ(frames,
+            R"(data: {"id":"id-1","object":"text_completion","created":1700000000,)"
+            R"("model":"org/tiny","system_fingerprint":"mlxd-test","choices":[{"index":0,)"
+            R"("text":"Hi","logprobs":null,"finish_reason":null}]})"
+            "\n\ndata: [DONE]\n\n");
+}
+
+TEST(Wire, AnErrorInAStreamIsFollowedByDone) {
+  std::string frames;
+  StreamWriter(kHead, options(Endpoint::chat)).fail({504, "timeout", "", "too long"}, frames);
+  EXPECT_EQ(frames,
+            R"(data: {"error":{"message":"too long","type":"server_error","param":null,)"
+            R"("code":"timeout"}})"
+            "\n\ndata: [DONE]\n\n");
+}
+
+TEST(BestOf, KeepsTheSamplesOfTheBestMeanLogprobOfEachPrompt) {
+  WireOptions wire;
+  wire.samples = 3;
+  wire.choices = 2;
+  std::vector<Choice> all = {choice("long", {detail(0, "a", -1), detail(0, "b", -1)}),
+                             choice("worst", {detail(0, "a", -1.5F)}),
+                             choice("best", {detail(0, "a", -0.5F)}),
+                             choice("", {}),
+                             choice("x", {detail(0, "a", -9)}),
+                             choice("y", {detail(0, "a", -8)})};
+  std::vector<std::string> kept;
+  for (const auto& one : best_choices(all, wire)) kept.push_back(one.text);
+  EXPECT_EQ(kept, (std::vector<std::string>{"best", "long", "y", "x"}));
+}
+
+TEST(Fold, TheFirstPromptThatFailsFailsTheRequest) {
+  ResponseFold fold(2, 1);
+  std::vector<ChoiceDelta> deltas;
+  GenerationEnd end;
+  end.outcome = RequestFinished::Outcome::timeout;
+  fold.apply(1, end, deltas);
+  EXPECT_TRUE(fold.finished());
+  ASSERT_TRUE(fold.error());
+  EXPECT_EQ(fold.error()->status, 504);
+  EXPECT_EQ(fold.error()->code, "timeout");
+}
+
+// Random events of one request, as serve/ may send them.
+class RandomEvents {
+ public:
+  explicit RandomEvents(unsigned seed) : random_(seed) {}
+
+  int below(int limit) { return static_cast<int>(random_() % static_cast<unsigned>(limit)); }
+
+  std::vector<std::pair<int, StreamEvent>> sequence(int prompts, int samples, bool echo) {
+    std::vector<std::vector<StreamEvent>> each(static_cast<std::size_t>(prompts));
+    for (auto& events : each) events = of_one_prompt(samples, echo);
+    std::vector<std::pair<int, StreamEvent>> mixed;
+    std::vector<std::size_t> next(each.size(), 0);
+    std::size_t left = 0;
+    for (const auto& events : each) left += events.size();
+    while (left > 0) {
+      const auto prompt = static_cast<std::size_t>(below(prompts));
+      if (next[prompt] == each[prompt].size()) continue;
+      mixed.emplace_back(static_cast<int>(prompt), std::move(each[prompt][next[prompt]++]));
+      --left;
+    }
+    return mixed;
+  }
+
+ private:
+  std::string text() {
+    static const std::vector<std::string> parts = {"a", " b", "é", "€", "😀", "\"", "\\", "\n", ""};
+    std::string out;
+    for (int i = below(4); i > 0; --i) out += parts[static_cast<std::size_t>(below(9))];
+    return out;
+  }
+  std::vector<TokenDetail> tokens() {
+    std::vector<TokenDetail> out;
+    for (int i = below(3); i > 0; --i) {
+      auto token = detail(below(50), text() + (below(4) == 0 ? "\xe2\x82" : ""),
+                          -0.01F * static_cast<float>(below(1000)));
+      for (int j = below(3); j > 0; --j) token.top.push_back({below(50), text(), -1.0F * j});
+      out.push_back(std::move(token));
+    }
+    return out;
+  }
+  std::vector<StreamEvent> of_one_prompt(int samples, bool echo) {
+    std::vector<StreamEvent> events;
+    if (echo) events.emplace_back(PromptEcho{text(), tokens()});
+    std::vector<int> open;
+    for (int i = 0; i < samples; ++i) open.push_back(i);
+    while (!open.empty()) {
+      const auto which = static_cast<std::size_t>(below(static_cast<int>(open.size())));
+      if (below(5) == 0) {
+        events.emplace_back(sample_end(
+            open[which], below(2) == 0 ? FinishReason::stop : FinishReason::length));
+        open.erase(open.begin() + static_cast<std::ptrdiff_t>(which));
+      } else {
+        events.emplace_back(piece(text(), open[which], tokens()));
+      }
+    }
+    events.emplace_back(generation_end(below(100), below(100)));
+    return events;
+  }
+
+  std::mt19937 random_;
+};
+
+// What a client makes of a stream: the choices of a non-streamed answer.
+json::value put_together(const std::vector<json::value>& chunks, const WireOptions& wire,
+                         int choices) {
+  json::array out;
+  for (int i = 0; i < choices; ++i) {
+    json::object one{{"index", i}, {"logprobs", nullptr}, {"finish_reason", nullptr}};
+    one[wire.endpoint == Endpoint::chat ? "message" : "text"] = "";
+    out.push_back(one);
+  }
+  std::map<int, std::string> texts;
+  for (const auto& chunk : chunks) {
+    for (const auto& choice_value : chunk.at("choices").as_array()) {
+      const auto index = static_cast<std::size_t>(choice_value.at("index").as_int64());
+      auto& one = out.at(index).as_object();
+      const auto& from = choice_value.as_object();
+      if (wire.endpoint == Endpoint::chat) {
+        if (const auto* content = from.at("delta").as_object().if_contains("content")) {
+          texts[static_cast<int>(index)] += text_of(*content);
+        }
+      } else {
+        texts[static_cast<int>(index)] += text_of(from.at("text"));
+      }
+      if (!from.at("finish_reason").is_null()) one["finish_reason"] = from.at("finish_reason");
+      if (from.at("logprobs").is_null()) continue;
+      if (one["logprobs"].is_null()) {
+        one["logprobs"] = from.at("logprobs");
+        continue;
+      }
+      for (const auto& [key, more] : from.at("logprobs").as_object()) {
+        if (!more.is_array()) continue;
+        auto& list = one["logprobs"].as_object()[key].as_array();
+        list.insert(list.end(), more.as_array().begin(), more.as_array().end());
+      }
+    }
+  }
+  for (int i = 0; i < choices; ++i) {
+    auto& one = out.at(static_cast<std::size_t>(i)).as_object();
+    if (wire.endpoint == Endpoint::chat) {
+      one["message"] = {{"role", "assistant"}, {"content", texts[i]}, {"refusal", nullptr}};
+    } else {
+      one["text"] = texts[i];
+    }
+  }
+  return out;
+}
+
+// An answer without tokens has empty lists of log-probabilities, or none when it was streamed.
+void forget_empty_logprobs(json::value& choices) {
+  for (auto& one : choices.as_array()) {
+    auto& logprobs = one.as_object()["logprobs"];
+    if (logprobs.is_null()) continue;
+    const auto* content = logprobs.as_object().if_contains("content");
+    const auto* tokens = logprobs.as_object().if_contains("tokens");
+    const auto& list = content != nullptr ? content->as_array() : tokens->as_array();
+    if (list.empty()) logprobs = nullptr;
+  }
+}
+
+TEST(Fold, AStreamPutTogetherEqualsTheAnswerThatWasNotStreamed) {
+  for (unsigned seed = 0; seed < 3000; ++seed) {
+    RandomEvents random(seed);
+    WireOptions wire;
+    wire.endpoint = random.below(2) == 0 ? Endpoint::chat : Endpoint::completions;
+    wire.logprobs = random.below(2) == 0;
+    wire.token_ids = random.below(4) == 0;
+    wire.include_usage = true;
+    wire.samples = wire.choices = 1 + random.below(3);
+    const int prompts = wire.endpoint == Endpoint::chat ? 1 : 1 + random.below(3);
+    const auto events =
+        random.sequence(prompts, wire.samples, wire.endpoint == Endpoint::completions &&
+                                                   random.below(2) == 0);
+
+    ResponseFold streamed(prompts, wire.samples);
+    ResponseFold whole(prompts, wire.samples);
+    const StreamWriter writer(kHead, wire);
+    std::string frames;
+    writer.begin(streamed.choices(), frames);
+    std::vector<Choice> choices(static_cast<std::size_t>(whole.choices()));
+    for (const auto& [prompt, event] : events) {
+      std::vector<ChoiceDelta> deltas;
+      streamed.apply(prompt, event, deltas);
+      for (const auto& delta : deltas) writer.add(delta, frames);
+      deltas.clear();
+      whole.apply(prompt, event, deltas);
+      for (auto& delta : deltas) choices[static_cast<std::size_t>(delta.choice)].add(delta);
+    }
+    writer.end(streamed.usage(), frames);
+    ASSERT_TRUE(is_valid_utf8(frames));
+
+    const auto chunks = data_frames(frames);
+    auto body = json::parse(response_body(kHead, wire, choices, whole.usage()));
+    auto& expected = body.at("choices");
+    forget_empty_logprobs(expected);
+    ASSERT_EQ(put_together(chunks, wire, whole.choices()), expected)
+        << "seed " << seed << "\n"
+        << frames << "\n"
+        << json::serialize(expected);
+    ASSERT_EQ(chunks.back().at("usage"), body.at("usage")) << "seed " << seed;
+  }
+}
+
+}  // namespace
+}  // namespace mlxd::api
