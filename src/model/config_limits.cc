@@ -12,9 +12,8 @@ void check_config(const ModelConfig& config, std::string_view file) {
                                 config.heads, config.kv_heads));
   }
   if (config.head_dim % 2 != 0) {
-    throw LoadError(
-        fmt::format("{}: the head dimension is {}, and rotary embeddings turn pairs", file,
-                    config.head_dim));
+    throw LoadError(fmt::format("{}: the head dimension is {}, and rotary embeddings turn pairs",
+                                file, config.head_dim));
   }
   if (!config.windowed_layers.empty() &&
       config.windowed_layers.size() != static_cast<std::size_t>(config.layers)) {

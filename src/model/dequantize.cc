@@ -137,8 +137,8 @@ void decode_q6_k(const std::uint8_t* block, float* out) {
     const std::uint8_t* scales = block + 192 + half * 8;
     for (int run = 0; run < 4; ++run) {
       for (int i = 0; i < 32; ++i) {
-        const int q = ((low[32 * (run % 2) + i] >> (run / 2 * 4)) & 15) |
-                      (((high[i] >> (2 * run)) & 3) << 4);
+        const int q =
+            ((low[32 * (run % 2) + i] >> (run / 2 * 4)) & 15) | (((high[i] >> (2 * run)) & 3) << 4);
         const auto own = static_cast<std::int8_t>(scales[2 * run + i / 16]);
         out[half * 128 + run * 32 + i] =
             scale * static_cast<float>(own) * static_cast<float>(q - 32);

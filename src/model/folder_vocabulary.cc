@@ -19,8 +19,8 @@ std::string read_text(const std::filesystem::path& path) {
   const auto mapped = MappedFile::open(path);
   const auto bytes = mapped->bytes();
   if (bytes.size() > kMaxTextFile) {
-    throw LoadError(fmt::format("{}: has {} bytes; {} are allowed", path.string(), bytes.size(),
-                                kMaxTextFile));
+    throw LoadError(
+        fmt::format("{}: has {} bytes; {} are allowed", path.string(), bytes.size(), kMaxTextFile));
   }
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
@@ -125,8 +125,8 @@ Vocabulary read_folder_vocabulary(const std::filesystem::path& folder, const Jso
                                   int vocab_size) {
   const auto tokenizer_path = folder / "tokenizer.json";
   if (!std::filesystem::exists(tokenizer_path)) {
-    throw LoadError(fmt::format("{}: tokenizer.json is missing; mlxd needs it to read text",
-                                folder.string()));
+    throw LoadError(
+        fmt::format("{}: tokenizer.json is missing; mlxd needs it to read text", folder.string()));
   }
   Vocabulary vocabulary;
   vocabulary.source = tokenizer_path.string();

@@ -44,8 +44,8 @@ class Fields {
 int read_vocab_size(const GgufFile& file, const Fields& fields) {
   if (const auto tokens = file.strings("tokenizer.ggml.tokens")) {
     if (tokens->empty() || tokens->size() > static_cast<std::size_t>(kMaxVocabSize)) {
-      file.fail("\"tokenizer.ggml.tokens\"", fmt::format("has {} entries; 1 to {} are allowed",
-                                                         tokens->size(), kMaxVocabSize));
+      file.fail("\"tokenizer.ggml.tokens\"",
+                fmt::format("has {} entries; 1 to {} are allowed", tokens->size(), kMaxVocabSize));
     }
     return static_cast<int>(tokens->size());
   }
@@ -121,8 +121,8 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
                           config.hidden_size));
   }
   config.head_dim = head_dim.value_or(config.hidden_size / config.heads);
-  const int value_dim = fields.optional_integer("attention.value_length", 1, kMaxHeadDim)
-                            .value_or(config.head_dim);
+  const int value_dim =
+      fields.optional_integer("attention.value_length", 1, kMaxHeadDim).value_or(config.head_dim);
   if (value_dim != config.head_dim) {
     file.fail(in_quotes(fields.key("attention.value_length")),
               fmt::format("is {}, unlike the key length {}", value_dim, config.head_dim));

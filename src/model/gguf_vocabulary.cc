@@ -18,8 +18,8 @@ template <class T>
 void check_size(const GgufFile& file, const char* key, const std::vector<T>& values,
                 const Vocabulary& vocabulary) {
   if (values.size() != vocabulary.tokens.size()) {
-    file.fail(in_quotes(key), fmt::format("has {} entries for {} tokens", values.size(),
-                                       vocabulary.tokens.size()));
+    file.fail(in_quotes(key),
+              fmt::format("has {} entries for {} tokens", values.size(), vocabulary.tokens.size()));
   }
 }
 

@@ -87,9 +87,8 @@ ModelConfig read_json_config(const JsonFields& root, const WeightSource& weights
   read_number(fields, "rms_norm_eps", 0, 1, config.norm_epsilon);
   read_number(fields, "attn_logit_softcapping", 0, 1e6, config.attention_softcap);
   read_number(fields, "final_logit_softcapping", 0, 1e6, config.logit_softcap);
-  config.sliding_window =
-      static_cast<int>(fields.integer("sliding_window", 0, kMaxContextLength)
-                           .value_or(config.sliding_window));
+  config.sliding_window = static_cast<int>(
+      fields.integer("sliding_window", 0, kMaxContextLength).value_or(config.sliding_window));
   read_json_rope(fields, config);
   architecture.json_finish(config, fields);
   read_layer_types(fields, config);

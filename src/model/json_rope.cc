@@ -49,21 +49,21 @@ RopeScaling read_scaling(const JsonFields& fields, int context_length) {
   } else if (kind == "yarn") {
     scaling.kind = RopeScaling::Kind::yarn;
   } else {
-    fields.fail("rope_type", fmt::format("is {}; mlxd knows default, linear, llama3 and yarn",
-                                         in_quotes(kind)));
+    fields.fail("rope_type",
+                fmt::format("is {}; mlxd knows default, linear, llama3 and yarn", in_quotes(kind)));
   }
   const auto factor = fields.number("factor", 1e-3, 1e6);
   if (!factor) fields.fail("factor", "is missing");
   scaling.factor = static_cast<float>(*factor);
-  scaling.original_context_length = static_cast<int>(
-      fields.integer("original_max_position_embeddings", 1, kMaxContextLength)
-          .value_or(context_length));
+  scaling.original_context_length =
+      static_cast<int>(fields.integer("original_max_position_embeddings", 1, kMaxContextLength)
+                           .value_or(context_length));
   scaling.low_frequency_factor = number_or(fields, "low_freq_factor", 1e-3, 1e6, 1);
   scaling.high_frequency_factor = number_or(fields, "high_freq_factor", 1e-3, 1e6, 4);
   if (scaling.high_frequency_factor <= scaling.low_frequency_factor) {
-    fields.fail("high_freq_factor", fmt::format("is {}, not above low_freq_factor {}",
-                                                scaling.high_frequency_factor,
-                                                scaling.low_frequency_factor));
+    fields.fail("high_freq_factor",
+                fmt::format("is {}, not above low_freq_factor {}", scaling.high_frequency_factor,
+                            scaling.low_frequency_factor));
   }
   scaling.beta_fast = number_or(fields, "beta_fast", 1e-3, 1e6, 32);
   scaling.beta_slow = number_or(fields, "beta_slow", 1e-3, 1e6, 1);
@@ -94,8 +94,7 @@ void read_json_rope(const JsonFields& fields, ModelConfig& config) {
   if (const auto parameters = fields.object("rope_parameters")) {
     const auto local = parameters->object("sliding_attention");
     if (local) {
-      config.rope_local_theta =
-          number_or(*local, "rope_theta", 1, 1e12, config.rope_local_theta);
+      config.rope_local_theta = number_or(*local, "rope_theta", 1, 1e12, config.rope_local_theta);
     }
     read_parameters(parameters->object("full_attention").value_or(*parameters), config);
   } else if (const auto scaling = fields.object("rope_scaling")) {

@@ -43,9 +43,9 @@ struct ModelConfig {
 
   int sliding_window = 0;             // tokens a windowed layer sees, 0: none
   std::vector<bool> windowed_layers;  // [layers]: which see only the window; empty: none does
-  float query_scale = 0;           // attention scale; 0: 1 / sqrt(head_dim)
-  float attention_softcap = 0;     // 0: none
-  float logit_softcap = 0;         // 0: none
+  float query_scale = 0;              // attention scale; 0: 1 / sqrt(head_dim)
+  float attention_softcap = 0;        // 0: none
+  float logit_softcap = 0;            // 0: none
   float embedding_scale = 1;
 
   bool tied_embeddings = false;

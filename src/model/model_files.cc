@@ -28,9 +28,10 @@ ModelFiles open_gguf(const std::filesystem::path& path) {
 ModelFiles open_folder(const std::filesystem::path& folder) {
   const auto config_path = folder / "config.json";
   if (!std::filesystem::exists(config_path)) {
-    throw LoadError(fmt::format("{}: is no model: a folder needs config.json and safetensors "
-                                "files; name a .gguf file by its own path",
-                                folder.string()));
+    throw LoadError(
+        fmt::format("{}: is no model: a folder needs config.json and safetensors "
+                    "files; name a .gguf file by its own path",
+                    folder.string()));
   }
   const JsonFields config = JsonFields::open(config_path);
   // Refuse what mlxd does not run before its weights are looked at.

@@ -29,12 +29,13 @@ struct Linear {
   std::vector<float> bias;  // [out], empty when there is none
 };
 
-// Rotary embedding (Su et al. 2021): pair i of a head is turned by position * inverse_frequencies[i].
-// All scalings (linear, llama3, yarn, stored divisors) are worked into the frequencies.
+// Rotary embedding (Su et al. 2021): pair i of a head is turned by position *
+// inverse_frequencies[i]. All scalings (linear, llama3, yarn, stored divisors) are worked into the
+// frequencies.
 struct Rope {
   std::vector<float> inverse_frequencies;  // [rotated dimensions / 2]; the rest of the head passes
-  bool interleaved = false;  // pairs (2i, 2i+1) instead of (i, i + rotated / 2)
-  float magnitude = 1;       // yarn: factor on the rotated q and k
+  bool interleaved = false;                // pairs (2i, 2i+1) instead of (i, i + rotated / 2)
+  float magnitude = 1;                     // yarn: factor on the rotated q and k
 };
 
 // x[T, D] = table[token] * scale
@@ -48,7 +49,7 @@ struct Embed {
 struct AttentionBlock {
   int layer = 0;  // index of this block's KV cache, 0 .. plan.kv_layers - 1
   RmsNorm input_norm;
-  Linear query, key, value;               // [H d, D], [K d, D], [K d, D]
+  Linear query, key, value;                     // [H d, D], [K d, D], [K d, D]
   std::optional<RmsNorm> query_norm, key_norm;  // per head, [d]
   Rope rope;
   int heads = 0, kv_heads = 0, head_dim = 0;

@@ -33,8 +33,8 @@ struct YarnRamp {
 
   YarnRamp(int head_dim, double theta, const RopeScaling& scaling) {
     first = std::max(std::floor(yarn_pair(scaling.beta_fast, head_dim, theta, scaling)), 0.0);
-    last = std::min(std::ceil(yarn_pair(scaling.beta_slow, head_dim, theta, scaling)),
-                    head_dim - 1.0);
+    last =
+        std::min(std::ceil(yarn_pair(scaling.beta_slow, head_dim, theta, scaling)), head_dim - 1.0);
     if (first == last) last += 0.001;  // as the reference implementation avoids 0 / 0
   }
 

@@ -17,16 +17,16 @@ struct ModelSummary {
     std::size_t bytes = 0;
   };
 
-  std::string name;          // what the file calls the model, may be empty
+  std::string name;  // what the file calls the model, may be empty
   std::string architecture;
-  std::string file_format;   // "gguf" or "safetensors"
+  std::string file_format;  // "gguf" or "safetensors"
   std::string fingerprint;
   std::int64_t parameters = 0;  // numbers in the plan's weights; a tied head counts once
   int layers = 0, hidden_size = 0, heads = 0, kv_heads = 0, head_dim = 0;
   int context_length = 0, vocab_size = 0;
   bool has_chat_template = false;
-  std::vector<Format> formats;   // of all tensors in the files, largest first
-  std::size_t weight_bytes = 0;  // their sum
+  std::vector<Format> formats;         // of all tensors in the files, largest first
+  std::size_t weight_bytes = 0;        // their sum
   std::size_t kv_bytes_per_token = 0;  // keys and values of all layers as 16-bit floats
 
   // Weights and the KV cache of that many tokens; a backend's working memory comes on top.

@@ -14,20 +14,22 @@ struct Vocabulary {
 
   std::string tokenizer_json;  // the whole of tokenizer.json
 
-  std::string model;          // tokenizer.ggml.model: "gpt2" (byte-level BPE) or "llama" (SentencePiece)
+  std::string model;  // tokenizer.ggml.model: "gpt2" (byte-level BPE) or "llama" (SentencePiece)
   std::string pre_tokenizer;  // tokenizer.ggml.pre: "smollm", "qwen2", "llama-bpe", ...
   std::vector<std::string> tokens;
   std::vector<float> scores;
-  std::vector<std::int32_t> types;  // ggml: 1 normal, 2 unknown, 3 control, 4 user, 5 unused, 6 byte
+  std::vector<std::int32_t>
+      types;  // ggml: 1 normal, 2 unknown, 3 control, 4 user, 5 unused, 6 byte
   std::vector<std::string> merges;  // "left right"
   bool add_space_prefix = true;
 
   int bos = -1, eos = -1, unknown = -1;  // -1: none
   bool add_bos = false, add_eos = false;
-  // Every id that ends a generation: GGUF eos/eot/eom, generation_config.json's list, config.json's.
+  // Every id that ends a generation: GGUF eos/eot/eom, generation_config.json's list,
+  // config.json's.
   std::vector<int> stop_ids;
 
-  std::string chat_template;  // Jinja source, "" for a base model
+  std::string chat_template;         // Jinja source, "" for a base model
   std::string bos_token, eos_token;  // as the template sees them; may be empty
 };
 

@@ -32,10 +32,9 @@ std::vector<std::byte> from_hex(const std::string& hex) {
 }
 
 Encoding encoding_named(const std::string& name) {
-  for (const Encoding each :
-       {Encoding::f32, Encoding::f16, Encoding::bf16, Encoding::q4_0, Encoding::q4_1,
-        Encoding::q5_0, Encoding::q5_1, Encoding::q8_0, Encoding::q4_k, Encoding::q5_k,
-        Encoding::q6_k}) {
+  for (const Encoding each : {Encoding::f32, Encoding::f16, Encoding::bf16, Encoding::q4_0,
+                              Encoding::q4_1, Encoding::q5_0, Encoding::q5_1, Encoding::q8_0,
+                              Encoding::q4_k, Encoding::q5_k, Encoding::q6_k}) {
     if (to_string({each}) == name) return each;
   }
   return Encoding::mlx_affine;
@@ -93,8 +92,8 @@ TEST(Dequantize, ReadsTheSecondRowAlone) {
     const auto columns = static_cast<std::size_t>(fixture.tensor.columns);
     std::vector<float> row(columns);
     dequantize_rows(fixture.tensor, 1, 1, row);
-    EXPECT_EQ(row, std::vector<float>(all.begin() + static_cast<std::ptrdiff_t>(columns),
-                                      all.end()));
+    EXPECT_EQ(row,
+              std::vector<float>(all.begin() + static_cast<std::ptrdiff_t>(columns), all.end()));
   }
 }
 
@@ -121,13 +120,13 @@ TEST(Half, EveryFiniteHalfSurvivesTheWayThroughFloat) {
 }
 
 TEST(Half, RoundsToNearestAndTiesToEven) {
-  EXPECT_EQ(float_to_half(1.0f + 0x1p-11f), 0x3c00);            // a tie goes to the even 1.0
-  EXPECT_EQ(float_to_half(1.0f + 3 * 0x1p-11f), 0x3c02);        // a tie goes to the even neighbour
-  EXPECT_EQ(float_to_half(1.0f + 0x1.004p-11f), 0x3c01);        // just above the tie
-  EXPECT_EQ(float_to_half(65519.0f), 0x7bff);                   // still the largest half
-  EXPECT_EQ(float_to_half(65520.0f), 0x7c00);                   // a tie with infinity: infinity
-  EXPECT_EQ(float_to_half(0x1p-25f), 0x0000);                   // half the smallest: even zero
-  EXPECT_EQ(float_to_half(0x1.8p-25f), 0x0001);                 // above it: the smallest
+  EXPECT_EQ(float_to_half(1.0f + 0x1p-11f), 0x3c00);      // a tie goes to the even 1.0
+  EXPECT_EQ(float_to_half(1.0f + 3 * 0x1p-11f), 0x3c02);  // a tie goes to the even neighbour
+  EXPECT_EQ(float_to_half(1.0f + 0x1.004p-11f), 0x3c01);  // just above the tie
+  EXPECT_EQ(float_to_half(65519.0f), 0x7bff);             // still the largest half
+  EXPECT_EQ(float_to_half(65520.0f), 0x7c00);             // a tie with infinity: infinity
+  EXPECT_EQ(float_to_half(0x1p-25f), 0x0000);             // half the smallest: even zero
+  EXPECT_EQ(float_to_half(0x1.8p-25f), 0x0001);           // above it: the smallest
   EXPECT_EQ(float_to_half(-0.0f), 0x8000);
   EXPECT_EQ(float_to_half(-std::numeric_limits<float>::infinity()), 0xfc00);
   EXPECT_TRUE(std::isnan(half_to_float(float_to_half(std::nanf("")))));

@@ -65,13 +65,13 @@ void gemma3_json_defaults(ModelConfig& config) {
 
 void gemma3_json_finish(ModelConfig& config, const JsonFields& fields) {
   config.norm_weight_offset = 1;
-  // transformers and mlx-lm hold the scale in the weights' bfloat16: 25.25 for a hidden size of 640.
-  config.embedding_scale =
-      round_to_bfloat16(std::sqrt(static_cast<float>(config.hidden_size)));
+  // transformers and mlx-lm hold the scale in the weights' bfloat16: 25.25 for a hidden size of
+  // 640.
+  config.embedding_scale = round_to_bfloat16(std::sqrt(static_cast<float>(config.hidden_size)));
   config.query_scale = static_cast<float>(
       1 / std::sqrt(fields.number("query_pre_attn_scalar", 1e-3, 1e6).value_or(256)));
-  const char* name = fields.has("sliding_window_pattern") ? "sliding_window_pattern"
-                                                          : "_sliding_window_pattern";
+  const char* name =
+      fields.has("sliding_window_pattern") ? "sliding_window_pattern" : "_sliding_window_pattern";
   window_by_pattern(config, fields.integer(name, 1, kMaxLayers).value_or(kUsualPattern));
 }
 

@@ -25,7 +25,8 @@ std::string PlanBuilder::layer_module(int layer, std::string_view part) {
 }
 
 void PlanBuilder::fail(const std::string& name, std::string_view problem) const {
-  throw LoadError(fmt::format("{}: tensor {} {}", weights_->description(), in_quotes(name), problem));
+  throw LoadError(
+      fmt::format("{}: tensor {} {}", weights_->description(), in_quotes(name), problem));
 }
 
 Tensor PlanBuilder::require(const std::string& name) const {

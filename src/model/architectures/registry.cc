@@ -45,8 +45,7 @@ const Architecture& architecture_of_gguf(std::string_view gguf_name, std::string
                               in_quotes(gguf_name), fmt::join(known, ", ")));
 }
 
-const Architecture& architecture_of_model_type(std::string_view model_type,
-                                               std::string_view file) {
+const Architecture& architecture_of_model_type(std::string_view model_type, std::string_view file) {
   std::vector<std::string_view> known;
   for (const Architecture& each : kArchitectures) {
     for (const std::string_view name : each.model_types) {
@@ -59,9 +58,9 @@ const Architecture& architecture_of_model_type(std::string_view model_type,
 }
 
 ModelPlan make_plan(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
-  const auto found = std::find_if(
-      kArchitectures.begin(), kArchitectures.end(),
-      [&](const Architecture& each) { return each.name == config.architecture; });
+  const auto found =
+      std::find_if(kArchitectures.begin(), kArchitectures.end(),
+                   [&](const Architecture& each) { return each.name == config.architecture; });
   check(found != kArchitectures.end(), "a config names an architecture of the registry");
   return found->plan(config, std::move(weights));
 }

@@ -31,7 +31,8 @@ struct Architecture {
 
 std::span<const Architecture> architectures();
 
-// The architecture that a file names. Throws LoadError that lists those supported; `file` begins it.
+// The architecture that a file names. Throws LoadError that lists those supported; `file` begins
+// it.
 const Architecture& architecture_of_gguf(std::string_view gguf_name, std::string_view file);
 const Architecture& architecture_of_model_type(std::string_view model_type, std::string_view file);
 

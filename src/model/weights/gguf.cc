@@ -21,9 +21,9 @@ static_assert(std::endian::native == std::endian::little,
 namespace {
 
 // Bounds far above any real model, so that hostile counts fail before they cost memory.
-constexpr std::uint64_t kMaxKeyLength = 65535;         // gguf.md
-constexpr std::uint64_t kMaxTensorNameLength = 255;    // gguf.md says 64; allow for other writers
-constexpr std::uint32_t kMaxDimensions = 4;            // ggml: GGML_MAX_DIMS
+constexpr std::uint64_t kMaxKeyLength = 65535;       // gguf.md
+constexpr std::uint64_t kMaxTensorNameLength = 255;  // gguf.md says 64; allow for other writers
+constexpr std::uint32_t kMaxDimensions = 4;          // ggml: GGML_MAX_DIMS
 constexpr std::uint64_t kMaxElements = std::uint64_t{1} << 48;
 constexpr std::uint64_t kDefaultAlignment = 32;
 constexpr std::uint64_t kMaxAlignment = 65536;
@@ -136,8 +136,7 @@ class GgufParser {
     } else {
       file_.fail(field, fmt::format("is an array of type {} ({}); only numbers, bools and strings "
                                     "can be elements",
-                                    array.element_type,
-                                    gguf::value_type_name(array.element_type)));
+                                    array.element_type, gguf::value_type_name(array.element_type)));
     }
     array.bytes = bytes_.subspan(start, position_ - start);
     return array;
@@ -181,8 +180,8 @@ class GgufParser {
     tensor.name = name;
     const auto dimensions = number<std::uint32_t>(field);
     if (dimensions < 1 || dimensions > kMaxDimensions) {
-      file_.fail(field, fmt::format("has {} dimensions; 1 to {} are allowed", dimensions,
-                                    kMaxDimensions));
+      file_.fail(field,
+                 fmt::format("has {} dimensions; 1 to {} are allowed", dimensions, kMaxDimensions));
     }
     // GGUF lists the dimensions innermost first: columns, then those that make up the rows.
     std::uint64_t elements = 1;
@@ -215,8 +214,8 @@ class GgufParser {
       file_.fail(field, fmt::format("has offset {}, not a multiple of the alignment {}", offset,
                                     alignment));
     }
-    const std::uint64_t size = static_cast<std::uint64_t>(tensor.rows) *
-                               row_bytes(tensor.quantization, tensor.columns);
+    const std::uint64_t size =
+        static_cast<std::uint64_t>(tensor.rows) * row_bytes(tensor.quantization, tensor.columns);
     file_.tensors_.push_back(std::move(tensor));
     return {file_.tensors_.size() - 1, offset, size};
   }

@@ -1,4 +1,5 @@
-// The typed look-ups of GgufFile: the file says of each value what it is, the caller what it must be.
+// The typed look-ups of GgufFile: the file says of each value what it is, the caller what it must
+// be.
 #include <cmath>
 #include <type_traits>
 
@@ -17,15 +18,14 @@ struct Overloaded : Visitors... {
 };
 
 std::string describe(const GgufValue& value) {
-  return std::visit(
-      Overloaded{[](bool b) -> std::string { return b ? "true" : "false"; },
-                 [](std::string_view text) { return in_quotes(text); },
-                 [](const GgufArray& array) {
-                   return fmt::format("an array of {} {}", array.count,
-                                      gguf::value_type_name(array.element_type));
-                 },
-                 [](auto number) { return fmt::format("{}", number); }},
-      value);
+  return std::visit(Overloaded{[](bool b) -> std::string { return b ? "true" : "false"; },
+                               [](std::string_view text) { return in_quotes(text); },
+                               [](const GgufArray& array) {
+                                 return fmt::format("an array of {} {}", array.count,
+                                                    gguf::value_type_name(array.element_type));
+                               },
+                               [](auto number) { return fmt::format("{}", number); }},
+                    value);
 }
 
 // An integer as int64_t, if it is one and fits.
@@ -127,7 +127,7 @@ std::optional<std::vector<std::int64_t>> GgufFile::integers(std::string_view key
     const auto value = as_integer(each);
     if (!value || *value < low || *value > high) {
       fail(in_quotes(key), fmt::format("holds {} at index {}, not an integer from {} to {}",
-                                    describe(each), i, low, high));
+                                       describe(each), i, low, high));
     }
     values.push_back(*value);
   }
@@ -160,7 +160,8 @@ std::optional<std::vector<float>> GgufFile::numbers(std::string_view key) const 
     const GgufValue each = element(*found, i);
     const double value = as_number(each).value_or(NAN);
     if (!(std::abs(value) <= 3.4e38)) {
-      fail(in_quotes(key), fmt::format("holds {} at index {}, not a finite number", describe(each), i));
+      fail(in_quotes(key),
+           fmt::format("holds {} at index {}, not a finite number", describe(each), i));
     }
     values.push_back(static_cast<float>(value));
   }

@@ -14,22 +14,22 @@ namespace {
 
 using NamePair = std::pair<std::string_view, std::string_view>;
 
-constexpr std::array<NamePair, 3> kModelNames = {{{"token_embd", "model.embed_tokens"},
-                                                  {"output_norm", "model.norm"},
-                                                  {"output", "lm_head"}}};
+constexpr std::array<NamePair, 3> kModelNames = {
+    {{"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}}};
 
-constexpr std::array<NamePair, 12> kLayerNames = {{{"attn_norm", "input_layernorm"},
-                                                   {"attn_q", "self_attn.q_proj"},
-                                                   {"attn_k", "self_attn.k_proj"},
-                                                   {"attn_v", "self_attn.v_proj"},
-                                                   {"attn_output", "self_attn.o_proj"},
-                                                   {"attn_q_norm", "self_attn.q_norm"},
-                                                   {"attn_k_norm", "self_attn.k_norm"},
-                                                   {"post_attention_norm", "post_attention_layernorm"},
-                                                   {"ffn_gate", "mlp.gate_proj"},
-                                                   {"ffn_up", "mlp.up_proj"},
-                                                   {"ffn_down", "mlp.down_proj"},
-                                                   {"post_ffw_norm", "post_feedforward_layernorm"}}};
+constexpr std::array<NamePair, 12> kLayerNames = {
+    {{"attn_norm", "input_layernorm"},
+     {"attn_q", "self_attn.q_proj"},
+     {"attn_k", "self_attn.k_proj"},
+     {"attn_v", "self_attn.v_proj"},
+     {"attn_output", "self_attn.o_proj"},
+     {"attn_q_norm", "self_attn.q_norm"},
+     {"attn_k_norm", "self_attn.k_norm"},
+     {"post_attention_norm", "post_attention_layernorm"},
+     {"ffn_gate", "mlp.gate_proj"},
+     {"ffn_up", "mlp.up_proj"},
+     {"ffn_down", "mlp.down_proj"},
+     {"post_ffw_norm", "post_feedforward_layernorm"}}};
 
 template <std::size_t N>
 std::string_view counterpart(const std::array<NamePair, N>& names, std::string_view name) {

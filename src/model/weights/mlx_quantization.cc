@@ -1,7 +1,7 @@
 #include "model/weights/mlx_quantization.h"
 
-#include <array>
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 
@@ -31,8 +31,7 @@ Quantization read_form(const JsonFields& fields, Quantization otherwise) {
     fields.fail("mode", fmt::format("is {}; mlxd reads affine quantisation", in_quotes(mode)));
   }
   otherwise.encoding = Encoding::mlx_affine;
-  otherwise.bits =
-      one_of(fields, "bits", kBits, "2, 3, 4, 5, 6 and 8").value_or(otherwise.bits);
+  otherwise.bits = one_of(fields, "bits", kBits, "2, 3, 4, 5, 6 and 8").value_or(otherwise.bits);
   otherwise.group_size =
       one_of(fields, "group_size", kGroupSizes, "32, 64 and 128").value_or(otherwise.group_size);
   return otherwise;

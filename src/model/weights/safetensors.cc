@@ -24,9 +24,22 @@ constexpr std::int64_t kMaxElements = std::int64_t{1} << 48;
 
 std::optional<std::uint64_t> dtype_bytes(std::string_view dtype) {
   static constexpr std::array<std::pair<std::string_view, std::uint64_t>, 16> kSizes = {
-      {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1},
-       {"I16", 2},  {"U16", 2}, {"F16", 2}, {"BF16", 2},    {"I32", 4},     {"U32", 4},
-       {"F32", 4},  {"I64", 8}, {"U64", 8}, {"F64", 8}}};
+      {{"BOOL", 1},
+       {"U8", 1},
+       {"I8", 1},
+       {"F8_E4M3", 1},
+       {"F8_E5M2", 1},
+       {"F8_E8M0", 1},
+       {"I16", 2},
+       {"U16", 2},
+       {"F16", 2},
+       {"BF16", 2},
+       {"I32", 4},
+       {"U32", 4},
+       {"F32", 4},
+       {"I64", 8},
+       {"U64", 8},
+       {"F64", 8}}};
   for (const auto& [name, size] : kSizes) {
     if (name == dtype) return size;
   }
@@ -122,13 +135,13 @@ void SafetensorsFile::read(std::span<const std::byte> bytes) {
     const JsonFields fields = header.nested(name, value);
     const auto dtype = fields.string("dtype");
     if (!dtype) fields.fail("dtype", "is missing");
-    SafetensorsEntry entry{name, *dtype,
-                           read_integers(fields, "shape", kMaxElements, kMaxDimensions), {}};
+    SafetensorsEntry entry{
+        name, *dtype, read_integers(fields, "shape", kMaxElements, kMaxDimensions), {}};
     const auto [begin, end] = read_range(fields, static_cast<std::int64_t>(data.size()));
     const std::int64_t size = byte_size(fields, entry.dtype, entry.shape);
     if (end - begin != size) {
-      fields.fail("data_offsets", fmt::format("spans {} bytes; the type and shape say {}",
-                                              end - begin, size));
+      fields.fail("data_offsets",
+                  fmt::format("spans {} bytes; the type and shape say {}", end - begin, size));
     }
     entry.data = data.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(size));
     ranges.emplace_back(Range{begin, end}, entries_.size());
@@ -155,8 +168,8 @@ void SafetensorsFile::order_by_data(std::vector<std::pair<Range, std::size_t>> r
     ordered.push_back(std::move(entries_[index]));
   }
   if (end_of_previous != static_cast<std::int64_t>(data_bytes)) {
-    fail("the data", fmt::format("has {} bytes, and its tensors take {}", data_bytes,
-                                 end_of_previous));
+    fail("the data",
+         fmt::format("has {} bytes, and its tensors take {}", data_bytes, end_of_previous));
   }
   entries_ = std::move(ordered);
 }

@@ -170,9 +170,10 @@ std::vector<std::shared_ptr<const SafetensorsFile>> open_safetensors_folder(
   const auto index_path = folder / "model.safetensors.index.json";
   if (!std::filesystem::exists(index_path)) {
     if (!std::filesystem::exists(single)) {
-      throw LoadError(fmt::format("{}: has neither model.safetensors nor "
-                                  "model.safetensors.index.json",
-                                  folder.string()));
+      throw LoadError(
+          fmt::format("{}: has neither model.safetensors nor "
+                      "model.safetensors.index.json",
+                      folder.string()));
     }
     return {SafetensorsFile::open(single)};
   }

@@ -1,0 +1,211 @@
+// Hostile model files: thousands of seeded mutations, each of which must load or be refused with a
+// LoadError. MLXD_FUZZ_RUNS sets how many runs each test makes; a sanitizer build is the judge.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "model/architectures/registry.h"
+#include "model/config_reader.h"
+#include "model/model_files.h"
+#include "model/sample_models.h"
+#include "model/summary.h"
+#include "model/vocabulary_reader.h"
+#include "model/weights/gguf_weights.h"
+
+namespace mlxd {
+namespace {
+
+int runs(int usual) {
+  const char* setting = std::getenv("MLXD_FUZZ_RUNS");
+  return setting == nullptr ? usual : std::atoi(setting);
+}
+
+using Bytes = std::vector<std::byte>;
+
+class Mutator {
+ public:
+  explicit Mutator(unsigned seed) : random_(seed) {}
+
+  std::size_t below(std::size_t bound) { return bound == 0 ? 0 : random_() % bound; }
+
+  // One to four changes within the first `reach` bytes, and at times a change of length.
+  void mutate(Bytes& bytes, std::size_t reach) {
+    for (std::size_t left = 1 + below(4); left > 0 && !bytes.empty(); --left) {
+      change(bytes, std::min(reach, bytes.size()));
+    }
+  }
+
+  // Overwrites in place, so that a large file need not be copied.
+  void overwrite(std::span<std::byte> bytes) {
+    const std::size_t at = below(bytes.size());
+    switch (below(5)) {
+      case 0:
+        bytes[at] ^= static_cast<std::byte>(1u << below(8));
+        break;
+      case 1:
+        bytes[at] = static_cast<std::byte>(random_());
+        break;
+      case 2:
+        put(bytes, at, interesting());
+        break;
+      case 3:
+        put(bytes, at, static_cast<std::uint32_t>(below(14)));  // a type id
+        break;
+      default:
+        put(bytes, at, static_cast<std::uint32_t>(interesting()));
+    }
+  }
+
+ private:
+  template <class T>
+  static void put(std::span<std::byte> bytes, std::size_t at, T value) {
+    std::memcpy(bytes.data() + at, &value, std::min(sizeof value, bytes.size() - at));
+  }
+
+  std::uint64_t interesting() {
+    static constexpr std::uint64_t kValues[] = {0,
+                                                1,
+                                                31,
+                                                255,
+                                                0x7fffffff,
+                                                0x80000000,
+                                                0xffffffff,
+                                                std::uint64_t{1} << 32,
+                                                std::uint64_t{1} << 48,
+                                                std::uint64_t{1} << 61,
+                                                std::uint64_t{1} << 63,
+                                                ~std::uint64_t{0},
+                                                ~std::uint64_t{0} - 31,
+                                                ~std::uint64_t{0} >> 1};
+    return kValues[below(std::size(kValues))];
+  }
+
+  void change(Bytes& bytes, std::size_t reach) {
+    const auto position = [&](std::size_t at) {
+      return bytes.begin() + static_cast<std::ptrdiff_t>(at);
+    };
+    switch (below(8)) {
+      case 0:
+        bytes.resize(below(bytes.size()));
+        break;
+      case 1: {
+        const std::size_t from = below(reach),
+                          count = below(std::min<std::size_t>(reach - from, 64));
+        bytes.erase(position(from), position(from + count));
+        break;
+      }
+      case 2: {  // a stretch copied elsewhere: swapped fields, repeated entries
+        const std::size_t from = below(reach),
+                          count = below(std::min<std::size_t>(reach - from, 96));
+        const Bytes part(position(from), position(from + count));
+        bytes.insert(position(below(reach)), part.begin(), part.end());
+        break;
+      }
+      default:
+        overwrite(std::span(bytes).first(reach));
+    }
+  }
+
+  std::mt19937 random_;
+};
+
+// Everything a GGUF header is used for, and the first row of every tensor.
+void use_gguf(std::span<const std::byte> bytes) {
+  const auto file = GgufFile::parse(bytes, "mutated.gguf");
+  const auto weights = gguf_weights(file);
+  for (const Tensor& tensor : weights->all()) {
+    if (tensor.columns > 1 << 20) continue;
+    std::vector<float> row(static_cast<std::size_t>(tensor.columns));
+    dequantize_rows(tensor, tensor.rows - 1, 1, row);
+  }
+  make_plan(read_gguf_config(*file, *weights), weights);
+  read_gguf_vocabulary(*file);
+}
+
+// Runs it, and says whether it loaded; anything but a LoadError is the test's failure.
+bool loads(const std::function<void()>& load) {
+  try {
+    load();
+    return true;
+  } catch (const LoadError&) {
+    return false;
+  }
+}
+
+TEST(ModelFuzz, MutatedGgufLoadsOrIsRefused) {
+  const Bytes whole = test::small_gguf().bytes();
+  const std::size_t header = GgufFile::parse(whole, "small.gguf")->header().size();
+  Mutator mutator(1);
+  int loaded = 0, refused = 0;
+  for (int run = 0; run < runs(5000); ++run) {
+    Bytes mutated = whole;
+    mutator.mutate(mutated, header);
+    mutated.shrink_to_fit();  // so that a read past the end is one past the allocation
+    loads([&] { use_gguf(mutated); }) ? ++loaded : ++refused;
+  }
+  RecordProperty("loaded", loaded);
+  RecordProperty("refused", refused);
+  EXPECT_GT(refused, loaded);
+}
+
+TEST(ModelFuzz, MutatedRealHeaderLoadsOrIsRefused) {
+  const auto path = std::filesystem::path(MLXD_TEST_MODELS) / "SmolLM2-135M-Instruct.Q4_1.gguf";
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not there";
+  const auto mapped = MappedFile::open(path);
+  Bytes bytes(mapped->bytes().begin(), mapped->bytes().end());
+  const std::size_t header = GgufFile::parse(bytes, "real.gguf")->header().size();
+  const Bytes original(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(header));
+  Mutator mutator(2);
+  for (int run = 0; run < runs(30); ++run) {
+    // Most of the header is token strings; the rest is what decides.
+    const auto whole = std::span(bytes).first(header);
+    const auto parts = {whole, whole.first(1200), whole.last(20000)};
+    mutator.overwrite(parts.begin()[mutator.below(parts.size())]);
+    loads([&] {
+      const auto file = GgufFile::parse(bytes, "real.gguf");
+      const auto weights = gguf_weights(file);
+      make_plan(read_gguf_config(*file, *weights), weights);
+      read_gguf_vocabulary(*file);
+    });
+    std::copy(original.begin(), original.end(), bytes.begin());
+  }
+}
+
+TEST(ModelFuzz, MutatedFolderLoadsOrIsRefused) {
+  test::TemporaryFolder folder;
+  test::write_small_folder(folder);
+  const char* const kFiles[] = {"model.safetensors", "config.json", "tokenizer_config.json",
+                                "generation_config.json", "tokenizer.json"};
+  std::vector<Bytes> originals;
+  for (const char* name : kFiles) {
+    const auto mapped = MappedFile::open(folder.path() / name);
+    originals.emplace_back(mapped->bytes().begin(), mapped->bytes().end());
+  }
+  const auto write = [&](std::size_t index, const Bytes& bytes) {
+    folder.write(kFiles[index],
+                 std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  };
+  Mutator mutator(3);
+  int refused = 0;
+  for (int run = 0; run < runs(2000); ++run) {
+    const std::size_t index = mutator.below(2) == 0 ? 0 : mutator.below(std::size(kFiles));
+    Bytes mutated = originals[index];
+    mutator.mutate(mutated, 7000);  // the header of model.safetensors, the whole of the others
+    write(index, mutated);
+    if (!loads([&] { summarize(open_model(folder.path())); })) ++refused;
+    write(index, originals[index]);
+  }
+  EXPECT_GT(refused, 0);
+}
+
+}  // namespace
+}  // namespace mlxd

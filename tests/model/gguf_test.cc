@@ -1,0 +1,180 @@
+#include "model/weights/gguf.h"
+
+#include <cstring>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "model/architectures/registry.h"
+#include "model/config_reader.h"
+#include "model/sample_models.h"
+#include "model/vocabulary_reader.h"
+#include "model/weights/gguf_weights.h"
+
+namespace mlxd {
+namespace {
+
+using test::GgufWriter;
+using test::small_gguf;
+using testing::HasSubstr;
+
+// What reading those bytes as a whole model complains of; "" when it does not.
+std::string complaint(const std::vector<std::byte>& bytes) {
+  try {
+    const auto file = GgufFile::parse(bytes, "small.gguf");
+    const auto weights = gguf_weights(file);
+    make_plan(read_gguf_config(*file, *weights), weights);
+    read_gguf_vocabulary(*file);
+    return "";
+  } catch (const LoadError& error) {
+    return error.what();
+  }
+}
+
+std::string complaint(const GgufWriter& writer) { return complaint(writer.bytes()); }
+
+// The small model with the eight bytes behind `marker` (a name) plus `distance` replaced.
+std::vector<std::byte> patched(const std::string& marker, std::size_t distance,
+                               std::uint64_t value) {
+  auto bytes = small_gguf().bytes();
+  const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const std::size_t at = text.find(marker) + marker.size() + distance;
+  std::memcpy(bytes.data() + at, &value, sizeof value);
+  return bytes;
+}
+
+TEST(Gguf, ReadsASmallModel) {
+  const auto bytes = small_gguf().bytes();
+  const auto file = GgufFile::parse(bytes, "small.gguf");
+  EXPECT_EQ(file->tensors().size(), 20u);
+  EXPECT_EQ(file->string("general.name"), "Small");
+  EXPECT_EQ(file->integer("llama.block_count", 1, 10), 2);
+  EXPECT_EQ(file->strings("tokenizer.ggml.merges")->at(2), "ab c");
+  EXPECT_EQ(file->integer("absent", 1, 10), std::nullopt);
+  EXPECT_EQ(complaint(bytes), "");
+}
+
+TEST(Gguf, MapsItsNamesToHuggingFaceNames) {
+  EXPECT_EQ(hugging_face_name("token_embd.weight", false), "model.embed_tokens.weight");
+  EXPECT_EQ(hugging_face_name("blk.12.attn_q.bias", false),
+            "model.layers.12.self_attn.q_proj.bias");
+  EXPECT_EQ(hugging_face_name("blk.0.ffn_norm.weight", false),
+            "model.layers.0.post_attention_layernorm.weight");
+  EXPECT_EQ(hugging_face_name("blk.0.ffn_norm.weight", true),
+            "model.layers.0.pre_feedforward_layernorm.weight");
+  EXPECT_EQ(hugging_face_name("rope_freqs.weight", false), "rope_freqs.weight");
+  EXPECT_EQ(hugging_face_name("blk.01.attn_q.weight", false), "blk.01.attn_q.weight");
+  EXPECT_EQ(hugging_face_name("blk.x", false), "blk.x");
+}
+
+TEST(Gguf, EveryTruncationIsRefused) {
+  const auto bytes = small_gguf().bytes();
+  // The last tensor ends 24 bytes before its padding does; what is cut off there is not missed.
+  for (std::size_t size = 0; size + 32 < bytes.size(); size += size < 4096 ? 1 : 97) {
+    EXPECT_NE(complaint({bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)}), "")
+        << size;
+  }
+}
+
+TEST(Gguf, RefusesWhatIsNoGguf) {
+  std::vector<std::byte> bytes(64, std::byte{'x'});
+  EXPECT_THAT(complaint(bytes), HasSubstr("small.gguf: magic is \"xxxx\""));
+  auto other = small_gguf().bytes();
+  other[4] = std::byte{1};
+  EXPECT_THAT(complaint(other), HasSubstr("version is 1; mlxd reads 2 and 3"));
+  other[4] = std::byte{0};
+  other[7] = std::byte{3};
+  EXPECT_THAT(complaint(other), HasSubstr("big-endian"));
+}
+
+TEST(Gguf, RefusesCountsThatTheFileCannotHold) {
+  auto bytes = small_gguf().bytes();
+  const std::uint64_t huge = ~std::uint64_t{0};
+  std::memcpy(bytes.data() + 8, &huge, sizeof huge);
+  EXPECT_THAT(complaint(bytes), HasSubstr("tensor_count is 18446744073709551615"));
+  EXPECT_THAT(complaint(patched("tokenizer.ggml.merges", 8, huge)),
+              HasSubstr("\"tokenizer.ggml.merges\" is 18446744073709551615, more than"));
+  EXPECT_THAT(complaint(patched("general.name", 4, huge)), HasSubstr("\"general.name\" needs"));
+}
+
+TEST(Gguf, RefusesDimensionsWhoseProductOverflows) {
+  EXPECT_THAT(complaint(patched("blk.0.attn_q.weight", 4, std::uint64_t{1} << 62)),
+              HasSubstr("has dimension 0 of 4611686018427387904"));
+  EXPECT_THAT(complaint(patched("blk.0.attn_q.weight", 4, 0)), HasSubstr("dimension 0 of 0"));
+}
+
+TEST(Gguf, RefusesRowsThatAreNoWholeNumberOfBlocks) {
+  EXPECT_THAT(complaint(patched("blk.0.attn_q.weight", 4, 33)),
+              HasSubstr("rows of 33 columns, not a whole number of Q4_0 blocks of 32"));
+}
+
+TEST(Gguf, RefusesTensorsOutsideTheFileOrInsideEachOther) {
+  const std::size_t offset_of_matrix = 4 + 2 * 8 + 4;  // behind the name
+  EXPECT_THAT(complaint(patched("blk.0.attn_q.weight", offset_of_matrix, 1u << 30)),
+              HasSubstr("the file is cut short or damaged"));
+  EXPECT_THAT(complaint(patched("blk.0.attn_q.weight", offset_of_matrix, 0)),
+              HasSubstr("inside the tensor that ends at"));
+  EXPECT_THAT(complaint(patched("blk.0.attn_q.weight", offset_of_matrix, 31)),
+              HasSubstr("not a multiple of the alignment 32"));
+}
+
+TEST(Gguf, RefusesFormatsThatItDoesNotRead) {
+  auto writer = small_gguf();
+  writer.tensor("extra.weight", 23, {256}, 136);
+  EXPECT_THAT(complaint(writer), HasSubstr("\"extra.weight\" is stored as IQ4_XS; mlxd reads F32"));
+}
+
+TEST(Gguf, RefusesWhatComesTwice) {
+  EXPECT_THAT(complaint(small_gguf().text("general.name", "x")),
+              HasSubstr("\"general.name\" is there twice"));
+  EXPECT_THAT(complaint(small_gguf().tensor("output_norm.weight", 0, {64}, 256)),
+              HasSubstr("\"output_norm.weight\" is there twice"));
+  EXPECT_THAT(complaint(small_gguf().tensor("model.norm.weight", 0, {64}, 256)),
+              HasSubstr("has the same meaning as another one"));
+}
+
+TEST(Gguf, RefusesAnAlignmentThatIsNoPowerOfTwo) {
+  EXPECT_THAT(complaint(small_gguf().number("general.alignment", 24)),
+              HasSubstr("general.alignment is 24, not a power of two"));
+}
+
+TEST(GgufConfig, NamesTheArchitecturesThatAreSupported) {
+  GgufWriter writer;
+  writer.text("general.architecture", "mamba");
+  EXPECT_THAT(complaint(writer),
+              HasSubstr("\"general.architecture\" is \"mamba\"; mlxd runs llama, qwen2, qwen3, "
+                        "gemma3"));
+}
+
+TEST(GgufConfig, NamesAMissingFieldAndAnAbsurdOne) {
+  GgufWriter writer;
+  writer.text("general.architecture", "llama");
+  EXPECT_THAT(complaint(writer), HasSubstr("\"llama.block_count\" is missing"));
+  writer.number("llama.block_count", 4000000000u);
+  EXPECT_THAT(complaint(writer),
+              HasSubstr("\"llama.block_count\" is 4000000000, not an integer from 1 to 1024"));
+}
+
+TEST(GgufConfig, NamesATensorOfTheWrongShape) {
+  EXPECT_THAT(complaint(patched("llama.feed_forward_length", 0, (std::uint64_t{128} << 32) | 4)),
+              HasSubstr("tensor \"model.layers.0.mlp.gate_proj.weight\" has shape [96, 64], "
+                        "expected [128, 64]"));
+}
+
+TEST(GgufVocabulary, TakesEveryIdThatEndsAGeneration) {
+  const auto bytes = small_gguf().bytes();
+  const Vocabulary vocabulary = read_gguf_vocabulary(*GgufFile::parse(bytes, "small.gguf"));
+  EXPECT_EQ(vocabulary.stop_ids, (std::vector<int>{1, 7}));
+  EXPECT_EQ(vocabulary.bos, 0);
+  EXPECT_EQ(vocabulary.eos_token, "</s>");
+}
+
+TEST(GgufVocabulary, RefusesAnIdBeyondTheTokens) {
+  EXPECT_THAT(complaint(small_gguf().number("tokenizer.ggml.eom_token_id", 8)),
+              HasSubstr("\"tokenizer.ggml.eom_token_id\" is 8, not an integer from 0 to 7"));
+}
+
+}  // namespace
+}  // namespace mlxd

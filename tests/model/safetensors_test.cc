@@ -1,0 +1,184 @@
+#include "model/weights/safetensors.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "model/model_files.h"
+#include "model/sample_models.h"
+#include "model/summary.h"
+#include "model/weights/safetensors_weights.h"
+
+namespace mlxd {
+namespace {
+
+using test::safetensors_bytes;
+using test::small_mlx_config;
+using test::small_mlx_tensors;
+using test::TemporaryFolder;
+using testing::HasSubstr;
+
+std::string complaint(const std::string& bytes) {
+  try {
+    SafetensorsFile::parse(std::as_bytes(std::span(bytes)), "small.safetensors");
+    return "";
+  } catch (const LoadError& error) {
+    return error.what();
+  }
+}
+
+// A file of that JSON header and that many bytes of data.
+std::string file_of(const std::string& header, std::size_t data) {
+  const std::uint64_t length = header.size();
+  std::string bytes(reinterpret_cast<const char*>(&length), sizeof length);
+  return bytes + header + std::string(data, '\0');
+}
+
+std::string folder_complaint(const TemporaryFolder& folder) {
+  try {
+    open_model(folder.path());
+    return "";
+  } catch (const LoadError& error) {
+    return error.what();
+  }
+}
+
+TEST(Safetensors, ReadsEntriesInTheOrderOfTheirData) {
+  const std::string bytes = safetensors_bytes({{"a", "F32", {2, 3}}, {"b", "BF16", {4}}});
+  const auto file = SafetensorsFile::parse(std::as_bytes(std::span(bytes)), "small.safetensors");
+  ASSERT_EQ(file->entries().size(), 2u);
+  EXPECT_EQ(file->entries()[0].name, "a");
+  EXPECT_EQ(file->entries()[0].shape, (std::vector<std::int64_t>{2, 3}));
+  EXPECT_EQ(file->entries()[1].data.size(), 8u);
+}
+
+TEST(Safetensors, EveryTruncationIsRefused) {
+  const std::string bytes = safetensors_bytes({{"a", "F32", {2, 3}}, {"b", "BF16", {4}}});
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_NE(complaint(bytes.substr(0, size)), "") << size;
+  }
+}
+
+TEST(Safetensors, RefusesHeadersThatSayImpossibleThings) {
+  EXPECT_THAT(complaint(std::string(16, '\xff')), HasSubstr("header length is"));
+  EXPECT_THAT(complaint(file_of("[]", 0)), HasSubstr("is not a JSON object"));
+  EXPECT_THAT(complaint(file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}})", 8)),
+              HasSubstr("\"a.data_offsets\" spans 8 bytes; the type and shape say 4"));
+  EXPECT_THAT(complaint(file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8)),
+              HasSubstr("not a pair [begin, end]"));
+  EXPECT_THAT(complaint(file_of(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8)),
+              HasSubstr("\"a.shape\" is -2"));
+  EXPECT_THAT(complaint(file_of(R"({"a":{"dtype":"F31","shape":[2],"data_offsets":[0,8]}})", 8)),
+              HasSubstr("\"a.dtype\" is \"F31\""));
+  EXPECT_THAT(
+      complaint(file_of(
+          R"({"a":{"dtype":"F32","shape":[281474976710656,65536],"data_offsets":[0,8]}})", 8)),
+      HasSubstr("\"a.shape\" holds more than"));
+}
+
+TEST(Safetensors, RefusesGapsOverlapsAndNamesThatComeTwice) {
+  const std::string first = R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)";
+  EXPECT_THAT(
+      complaint(file_of(first + R"("b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}})", 12)),
+      HasSubstr("\"b\" begins at byte 8 of the data; the one before it ends at 4"));
+  EXPECT_THAT(
+      complaint(file_of(first + R"("b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4)),
+      HasSubstr("begins at byte 0"));
+  EXPECT_THAT(
+      complaint(file_of(first + R"("a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4)),
+      HasSubstr("\"a\" is in the header twice"));
+  EXPECT_THAT(complaint(file_of("{}", 4)), HasSubstr("has 4 bytes, and its tensors take 0"));
+}
+
+TEST(SafetensorsFolder, OpensAQuantisedModel) {
+  TemporaryFolder folder;
+  write_small_folder(folder);
+  const ModelFiles model = open_model(folder.path());
+  EXPECT_EQ(model.format, "safetensors");
+  const auto& attention = std::get<AttentionBlock>(model.plan.blocks.at(0));
+  EXPECT_EQ(attention.query.weight.quantization,
+            (Quantization{Encoding::mlx_affine, 4, 32, Encoding::bf16}));
+  EXPECT_EQ(attention.query.weight.rows, 64);
+  EXPECT_EQ(attention.query.weight.columns, 64);
+  EXPECT_FALSE(attention.rope.interleaved);
+  EXPECT_EQ(dequantize(attention.query.weight).size(), 64u * 64u);
+  EXPECT_EQ(model.plan.head.weight.weight.name, "model.embed_tokens.weight");
+
+  // The tokeniser's own end, then those of generation_config.json and config.json, each once.
+  EXPECT_EQ(model.vocabulary.stop_ids, (std::vector<int>{7, 1, 6}));
+  EXPECT_EQ(model.vocabulary.eos, 7);
+  EXPECT_EQ(model.vocabulary.bos, 0);
+  EXPECT_EQ(model.vocabulary.chat_template, "T");
+
+  const ModelSummary summary = summarize(model);
+  EXPECT_EQ(summary.kv_bytes_per_token, 2u * 2 * 2 * 32);
+  EXPECT_EQ(summary.formats.at(0).name, "affine 4-bit, group 32");
+  EXPECT_EQ(summary.memory_for(10), summary.weight_bytes + 10 * summary.kv_bytes_per_token);
+}
+
+TEST(SafetensorsFolder, ReadsShardsThroughTheIndex) {
+  TemporaryFolder folder;
+  write_small_folder(folder);
+  std::filesystem::remove(folder.path() / "model.safetensors");
+  const auto tensors = small_mlx_tensors();
+  const auto middle = tensors.begin() + 7;
+  folder.write("one.safetensors", safetensors_bytes({tensors.begin(), middle}));
+  folder.write("two.safetensors", safetensors_bytes({middle, tensors.end()}));
+  std::string map;
+  for (auto each = tensors.begin(); each != tensors.end(); ++each) {
+    map += (map.empty() ? "\"" : ",\"") + each->name + "\":\"" + (each < middle ? "one" : "two") +
+           ".safetensors\"";
+  }
+  folder.write("model.safetensors.index.json", "{\"weight_map\":{" + map + "}}");
+  EXPECT_EQ(folder_complaint(folder), "");
+
+  folder.write("two.safetensors", safetensors_bytes({middle, tensors.end() - 1}));
+  EXPECT_THAT(folder_complaint(folder), HasSubstr("is missing, and the index says"));
+}
+
+TEST(SafetensorsFolder, RefusesShardsOutsideTheFolder) {
+  TemporaryFolder folder;
+  write_small_folder(folder);
+  for (const char* name : {"../other.safetensors", "/etc/passwd", "..", "", "a/b.safetensors"}) {
+    folder.write("model.safetensors.index.json",
+                 std::string(R"({"weight_map":{"a":")") + name + R"("}})");
+    EXPECT_THAT(folder_complaint(folder), HasSubstr("not the name of a .safetensors file")) << name;
+  }
+}
+
+TEST(SafetensorsFolder, ReadsAModulesOwnQuantisation) {
+  TemporaryFolder folder;
+  write_small_folder(folder);
+  std::string config = small_mlx_config();
+  const std::string stated = R"("bits": 4})";
+  config.replace(config.find(stated), stated.size(),
+                 R"("bits": 8, "lm_head": false, "model.layers.0.mlp.up_proj": {"bits": 4}})");
+  folder.write("config.json", config);
+  // Only that module is as its own entry says; the next one does not fit eight bits.
+  EXPECT_THAT(folder_complaint(folder), HasSubstr("does not fit affine 8-bit, group 32"));
+}
+
+TEST(SafetensorsFolder, RefusesOtherToolsQuantisation) {
+  TemporaryFolder folder;
+  write_small_folder(folder);
+  std::string config = small_mlx_config();
+  const std::string stated = R"("quantization": {"group_size": 32, "bits": 4})";
+  config.replace(config.find(stated), stated.size(),
+                 R"("quantization_config": {"quant_method": "awq", "bits": 4})");
+  folder.write("config.json", config);
+  EXPECT_THAT(folder_complaint(folder), HasSubstr("quant_method\" is \"awq\""));
+}
+
+TEST(SafetensorsFolder, NamesWhatItDoesNotRun) {
+  TemporaryFolder folder;
+  EXPECT_THAT(folder_complaint(folder), HasSubstr("needs config.json"));
+  folder.write("config.json", R"({"model_type": "rwkv"})");
+  EXPECT_THAT(folder_complaint(folder),
+              HasSubstr("\"model_type\" is \"rwkv\"; mlxd runs llama, mistral, qwen2, qwen3, "
+                        "gemma3_text, gemma3"));
+}
+
+}  // namespace
+}  // namespace mlxd
