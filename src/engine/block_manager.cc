@@ -7,7 +7,7 @@
 
 namespace mlxd {
 
-BlockManager::BlockManager(int blocks) : references_(blocks, 0), available_(blocks) {
+BlockManager::BlockManager(int blocks) : references_(blocks, 0), pins_(blocks, 0), available_(blocks) {
   check(blocks > 0, "a KV pool has blocks");
   gaps_[0] = blocks;
 }
@@ -60,9 +60,14 @@ std::optional<std::pair<int, int>> BlockManager::unshare(BlockTable& table, int 
 void BlockManager::pin(int block) {
   check(references_[block] > 0, "only a block in use is pinned");
   ++references_[block];
+  ++pins_[block];
 }
 
-void BlockManager::unpin(int block) { drop(block); }
+void BlockManager::unpin(int block) {
+  check(pins_[block] > 0, "only a pinned block is unpinned");
+  --pins_[block];
+  drop(block);
+}
 
 void BlockManager::take(int first, int count) {
   auto gap = std::prev(gaps_.upper_bound(first));

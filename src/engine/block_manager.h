@@ -31,7 +31,8 @@ class BlockManager {
   // Gives up every block of the table and empties it.
   void release(BlockTable& table);
 
-  bool is_shared(int block) const { return references_[block] > 1; }
+  // By several tables; pins do not count.
+  bool is_shared(int block) const { return references_[block] - pins_[block] > 1; }
   // Puts a fresh block in the place of a shared one and returns (old, new), whose contents are to
   // be copied. Nullopt when no block is free.
   std::optional<std::pair<int, int>> unshare(BlockTable& table, int index);
@@ -48,7 +49,8 @@ class BlockManager {
   void take(int first, int count);  // out of the gap that holds them
   void drop(int block);             // one reference less
 
-  std::vector<int> references_;  // [blocks]
+  std::vector<int> references_;  // [blocks], pins included
+  std::vector<int> pins_;        // [blocks]
   std::map<int, int> gaps_;      // first free block -> how many in a row; no two touch
   int available_;
 };

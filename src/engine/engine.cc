@@ -114,7 +114,9 @@ class Engine::Impl {
     std::promise<void> loaded;
     auto loading = loaded.get_future();
     thread_ = std::thread(
-        [this, &loaded, make = std::move(make_runner)]() mutable { live(make, loaded); });
+        [this, promise = std::move(loaded), make = std::move(make_runner)]() mutable {
+          thread_main(make, promise);
+        });
     try {
       loading.get();
     } catch (...) {
@@ -189,7 +191,7 @@ class Engine::Impl {
 
  private:
   // The inference thread, from the runner's birth to its death.
-  void live(MakeRunner& make_runner, std::promise<void>& loaded) {
+  void thread_main(const MakeRunner& make_runner, std::promise<void>& loaded) {
     std::unique_ptr<ModelRunner> runner;
     std::unique_ptr<InferenceLoop> loop;
     try {

@@ -20,6 +20,9 @@ struct EngineOptions {
   int max_queued_requests = 256;   // waiting beyond this: 429
   int max_running_sequences = 64;  // rows of a decode step
   int max_step_tokens = 512;       // rows of a step, prefill included
+  // Prompts are cut so that a step takes about so long, as measured: running streams keep their
+  // pace, and a slow machine with a long prompt does not look hung.
+  double target_step_seconds = 0.5;
   int kv_blocks = 0;               // 0: as many as kv_bytes hold
   std::size_t kv_bytes = std::size_t{1} << 30;
   int channel_capacity = 256;      // events a slow reader may leave unread before its sequence pauses

@@ -45,7 +45,8 @@ InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, int kv_b
     : shared_(shared),
       runner_(runner),
       blocks_(kv_blocks),
-      scheduler_(limits_of(shared.options, runner.info()), blocks_) {
+      scheduler_(limits_of(shared.options, runner.info()), blocks_),
+      pace_(shared.options.target_step_seconds, shared.options.max_step_tokens) {
   stats_.kv_blocks_total = kv_blocks;
   publish();
 }
@@ -56,6 +57,7 @@ void InferenceLoop::run() {
     take_arrivals();
     sweep();
     heed_readers();
+    scheduler_.set_step_tokens(pace_.rows());
     scheduler_.schedule();
     if (scheduler_.parts().empty()) {
       sleep();
@@ -157,10 +159,11 @@ void InferenceLoop::step() {
     step_one_by_one();
   }
   ++stats_.steps;
-  if (shared_.observer != nullptr) {
-    shared_.observer->on_step(seconds_between(started, Clock::now()), scheduler_.batch().rows(),
-                              static_cast<int>(scheduler_.parts().size()));
-  }
+  const double seconds = seconds_between(started, Clock::now());
+  const int rows = scheduler_.batch().rows();
+  const int sequences = static_cast<int>(scheduler_.parts().size());
+  pace_.observe(seconds, rows, sequences);
+  if (shared_.observer != nullptr) shared_.observer->on_step(seconds, rows, sequences);
 }
 
 // After a step that failed. Each sequence gets one more try, on its own: who fails then is ended,

@@ -15,6 +15,7 @@
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
+#include "engine/step_pace.h"
 #include "engine/watchdog.h"
 
 namespace mlxd {
@@ -77,6 +78,7 @@ class InferenceLoop {
   BlockManager blocks_;
   Scheduler scheduler_;
   Sampler sampler_;
+  StepPace pace_;
   StepOutput output_;
   Batch single_;
   std::vector<std::unique_ptr<Request>> requests_;  // in order of arrival

@@ -63,7 +63,7 @@ Result<SampledToken> Sampler::draw(std::span<float> logits, const Request& reque
   SampledToken drawn;
   drawn.sample = request.sample;
   if (params.logprobs) {
-    log_total = row_.maximum() + std::log(row_.exp_sum(1));
+    log_total = row_.maximum() + std::log(row_.weigh(1));
     drawn.top = top_logprobs(params.top_logprobs, log_total);
   }
   adjust(request);
@@ -82,7 +82,7 @@ Result<SampledToken> Sampler::draw(std::span<float> logits, const Request& reque
 
 Result<Sampler::Score> Sampler::score(std::span<float> logits, int token, int top) {
   if (!row_.load(logits)) return unusable_logits();
-  const double log_total = row_.maximum() + std::log(row_.exp_sum(1));
+  const double log_total = row_.maximum() + std::log(row_.weigh(1));
   return Score{static_cast<float>(row_[token] - log_total), top_logprobs(top, log_total)};
 }
 
@@ -133,41 +133,37 @@ void Sampler::restore() {
 int Sampler::choose(const SamplingParams& params, double uniform) {
   if (params.temperature < kGreedyTemperature) return row_.argmax();
   const float scale = 1 / params.temperature;
-  const float maximum = row_.maximum();
-  double total = 0;
   if (params.top_k > 0 && params.top_k < row_.size()) {
     row_.largest(params.top_k, candidates_);
+    row_.weigh_candidates(scale, candidates_);
+    if (params.top_p < 1) keep_nucleus(candidates_, params.top_p * total_weight());
   } else if (params.top_p < 1) {
-    total = row_.exp_sum(scale);
-    // What weighs less than an even share of the tail is in the tail, whatever its order; the
-    // candidates may be a few more than needed, never fewer.
-    const double share = (1 - static_cast<double>(params.top_p)) * total / row_.size();
-    row_.at_least(static_cast<float>(maximum + (std::log(share) - 1e-3) / scale), candidates_);
+    const double total = row_.weigh(scale, /*keep_weights=*/true);
+    row_.heaviest(params.top_p * total, total, candidates_);
+    keep_nucleus(candidates_, params.top_p * total);
   } else if (params.min_p > 0) {
-    row_.at_least(static_cast<float>(maximum + (std::log(params.min_p) - 1e-3) / scale),
-                  candidates_);
+    // A little low: the weights themselves decide.
+    const double distance = (std::log(params.min_p) - 1e-3) * params.temperature;
+    row_.at_least(static_cast<float>(row_.maximum() + distance), candidates_);
+    row_.weigh_candidates(scale, candidates_);
   } else {
-    total = row_.exp_sum(scale);
-    return row_.draw(scale, uniform * total);
+    const double total = row_.weigh(scale);
+    return row_.draw(uniform * total);
   }
-  for (Candidate& candidate : candidates_) {
-    candidate.weight = exp_nonpositive((candidate.logit - maximum) * scale);
-  }
-  return choose_among_candidates(params, total, uniform);
-}
-
-// `total` is what top_p is a part of; 0: the candidates' own.
-int Sampler::choose_among_candidates(const SamplingParams& params, double total, double uniform) {
-  const auto weigh = [this] {
-    double sum = 0;
-    for (const Candidate& candidate : candidates_) sum += candidate.weight;
-    return sum;
-  };
-  if (params.top_p < 1) keep_nucleus(candidates_, params.top_p * (total > 0 ? total : weigh()));
   if (params.min_p > 0) {
     std::erase_if(candidates_, [&](const Candidate& c) { return c.weight < params.min_p; });
   }
-  double target = uniform * weigh();
+  return draw_candidate(uniform);
+}
+
+double Sampler::total_weight() const {
+  double sum = 0;
+  for (const Candidate& candidate : candidates_) sum += candidate.weight;
+  return sum;
+}
+
+int Sampler::draw_candidate(double uniform) const {
+  double target = uniform * total_weight();
   int token = candidates_.front().token;
   for (const Candidate& candidate : candidates_) {
     if (candidate.weight <= 0) continue;

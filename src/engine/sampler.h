@@ -40,6 +40,8 @@ inline bool has_penalties(const SamplingParams& params) {
 // LogitRow. Holds scratch memory, so one Sampler a thread.
 class Sampler {
  public:
+  explicit Sampler(const LogitKernels& kernels = logit_kernels()) : row_(kernels) {}
+
   struct Request {
     const SamplingParams* params = nullptr;
     const TokenCounts* counts = nullptr;    // of the sequence so far; read when there are penalties
@@ -61,7 +63,8 @@ class Sampler {
 
  private:
   int choose(const SamplingParams& params, double uniform);
-  int choose_among_candidates(const SamplingParams& params, double total, double uniform);
+  double total_weight() const;
+  int draw_candidate(double uniform) const;
   void adjust(const Request& request);
   void change(int token, float logit);
   void restore();

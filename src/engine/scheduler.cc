@@ -7,6 +7,8 @@
 namespace mlxd {
 namespace {
 
+constexpr int kLeastPromptRows = 16;
+
 void insert_by_age(std::vector<Sequence*>& list, Sequence& sequence) {
   const auto place = std::upper_bound(
       list.begin(), list.end(), &sequence,
@@ -45,7 +47,8 @@ void Scheduler::remove(Sequence& sequence) {
 
 void Scheduler::schedule() {
   finish_step();
-  tokens_left_ = limits_.max_step_tokens;
+  const int decoding = static_cast<int>(running_.size());
+  tokens_left_ = std::min(std::max(step_tokens_, decoding + kLeastPromptRows), limits_.max_step_tokens);
   logits_left_ = limits_.max_logit_rows;
 
   plan_decodes();

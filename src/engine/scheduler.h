@@ -34,13 +34,17 @@ struct StepPart {
 class Scheduler {
  public:
   Scheduler(const SchedulerLimits& limits, BlockManager& blocks)
-      : limits_(limits), blocks_(blocks) {}
+      : limits_(limits), blocks_(blocks), step_tokens_(limits.max_step_tokens) {}
 
   void add(Sequence& sequence);
   // The child joins the running ones as a second owner of the parent's blocks.
   void fork(const Sequence& parent, Sequence& child);
   // Frees its blocks; it is not seen again. Between steps or for members of the last one.
   void remove(Sequence& sequence);
+
+  // Rows of the next steps, at most max_step_tokens; a few more than the running sequences at
+  // least, so that prompts go on however many decode.
+  void set_step_tokens(int tokens) { step_tokens_ = tokens; }
 
   // Plans the next step. The caller adds parts' rows to `computed` after a step that worked.
   void schedule();
@@ -72,6 +76,7 @@ class Scheduler {
 
   const SchedulerLimits limits_;
   BlockManager& blocks_;
+  int step_tokens_;
   std::vector<Sequence*> waiting_, running_;  // oldest first
   std::vector<Sequence*> preempted_;          // in this schedule(), still in running_
   std::vector<StepPart> parts_;

@@ -1,5 +1,6 @@
 #include "engine/fake/fake_runner.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <utility>

@@ -1,0 +1,59 @@
+#include "engine/queue_rate.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/step_pace.h"
+
+namespace mlxd {
+namespace {
+
+TimePoint at(double seconds) {
+  return TimePoint(std::chrono::duration_cast<Clock::duration>(
+      std::chrono::duration<double>(1000 + seconds)));
+}
+
+TEST(QueueRate, TellsHowLongAQuarterOfTheQueueWillTakeAtTheMeasuredRate) {
+  QueueRate rate;
+  for (int i = 0; i < 100; ++i) rate.left(at(0.5 * i), 40);
+  EXPECT_EQ(rate.retry_after(at(49.5), 40), 5);
+}
+
+TEST(QueueRate, GrowsWhileNothingLeavesTheQueue) {
+  QueueRate rate;
+  for (int i = 0; i < 100; ++i) rate.left(at(0.5 * i), 4);
+  EXPECT_EQ(rate.retry_after(at(49.5 + 20), 4), 20);
+}
+
+TEST(QueueRate, IgnoresTimeInWhichNobodyWaited) {
+  QueueRate rate;
+  rate.left(at(0), 1);
+  rate.left(at(2), 0);
+  rate.left(at(500), 3);
+  EXPECT_EQ(rate.retry_after(at(500), 4), 2);
+}
+
+TEST(QueueRate, IsOneSecondBeforeAnythingWasMeasured) {
+  EXPECT_EQ(QueueRate().retry_after(at(0), 256), 1);
+}
+
+TEST(StepPace, DoublesUntilAStepTakesTheWantedTime) {
+  StepPace pace(0.5, 512);
+  EXPECT_EQ(pace.rows(), 64);
+  pace.observe(0.01, 64, 1);
+  EXPECT_EQ(pace.rows(), 128);
+  pace.observe(0.64, 128, 1);  // 5 ms a row
+  EXPECT_EQ(pace.rows(), 100);
+}
+
+TEST(StepPace, KeepsWhatItLearntThroughShortPromptsAndDecoding) {
+  StepPace pace(0.5, 512);
+  for (int i = 0; i < 5; ++i) pace.observe(0.01, pace.rows(), 1);
+  ASSERT_EQ(pace.rows(), 512);
+  pace.observe(0.001, 5, 1);
+  EXPECT_EQ(pace.rows(), 512);
+  pace.observe(3, 16, 16);  // slow, but no prompt
+  EXPECT_EQ(pace.rows(), 512);
+}
+
+}  // namespace
+}  // namespace mlxd

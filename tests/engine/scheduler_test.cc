@@ -1,0 +1,246 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+#include <memory>
+#include <random>
+
+#include <gtest/gtest.h>
+
+namespace mlxd {
+namespace {
+
+// A scheduler whose sequences draw token 0 for ever.
+class SchedulerTest : public ::testing::Test {
+ protected:
+  void make(const SchedulerLimits& limits, int kv_blocks) {
+    limits_ = limits;
+    blocks_ = std::make_unique<BlockManager>(kv_blocks);
+    scheduler_ = std::make_unique<Scheduler>(limits, *blocks_);
+  }
+
+  Sequence& add(int prompt_length, int slots = 1) {
+    Sequence& sequence = *sequences_.emplace_back(std::make_unique<Sequence>());
+    sequence.age = sequences_.size();
+    sequence.tokens.assign(prompt_length, 0);
+    sequence.prompt_length = prompt_length;
+    sequence.slots = slots;
+    want_last_logits(sequence);
+    scheduler_->add(sequence);
+    return sequence;
+  }
+
+  static void want_last_logits(Sequence& sequence) {
+    sequence.logits_from = sequence.length() - 1;
+    sequence.logits_to = sequence.length();
+  }
+
+  const Batch& step() {
+    scheduler_->schedule();
+    scheduler_->check_integrity();
+    for (const StepPart& part : scheduler_->parts()) {
+      Sequence& sequence = *part.sequence;
+      sequence.computed += part.rows;
+      if (sequence.computed < sequence.length()) continue;
+      sequence.tokens.push_back(0);
+      want_last_logits(sequence);
+    }
+    return scheduler_->batch();
+  }
+
+  bool in_step(const Sequence& sequence) const {
+    return std::ranges::count(scheduler_->parts(), &sequence, &StepPart::sequence) > 0;
+  }
+  int rows_of(const Sequence& sequence) const {
+    for (const StepPart& part : scheduler_->parts()) {
+      if (part.sequence == &sequence) return part.rows;
+    }
+    return 0;
+  }
+
+  SchedulerLimits limits_;
+  std::unique_ptr<BlockManager> blocks_;
+  std::unique_ptr<Scheduler> scheduler_;
+  std::vector<std::unique_ptr<Sequence>> sequences_;
+};
+
+TEST_F(SchedulerTest, ComputesAPromptInChunksBesideDecodingSequences) {
+  make({.max_sequences = 4, .max_step_tokens = 20, .max_logit_rows = 8, .block_size = 4}, 100);
+  Sequence& first = add(3);
+  step();
+  Sequence& second = add(50);
+  for (int i = 0; i < 2; ++i) {
+    const Batch& batch = step();
+    EXPECT_EQ(batch.rows(), 20);
+    EXPECT_EQ(rows_of(first), 1);
+    EXPECT_EQ(rows_of(second), 19);
+    EXPECT_EQ(batch.logit_rows, std::vector<int>{0}) << "the prompt gives none before its end";
+  }
+  step();
+  EXPECT_EQ(rows_of(second), 12);
+  EXPECT_EQ(scheduler_->batch().logit_rows, (std::vector<int>{0, 12}));
+}
+
+TEST_F(SchedulerTest, StartsRequestsInTheOrderInWhichTheyCame) {
+  make({.max_sequences = 2, .max_step_tokens = 64, .max_logit_rows = 8, .block_size = 4}, 100);
+  Sequence& a = add(5);
+  Sequence& b = add(5);
+  Sequence& c = add(5);
+  step();
+  EXPECT_TRUE(in_step(a) && in_step(b) && !in_step(c));
+  scheduler_->remove(a);
+  step();
+  EXPECT_TRUE(in_step(b) && in_step(c));
+}
+
+TEST_F(SchedulerTest, CountsTheSamplesThatARequestWillForkInto) {
+  make({.max_sequences = 4, .max_step_tokens = 64, .max_logit_rows = 8, .block_size = 4}, 100);
+  Sequence& two = add(5, 2);
+  Sequence& three = add(5, 3);
+  step();
+  EXPECT_TRUE(in_step(two));
+  EXPECT_FALSE(in_step(three));
+}
+
+TEST_F(SchedulerTest, PreemptsTheYoungestWhenBlocksRunOutAndTheOldestGoesOn) {
+  make({.max_sequences = 4, .max_step_tokens = 64, .max_logit_rows = 8, .block_size = 4}, 8);
+  Sequence& old = add(7);
+  Sequence& young = add(7);
+  while (scheduler_->preemptions() == 0) {
+    const int before = old.length();
+    step();
+    ASSERT_EQ(old.length(), before + 1);
+  }
+  EXPECT_EQ(young.state, Sequence::State::waiting);
+  EXPECT_TRUE(young.blocks.empty());
+  const int length = young.length();
+  scheduler_->remove(old);
+  step();
+  EXPECT_EQ(rows_of(young), length) << "what it had drawn is computed again, not drawn again";
+}
+
+TEST_F(SchedulerTest, APausedSequenceIsNotScheduledAndKeepsItsBlocks) {
+  make({.max_sequences = 4, .max_step_tokens = 64, .max_logit_rows = 8, .block_size = 4}, 100);
+  Sequence& sequence = add(7);
+  step();
+  sequence.paused = true;
+  step();
+  EXPECT_FALSE(in_step(sequence));
+  EXPECT_FALSE(sequence.blocks.empty());
+  sequence.paused = false;
+  step();
+  EXPECT_TRUE(in_step(sequence));
+}
+
+TEST_F(SchedulerTest, TakesTheBlocksOfAPausedSequenceFirst) {
+  make({.max_sequences = 4, .max_step_tokens = 64, .max_logit_rows = 8, .block_size = 4}, 8);
+  Sequence& paused = add(15);
+  step();
+  paused.paused = true;
+  Sequence& next = add(20);
+  step();
+  EXPECT_EQ(paused.state, Sequence::State::waiting);
+  EXPECT_TRUE(in_step(next));
+}
+
+TEST_F(SchedulerTest, ForksShareBlocksAndCopyTheOneTheyWriteTo) {
+  make({.max_sequences = 4, .max_step_tokens = 64, .max_logit_rows = 8, .block_size = 4}, 100);
+  Sequence& parent = add(6, 2);
+  step();
+  parent.slots = 1;
+  Sequence& child = *sequences_.emplace_back(std::make_unique<Sequence>());
+  child.age = parent.age;
+  child.sample = 1;
+  child.tokens = parent.tokens;
+  child.prompt_length = 6;
+  want_last_logits(child);
+  scheduler_->fork(parent, child);
+  EXPECT_EQ(blocks_->used(), 2);
+  step();
+  EXPECT_EQ(scheduler_->batch().block_copies.size(), 1u) << "the last owner writes in place";
+  EXPECT_EQ(parent.blocks[0], child.blocks[0]);
+  EXPECT_NE(parent.blocks[1], child.blocks[1]);
+  scheduler_->finish_step();
+  EXPECT_EQ(blocks_->used(), 3);
+}
+
+TEST_F(SchedulerTest, BoundsTheRowsOfPromptLogprobsByTheReadersRoomAndByMemory) {
+  make({.max_sequences = 4, .max_step_tokens = 64, .max_logit_rows = 10, .block_size = 4}, 100);
+  Sequence& sequence = add(40);
+  sequence.logits_from = 0;
+  sequence.prompt_logit_limit = 7;
+  EXPECT_EQ(step().logit_rows.size(), 7u);
+  sequence.logits_from = 7;
+  sequence.prompt_logit_limit = 30;
+  EXPECT_EQ(step().logit_rows.size(), 10u);
+  sequence.logits_from = 17;
+  sequence.prompt_logit_limit = 0;
+  EXPECT_EQ(step().rows(), 0);
+}
+
+// Random arrivals, pauses, cancels and ends. The reference is the definition: every step keeps to
+// the limits, the oldest that may run runs, decoding rows go on beside prompts, and everyone ends.
+TEST_F(SchedulerTest, KeepsItsPromisesOverThousandsOfRandomSteps) {
+  for (unsigned seed = 0; seed < 30; ++seed) {
+    std::mt19937 random(seed);
+    sequences_.clear();
+    const int kv_blocks = 12 + static_cast<int>(random() % 30);
+    const int most_tokens = 4 * kv_blocks;
+    make({.max_sequences = 6, .max_step_tokens = 24, .max_logit_rows = 12, .block_size = 4},
+         kv_blocks);
+    std::vector<Sequence*> live;
+    std::vector<int> ends;
+    for (int i = 0; i < 400; ++i) {
+      while (i < 300 && live.size() < 12 && random() % 2 == 0) {
+        const int prompt = 1 + static_cast<int>(random() % (most_tokens / 2));
+        live.push_back(&add(prompt));
+        ends.push_back(prompt + 1 + static_cast<int>(random() % (most_tokens / 2)));
+      }
+      for (Sequence* sequence : live) sequence->paused = i < 350 && random() % 8 == 0;
+      std::vector<Sequence*> decoding;
+      for (Sequence* sequence : live) {
+        if (sequence->state == Sequence::State::running && sequence->decoding()) {
+          decoding.push_back(sequence);
+        }
+      }
+      const Batch& batch = step();
+      ASSERT_LE(batch.rows(), 24);
+      ASSERT_LE(batch.logit_rows.size(), 12u);
+      ASSERT_LE(scheduler_->running().size(), 6u);
+      for (Sequence* sequence : live) {
+        ASSERT_FALSE(sequence->paused && in_step(*sequence));
+      }
+      for (Sequence* sequence : decoding) {
+        ASSERT_TRUE(sequence->paused || in_step(*sequence) ||
+                    sequence->state == Sequence::State::waiting)
+            << "who decodes goes on, unless it was preempted";
+      }
+      const auto oldest = std::ranges::find_if(live, [](Sequence* s) { return !s->paused; });
+      if (oldest != live.end() && (*oldest)->state == Sequence::State::running &&
+          oldest == live.begin()) {
+        ASSERT_TRUE(in_step(**oldest)) << "nothing holds up the oldest";
+      }
+      for (std::size_t j = live.size(); j-- > 0;) {
+        if (live[j]->length() < ends[j] && random() % 200 != 0) continue;
+        scheduler_->remove(*live[j]);
+        live.erase(live.begin() + j);
+        ends.erase(ends.begin() + j);
+      }
+    }
+    for (int i = 0; !live.empty(); ++i) {
+      ASSERT_LT(i, 5000) << "seed " << seed;
+      for (Sequence* sequence : live) sequence->paused = false;
+      step();
+      for (std::size_t j = live.size(); j-- > 0;) {
+        if (live[j]->length() < ends[j]) continue;
+        scheduler_->remove(*live[j]);
+        live.erase(live.begin() + j);
+        ends.erase(ends.begin() + j);
+      }
+    }
+    scheduler_->finish_step();
+    EXPECT_EQ(blocks_->used(), 0);
+  }
+}
+
+}  // namespace
+}  // namespace mlxd
