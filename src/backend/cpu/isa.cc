@@ -25,6 +25,7 @@ bool has_avx512_vnni() {
 const InstructionSet kInstructionSets[] = {
 #ifdef MLXD_X86_KERNELS
     {&kAvx512VnniKernels, has_avx512_vnni},
+    {&kAvx2Kernels, has_avx2},
 #endif
     {&kPortableKernels, [] { return true; }},
 };

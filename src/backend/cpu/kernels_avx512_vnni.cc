@@ -180,7 +180,8 @@ template <int kBits, ScaleKind kKind, int kRows>
 template <int kBits, ScaleKind kKind, int kRows>
 [[gnu::always_inline]] inline void accumulate_group(const std::uint8_t* group, const GroupScales& scales, const InputGroup* input,
                       __m512 (&sums)[kRows]) {
-  constexpr int kTogether = 4;
+  // Registers: kRows sums, 8 codes, 2 scales, and the dots of the rows taken together.
+  constexpr int kTogether = kKind == ScaleKind::k_half_scale ? 2 : 4;
   constexpr int kBytes = group_bytes(kBits);
 #pragma GCC unroll 8
   for (int line = 0; line < kBytes; line += 64) {
@@ -188,7 +189,7 @@ template <int kBits, ScaleKind kKind, int kRows>
   }
   __m512i codes[kSteps];
   load_codes<kBits>(group, codes);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int b = 0; b + kTogether <= kRows; b += kTogether) {
     accumulate<kBits, kKind, kTogether>(codes, scales, input + b, sums + b);
   }
@@ -206,7 +207,7 @@ template <Encoding kFloats>
 }
 
 struct Avx512Vnni {
-  static constexpr int kRowBlocks[] = {12, 8, 6, 4, 3, 2, 1};
+  static constexpr int kRowBlocks[] = {16, 12, 8, 6, 4, 3, 2, 1};
   static constexpr int kFloatRowBlocks[] = {4, 3, 2, 1};
 
   template <int kBits, ScaleKind kKind, int kRows>
@@ -215,6 +216,7 @@ struct Avx512Vnni {
     __m512 sums[kRows];
 #pragma GCC unroll 16
     for (int b = 0; b < kRows; ++b) sums[b] = _mm512_setzero_ps();
+    const std::size_t block_bytes = layout.block_bytes();
     for (int left = layout.groups; left > 0; left -= layout.groups_per_block) {
       const BlockScales<kBits, kKind> scales(tile, layout.bfloat16_scales);
       const std::uint8_t* codes = tile + header_bytes(kKind);
@@ -222,7 +224,7 @@ struct Avx512Vnni {
       for (int g = 0; g < count; ++g, input += kRows, codes += group_bytes(kBits)) {
         accumulate_group<kBits, kKind, kRows>(codes, scales.group(g), input, sums);
       }
-      tile += layout.block_bytes();
+      tile += block_bytes;
     }
 #pragma GCC unroll 16
     for (int b = 0; b < kRows; ++b) _mm512_storeu_ps(out + b * stride, sums[b]);

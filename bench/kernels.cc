@@ -1,0 +1,282 @@
+// The cpu backend's linear kernels against what the machine can do: each format, each number of
+// input rows, the shapes of SmolLM2-135M and Qwen2.5-1.5B. The peaks (read bandwidth, dot-product
+// rate) are measured in the same run, since machines differ and are shared; every figure is that
+// of the fastest pass, the one that was least disturbed.
+//
+//   bench_kernels [--threads=N] [--isa=NAME] [Google Benchmark's options]
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <ctime>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "backend/cpu/huge_pages.h"
+#include "backend/cpu/kernels.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace mlxd::cpu {
+namespace {
+
+constexpr std::size_t kStreamBytes = std::size_t{96} << 20;  // more than the last-level cache
+constexpr int kPeakRuns = 12;
+
+struct Machine {
+  const Kernels* kernels = nullptr;
+  int threads = 1;
+  double read_bytes_per_second = 0;
+  double operations_per_second = 0;  // a multiply-add is 2; 0: not known for this processor
+} machine;
+
+double thread_seconds() {
+  timespec time;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+// Runs work(0..threads-1) at once and says how long the slowest took: in processor time of its
+// thread, so that on a shared machine other programs' time slices do not count.
+double seconds_of(int threads, const std::function<void(int)>& work) {
+  std::atomic<int> ready{0};
+  std::vector<double> seconds(static_cast<std::size_t>(threads));
+  const auto take_part = [&](int index) {
+    ready.fetch_add(1);
+    while (ready.load() < threads) {
+    }
+    const double start = thread_seconds();
+    work(index);
+    seconds[static_cast<std::size_t>(index)] = thread_seconds() - start;
+  };
+  std::vector<std::thread> others;
+  for (int i = 1; i < threads; ++i) others.emplace_back(take_part, i);
+  take_part(0);
+  for (std::thread& thread : others) thread.join();
+  return *std::max_element(seconds.begin(), seconds.end());
+}
+
+double best_of(int runs, int threads, const std::function<void(int)>& work) {
+  double best = 1e9;
+  for (int i = 0; i < runs; ++i) best = std::min(best, seconds_of(threads, work));
+  return best;
+}
+
+double measure_read_bandwidth(int threads) {
+  const std::shared_ptr<std::uint8_t> memory = allocate_huge(kStreamBytes);
+  std::memset(memory.get(), 1, kStreamBytes);
+  std::atomic<std::uint64_t> sink{0};
+  const std::size_t share = kStreamBytes / static_cast<std::size_t>(threads);
+  const double seconds = best_of(kPeakRuns, threads, [&](int index) {
+    const auto* words = reinterpret_cast<const std::uint64_t*>(
+        memory.get() + static_cast<std::size_t>(index) * share);
+    std::uint64_t sums[8] = {};
+    for (std::size_t i = 0; i < share / 8; i += 8) {
+      for (int k = 0; k < 8; ++k) sums[k] ^= words[i + static_cast<std::size_t>(k)];
+      __builtin_prefetch(words + i + 512);
+    }
+    for (const std::uint64_t sum : sums) sink += sum;
+  });
+  benchmark::DoNotOptimize(sink.load());
+  return static_cast<double>(share * static_cast<std::size_t>(threads)) / seconds;
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f,avx512vnni"))) void dot_products(long count) {
+  __m512i sums[16];
+  for (__m512i& sum : sums) sum = _mm512_setzero_si512();
+  const __m512i ones = _mm512_set1_epi8(1);
+  for (long i = 0; i < count; ++i) {
+#pragma GCC unroll 16
+    for (__m512i& sum : sums) sum = _mm512_dpbusd_epi32(sum, ones, ones);
+#pragma GCC unroll 16
+    for (__m512i& sum : sums) asm volatile("" : "+v"(sum));
+  }
+}
+#endif
+
+double measure_operations(int threads) {
+#if defined(__x86_64__)
+  if (machine.kernels->name == "avx512_vnni") {
+    constexpr long kCount = 100'000;
+    const double seconds = best_of(4 * kPeakRuns, threads, [](int) { dot_products(kCount); });
+    return static_cast<double>(threads) * kCount * 16 * 128 / seconds;
+  }
+#endif
+  static_cast<void>(threads);
+  return 0;
+}
+
+struct Format {
+  const char* name;
+  Quantization quantization;
+};
+
+struct Shape {
+  const char* name;
+  int rows;
+  int columns;
+};
+
+// As many copies of one matrix as do not fit into cache, so that one input row streams from memory.
+std::vector<std::unique_ptr<PackedMatrix>> make_matrices(const Format& format, const Shape& shape) {
+  std::mt19937 random(1);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(shape.rows) *
+                               row_bytes(format.quantization, shape.columns));
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random() & 0x3b);  // no NaN
+  std::vector<std::byte> scales;
+  Tensor tensor;
+  tensor.quantization = format.quantization;
+  tensor.rows = shape.rows;
+  tensor.columns = shape.columns;
+  tensor.data = bytes;
+  if (format.quantization.encoding == Encoding::mlx_affine) {
+    scales.resize(static_cast<std::size_t>(shape.rows) * 2 *
+                  static_cast<std::size_t>(shape.columns / format.quantization.group_size));
+    tensor.scales = tensor.biases = scales;
+  }
+  std::vector<std::unique_ptr<PackedMatrix>> matrices;
+  std::size_t total = 0;
+  while (total < kStreamBytes) {
+    matrices.push_back(machine.kernels->pack(tensor));
+    total += matrices.back()->bytes();
+  }
+  return matrices;
+}
+
+template <class T>
+T* allocate(std::vector<std::shared_ptr<std::uint8_t>>& memory, std::size_t count) {
+  memory.push_back(allocate_huge(count * sizeof(T)));
+  return reinterpret_cast<T*>(memory.back().get());
+}
+
+void run(benchmark::State& state, const Format& format, const Shape& shape, int rows) {
+  const auto matrices = make_matrices(format, shape);
+  std::vector<std::shared_ptr<std::uint8_t>> memory;
+  const std::size_t stride = static_cast<std::size_t>(shape.columns + 63) / 64 * 64;
+  const auto row_count = static_cast<std::size_t>(rows);
+  auto* values = allocate<float>(memory, row_count * stride);
+  auto* quantized = allocate<std::int8_t>(memory, row_count * stride);
+  auto* scales = allocate<float>(memory, row_count * stride);
+  auto* sums = allocate<float>(memory, row_count * stride);
+  auto* out = allocate<float>(memory, row_count * static_cast<std::size_t>(shape.rows));
+  InputRows input{.rows = rows, .columns = shape.columns, .values = values, .quantized = quantized,
+                  .scales = scales, .sums = sums};
+  input.value_stride = input.quantized_stride = input.group_stride =
+      static_cast<std::ptrdiff_t>(stride);
+  std::mt19937 random(2);
+  for (std::size_t row = 0; row < row_count; ++row) {
+    float* from = values + row * stride;
+    for (int c = 0; c < shape.columns; ++c) from[c] = static_cast<float>(random() % 255) - 127;
+    machine.kernels->quantize(from, shape.columns, quantized + row * stride, scales + row * stride,
+                              sums + row * stride);
+  }
+
+  // A pass is long enough to time, and short enough to find a quiet moment for.
+  const double operations = 2.0 * rows * shape.rows * shape.columns;
+  const auto wanted = static_cast<std::size_t>(std::max(1.0, 1e9 / operations));
+  const std::size_t count = std::min(matrices.size(), wanted);
+  std::size_t next = 0;
+  double best = 1e9;
+  for (auto _ : state) {
+    const std::size_t first = next;
+    const double seconds = seconds_of(machine.threads, [&](int index) {
+      for (std::size_t i = 0; i < count; ++i) {
+        const PackedMatrix& matrix = *matrices[(first + i) % matrices.size()];
+        const int begin = matrix.tiles() * index / machine.threads;
+        const int end = matrix.tiles() * (index + 1) / machine.threads;
+        machine.kernels->multiply(matrix, input, begin, end, out, shape.rows);
+      }
+    });
+    next = (first + count) % matrices.size();
+    best = std::min(best, seconds / static_cast<double>(count));
+    state.SetIterationTime(seconds);
+  }
+  const double bytes = static_cast<double>(matrices[0]->bytes());
+  state.counters["us"] = best * 1e6;
+  state.counters["GB/s"] = bytes / best / 1e9;
+  state.counters["of_read%"] = 100 * bytes / best / machine.read_bytes_per_second;
+  state.counters["GOPS"] = operations / best / 1e9;
+  if (machine.operations_per_second > 0) {
+    state.counters["of_dot%"] = 100 * operations / best / machine.operations_per_second;
+  }
+}
+
+void register_all() {
+  static const Format kFormats[] = {
+      {"Q4_0", {.encoding = Encoding::q4_0}},
+      {"Q4_1", {.encoding = Encoding::q4_1}},
+      {"Q4_K", {.encoding = Encoding::q4_k}},
+      {"Q5_0", {.encoding = Encoding::q5_0}},
+      {"Q5_K", {.encoding = Encoding::q5_k}},
+      {"Q6_K", {.encoding = Encoding::q6_k}},
+      {"Q8_0", {.encoding = Encoding::q8_0}},
+      {"MLX4g64", {Encoding::mlx_affine, 4, 64, Encoding::f16}},
+      {"MLX8g64", {Encoding::mlx_affine, 8, 64, Encoding::bf16}},
+      {"BF16", {.encoding = Encoding::bf16}},
+  };
+  static const Shape kShapes[] = {{"smollm2_gate", 1536, 576},
+                                  {"smollm2_down", 576, 1536},
+                                  {"smollm2_head", 49152, 576},
+                                  {"qwen_gate", 8960, 1536},
+                                  {"qwen_down", 1536, 8960}};
+  for (const Format& format : kFormats) {
+    for (const Shape& shape : kShapes) {
+      if (shape.columns % block_columns(format.quantization) != 0) continue;
+      for (const int rows : {1, 4, 16, 512}) {
+        const std::string name = fmt::format("{}/{}/{}", format.name, shape.name, rows);
+        benchmark::RegisterBenchmark(
+            name.c_str(),
+            [&format, &shape, rows](benchmark::State& state) { run(state, format, shape, rows); })
+            ->UseManualTime()
+            ->MinTime(0.1);
+      }
+    }
+  }
+}
+
+// Takes `--name=value` out of the arguments; empty when it is not there.
+std::string take_option(int& argc, char** argv, std::string_view name) {
+  const std::string prefix = fmt::format("--{}=", name);
+  for (int i = 1; i < argc; ++i) {
+    if (!std::string_view(argv[i]).starts_with(prefix)) continue;
+    const std::string value = argv[i] + prefix.size();
+    std::copy(argv + i + 1, argv + argc, argv + i);
+    --argc;
+    return value;
+  }
+  return "";
+}
+
+int main(int argc, char** argv) {
+  const std::string threads = take_option(argc, argv, "threads");
+  machine.threads = threads.empty() ? 1 : std::max(1, std::atoi(threads.c_str()));
+  machine.kernels = find_kernels(take_option(argc, argv, "isa"));
+  if (!machine.kernels) {
+    fmt::print(stderr, "this processor has no such instruction set\n");
+    return 1;
+  }
+  machine.read_bytes_per_second = measure_read_bandwidth(machine.threads);
+  machine.operations_per_second = measure_operations(machine.threads);
+  fmt::print("{}, {} thread(s): reads {:.1f} GB/s, dot products {:.0f} GOPS\n",
+             machine.kernels->name, machine.threads, machine.read_bytes_per_second / 1e9,
+             machine.operations_per_second / 1e9);
+  register_all();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
+
+}  // namespace
+}  // namespace mlxd::cpu
+
+int main(int argc, char** argv) { return mlxd::cpu::main(argc, argv); }
