@@ -60,7 +60,8 @@ class Exchange {
   virtual bool peer_gone() const = 0;
   virtual const std::shared_ptr<Wakeup>& wakeup() = 0;
 
-  // A whole answer. Exactly one of respond and begin_stream is called.
+  // A whole answer. Exactly one of respond and begin_stream is called. (Pass a named Response: g++ 12
+  // destroys a braced aggregate inside of a co_await expression twice.)
   virtual boost::asio::awaitable<void> respond(Response response) = 0;
 
   // A chunked text/event-stream answer: begin, any number of frames, end. `write` returns when the

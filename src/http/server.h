@@ -15,6 +15,7 @@ struct ServerOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 10242;  // 0: any free one
   std::size_t header_limit = 16 * 1024, body_limit = 8 * 1024 * 1024;
+  std::size_t total_body_limit = 512 * 1024 * 1024;  // bodies in memory, all connections; then 503
   double header_seconds = 10, body_seconds = 30, idle_seconds = 60, write_stall_seconds = 30;
   int max_connections = 12000;
   int send_buffer_bytes = 16 * 1024;  // small, so that slow readers cost little kernel memory

@@ -1,0 +1,482 @@
+#include "http/connection.h"
+
+#include <algorithm>
+#include <exception>
+#include <stdexcept>
+#include <utility>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <spdlog/spdlog.h>
+
+namespace mlxd::http {
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+namespace {
+
+constexpr std::size_t kWatchedInput = 16 * 1024;  // read at most this far ahead of a handler
+constexpr double kLingerSeconds = 2;
+constexpr std::size_t kLingerBytes = 16 * 1024 * 1024;
+
+}  // namespace
+
+// The exchange that a handler sees.
+class ConnectionExchange final : public Exchange {
+ public:
+  ConnectionExchange(Connection& connection, Request request, RequestHead& head)
+      : connection_(connection),
+        request_(std::move(request)),
+        extra_(connection.state_->cors_headers(head)),
+        close_(!head.keep_alive || connection.state_->draining),
+        chunked_(head.minor_version == 1),
+        without_body_(head.method == "HEAD") {
+    connection_.exchange_ = this;
+    connection_.watch_for_leaving();
+  }
+  ~ConnectionExchange() override { connection_.exchange_ = nullptr; }
+
+  const Request& request() const override { return request_; }
+  bool peer_gone() const override { return connection_.peer_gone(); }
+  const std::shared_ptr<Wakeup>& wakeup() override {
+    if (!wakeup_) {
+      wakeup_ = Wakeup::make(connection_.socket_.get_executor());
+      if (peer_gone()) wakeup_->notify();
+    }
+    return wakeup_;
+  }
+
+  asio::awaitable<void> respond(Response response) override {
+    begin();
+    close_ = close_ || connection_.state_->draining;
+    Headers headers = extra_;
+    headers.insert(headers.end(), response.headers.begin(), response.headers.end());
+    std::string text =
+        connection_.response_head(response.status, request_.id, close_, headers,
+                                  response.content_type, response.body.size(), false);
+    if (!without_body_) text += response.body;
+    response.body = std::string();
+    co_await connection_.write_all(text, true);
+    ended_ = true;
+  }
+
+  asio::awaitable<bool> begin_stream(Headers headers) override {
+    begin();
+    // HTTP/1.0 has no chunks: there the end of the connection ends the stream.
+    close_ = close_ || connection_.state_->draining || !chunked_;
+    headers.insert(headers.end(), extra_.begin(), extra_.end());
+    if (std::none_of(headers.begin(), headers.end(),
+                     [](auto& h) { return h.first == "cache-control"; })) {
+      headers.emplace_back("cache-control", "no-cache");
+    }
+    const std::string head = connection_.response_head(200, request_.id, close_, headers,
+                                                       "text/event-stream", {}, chunked_);
+    co_return co_await connection_.write_all(head, false);
+  }
+
+  asio::awaitable<bool> write(std::string frames) override {
+    if (!begun_ || ended_) throw std::logic_error("write outside of begin_stream and end_stream");
+    if (frames.empty() || without_body_) co_return !peer_gone();
+    if (chunked_) frames = chunk_size_line(frames.size()) + frames + "\r\n";
+    co_return co_await connection_.write_all(frames, false);
+  }
+
+  asio::awaitable<void> end_stream() override {
+    if (!begun_ || ended_) throw std::logic_error("end_stream without begin_stream");
+    if (chunked_ && !without_body_) co_await connection_.write_all("0\r\n\r\n", true);
+    ended_ = true;
+  }
+
+  void notify_peer_gone() {
+    if (wakeup_) wakeup_->notify();
+  }
+  bool begun() const { return begun_; }
+  bool ended() const { return ended_; }
+  bool close() const { return close_; }
+
+ private:
+  void begin() {
+    if (begun_) throw std::logic_error("a second answer to one request");
+    begun_ = true;
+  }
+  static std::string chunk_size_line(std::size_t size) {
+    char line[24];
+    return std::string(line, static_cast<std::size_t>(
+                                 std::snprintf(line, sizeof line, "%zx\r\n", size)));
+  }
+
+  Connection& connection_;
+  const Request request_;
+  const Headers extra_;
+  std::shared_ptr<Wakeup> wakeup_;
+  bool close_;
+  const bool chunked_;
+  const bool without_body_;
+  bool begun_ = false;
+  bool ended_ = false;
+};
+
+// ---- State ----------------------------------------------------------------------------------
+
+Connection::Connection(std::shared_ptr<ServerState> state, asio::ip::tcp::socket socket)
+    : state_(std::move(state)), socket_(std::move(socket)), timer_(socket_.get_executor()) {
+  ++state_->connections;
+  state_->live.insert(this);
+}
+
+Connection::~Connection() {
+  state_->live.erase(this);
+  --state_->connections;
+}
+
+TimePoint Connection::after(double seconds) const {
+  return Clock::now() +
+         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+}
+
+// ---- Input and output -----------------------------------------------------------------------
+
+void Connection::arm_read() {
+  if (read_armed_ || eof_ || broken_) return;
+  read_armed_ = true;
+  socket_.async_wait(asio::ip::tcp::socket::wait_read,
+                     [self = shared_from_this()](error_code error) { self->on_readable(error); });
+}
+
+void Connection::on_readable(error_code error) {
+  read_armed_ = false;
+  std::size_t count = 0;
+  if (!error) count = socket_.read_some(asio::buffer(state_->scratch), error);
+  input_.append(state_->scratch.data(), count);
+  if (error == asio::error::eof) {
+    eof_ = true;
+  } else if (error && error != asio::error::would_block && error != asio::error::interrupted) {
+    broken_ = true;
+  }
+  if (exchange_) {
+    if (peer_gone()) {
+      peer_left();
+    } else {
+      watch_for_leaving();
+    }
+  }
+  timer_.cancel();
+}
+
+// A handler runs. The end of the peer's sending side counts as its leaving, as in nginx and Go: TCP
+// cannot tell a client that went away from one that only has nothing more to say, and generating for
+// the former costs everyone. An answer that is ready all the same is still written. Pipelined bytes
+// are kept; past a limit only a reset is noticed until they are consumed.
+void Connection::watch_for_leaving() {
+  if (input_.size() < kWatchedInput) {
+    arm_read();
+  } else if (!error_armed_ && !broken_) {
+    error_armed_ = true;
+    socket_.async_wait(asio::ip::tcp::socket::wait_error,
+                       [self = shared_from_this()](error_code) {
+                         self->error_armed_ = false;
+                         if (!self->exchange_ || self->broken_) return;
+                         self->broken_ = true;
+                         self->peer_left();
+                       });
+  }
+}
+
+void Connection::peer_left() {
+  if (exchange_) exchange_->notify_peer_gone();
+  timer_.cancel();
+}
+
+asio::awaitable<bool> Connection::wait_for_input(TimePoint deadline) {
+  const std::size_t before = input_.size();
+  arm_read();
+  while (input_.size() == before && !eof_ && !broken_) {
+    if (Clock::now() >= deadline) co_return false;
+    timer_.expires_at(deadline);
+    co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
+    arm_read();
+  }
+  co_return input_.size() != before;
+}
+
+asio::awaitable<bool> Connection::wait_writable(bool despite_eof) {
+  const TimePoint deadline = after(state_->options.write_stall_seconds);
+  if (!write_armed_) {
+    write_armed_ = true;
+    socket_.async_wait(asio::ip::tcp::socket::wait_write,
+                       [self = shared_from_this()](error_code error) {
+                         self->write_armed_ = false;
+                         if (error) self->broken_ = true;
+                         self->timer_.cancel();
+                       });
+  }
+  while (write_armed_ && !broken_ && (despite_eof || !eof_)) {
+    if (Clock::now() >= deadline) {
+      // A reader that slow is treated as gone. Resetting frees what the kernel holds for it.
+      error_code ignored;
+      socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+      abort();
+      break;
+    }
+    timer_.expires_at(deadline);
+    co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
+  co_return !broken_;
+}
+
+asio::awaitable<bool> Connection::write_all(std::string_view bytes, bool despite_eof) {
+  while (!bytes.empty()) {
+    if (broken_ || (eof_ && !despite_eof)) co_return false;
+    error_code error;
+    const std::size_t count = socket_.write_some(asio::buffer(bytes.data(), bytes.size()), error);
+    bytes.remove_prefix(count);
+    if (error == asio::error::would_block) {
+      co_await wait_writable(despite_eof);
+    } else if (error && error != asio::error::interrupted) {
+      broken_ = true;
+      peer_left();
+    }
+  }
+  co_return true;
+}
+
+void Connection::abort() {
+  broken_ = true;
+  peer_left();
+  error_code ignored;
+  socket_.close(ignored);
+}
+
+// Lets the peer read the last answer: closing with unread bytes would reset the connection, and the
+// peer's kernel would throw away what it has not yet read.
+asio::awaitable<void> Connection::linger() {
+  error_code ignored;
+  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  const TimePoint deadline = after(kLingerSeconds);
+  std::size_t discarded = 0;
+  do {
+    discarded += input_.size();
+    input_.clear();
+  } while (!broken_ && discarded < kLingerBytes && co_await wait_for_input(deadline));
+}
+
+// ---- Requests -------------------------------------------------------------------------------
+
+asio::awaitable<void> Connection::run(std::shared_ptr<Connection> self) {
+  while (co_await self->serve_one()) {
+  }
+  if (!self->broken_) co_await self->linger();
+  error_code ignored;
+  self->socket_.close(ignored);
+}
+
+asio::awaitable<void> Connection::refuse(std::shared_ptr<Connection> self) {
+  const Refusal refusal{make_error(503, "too_many_connections",
+                                   "The server has as many connections as it may; try again."),
+                        {{"retry-after", "1"}},
+                        true};
+  const std::string id = make_request_id();
+  co_await self->refuse_request(refusal, id, Headers(), false);
+  co_await self->linger();
+  error_code ignored;
+  self->socket_.close(ignored);
+}
+
+// Nothing: the peer closed, or was idle for too long.
+asio::awaitable<std::optional<Result<RequestHead>>> Connection::read_head() {
+  const ServerOptions& options = state_->options;
+  if (input_.empty()) {
+    input_.shrink_to_fit();  // an idle connection holds no buffer
+    co_await wait_for_input(after(options.idle_seconds));
+    if (input_.empty()) co_return std::nullopt;
+  }
+  const TimePoint deadline = after(options.header_seconds);
+  HeadScanner scanner;
+  bool first = true;
+  for (;;) {
+    // One empty line before a request is ignored (RFC 9112, 2.2).
+    if (first && input_.size() >= 2) {
+      if (input_.starts_with("\r\n")) input_.erase(0, 2);
+      first = false;
+    }
+    const auto state = first ? HeadScanner::State::kMore : scanner.scan(input_);
+    if (state == HeadScanner::State::kMalformed) {
+      co_return make_error(400, "bad_request",
+                           "The request header holds a control character or a line that does not "
+                           "end in CRLF.");
+    }
+    if (state == HeadScanner::State::kComplete && scanner.head_size() <= options.header_limit) {
+      break;
+    }
+    if (state == HeadScanner::State::kComplete || input_.size() > options.header_limit) {
+      co_return make_error(431, "header_too_large",
+                           "The request header is longer than " +
+                               std::to_string(options.header_limit) + " bytes.");
+    }
+    if (!co_await wait_for_input(deadline)) {
+      if (peer_gone()) co_return std::nullopt;
+      co_return make_error(408, "request_timeout", "The request header did not arrive in time.");
+    }
+  }
+  auto head = parse_head(std::string_view(input_).substr(0, scanner.head_size()));
+  input_.erase(0, scanner.head_size());
+  co_return head;
+}
+
+// With `keep` false the body is read, under the same limits, and thrown away.
+asio::awaitable<std::optional<Error>> Connection::read_body(const RequestHead& head, bool keep,
+                                                            std::string& body,
+                                                            BodyMemory& memory) {
+  const ServerOptions& options = state_->options;
+  const TimePoint deadline = after(options.body_seconds);
+  ChunkDecoder decoder(options.body_limit);
+  std::uint64_t left = head.content_length.value_or(0);
+  bool more = head.has_body();
+  while (more) {
+    std::string_view unread = input_;
+    if (head.chunked) {
+      auto result = decoder.feed(unread, body);
+      if (!result) co_return result.error();
+      more = *result;
+    } else {
+      const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(left, unread.size()));
+      body.append(unread.substr(0, count));
+      unread.remove_prefix(count);
+      left -= count;
+      more = left > 0;
+    }
+    input_.erase(0, input_.size() - unread.size());
+    if (!keep) body.clear();
+    if (!memory.hold(body.capacity())) {
+      co_return make_error(503, "overloaded", "The server holds too many request bodies; try again.");
+    }
+    if (more && !co_await wait_for_input(deadline)) {
+      if (peer_gone()) {
+        co_return make_error(400, "bad_request", "The connection ended inside the request body.");
+      }
+      co_return make_error(408, "request_timeout", "The request body did not arrive in time.");
+    }
+  }
+  co_return std::nullopt;
+}
+
+std::string Connection::response_head(int status, const std::string& id, bool close,
+                                      const Headers& extra, std::string_view content_type,
+                                      std::optional<std::size_t> content_length,
+                                      bool chunked) const {
+  ResponseHead head(status);
+  head.add("x-request-id", id);
+  if (!content_type.empty()) head.add("content-type", content_type);
+  if (content_length) head.add("content-length", std::to_string(*content_length));
+  if (chunked) head.add("transfer-encoding", "chunked");
+  if (close) head.add("connection", "close");
+  head.add(extra);
+  if (!head.has("cache-control")) head.add("cache-control", "no-store");
+  return std::move(head).finish();
+}
+
+asio::awaitable<bool> Connection::refuse_request(const Refusal& refusal, const std::string& id,
+                                                 Headers cors, bool without_body) {
+  const bool close = refusal.close || state_->draining;
+  const std::string body = state_->error_body(refusal.error);
+  cors.insert(cors.end(), refusal.headers.begin(), refusal.headers.end());
+  std::string text = response_head(refusal.error.status, id, close, cors, "application/json",
+                                   body.size(), false);
+  if (!without_body) text += body;
+  co_return co_await write_all(text, true) && !close;
+}
+
+asio::awaitable<bool> Connection::answer_preflight(const RequestHead& head,
+                                                   const Router::Match& match,
+                                                   const std::string& id) {
+  const Headers headers = state_->preflight_headers(head, match);
+  const bool close = !head.keep_alive || state_->draining;
+  const std::string text = response_head(204, id, close, headers, "", {}, false);
+  co_return co_await write_all(text, true) && !close;
+}
+
+// Returns whether another request may follow.
+asio::awaitable<bool> Connection::serve_one() {
+  auto received = co_await read_head();
+  if (!received) co_return false;
+  const InFlight in_flight(*state_);
+  if (!*received) {
+    const Refusal refusal{received->error(), {}, true};
+    const std::string id = make_request_id();
+    co_return co_await refuse_request(refusal, id, Headers(), false);
+  }
+  RequestHead& head = **received;
+  const auto given_id = head.header("x-request-id");
+  std::string id = is_valid_request_id(given_id) ? std::string(given_id) : make_request_id();
+  const Headers cors = state_->cors_headers(head);
+
+  error_code ignored;
+  const auto local = socket_.local_endpoint(ignored).address();
+  const auto match = state_->router.match(head.method, head.path);
+  auto refusal = state_->refuse(head, match, local.to_string());
+  if (state_->is_preflight(head, match) && (!refusal || refusal->error.status != 421)) {
+    co_return co_await answer_preflight(head, match, id);
+  }
+
+  std::optional<Error> body_error;
+  std::string body;
+  BodyMemory memory(*state_);
+  if (head.content_length.value_or(0) > state_->options.body_limit) {
+    body_error = make_error(413, "body_too_large",
+                            "The body is longer than " +
+                                std::to_string(state_->options.body_limit) + " bytes.");
+  } else if (head.has_body()) {
+    // A client that waits for permission and is refused may send its body or not: only closing
+    // leaves no doubt about what its next bytes are.
+    const bool waits = head.expects_continue && input_.empty();
+    if (refusal && waits) {
+      refusal->close = true;
+    } else {
+      if (waits && !co_await write_all("HTTP/1.1 100 Continue\r\n\r\n", true)) co_return false;
+      body_error = co_await read_body(head, !refusal, body, memory);
+    }
+  }
+  if (body_error) {
+    if (!refusal) refusal = Refusal{*body_error, {}};
+    refusal->close = true;
+  }
+  if (refusal) {
+    refusal->close = refusal->close || !head.keep_alive;
+    co_return co_await refuse_request(*refusal, id, cors, head.method == "HEAD");
+  }
+
+  // Nobody behind this point needs the key, so that nobody can log it.
+  std::erase_if(head.headers, [](auto& header) { return header.first == "authorization"; });
+  Request request{head.method, head.path,       head.query,
+                  head.headers, std::move(body), std::move(id)};
+  co_return co_await handle(std::move(request), *match.handler, head);
+}
+
+asio::awaitable<bool> Connection::handle(Request request, const Handler& handler,
+                                         RequestHead& head) {
+  const std::string id = request.id;
+  ConnectionExchange exchange(*this, std::move(request), head);
+  bool failed = false;
+  try {
+    co_await handler(exchange);
+  } catch (const std::exception& error) {
+    failed = true;
+    spdlog::error("request {}: the handler failed: {}", id, error.what());
+  } catch (...) {
+    failed = true;
+    spdlog::error("request {}: the handler failed", id);
+  }
+  if (exchange.ended()) co_return !exchange.close() && !broken_ && !failed;
+  if (exchange.begun() || (peer_gone() && !failed)) {
+    broken_ = true;  // no regular end of the answer: the peer must see that it was cut off
+    co_return false;
+  }
+  const Refusal refusal{
+      make_error(500, "internal_error", "The server failed to answer this request."),
+      {},
+      exchange.close()};
+  co_return co_await refuse_request(refusal, id, state_->cors_headers(head), head.method == "HEAD");
+}
+
+}  // namespace mlxd::http

@@ -1,0 +1,79 @@
+// One client connection: reads requests, checks them, runs their handlers, writes answers. Private
+// to http; everything here runs on the I/O thread.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "http/request_parser.h"
+#include "http/response_text.h"
+#include "http/server_state.h"
+
+namespace mlxd::http {
+
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(std::shared_ptr<ServerState> state, boost::asio::ip::tcp::socket socket);
+  ~Connection();
+
+  // Serves requests until the connection ends. The frame keeps the connection alive.
+  static boost::asio::awaitable<void> run(std::shared_ptr<Connection> self);
+  // Answers 503 and closes: there are too many connections.
+  static boost::asio::awaitable<void> refuse(std::shared_ptr<Connection> self);
+  // Drops the connection at once; a handler in flight learns that its peer is gone.
+  void abort();
+
+ private:
+  friend class ConnectionExchange;
+
+  boost::asio::awaitable<bool> serve_one();
+  boost::asio::awaitable<std::optional<Result<RequestHead>>> read_head();
+  boost::asio::awaitable<std::optional<Error>> read_body(const RequestHead& head, bool keep,
+                                                         std::string& body, BodyMemory& memory);
+  boost::asio::awaitable<bool> handle(Request request, const Handler& handler, RequestHead& head);
+  boost::asio::awaitable<bool> refuse_request(const Refusal& refusal, const std::string& id,
+                                              Headers cors, bool without_body);
+  boost::asio::awaitable<bool> answer_preflight(const RequestHead& head, const Router::Match& match,
+                                                const std::string& id);
+  std::string response_head(int status, const std::string& id, bool close, const Headers& extra,
+                            std::string_view content_type,
+                            std::optional<std::size_t> content_length, bool chunked) const;
+
+  // Waits until bytes (or the end) arrived; false when the deadline passed or the peer is gone.
+  boost::asio::awaitable<bool> wait_for_input(TimePoint deadline);
+  // Writes everything; false when the peer is gone or took nothing for the write stall limit. With
+  // `despite_eof`, a peer that closed only its sending side still gets the bytes.
+  boost::asio::awaitable<bool> write_all(std::string_view bytes, bool despite_eof);
+  boost::asio::awaitable<bool> wait_writable(bool despite_eof);
+  boost::asio::awaitable<void> linger();
+
+  void arm_read();
+  void on_readable(boost::system::error_code error);
+  void watch_for_leaving();  // goes on until `exchange_` is cleared
+  void peer_left();
+  bool peer_gone() const { return eof_ || broken_; }
+  TimePoint after(double seconds) const;
+
+  const std::shared_ptr<ServerState> state_;
+  boost::asio::ip::tcp::socket socket_;
+  // The one thing that the connection's coroutine sleeps on: its expiry is the deadline, and
+  // cancelling it says that the state below has changed.
+  boost::asio::steady_timer timer_;
+  std::string input_;  // received and not yet consumed; holds pipelined requests, too
+  class ConnectionExchange* exchange_ = nullptr;  // while a handler runs
+  bool read_armed_ = false;
+  bool error_armed_ = false;
+  bool write_armed_ = false;
+  bool eof_ = false;     // the peer sends no more
+  bool broken_ = false;  // nothing can be written any more
+};
+
+}  // namespace mlxd::http

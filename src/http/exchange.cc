@@ -1,0 +1,111 @@
+#include "http/exchange.h"
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/execution_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "base/clock.h"
+
+namespace mlxd::http {
+namespace asio = boost::asio;
+namespace {
+
+// Whether an io_context still lives, for wake-ups that outlive it: an engine may have news for a
+// request after the server was destroyed.
+struct Liveness {
+  std::mutex mutex;
+  bool alive = true;
+};
+
+class LivenessService : public asio::execution_context::service {
+ public:
+  using key_type = LivenessService;
+  static asio::execution_context::id id;
+
+  explicit LivenessService(asio::execution_context& context)
+      : asio::execution_context::service(context) {}
+  const std::shared_ptr<Liveness>& liveness() const { return liveness_; }
+
+ private:
+  void shutdown() override {
+    std::lock_guard lock(liveness_->mutex);
+    liveness_->alive = false;
+  }
+  std::shared_ptr<Liveness> liveness_ = std::make_shared<Liveness>();
+};
+
+asio::execution_context::id LivenessService::id;
+
+class TimerWakeup final : public Wakeup {
+ public:
+  explicit TimerWakeup(asio::any_io_executor executor)
+      : executor_(std::move(executor)),
+        liveness_(asio::use_service<LivenessService>(
+                      asio::query(executor_, asio::execution::context))
+                      .liveness()) {}
+
+  void notify() override {
+    if (notified_.exchange(true)) return;  // a wake-up is already on its way
+    std::lock_guard lock(liveness_->mutex);
+    if (!liveness_->alive) return;
+    asio::post(executor_, [self = shared_from_this(), this] {
+      if (timer_) timer_->cancel();
+    });
+  }
+
+  asio::awaitable<bool> wait_for(double seconds) override {
+    const auto self = shared_from_this();
+    constexpr double longest = 365.0 * 24 * 3600;
+    const auto deadline =
+        Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                           std::chrono::duration<double>(std::clamp(seconds, 0.0, longest)));
+    // The timer lives in this frame, which the io_context destroys at the latest; `this` may live
+    // longer.
+    asio::steady_timer timer(executor_);
+    const TimerScope scope(*this, timer);
+    while (!notified_.exchange(false)) {
+      if (Clock::now() >= deadline) co_return false;
+      timer.expires_at(deadline);
+      co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    }
+    co_return true;
+  }
+
+ private:
+  struct TimerScope {
+    TimerScope(TimerWakeup& owner, asio::steady_timer& timer) : owner_(owner) {
+      owner_.timer_ = &timer;
+    }
+    ~TimerScope() { owner_.timer_ = nullptr; }
+    TimerScope(const TimerScope&) = delete;
+    TimerScope& operator=(const TimerScope&) = delete;
+    TimerWakeup& owner_;
+  };
+
+  const asio::any_io_executor executor_;
+  const std::shared_ptr<Liveness> liveness_;
+  std::atomic<bool> notified_ = false;
+  asio::steady_timer* timer_ = nullptr;  // I/O thread; of the present wait_for
+};
+
+}  // namespace
+
+std::shared_ptr<Wakeup> Wakeup::make(asio::any_io_executor executor) {
+  return std::make_shared<TimerWakeup>(std::move(executor));
+}
+
+std::string_view Request::header(std::string_view lower_case_name) const {
+  for (const auto& [name, value] : headers) {
+    if (name == lower_case_name) return value;
+  }
+  return {};
+}
+
+}  // namespace mlxd::http

@@ -1,0 +1,200 @@
+#include "http/server.h"
+
+#include <exception>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <spdlog/spdlog.h>
+
+#include "base/error.h"
+#include "http/connection.h"
+
+namespace mlxd::http {
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+namespace {
+
+constexpr int kRefusedAtOnce = 256;  // connections that are being told that there are too many
+constexpr auto kAcceptPause = std::chrono::milliseconds(50);
+constexpr auto kCloseGrace = std::chrono::milliseconds(250);
+
+void log_failure(std::exception_ptr failure) {
+  if (!failure) return;
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::exception& error) {
+    spdlog::error("a connection failed: {}", error.what());
+  } catch (...) {
+    spdlog::error("a connection failed");
+  }
+}
+
+}  // namespace
+
+class Server::Impl {
+ public:
+  Impl(ServerOptions options, Router router)
+      : state_(std::make_shared<ServerState>(std::move(options), std::move(router))),
+        context_(1),
+        acceptor_(context_),
+        accept_pause_(context_) {
+    listen();
+    port_ = acceptor_.local_endpoint().port();
+    asio::co_spawn(context_, accept_connections(), log_failure);
+    thread_ = std::thread([this] { run(); });
+  }
+
+  ~Impl() {
+    asio::post(context_, [this] {
+      close_acceptor();
+      // Handlers get a moment to see that their peers are gone; whatever still waits then is
+      // destroyed with the io_context.
+      const auto live = state_->live;
+      for (Connection* connection : live) connection->abort();
+      stop_when_done(Clock::now() + kCloseGrace);
+    });
+    thread_.join();
+  }
+
+  std::uint16_t port() const { return port_; }
+  ServerStats stats() const { return {.connections = state_->connections}; }
+
+  void stop_accepting() {
+    state_->draining = true;
+    asio::post(context_, [this] { close_acceptor(); });
+  }
+
+  bool wait_until_idle(double seconds) {
+    std::unique_lock lock(state_->mutex);
+    return state_->idle.wait_for(lock, std::chrono::duration<double>(seconds),
+                                 [this] { return state_->exchanges == 0; });
+  }
+
+ private:
+  void listen();
+  void run();
+  asio::awaitable<void> accept_connections();
+  void start(tcp::socket socket);
+
+  void stop_when_done(TimePoint deadline) {
+    if (state_->live.empty() || Clock::now() >= deadline) return context_.stop();
+    accept_pause_.expires_after(std::chrono::milliseconds(2));
+    accept_pause_.async_wait([this, deadline](error_code) { stop_when_done(deadline); });
+  }
+
+  void close_acceptor() {
+    error_code ignored;
+    acceptor_.close(ignored);
+    accept_pause_.cancel();
+  }
+
+  const std::shared_ptr<ServerState> state_;  // outlives the frames that context_ destroys
+  asio::io_context context_;
+  tcp::acceptor acceptor_;
+  asio::steady_timer accept_pause_;
+  std::uint16_t port_ = 0;
+  std::thread thread_;
+};
+
+void Server::Impl::listen() {
+  const ServerOptions& options = state_->options;
+  std::string host = options.host;
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  const auto fail = [&](const std::string& reason) {
+    throw StartupError("cannot listen on " + options.host + ":" + std::to_string(options.port) +
+                       ": " + reason +
+                       "; stop what uses that address, or choose another host or port");
+  };
+  error_code error;
+  tcp::resolver resolver(context_);
+  const auto found = resolver.resolve(host, std::to_string(options.port),
+                                      tcp::resolver::passive | tcp::resolver::numeric_service,
+                                      error);
+  if (error || found.empty()) fail(error ? error.message() : "no such address");
+  const tcp::endpoint endpoint = found.begin()->endpoint();
+  acceptor_.open(endpoint.protocol(), error);
+  if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error && endpoint.address() == asio::ip::address_v6::any()) {
+    acceptor_.set_option(asio::ip::v6_only(false), error);
+  }
+  // Accepted sockets inherit it.
+  if (!error) {
+    acceptor_.set_option(asio::socket_base::send_buffer_size(options.send_buffer_bytes), error);
+  }
+  if (!error) acceptor_.bind(endpoint, error);
+  if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+  if (error) fail(error.message());
+}
+
+void Server::Impl::run() {
+  for (;;) {
+    try {
+      context_.run();
+      return;
+    } catch (const std::exception& error) {
+      spdlog::error("the I/O thread goes on after: {}", error.what());
+    } catch (...) {
+      spdlog::error("the I/O thread goes on after an unknown exception");
+    }
+  }
+}
+
+asio::awaitable<void> Server::Impl::accept_connections() {
+  bool warned = false;
+  while (acceptor_.is_open()) {
+    auto [error, socket] = co_await acceptor_.async_accept(asio::as_tuple(asio::use_awaitable));
+    if (!acceptor_.is_open()) break;
+    bool pause = error && error != asio::error::connection_aborted;
+    if (!error) {
+      try {
+        start(std::move(socket));
+        warned = false;
+      } catch (const std::exception& failure) {  // no memory for it, say; the others go on
+        error = asio::error::no_memory;
+        pause = true;
+      }
+    }
+    if (!pause) continue;
+    // Out of descriptors or memory: trying again at once would only burn this thread.
+    if (!warned) spdlog::warn("cannot accept connections for now: {}", error.message());
+    warned = true;
+    accept_pause_.expires_after(kAcceptPause);
+    co_await accept_pause_.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
+}
+
+void Server::Impl::start(tcp::socket socket) {
+  error_code error;
+  socket.non_blocking(true, error);
+  if (!error) socket.set_option(tcp::no_delay(true), error);
+  if (error) return;  // the peer has already left
+  const int limit = state_->options.max_connections;
+  const int present = state_->connections;
+  if (present >= limit + kRefusedAtOnce) return;
+  auto connection = std::make_shared<Connection>(state_, std::move(socket));
+  asio::co_spawn(context_,
+                 present < limit ? Connection::run(connection) : Connection::refuse(connection),
+                 log_failure);
+}
+
+Server::Server(ServerOptions options, Router router)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(router))) {}
+Server::~Server() = default;
+
+std::uint16_t Server::port() const { return impl_->port(); }
+ServerStats Server::stats() const { return impl_->stats(); }
+void Server::stop_accepting() { impl_->stop_accepting(); }
+bool Server::wait_until_idle(double seconds) { return impl_->wait_until_idle(seconds); }
+
+}  // namespace mlxd::http

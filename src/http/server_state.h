@@ -1,0 +1,91 @@
+// What the connections of one server share, and the checks that need no socket. Private to http.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "http/access.h"
+#include "http/request_parser.h"
+#include "http/server.h"
+
+namespace mlxd::http {
+
+class Connection;
+
+// The answer to a request that no handler sees, and whether another request may follow it.
+struct Refusal {
+  Error error;
+  Headers headers;
+  bool close = false;
+};
+
+Error make_error(int status, std::string code, std::string message);
+
+// Outlives all connections.
+struct ServerState {
+  ServerState(ServerOptions server_options, Router server_router);
+
+  const ServerOptions options;  // without the keys
+  const Router router;
+  const ApiKeys keys;
+  const HostList hosts;
+  const Origins origins;
+
+  std::atomic<int> connections = 0;
+  std::atomic<bool> draining = false;  // every answer then closes its connection
+
+  std::mutex mutex;
+  std::condition_variable idle;
+  int exchanges = 0;  // under `mutex`
+
+  // I/O thread only.
+  std::unordered_set<Connection*> live;
+  std::size_t body_bytes = 0;           // of bodies in memory
+  std::array<char, 64 * 1024> scratch;  // all sockets are read into this, one after the other
+
+  std::string error_body(const Error& error) const;
+
+  // Host, key, path, method, body's type, in this order. `match` is the router's.
+  std::optional<Refusal> refuse(const RequestHead& head, const Router::Match& match,
+                                std::string_view local_address) const;
+  // A browser's question whether its page may send such a request; it carries no key.
+  bool is_preflight(const RequestHead& head, const Router::Match& match) const;
+  Headers preflight_headers(const RequestHead& head, const Router::Match& match) const;
+  Headers cors_headers(const RequestHead& head) const;
+};
+
+// One request in flight: what wait_until_idle waits for.
+class InFlight {
+ public:
+  explicit InFlight(ServerState& state);
+  ~InFlight();
+  InFlight(const InFlight&) = delete;
+  InFlight& operator=(const InFlight&) = delete;
+
+ private:
+  ServerState& state_;
+};
+
+// The part of the server's body memory that one request holds.
+class BodyMemory {
+ public:
+  explicit BodyMemory(ServerState& state) : state_(state) {}
+  ~BodyMemory() { state_.body_bytes -= held_; }
+  BodyMemory(const BodyMemory&) = delete;
+  BodyMemory& operator=(const BodyMemory&) = delete;
+  bool hold(std::size_t bytes);  // in all; false when the server holds too much
+
+ private:
+  ServerState& state_;
+  std::size_t held_ = 0;
+};
+
+}  // namespace mlxd::http
