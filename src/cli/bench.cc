@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <limits>
 
@@ -24,8 +25,34 @@ struct Timing {
   double generation_seconds = 0;  // from there to the last token
 };
 
+// When the first event of a request came, told by the inference thread itself: the reader may be
+// busy with another request then.
+class FirstEvent {
+ public:
+  void arrived() {
+    Clock::rep none = 0;
+    at_.compare_exchange_strong(none, Clock::now().time_since_epoch().count());
+  }
+  TimePoint at() const { return TimePoint(Clock::duration(at_.load())); }
+
+ private:
+  std::atomic<Clock::rep> at_{0};
+};
+
+void read_to_the_end(RequestHandle& handle) {
+  while (true) {
+    const auto event = handle.next_until(TimePoint::max());
+    if (!event) continue;
+    if (const auto* end = std::get_if<RequestFinished>(&*event)) {
+      if (end->outcome == RequestFinished::Outcome::completed) return;
+      throw StartupError("the benchmark's request failed: " + end->error.message);
+    }
+  }
+}
+
 // One round: `batch` sequences submitted together, read to their ends.
 Timing run_round(Engine& engine, int batch, int prompt_tokens, int generated_tokens) {
+  std::vector<FirstEvent> first_events(batch);
   std::vector<RequestHandle> handles;
   const TimePoint start = Clock::now();
   for (int i = 0; i < batch; ++i) {
@@ -35,29 +62,14 @@ Timing run_round(Engine& engine, int batch, int prompt_tokens, int generated_tok
     job.sampling.temperature = 0;
     job.max_tokens = generated_tokens;
     job.ignore_eos = true;
-    auto handle = engine.submit(std::move(job));
+    auto handle = engine.submit(std::move(job), [&event = first_events[i]] { event.arrived(); });
     if (!handle) throw StartupError("the engine refused the benchmark: " + handle.error().message);
     handles.push_back(std::move(*handle));
   }
-  TimePoint first = start, last = start;
-  for (RequestHandle& handle : handles) {
-    bool any = false;
-    while (true) {
-      const auto event = handle.next_until(TimePoint::max());
-      if (!event) continue;
-      if (std::holds_alternative<SampledToken>(*event)) {
-        if (!any) first = std::max(first, Clock::now());
-        any = true;
-      }
-      if (const auto* end = std::get_if<RequestFinished>(&*event)) {
-        if (end->outcome != RequestFinished::Outcome::completed) {
-          throw StartupError("the benchmark's request failed: " + end->error.message);
-        }
-        break;
-      }
-    }
-    last = std::max(last, Clock::now());
-  }
+  for (RequestHandle& handle : handles) read_to_the_end(handle);
+  const TimePoint last = Clock::now();
+  TimePoint first = start;
+  for (const FirstEvent& event : first_events) first = std::max(first, event.at());
   return {seconds_between(start, first), seconds_between(first, last)};
 }
 
