@@ -18,6 +18,9 @@ namespace {
 
 constexpr std::size_t kWatchedInput = 16 * 1024;  // read at most this far ahead of a handler
 constexpr double kLingerSeconds = 2;
+// For whole answers that are larger than the small buffer of streams: with less than a segment in
+// flight the sender waits for delayed acknowledgements (1 MB/s over loopback).
+constexpr std::size_t kLargeSendBuffer = 256 * 1024;
 constexpr std::size_t kLingerBytes = 16 * 1024 * 1024;
 
 }  // namespace
@@ -25,13 +28,14 @@ constexpr std::size_t kLingerBytes = 16 * 1024 * 1024;
 // The exchange that a handler sees.
 class ConnectionExchange final : public Exchange {
  public:
-  ConnectionExchange(Connection& connection, Request request, RequestHead& head)
+  ConnectionExchange(Connection& connection, Request request, const Headers& cors, bool keep_alive,
+                     bool http_10)
       : connection_(connection),
         request_(std::move(request)),
-        extra_(connection.state_->cors_headers(head)),
-        close_(!head.keep_alive || connection.state_->draining),
-        chunked_(head.minor_version == 1),
-        without_body_(head.method == "HEAD") {
+        cors_(cors),
+        close_(!keep_alive || connection.state_->draining),
+        chunked_(!http_10),
+        without_body_(request_.method == "HEAD") {
     connection_.exchange_ = this;
     connection_.watch_for_leaving();
   }
@@ -50,14 +54,17 @@ class ConnectionExchange final : public Exchange {
   asio::awaitable<void> respond(Response response) override {
     begin();
     close_ = close_ || connection_.state_->draining;
-    Headers headers = extra_;
+    Headers headers = cors_;
     headers.insert(headers.end(), response.headers.begin(), response.headers.end());
     std::string text =
         connection_.response_head(response.status, request_.id, close_, headers,
                                   response.content_type, response.body.size(), false);
     if (!without_body_) text += response.body;
     response.body = std::string();
+    const bool large = text.size() > connection_.send_buffer_bytes();
+    if (large) connection_.set_send_buffer(std::min(text.size(), kLargeSendBuffer));
     co_await connection_.write_all(text, true);
+    if (large) connection_.set_send_buffer(connection_.send_buffer_bytes());
     ended_ = true;
   }
 
@@ -65,7 +72,7 @@ class ConnectionExchange final : public Exchange {
     begin();
     // HTTP/1.0 has no chunks: there the end of the connection ends the stream.
     close_ = close_ || connection_.state_->draining || !chunked_;
-    headers.insert(headers.end(), extra_.begin(), extra_.end());
+    headers.insert(headers.end(), cors_.begin(), cors_.end());
     if (std::none_of(headers.begin(), headers.end(),
                      [](auto& h) { return h.first == "cache-control"; })) {
       headers.emplace_back("cache-control", "no-cache");
@@ -94,6 +101,7 @@ class ConnectionExchange final : public Exchange {
   bool begun() const { return begun_; }
   bool ended() const { return ended_; }
   bool close() const { return close_; }
+  const Headers& cors() const { return cors_; }
 
  private:
   void begin() {
@@ -108,7 +116,7 @@ class ConnectionExchange final : public Exchange {
 
   Connection& connection_;
   const Request request_;
-  const Headers extra_;
+  const Headers& cors_;
   std::shared_ptr<Wakeup> wakeup_;
   bool close_;
   const bool chunked_;
@@ -239,6 +247,15 @@ asio::awaitable<bool> Connection::write_all(std::string_view bytes, bool despite
     }
   }
   co_return true;
+}
+
+std::size_t Connection::send_buffer_bytes() const {
+  return static_cast<std::size_t>(state_->options.send_buffer_bytes);
+}
+
+void Connection::set_send_buffer(std::size_t bytes) {
+  error_code ignored;
+  socket_.set_option(asio::socket_base::send_buffer_size(static_cast<int>(bytes)), ignored);
 }
 
 void Connection::abort() {
@@ -448,15 +465,16 @@ asio::awaitable<bool> Connection::serve_one() {
 
   // Nobody behind this point needs the key, so that nobody can log it.
   std::erase_if(head.headers, [](auto& header) { return header.first == "authorization"; });
-  Request request{head.method, head.path,       head.query,
-                  head.headers, std::move(body), std::move(id)};
-  co_return co_await handle(std::move(request), *match.handler, head);
+  Request request{std::move(head.method),  std::move(head.path), std::move(head.query),
+                  std::move(head.headers), std::move(body),      std::move(id)};
+  input_.shrink_to_fit();  // a handler may run for long
+  ConnectionExchange exchange(*this, std::move(request), cors, head.keep_alive,
+                              head.minor_version == 0);
+  co_return co_await handle(exchange, *match.handler);
 }
 
-asio::awaitable<bool> Connection::handle(Request request, const Handler& handler,
-                                         RequestHead& head) {
-  const std::string id = request.id;
-  ConnectionExchange exchange(*this, std::move(request), head);
+asio::awaitable<bool> Connection::handle(ConnectionExchange& exchange, const Handler& handler) {
+  const std::string& id = exchange.request().id;
   bool failed = false;
   try {
     co_await handler(exchange);
@@ -476,7 +494,8 @@ asio::awaitable<bool> Connection::handle(Request request, const Handler& handler
       make_error(500, "internal_error", "The server failed to answer this request."),
       {},
       exchange.close()};
-  co_return co_await refuse_request(refusal, id, state_->cors_headers(head), head.method == "HEAD");
+  co_return co_await refuse_request(refusal, id, exchange.cors(),
+                                    exchange.request().method == "HEAD");
 }
 
 }  // namespace mlxd::http

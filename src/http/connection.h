@@ -19,6 +19,8 @@
 
 namespace mlxd::http {
 
+class ConnectionExchange;
+
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(std::shared_ptr<ServerState> state, boost::asio::ip::tcp::socket socket);
@@ -38,7 +40,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::awaitable<std::optional<Result<RequestHead>>> read_head();
   boost::asio::awaitable<std::optional<Error>> read_body(const RequestHead& head, bool keep,
                                                          std::string& body, BodyMemory& memory);
-  boost::asio::awaitable<bool> handle(Request request, const Handler& handler, RequestHead& head);
+  boost::asio::awaitable<bool> handle(ConnectionExchange& exchange, const Handler& handler);
   boost::asio::awaitable<bool> refuse_request(const Refusal& refusal, const std::string& id,
                                               Headers cors, bool without_body);
   boost::asio::awaitable<bool> answer_preflight(const RequestHead& head, const Router::Match& match,
@@ -54,6 +56,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::awaitable<bool> write_all(std::string_view bytes, bool despite_eof);
   boost::asio::awaitable<bool> wait_writable(bool despite_eof);
   boost::asio::awaitable<void> linger();
+  std::size_t send_buffer_bytes() const;
+  void set_send_buffer(std::size_t bytes);
 
   void arm_read();
   void on_readable(boost::system::error_code error);
@@ -68,7 +72,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // cancelling it says that the state below has changed.
   boost::asio::steady_timer timer_;
   std::string input_;  // received and not yet consumed; holds pipelined requests, too
-  class ConnectionExchange* exchange_ = nullptr;  // while a handler runs
+  ConnectionExchange* exchange_ = nullptr;  // while a handler runs
   bool read_armed_ = false;
   bool error_armed_ = false;
   bool write_armed_ = false;

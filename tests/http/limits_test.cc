@@ -1,5 +1,8 @@
 // Sizes, deadlines and numbers of connections.
 #include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <optional>
 #include <vector>
 
 #include <dirent.h>
@@ -140,6 +143,39 @@ TEST_F(LimitsTest, AConnectionTooManyIsAnswered503AtOnce) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   expect_still_serving();
+}
+
+// Resident bytes of this process, where /proc tells.
+std::optional<long> resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  long total = 0, resident = 0;
+  if (!(statm >> total >> resident)) return std::nullopt;
+  return resident * ::sysconf(_SC_PAGESIZE);
+}
+
+TEST_F(LimitsTest, AnIdleConnectionCostsLessThanTenKibibytes) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "AddressSanitizer keeps freed memory";
+#endif
+  const char* wish = std::getenv("MLXD_IDLE_CONNECTIONS");
+  const int count = wish ? std::atoi(wish) : 1000;
+  rlimit descriptors{};
+  ::getrlimit(RLIMIT_NOFILE, &descriptors);
+  if (descriptors.rlim_cur < static_cast<rlim_t>(2 * count + 100)) GTEST_SKIP() << "few descriptors";
+  for (int i = 0; i < 10; ++i) expect_still_serving();
+  const auto before = resident_bytes();
+  if (!before) GTEST_SKIP() << "no /proc";
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < count; ++i) {
+    clients.push_back(std::make_unique<RawClient>(server().port()));
+    ASSERT_TRUE(clients.back()->send(post("/echo", "[" + std::string(4000, '1') + "]")));
+    ASSERT_EQ(clients.back()->read_answer().status, 200);
+  }
+  const long each = (*resident_bytes() - *before) / count;
+  RecordProperty("bytes_per_connection", static_cast<int>(each));
+  std::cout << count << " idle connections: " << each << " bytes each\n";
+  EXPECT_LT(each, 10 * 1024);
+  EXPECT_EQ(server().stats().connections, count);
 }
 
 int open_descriptors() {

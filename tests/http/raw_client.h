@@ -23,6 +23,10 @@
 
 #include "http/server.h"
 
+#ifndef MSG_NOSIGNAL  // macOS
+#define MSG_NOSIGNAL 0
+#endif
+
 namespace mlxd::http {
 
 // An answer as it came over the wire. `status` 0: the connection ended without one.
