@@ -165,7 +165,7 @@ TEST(ModelFuzz, MutatedRealHeaderLoadsOrIsRefused) {
   const std::size_t header = GgufFile::parse(bytes, "real.gguf")->header().size();
   const Bytes original(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(header));
   Mutator mutator(2);
-  for (int run = 0; run < runs(30); ++run) {
+  for (int run = 0; run < runs(100); ++run) {
     // Most of the header is token strings; the rest is what decides.
     const auto whole = std::span(bytes).first(header);
     const auto parts = {whole, whole.first(1200), whole.last(20000)};
@@ -174,7 +174,7 @@ TEST(ModelFuzz, MutatedRealHeaderLoadsOrIsRefused) {
       const auto file = GgufFile::parse(bytes, "real.gguf");
       const auto weights = gguf_weights(file);
       make_plan(read_gguf_config(*file, *weights), weights);
-      read_gguf_vocabulary(*file);
+      if (run % 8 == 0) read_gguf_vocabulary(*file);  // copies 100,000 strings: not every time
     });
     std::copy(original.begin(), original.end(), bytes.begin());
   }
@@ -196,7 +196,7 @@ TEST(ModelFuzz, MutatedFolderLoadsOrIsRefused) {
   };
   Mutator mutator(3);
   int refused = 0;
-  for (int run = 0; run < runs(2000); ++run) {
+  for (int run = 0; run < runs(500); ++run) {
     const std::size_t index = mutator.below(2) == 0 ? 0 : mutator.below(std::size(kFiles));
     Bytes mutated = originals[index];
     mutator.mutate(mutated, 7000);  // the header of model.safetensors, the whole of the others
