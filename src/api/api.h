@@ -21,8 +21,8 @@ class Metrics;
 class ModelPort;
 
 struct ApiOptions {
-  std::string version;      // of the program, for /version and /metrics
-  bool lenient = false;     // unknown request keys go into the header x-mlxd-ignored, not into a 400
+  std::string version;   // of the program, for /version and /metrics
+  bool lenient = false;  // unknown request keys go into the header x-mlxd-ignored, not into a 400
   double chat_timeout_seconds = 300;  // the most and the default of the parameter `timeout`
   double completions_timeout_seconds = 300;
   double keep_alive_seconds = 15;  // of a stream's silence until a comment line

@@ -8,8 +8,8 @@
 
 namespace mlxd::api {
 
-// What other threads ring when they have news for a handler. Once the handler has gone it is silent:
-// nothing then reaches the exchange's executor, which may be on its way out too.
+// What other threads ring when they have news for a handler. Once the handler has gone it is
+// silent: nothing then reaches the exchange's executor, which may be on its way out too.
 class Bell {
  public:
   explicit Bell(std::shared_ptr<http::Wakeup> wakeup) : wakeup_(std::move(wakeup)) {}

@@ -119,17 +119,19 @@ Result<json::value> read_json(std::string_view body) {
   error_code code;
   const auto read = parser.write_some(false, body.data(), body.size(), code);
   if (const auto& key = parser.handler().duplicate_key()) {
-    return bad_json(fmt::format("The body's JSON has the key '{:.100}' twice in one object; send "
-                                "it once.",
-                                *key));
+    return bad_json(
+        fmt::format("The body's JSON has the key '{:.100}' twice in one object; send "
+                    "it once.",
+                    *key));
   }
   if (code == json::error::too_deep) {
     return bad_json(fmt::format("The body's JSON is nested deeper than {} levels.", kJsonDepth));
   }
   if (code || read != body.size()) {
-    return bad_json(fmt::format("The body is not valid JSON: {} at byte {}. Send one JSON object, "
-                                "in UTF-8.",
-                                code ? code.message() : "extra data", read));
+    return bad_json(
+        fmt::format("The body is not valid JSON: {} at byte {}. Send one JSON object, "
+                    "in UTF-8.",
+                    code ? code.message() : "extra data", read));
   }
   return parser.handler().release();
 }

@@ -95,9 +95,8 @@ class Metrics::Impl : public EngineObserver {
           .Name("mlxd_requests_total")
           .Help("Generation requests that ended, by endpoint and outcome.")
           .Register(registry_);
-  prometheus::Histogram& request_seconds_ =
-      histogram(registry_, "mlxd_request_seconds", "Whole time of completed requests.",
-                kRequestBuckets);
+  prometheus::Histogram& request_seconds_ = histogram(
+      registry_, "mlxd_request_seconds", "Whole time of completed requests.", kRequestBuckets);
   prometheus::Histogram& queue_seconds_ = histogram(
       registry_, "mlxd_queue_seconds", "Time of accepted requests in the queue.", kRequestBuckets);
   prometheus::Histogram& first_token_seconds_ =
@@ -135,15 +134,17 @@ std::string Metrics::text(const ScrapeState& state) const {
     families.push_back(std::move(family));
   }
   if (state.connections) {
-    families.push_back({"mlxd_connections", "Open HTTP connections.", MetricType::Gauge,
+    families.push_back({"mlxd_connections",
+                        "Open HTTP connections.",
+                        MetricType::Gauge,
                         {sample(MetricType::Gauge, {}, *state.connections)}});
   }
-  MetricFamily build{"mlxd_build_info", "Constant 1, labelled with what is running.",
-                     MetricType::Gauge, {}};
+  MetricFamily build{
+      "mlxd_build_info", "Constant 1, labelled with what is running.", MetricType::Gauge, {}};
   for (const auto& model : state.models) {
-    build.metric.push_back(sample(
-        MetricType::Gauge,
-        {{"version", state.version}, {"model", model.id}, {"backend", model.backend}}, 1));
+    build.metric.push_back(
+        sample(MetricType::Gauge,
+               {{"version", state.version}, {"model", model.id}, {"backend", model.backend}}, 1));
   }
   families.push_back(std::move(build));
   std::ostringstream out;

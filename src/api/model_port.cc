@@ -37,8 +37,7 @@ class ServedModelPort final : public ModelPort {
                                              std::function<void()> on_ready) override {
     auto generation = service_.start(request, std::move(on_ready));
     if (!generation) return generation.error();
-    return std::unique_ptr<EventSource>(
-        std::make_unique<GenerationSource>(*std::move(generation)));
+    return std::unique_ptr<EventSource>(std::make_unique<GenerationSource>(*std::move(generation)));
   }
 
  private:

@@ -26,8 +26,8 @@ class EventSource {
   virtual void cancel() = 0;
 };
 
-// All that this room knows of a served model. Tests put a script in its place. Every function may be
-// called on any thread; `start` belongs on the text pool.
+// All that this room knows of a served model. Tests put a script in its place. Every function may
+// be called on any thread; `start` belongs on the text pool.
 class ModelPort {
  public:
   virtual ~ModelPort() = default;

@@ -14,7 +14,9 @@
 namespace mlxd::api {
 namespace {
 
-double milliseconds(double seconds) { return static_cast<double>(static_cast<long>(seconds * 1e4)) / 10; }
+double milliseconds(double seconds) {
+  return static_cast<double>(static_cast<long>(seconds * 1e4)) / 10;
+}
 
 }  // namespace
 
@@ -84,8 +86,8 @@ std::string RequestLog::json_line(const RequestRecord& record) {
 
 RequestLog make_request_log(bool json) {
   if (!json) return {spdlog::default_logger(), false};
-  auto logger = std::make_shared<spdlog::logger>(
-      "requests", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger = std::make_shared<spdlog::logger>("requests",
+                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_pattern("%v");
   return {std::move(logger), true};
 }

@@ -17,10 +17,9 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/json/parse.hpp>
-#include <boost/json/value.hpp>
 
 #include "api/model_port.h"
+#include "api/stream_fold.h"
 #include "http/exchange.h"
 #include "http/router.h"
 #include "serve/service.h"
@@ -205,25 +204,6 @@ inline std::string header_of(const http::Headers& headers, std::string_view name
     if (key == name) return value;
   }
   return {};
-}
-
-// The JSON of a stream's `data:` frames, without [DONE]; fails the shape silently by leaving out
-// what is no frame, so tests also compare counts.
-inline std::vector<boost::json::value> data_frames(std::string_view stream) {
-  std::vector<boost::json::value> frames;
-  while (!stream.empty()) {
-    const auto end = stream.find("\n\n");
-    const auto frame = stream.substr(0, end);
-    stream.remove_prefix(end == std::string_view::npos ? stream.size() : end + 2);
-    if (frame.substr(0, 6) != "data: " || frame == "data: [DONE]") continue;
-    frames.push_back(boost::json::parse({frame.data() + 6, frame.size() - 6}));
-  }
-  return frames;
-}
-
-inline std::string text_of(const boost::json::value& value) {
-  const auto& text = value.as_string();
-  return {text.data(), text.size()};
 }
 
 }  // namespace mlxd::api

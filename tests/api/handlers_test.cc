@@ -146,7 +146,8 @@ TEST_F(Handlers, AnswerSeveralPromptsWithSeveralSamplesInOrder) {
       post(kCompletionsPath, R"({"model":"tiny","prompt":["a","b"],"n":2,"echo":true})");
   const auto body = json::parse(exchange->response_.body);
   std::vector<std::string> texts;
-  for (const auto& choice : body.at("choices").as_array()) texts.push_back(text_of(choice.at("text")));
+  for (const auto& choice : body.at("choices").as_array())
+    texts.push_back(text_of(choice.at("text")));
   EXPECT_THAT(texts, ElementsAre("a0", "a1", "b0", "b1"));
   EXPECT_EQ(body.at("usage").at("prompt_tokens"), 6);
   EXPECT_EQ(body.at("usage").at("total_tokens"), 10);
@@ -154,8 +155,9 @@ TEST_F(Handlers, AnswerSeveralPromptsWithSeveralSamplesInOrder) {
 }
 
 TEST_F(Handlers, ShowTheBestOfTheSamples) {
-  model_->play({piece("poor", 0, {detail(1, "poor", -3)}), piece("rich", 1, {detail(2, "rich", -1)}),
-                sample_end(0), sample_end(1), generation_end()});
+  model_->play({piece("poor", 0, {detail(1, "poor", -3)}),
+                piece("rich", 1, {detail(2, "rich", -1)}), sample_end(0), sample_end(1),
+                generation_end()});
   const auto exchange = post(kCompletionsPath, completion_body(R"(,"best_of":2)"));
   const auto body = json::parse(exchange->response_.body);
   EXPECT_EQ(body.at("choices").as_array().size(), 1U);

@@ -1,12 +1,11 @@
 #include <cmath>
 #include <limits>
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "api/errors.h"
 #include "api/json_reader.h"
@@ -38,9 +37,8 @@ TEST(JsonReader, RefusesWhatIsNotJsonWithThePlace) {
 }
 
 TEST(JsonReader, RefusesAKeyThatStandsTwiceInOneObjectAtAnyDepth) {
-  for (const std::string_view bad :
-       {R"({"a":1,"a":1})", R"([{"b":{"a":1,"c":2,"a":3}}])", R"({"\u0061":1,"a":2})",
-        R"({"":1,"":2})"}) {
+  for (const std::string_view bad : {R"({"a":1,"a":1})", R"([{"b":{"a":1,"c":2,"a":3}}])",
+                                     R"({"\u0061":1,"a":2})", R"({"":1,"":2})"}) {
     const auto value = read_json(bad);
     ASSERT_FALSE(value) << bad;
     EXPECT_THAT(value.error().message, HasSubstr("twice")) << bad;
@@ -88,8 +86,9 @@ TEST(JsonWriter, EveryByteStringReadsBackAsItsText) {
     const auto back = json::parse(written([&](JsonWriter& json) { json.string(text); }));
     EXPECT_EQ(back.as_string(), text);
   }
-  EXPECT_EQ(json::parse(written([](JsonWriter& json) { json.string("\xe2\x82x\xff"); })).as_string(),
-            "\uFFFDx\uFFFD");
+  EXPECT_EQ(
+      json::parse(written([](JsonWriter& json) { json.string("\xe2\x82x\xff"); })).as_string(),
+      "\uFFFDx\uFFFD");
 }
 
 TEST(JsonWriter, NumbersReadBackAndAreNeverInfinite) {

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -14,7 +15,8 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-constexpr std::string_view kChat = R"("model":"org/tiny","messages":[{"role":"user","content":"x"}])";
+constexpr std::string_view kChat =
+    R"("model":"org/tiny","messages":[{"role":"user","content":"x"}])";
 constexpr std::string_view kCompletion = R"("model":"org/tiny","prompt":"x")";
 
 ModelDirectory directory() {
@@ -33,9 +35,10 @@ Result<ParsedRequest> parse_body(Endpoint endpoint, std::string_view body, bool 
 
 // A minimal body of that endpoint with `members` (JSON, without braces) added.
 Result<ParsedRequest> parse(Endpoint endpoint, std::string_view members, bool lenient = false) {
-  std::string body = "{" + std::string(endpoint == Endpoint::chat ? kChat : kCompletion);
-  if (!members.empty()) body += "," + std::string(members);
-  return parse_body(endpoint, body + "}", lenient);
+  const std::string body =
+      fmt::format("{{{}{}{}}}", endpoint == Endpoint::chat ? kChat : kCompletion,
+                  members.empty() ? "" : ",", members);
+  return parse_body(endpoint, body, lenient);
 }
 Result<ParsedRequest> chat(std::string_view members) { return parse(Endpoint::chat, members); }
 Result<ParsedRequest> completion(std::string_view members) {
@@ -52,14 +55,18 @@ const std::vector<std::string> kNotText = {"1", "true", "[]", "{}"};
 const std::vector<std::string> kNotFlag = {"1", "0", "\"true\"", "[]", "{}"};
 
 const std::vector<Values> kBoth = {
-    {"temperature", {"-0.1", "2.1", "\"1\"", "true", "[]", "{}", "1e999"}, {"0", "2", "0.7", "null"}},
+    {"temperature",
+     {"-0.1", "2.1", "\"1\"", "true", "[]", "{}", "1e999"},
+     {"0", "2", "0.7", "null"}},
     {"top_p", {"0", "-1", "1.1", "\"1\"", "1e-300"}, {"1", "0.01"}},
     {"top_k", {"-1", "0.5", "\"1\"", "3000000000", "1e30", "true"}, {"0", "50", "40.0"}},
     {"min_p", {"-0.1", "1.1", "\"\""}, {"0", "1"}},
-    {"seed", {"1.5", "\"1\"", "18446744073709551616", "-9223372036854775809", "true"},
+    {"seed",
+     {"1.5", "\"1\"", "18446744073709551616", "-9223372036854775809", "true"},
      {"0", "-1", "18446744073709551615", "-9223372036854775808"}},
-    {"stop", {"\"\"", "[\"\"]", "[1]", "5", "{}", "[\"a\",\"\"]",
-              R"(["1","2","3","4","5","6","7","8","9","a","b","c","d","e","f","g","h"])"},
+    {"stop",
+     {"\"\"", "[\"\"]", "[1]", "5", "{}", "[\"a\",\"\"]",
+      R"(["1","2","3","4","5","6","7","8","9","a","b","c","d","e","f","g","h"])"},
      {"\"a\"", "[\"a\",\"b\"]", "[]", "\"\\n\""}},
     {"presence_penalty", {"-2.1", "2.1", "\"\""}, {"-2", "2"}},
     {"frequency_penalty", {"-2.1", "2.1", "\"\""}, {"-2", "2"}},
@@ -119,10 +126,10 @@ const std::vector<Values> kCompletionsAlone = {
 
 void expect_values(Endpoint endpoint, const std::vector<Values>& rows) {
   for (const auto& row : rows) {
-    const std::string key = "\"" + std::string(row.name) + "\":";
+    const std::string key = fmt::format("\"{}\":", row.name);
     const bool in_body = std::string_view(row.name) == "model";
     for (const auto& bad : row.bad) {
-      const auto parsed = in_body ? parse_body(endpoint, "{" + key + bad + "}")
+      const auto parsed = in_body ? parse_body(endpoint, fmt::format("{{{}{}}}", key, bad))
                                   : parse(endpoint, key + bad);
       ASSERT_FALSE(parsed) << key << bad;
       EXPECT_EQ(parsed.error().status, 400) << key << bad;
@@ -164,7 +171,7 @@ TEST(Parameters, NullCountsAsAbsentForEveryRow) {
   for (const auto endpoint : {Endpoint::chat, Endpoint::completions}) {
     for (const auto& row : parameters()) {
       if (!row.applies_to(endpoint) || row.default_value == "required") continue;
-      EXPECT_TRUE(parse(endpoint, "\"" + std::string(row.name) + "\":null")) << row.name;
+      EXPECT_TRUE(parse(endpoint, fmt::format("\"{}\":null", row.name))) << row.name;
     }
   }
 }
@@ -308,11 +315,11 @@ TEST(Parameters, APromptIsAStringATokenArrayOrAnArrayOfEither) {
   EXPECT_EQ(arrays->prompts[1].prompt_tokens, (std::vector<int>{2, 3}));
   std::string many = "[\"a\"";
   for (int i = 0; i < 128; ++i) many += ",\"a\"";
-  for (const auto& bad : {std::string("1"), std::string("{}"), std::string("[]"),
-                          std::string("[[]]"), std::string("[-1]"), std::string("[1,\"a\"]"),
-                          std::string("[\"a\",1]"), std::string("[[1],\"a\"]"),
-                          std::string("[100]"), std::string("[1.5]"), std::string("[[1,[2]]]"),
-                          std::string("true"), many + "]"}) {
+  for (const auto& bad :
+       {std::string("1"), std::string("{}"), std::string("[]"), std::string("[[]]"),
+        std::string("[-1]"), std::string("[1,\"a\"]"), std::string("[\"a\",1]"),
+        std::string("[[1],\"a\"]"), std::string("[100]"), std::string("[1.5]"),
+        std::string("[[1,[2]]]"), std::string("true"), many + "]"}) {
     const auto parsed = prompts(bad);
     ASSERT_FALSE(parsed) << bad;
     EXPECT_EQ(parsed.error().param, "prompt") << bad;

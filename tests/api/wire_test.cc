@@ -1,14 +1,13 @@
 // The shapes of answers, and that a stream put together is the answer that was not streamed.
 #include "api/openai/wire.h"
 
-#include <map>
 #include <random>
 
+#include <boost/json/serialize.hpp>
 #include <gtest/gtest.h>
 
-#include <boost/json/serialize.hpp>
-
 #include "api/fakes.h"
+#include "api/stream_fold.h"
 #include "base/utf8.h"
 
 namespace mlxd::api {
@@ -86,9 +85,9 @@ TEST(Wire, CompletionLogprobsHaveFourListsOfOneLength) {
 }
 
 TEST(Wire, TokensThatPrintAlikeKeepTheLikelierOnesLogprob) {
-  const auto body = body_of(
-      options(Endpoint::completions, true),
-      {choice("", {with_top(detail(2, "\x82", -2), {{1, "\x81", -1}, {2, "\x82", -2}})})});
+  const auto body =
+      body_of(options(Endpoint::completions, true),
+              {choice("", {with_top(detail(2, "\x82", -2), {{1, "\x81", -1}, {2, "\x82", -2}})})});
   EXPECT_EQ(body.at("choices").at(0).at("logprobs").at("top_logprobs"),
             json::parse("[{\"\\ufffd\":-1.0}]"));
 }
@@ -115,8 +114,8 @@ TEST(OffsetCounter, CountsCharactersAcrossDeltasAndPartsOfCharacters) {
 }
 
 TEST(OffsetCounter, KnowsThatTheDecoderDropsTheFirstSpace) {
-  EXPECT_EQ(OffsetCounter().next("Once upon", {detail(0, "", 0), detail(0, " Once", 0),
-                                               detail(0, " upon", 0)}),
+  EXPECT_EQ(OffsetCounter().next("Once upon",
+                                 {detail(0, "", 0), detail(0, " Once", 0), detail(0, " upon", 0)}),
             (std::vector<int>{0, 0, 4}));
   EXPECT_EQ(OffsetCounter().next(" kept", {detail(0, " kept", 0), detail(0, "x", 0)}),
             (std::vector<int>{0, 5}));
@@ -127,6 +126,8 @@ TEST(OffsetCounter, GivesASpecialTokenNoPlaceInTheText) {
   EXPECT_EQ(counter.next("ab", {detail(7, "<s>", 0), detail(1, "a", 0), detail(7, "</s>", 0),
                                 detail(1, "b", 0)}),
             (std::vector<int>{0, 0, 1, 1}));
+  EXPECT_EQ(counter.next("c<s>d", {detail(1, "c", 0), detail(7, "<s>", 0), detail(1, "d", 0)}),
+            (std::vector<int>{2, 3, 6}));
 }
 
 TEST(Wire, ChatChunksNameTheRoleFirstAndEndWithAnEmptyDelta) {
@@ -144,14 +145,18 @@ TEST(Wire, ChatChunksNameTheRoleFirstAndEndWithAnEmptyDelta) {
       R"("model":"org/tiny","system_fingerprint":"mlxd-test","choices":[)";
   EXPECT_EQ(
       frames,
-      head + R"({"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,)"
-             R"("finish_reason":null}],"usage":null})" + "\n\n" +
-      head + R"({"index":0,"delta":{"content":"Hi"},"logprobs":null,"finish_reason":null}],)"
-             R"("usage":null})" + "\n\n" +
-      head + R"({"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}],"usage":null})" +
-      "\n\n" +
-      head + R"(],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12,)"
-             R"("prompt_tokens_details":{"cached_tokens":2}}})" + "\n\ndata: [DONE]\n\n");
+      head +
+          R"({"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,)"
+          R"("finish_reason":null}],"usage":null})" +
+          "\n\n" + head +
+          R"({"index":0,"delta":{"content":"Hi"},"logprobs":null,"finish_reason":null}],)"
+          R"("usage":null})" +
+          "\n\n" + head +
+          R"({"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}],"usage":null})" +
+          "\n\n" + head +
+          R"(],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12,)"
+          R"("prompt_tokens_details":{"cached_tokens":2}}})" +
+          "\n\ndata: [DONE]\n\n");
 }
 
 TEST(Wire, AStreamWithoutUsageHasNoUsageKey) {
@@ -160,20 +165,18 @@ TEST(Wire, AStreamWithoutUsageHasNoUsageKey) {
   writer.begin(1, frames);
   writer.add({0, "Hi", {}, {}, {}}, frames);
   writer.end(kUsage, frames);
-  EXPECT_EQ(frames,
-            R"(data: {"id":"id-1","object":"text_completion","created":1700000000,)"
-            R"("model":"org/tiny","system_fingerprint":"mlxd-test","choices":[{"index":0,)"
-            R"("text":"Hi","logprobs":null,"finish_reason":null}]})"
-            "\n\ndata: [DONE]\n\n");
+  EXPECT_EQ(frames, R"(data: {"id":"id-1","object":"text_completion","created":1700000000,)"
+                    R"("model":"org/tiny","system_fingerprint":"mlxd-test","choices":[{"index":0,)"
+                    R"("text":"Hi","logprobs":null,"finish_reason":null}]})"
+                    "\n\ndata: [DONE]\n\n");
 }
 
 TEST(Wire, AnErrorInAStreamIsFollowedByDone) {
   std::string frames;
   StreamWriter(kHead, options(Endpoint::chat)).fail({504, "timeout", "", "too long"}, frames);
-  EXPECT_EQ(frames,
-            R"(data: {"error":{"message":"too long","type":"server_error","param":null,)"
-            R"("code":"timeout"}})"
-            "\n\ndata: [DONE]\n\n");
+  EXPECT_EQ(frames, R"(data: {"error":{"message":"too long","type":"server_error","param":null,)"
+                    R"("code":"timeout"}})"
+                    "\n\ndata: [DONE]\n\n");
 }
 
 TEST(BestOf, KeepsTheSamplesOfTheBestMeanLogprobOfEachPrompt) {
@@ -251,8 +254,8 @@ class RandomEvents {
     while (!open.empty()) {
       const auto which = static_cast<std::size_t>(below(static_cast<int>(open.size())));
       if (below(5) == 0) {
-        events.emplace_back(sample_end(
-            open[which], below(2) == 0 ? FinishReason::stop : FinishReason::length));
+        events.emplace_back(
+            sample_end(open[which], below(2) == 0 ? FinishReason::stop : FinishReason::length));
         open.erase(open.begin() + static_cast<std::ptrdiff_t>(which));
       } else {
         events.emplace_back(piece(text(), open[which], tokens()));
@@ -265,64 +268,6 @@ class RandomEvents {
   std::mt19937 random_;
 };
 
-// What a client makes of a stream: the choices of a non-streamed answer.
-json::value put_together(const std::vector<json::value>& chunks, const WireOptions& wire,
-                         int choices) {
-  json::array out;
-  for (int i = 0; i < choices; ++i) {
-    json::object one{{"index", i}, {"logprobs", nullptr}, {"finish_reason", nullptr}};
-    one[wire.endpoint == Endpoint::chat ? "message" : "text"] = "";
-    out.push_back(one);
-  }
-  std::map<int, std::string> texts;
-  for (const auto& chunk : chunks) {
-    for (const auto& choice_value : chunk.at("choices").as_array()) {
-      const auto index = static_cast<std::size_t>(choice_value.at("index").as_int64());
-      auto& one = out.at(index).as_object();
-      const auto& from = choice_value.as_object();
-      if (wire.endpoint == Endpoint::chat) {
-        if (const auto* content = from.at("delta").as_object().if_contains("content")) {
-          texts[static_cast<int>(index)] += text_of(*content);
-        }
-      } else {
-        texts[static_cast<int>(index)] += text_of(from.at("text"));
-      }
-      if (!from.at("finish_reason").is_null()) one["finish_reason"] = from.at("finish_reason");
-      if (from.at("logprobs").is_null()) continue;
-      if (one["logprobs"].is_null()) {
-        one["logprobs"] = from.at("logprobs");
-        continue;
-      }
-      for (const auto& [key, more] : from.at("logprobs").as_object()) {
-        if (!more.is_array()) continue;
-        auto& list = one["logprobs"].as_object()[key].as_array();
-        list.insert(list.end(), more.as_array().begin(), more.as_array().end());
-      }
-    }
-  }
-  for (int i = 0; i < choices; ++i) {
-    auto& one = out.at(static_cast<std::size_t>(i)).as_object();
-    if (wire.endpoint == Endpoint::chat) {
-      one["message"] = {{"role", "assistant"}, {"content", texts[i]}, {"refusal", nullptr}};
-    } else {
-      one["text"] = texts[i];
-    }
-  }
-  return out;
-}
-
-// An answer without tokens has empty lists of log-probabilities, or none when it was streamed.
-void forget_empty_logprobs(json::value& choices) {
-  for (auto& one : choices.as_array()) {
-    auto& logprobs = one.as_object()["logprobs"];
-    if (logprobs.is_null()) continue;
-    const auto* content = logprobs.as_object().if_contains("content");
-    const auto* tokens = logprobs.as_object().if_contains("tokens");
-    const auto& list = content != nullptr ? content->as_array() : tokens->as_array();
-    if (list.empty()) logprobs = nullptr;
-  }
-}
-
 TEST(Fold, AStreamPutTogetherEqualsTheAnswerThatWasNotStreamed) {
   for (unsigned seed = 0; seed < 3000; ++seed) {
     RandomEvents random(seed);
@@ -333,9 +278,8 @@ TEST(Fold, AStreamPutTogetherEqualsTheAnswerThatWasNotStreamed) {
     wire.include_usage = true;
     wire.samples = wire.choices = 1 + random.below(3);
     const int prompts = wire.endpoint == Endpoint::chat ? 1 : 1 + random.below(3);
-    const auto events =
-        random.sequence(prompts, wire.samples, wire.endpoint == Endpoint::completions &&
-                                                   random.below(2) == 0);
+    const auto events = random.sequence(
+        prompts, wire.samples, wire.endpoint == Endpoint::completions && random.below(2) == 0);
 
     ResponseFold streamed(prompts, wire.samples);
     ResponseFold whole(prompts, wire.samples);
@@ -358,7 +302,7 @@ TEST(Fold, AStreamPutTogetherEqualsTheAnswerThatWasNotStreamed) {
     auto body = json::parse(response_body(kHead, wire, choices, whole.usage()));
     auto& expected = body.at("choices");
     forget_empty_logprobs(expected);
-    ASSERT_EQ(put_together(chunks, wire, whole.choices()), expected)
+    ASSERT_EQ(put_together(chunks, wire.endpoint == Endpoint::chat, whole.choices()), expected)
         << "seed " << seed << "\n"
         << frames << "\n"
         << json::serialize(expected);

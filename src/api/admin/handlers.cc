@@ -131,8 +131,8 @@ http::Response metrics(Core& core) {
 
 void mount_admin(http::Router& router, Core& core) {
   router.add(
-      "GET", "/health", [&core](http::Exchange& exchange) { return exchange.respond(health(core)); },
-      false);
+      "GET", "/health",
+      [&core](http::Exchange& exchange) { return exchange.respond(health(core)); }, false);
   router.add("GET", "/version",
              [&core](http::Exchange& exchange) { return exchange.respond(version(core)); });
   router.add("GET", "/metrics",

@@ -25,8 +25,8 @@ struct Admitted {
 // first; what was admitted for a handler that has gone is cancelled with it.
 class Admission {
  public:
-  // Queues parsing and submitting; nothing (429) when the pool has too much to do. `bell` rings when
-  // `done`, and later when events wait.
+  // Queues parsing and submitting; nothing (429) when the pool has too much to do. `bell` rings
+  // when `done`, and later when events wait.
   static Result<std::shared_ptr<Admission>> begin(Core& core, Endpoint endpoint, std::string id,
                                                   std::string body, std::shared_ptr<Bell> bell);
 

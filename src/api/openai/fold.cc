@@ -41,8 +41,9 @@ Error end_error(GenerationEnd end) {
       error.status = 504;
       error.code = "timeout";
       if (error.message.empty()) {
-        error.message = "The request ran past its time limit; ask for fewer tokens or send a "
-                        "greater 'timeout'.";
+        error.message =
+            "The request ran past its time limit; ask for fewer tokens or send a "
+            "greater 'timeout'.";
       }
       break;
     case RequestFinished::Outcome::cancelled:
@@ -73,15 +74,19 @@ std::vector<int> OffsetCounter::next(std::string_view text,
                                      const std::vector<TokenDetail>& tokens) {
   std::vector<int> offsets;
   offsets.reserve(tokens.size());
+  std::size_t at = 0;  // bytes of `text` that the tokens so far account for
   for (const auto& token : tokens) {
     offsets.push_back(characters_);
-    if (is_special_ && is_special_(token.token)) continue;
     std::string_view bytes = token.bytes;
+    const bool special = is_special_ && is_special_(token.token);
+    if (special && text.substr(std::min(at, text.size())).substr(0, bytes.size()) != bytes)
+      continue;
     // The decoder may have dropped the first token's leading space (SentencePiece).
     if (!text_begun_ && !bytes.empty()) {
       text_begun_ = true;
       if (bytes.front() == ' ' && !text.empty() && text.front() != ' ') bytes.remove_prefix(1);
     }
+    at += bytes.size();
     held_ += bytes;
     const auto whole = complete_utf8_prefix(held_);
     characters_ += count_characters(replace_invalid_utf8(held_.substr(0, whole)));

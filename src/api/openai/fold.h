@@ -35,8 +35,8 @@ struct Choice {
 };
 
 // Where each token of a choice begins in its text, in characters (code points) as OpenAI counts. A
-// token that begins inside a character gets the place of that character; a special token, whose
-// bytes are shown in log-probabilities and not in the text, takes none.
+// token that begins inside a character gets the place of that character. A special token takes none
+// where its bytes are shown in the log-probabilities alone and not in the text.
 class OffsetCounter {
  public:
   explicit OffsetCounter(std::function<bool(int token)> is_special = {})
@@ -46,7 +46,7 @@ class OffsetCounter {
  private:
   std::function<bool(int token)> is_special_;
   int characters_ = 0;
-  std::string held_;        // the begun character's bytes
+  std::string held_;  // the begun character's bytes
   bool text_begun_ = false;
 };
 
@@ -79,8 +79,8 @@ class ResponseFold {
   std::optional<Error> error_;
 };
 
-// The choices that a non-streamed answer shows: of each prompt's samples the `choices` with the best
-// mean log-probability (all of them, in their order, when none is to be dropped).
+// The choices that a non-streamed answer shows: of each prompt's samples the `choices` with the
+// best mean log-probability (all of them, in their order, when none is to be dropped).
 std::vector<Choice> best_choices(std::vector<Choice> all, const WireOptions& wire);
 
 }  // namespace mlxd::api

@@ -1,5 +1,5 @@
-// One request of a generation endpoint, from its body to the last byte of its answer, as a coroutine
-// on the I/O thread.
+// One request of a generation endpoint, from its body to the last byte of its answer, as a
+// coroutine on the I/O thread.
 #include "api/openai/handlers.h"
 
 #include <chrono>
@@ -78,7 +78,7 @@ class GenerationHandler {
   std::optional<ResponseFold> fold_;
   std::vector<ChoiceDelta> deltas_;  // taken, and not yet answered
   std::optional<StreamWriter> writer_;
-  std::string frames_;      // written by the writer, and not yet sent
+  std::string frames_;       // written by the writer, and not yet sent
   bool responding_ = false;  // respond or begin_stream was called
   bool streaming_ = false;
 };
@@ -130,8 +130,8 @@ awaitable<void> GenerationHandler::answer() {
 
 // False when the request was answered with an error, or nobody waits for an answer.
 awaitable<bool> GenerationHandler::admit() {
-  auto begun = Admission::begin(core_, endpoint_, exchange_.request().id, exchange_.request().body,
-                                bell_);
+  auto begun =
+      Admission::begin(core_, endpoint_, exchange_.request().id, exchange_.request().body, bell_);
   if (!begun) {
     co_await refuse(begun.error());
     co_return false;
@@ -212,8 +212,8 @@ awaitable<void> GenerationHandler::answer_whole() {
   co_await exchange_.respond(std::move(response));
 }
 
-// The status line goes out with the first text, or after one keep-alive's silence: so a request that
-// fails at once still gets an HTTP status.
+// The status line goes out with the first text, or after one keep-alive's silence: so a request
+// that fails at once still gets an HTTP status.
 awaitable<void> GenerationHandler::answer_stream() {
   writer_.emplace(head(), request_.wire);
   while (true) {

@@ -47,10 +47,19 @@ const std::array kParameters = {
     P{"messages", true, false, P::Custom{read_messages}, "an array of 1 to 1024 messages",
       "required"},
     P{"prompt", false, true, P::Custom{read_prompt},
-      "a string, an array of token ids, or an array of up to 128 strings or token arrays", "required"},
-    P{"max_completion_tokens", true, false, P::Integer{&Draft::max_completion_tokens, 0, kMaxInt},
-      {}, "what is left of the context"},
-    P{"max_tokens", true, false, P::Integer{&Draft::max_tokens, 0, kMaxInt}, {},
+      "a string, an array of token ids, or an array of up to 128 strings or token arrays",
+      "required"},
+    P{"max_completion_tokens",
+      true,
+      false,
+      P::Integer{&Draft::max_completion_tokens, 0, kMaxInt},
+      {},
+      "what is left of the context"},
+    P{"max_tokens",
+      true,
+      false,
+      P::Integer{&Draft::max_tokens, 0, kMaxInt},
+      {},
       "what is left of the context"},
     P{"max_tokens", false, true, P::Integer{&Draft::max_tokens, 0, kMaxInt}, {}, "16"},
     P{"temperature", true, true, P::Number{&Draft::temperature, 0, 2}, {}, "1"},
@@ -63,8 +72,12 @@ const std::array kParameters = {
       "a string or an array of up to 16 strings, none of them empty"},
     P{"presence_penalty", true, true, P::Number{&Draft::presence_penalty, -2, 2}, {}, "0"},
     P{"frequency_penalty", true, true, P::Number{&Draft::frequency_penalty, -2, 2}, {}, "0"},
-    P{"repetition_penalty", true, true, P::Number{&Draft::repetition_penalty, 0, kMaxFloat, true},
-      {}, "1"},
+    P{"repetition_penalty",
+      true,
+      true,
+      P::Number{&Draft::repetition_penalty, 0, kMaxFloat, true},
+      {},
+      "1"},
     P{"logit_bias", true, true, P::Custom{read_logit_bias},
       "an object of token ids (as strings), each with a number from -100 to 100"},
     P{"logprobs", true, false, P::Flag{&Draft::logprobs}, {}, "false"},
@@ -107,7 +120,8 @@ const std::array kParameters = {
 
 std::string range_words(std::string_view noun, double low, double high, bool above_low) {
   const auto above = above_low ? "above" : "from";
-  if (high >= kMaxInt) return fmt::format("{} {} {}", noun, above_low ? "above" : "of at least", low);
+  if (high >= kMaxInt)
+    return fmt::format("{} {} {}", noun, above_low ? "above" : "of at least", low);
   return fmt::format("{} {} {} to {}", noun, above, low, high);
 }
 
@@ -180,9 +194,9 @@ struct Read {
   }
   Result<void> operator()(const P::Unsupported& rule) const {
     if (rule.asks_for_nothing(value)) return {};
-    Error error = bad_value(std::string(row.name),
-                            fmt::format("'{}' is not supported by this server; leave it out.",
-                                        row.name));
+    Error error =
+        bad_value(std::string(row.name),
+                  fmt::format("'{}' is not supported by this server; leave it out.", row.name));
     error.code = "unsupported_parameter";
     return error;
   }

@@ -1,6 +1,6 @@
-// The request parameters of both generation endpoints, each in one row: name, where it applies, what
-// it accepts, its default, and how it is read into the Draft. parse_request walks a body along this
-// table; api.md's table in the documentation is the same list in prose.
+// The request parameters of both generation endpoints, each in one row: name, where it applies,
+// what it accepts, its default, and how it is read into the Draft. parse_request walks a body along
+// this table; api.md's table in the documentation is the same list in prose.
 #pragma once
 
 #include <functional>

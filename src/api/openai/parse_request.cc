@@ -98,8 +98,9 @@ Result<void> check_pairs(const Draft& draft) {
                                             draft.best_of, draft.n));
   }
   if (draft.stream && draft.best_of > draft.n) {
-    return bad_value("best_of", "'best_of' above 'n' cannot be streamed: the best answer is known "
-                                "only at the end; leave one of them out.");
+    return bad_value("best_of",
+                     "'best_of' above 'n' cannot be streamed: the best answer is known "
+                     "only at the end; leave one of them out.");
   }
   return {};
 }

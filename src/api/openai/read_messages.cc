@@ -42,7 +42,8 @@ Result<void> read_role(const json::object& in, Message& message) {
   if (message.role == "developer") message.role = "system";
   if (message.role != "system" && message.role != "user" && message.role != "assistant" &&
       message.role != "tool") {
-    return bad_value(param, fmt::format("'{}' is '{:.40}'; send {}.", param, message.role, kWanted));
+    return bad_value(param,
+                     fmt::format("'{}' is '{:.40}'; send {}.", param, message.role, kWanted));
   }
   message.out["role"] = message.role;
   return {};
@@ -87,8 +88,8 @@ Result<std::string> read_content(const json::value& content, Message& message) {
   if (!content.is_array()) return wrong_type(param, "a string or an array of text parts", content);
   const auto& parts = content.get_array();
   if (parts.empty()) {
-    return bad_value(param, fmt::format("'{}' is an empty array; send a string or text parts.",
-                                        param));
+    return bad_value(param,
+                     fmt::format("'{}' is an empty array; send a string or text parts.", param));
   }
   std::string text;  // the parts as they are: whoever wants a line between them writes it
   for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -189,8 +190,8 @@ Result<void> read_messages(const json::value& value, Draft& draft) {
   if (!value.is_array()) return wrong_type("messages", kWanted, value);
   const auto& list = value.get_array();
   if (list.empty() || list.size() > kMaxMessages) {
-    return bad_value("messages", fmt::format("'messages' has {} entries; send {}.", list.size(),
-                                             kWanted));
+    return bad_value("messages",
+                     fmt::format("'messages' has {} entries; send {}.", list.size(), kWanted));
   }
   json::array messages;
   for (std::size_t i = 0; i < list.size(); ++i) {

@@ -35,8 +35,8 @@ Result<Draft::Prompt> read_token_prompt(const json::array& ids, const std::strin
   for (std::size_t i = 0; i < ids.size(); ++i) {
     const auto id = as_token(ids[i]);
     if (!id) {
-      return bad_value("prompt", fmt::format("'{}[{}]' is not a token id; send integers from 0 up.",
-                                             place, i));
+      return bad_value(
+          "prompt", fmt::format("'{}[{}]' is not a token id; send integers from 0 up.", place, i));
     }
     prompt.tokens.push_back(*id);
   }
@@ -74,8 +74,8 @@ std::string_view kind_name(const json::value& value) {
 }
 
 Error wrong_type(std::string_view param, std::string_view wanted, const json::value& got) {
-  Error error = bad_value(
-      std::string(param), fmt::format("'{}' is {}; send {}.", param, kind_name(got), wanted));
+  Error error = bad_value(std::string(param),
+                          fmt::format("'{}' is {}; send {}.", param, kind_name(got), wanted));
   error.code = "invalid_type";
   return error;
 }
@@ -141,8 +141,8 @@ Result<void> read_stop(const json::value& value, Draft& draft) {
   } else {
     const auto& list = value.get_array();
     if (list.size() > kMaxStops) {
-      return bad_value("stop", fmt::format("'stop' has {} strings; send at most {}.", list.size(),
-                                           kMaxStops));
+      return bad_value(
+          "stop", fmt::format("'stop' has {} strings; send at most {}.", list.size(), kMaxStops));
     }
     for (const auto& entry : list) {
       if (!entry.is_string()) return wrong_type("stop", kWanted, value);
@@ -172,9 +172,9 @@ Result<void> read_logit_bias(const json::value& value, Draft& draft) {
     }
     const double number = bias.is_number() ? bias.to_number<double>() : 1e9;
     if (!(number >= -100 && number <= 100)) {
-      return bad_value("logit_bias",
-                       fmt::format("'logit_bias' of token {} is not a number from -100 to 100.",
-                                   token));
+      return bad_value(
+          "logit_bias",
+          fmt::format("'logit_bias' of token {} is not a number from -100 to 100.", token));
     }
     draft.logit_bias.push_back({token, static_cast<float>(number)});
   }

@@ -17,11 +17,11 @@ struct WireOptions {
   Endpoint endpoint = Endpoint::chat;
   bool stream = false;
   bool include_usage = false;
-  bool logprobs = false;      // shown to the client
-  int top_logprobs = 0;       // alternatives shown
-  bool token_ids = false;     // token strings become "token_id:N"
-  int choices = 1;            // shown for each prompt (n)
-  int samples = 1;            // drawn for each prompt (best_of), >= choices
+  bool logprobs = false;   // shown to the client
+  int top_logprobs = 0;    // alternatives shown
+  bool token_ids = false;  // token strings become "token_id:N"
+  int choices = 1;         // shown for each prompt (n)
+  int samples = 1;         // drawn for each prompt (best_of), >= choices
 };
 
 // A request that passed every check that needs no tokeniser.
@@ -29,7 +29,7 @@ struct ParsedRequest {
   ModelPort* model = nullptr;
   std::vector<GenerateRequest> prompts;  // one of chat; one for each prompt of completions
   WireOptions wire;
-  std::string seed;                  // decimal, as the client may send it to repeat the answer
+  std::string seed;  // decimal, as the client may send it to repeat the answer
   double timeout_seconds = 0;
   std::vector<std::string> ignored;  // unknown keys that the lenient setting let pass
 };

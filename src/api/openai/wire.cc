@@ -187,7 +187,8 @@ std::string response_body(const ResponseHead& head, const WireOptions& wire,
 StreamWriter::StreamWriter(ResponseHead head, WireOptions wire)
     : head_(std::move(head)), wire_(wire) {}
 
-// `usage` stands in the usage chunk alone; every other chunk of a stream that asked for it says null.
+// `usage` stands in the usage chunk alone; every other chunk of a stream that asked for it says
+// null.
 template <class WriteChoices>
 void StreamWriter::chunk(std::string& frames, const Usage* usage,
                          WriteChoices write_choices) const {

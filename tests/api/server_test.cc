@@ -1,0 +1,278 @@
+// The whole server in one process, over sockets: http, api, serve and the engine, on a fake model
+// whose tokens are bytes. What it says is noise, and so full of broken UTF-8.
+#include <atomic>
+#include <random>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "api/api.h"
+#include "api/metrics.h"
+#include "api/stream_fold.h"
+#include "base/utf8.h"
+#include "engine/fake/fake_runner.h"
+#include "http/raw_client.h"
+#include "serve/service.h"
+
+namespace mlxd::api {
+namespace {
+
+namespace json = boost::json;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+
+constexpr int kEos = 256;
+constexpr int kBos = 257;
+constexpr int kVocabulary = 258;
+
+class ByteTokenizer : public Tokenizer {
+ public:
+  Result<std::vector<int>> encode_guarded(std::string_view text, bool add_special, bool,
+                                          char32_t) const override {
+    std::vector<int> tokens;
+    if (add_special) tokens.push_back(kBos);
+    for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
+    return tokens;
+  }
+  Result<GuardedMessages> guard_messages(std::string_view messages) const override {
+    return GuardedMessages{std::string(messages), 0};
+  }
+  std::string_view token_bytes(int id, bool show_special) const override {
+    static const std::string bytes = [] {
+      std::string all;
+      for (int i = 0; i < 256; ++i) all += static_cast<char>(i);
+      return all;
+    }();
+    if (id >= 0 && id < 256) return std::string_view(bytes).substr(static_cast<std::size_t>(id), 1);
+    if (!show_special) return "";
+    return id == kEos ? "<eos>" : id == kBos ? "<bos>" : "";
+  }
+  int vocab_size() const override { return kVocabulary; }
+  bool is_special(int id) const override { return id >= 256; }
+  int token_id(std::string_view token) const override { return token == "<bos>" ? kBos : -1; }
+  std::size_t longest_token_bytes() const override { return 1; }
+  bool strips_leading_space() const override { return false; }
+};
+
+class PlainTemplate : public ChatTemplate {
+ public:
+  Result<std::string> render(std::string_view messages) const override {
+    return std::string(messages);
+  }
+};
+
+class WholeServer : public ::testing::Test {
+ protected:
+  ~WholeServer() override {
+    server_.reset();
+    api_.reset();
+  }
+
+  void start(EngineOptions engine = {}, double step_seconds = 0) {
+    FakeOptions fake;
+    fake.vocab_size = kVocabulary;
+    fake.context_length = 512;
+    fake.before_step = [step_seconds](const Batch&, std::uint64_t) {
+      if (step_seconds > 0)
+        std::this_thread::sleep_for(std::chrono::duration<double>(step_seconds));
+    };
+    model_.id = "org/bytes";
+    model_.fingerprint = "mlxd-test";
+    model_.tokenizer = std::make_shared<ByteTokenizer>();
+    model_.chat_template = std::make_unique<PlainTemplate>();
+    model_.stop_ids = {kEos};
+    model_.engine = std::make_unique<Engine>(
+        engine, [fake] { return std::make_unique<FakeRunner>(fake); }, metrics_.engine_observer());
+    api_ = std::make_unique<Api>(options_, metrics_, std::vector<ServedModel*>{&model_});
+    http::Router router;
+    api_->mount(router);
+    http::ServerOptions server;
+    server.port = 0;
+    server.error_body = http_error_body;
+    server_ = std::make_unique<http::Server>(server, std::move(router));
+  }
+
+  http::Answer ask(const std::string& bytes, double seconds = 20) {
+    http::RawClient client(server_->port());
+    EXPECT_TRUE(client.send(bytes));
+    return client.read_answer(false, seconds);
+  }
+  http::Answer post(const std::string& path, const std::string& members) {
+    return ask(http::post(path, R"({"model":"org/bytes",)" + members + "}"));
+  }
+  bool becomes_idle() {
+    for (int i = 0; i < 1000; ++i) {
+      const auto stats = model_.engine->stats();
+      if (stats.queued_requests == 0 && stats.running_sequences == 0) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
+  }
+
+  Metrics metrics_;
+  ApiOptions options_;
+  ServedModel model_;
+  std::unique_ptr<Api> api_;
+  std::unique_ptr<http::Server> server_;
+};
+
+std::string random_members(std::mt19937& random, bool chat) {
+  const auto below = [&](unsigned limit) { return std::to_string(random() % limit); };
+  std::string members = chat
+                            ? R"("messages":[{"role":"user","content":"hi )" + below(1000) + "\"}]"
+                            : R"("prompt":["hello )" + below(1000) + "\",\"you " + below(9) + "\"]";
+  members += ",\"seed\":" + below(1000000) + ",\"max_tokens\":" + below(40);
+  members += ",\"temperature\":" + std::string(random() % 3 == 0 ? "0" : "1.5");
+  if (random() % 2 == 0) members += ",\"n\":" + std::to_string(1 + random() % 3);
+  if (random() % 3 == 0) members += R"(,"stop":["a","\u00e9","bc"])";
+  if (random() % 3 == 0) members += R"(,"top_p":0.5,"top_k":20)";
+  if (random() % 2 == 0)
+    members += chat ? R"(,"logprobs":true,"top_logprobs":3)" : ",\"logprobs\":2";
+  if (!chat && random() % 2 == 0) members += ",\"echo\":true";
+  return members;
+}
+
+TEST_F(WholeServer, AStreamPutTogetherIsTheWholeAnswerForAllFourPathsUnderLoad) {
+  start();
+  std::atomic<int> compared{0};
+  const auto work = [&](unsigned seed) {
+    std::mt19937 random(seed);
+    for (int i = 0; i < 25; ++i) {
+      const bool chat = i % 2 == 0;
+      const std::string path = chat ? "/v1/chat/completions" : "/v1/completions";
+      const auto members = random_members(random, chat);
+      const auto whole = post(path, members);
+      const auto stream =
+          post(path, members + R"(,"stream":true,"stream_options":{"include_usage":true})");
+      ASSERT_EQ(whole.status, 200) << whole.body;
+      ASSERT_EQ(stream.status, 200) << stream.body;
+      EXPECT_TRUE(is_valid_utf8(whole.body));
+      EXPECT_TRUE(is_valid_utf8(stream.body));
+      EXPECT_THAT(stream.body, EndsWith("data: [DONE]\n\n"));
+      auto body = json::parse(whole.body);
+      const auto chunks = data_frames(stream.body);
+      auto& expected = body.at("choices");
+      forget_empty_logprobs(expected);
+      const auto choices = static_cast<int>(expected.as_array().size());
+      EXPECT_EQ(put_together(chunks, chat, choices), expected) << members;
+      const auto& usage = body.at("usage");
+      EXPECT_EQ(chunks.back().at("usage").at("completion_tokens"), usage.at("completion_tokens"));
+      EXPECT_EQ(chunks.back().at("usage").at("prompt_tokens"), usage.at("prompt_tokens"));
+      ++compared;
+    }
+  };
+  std::vector<std::thread> clients;
+  for (unsigned seed = 0; seed < 8; ++seed) clients.emplace_back(work, seed);
+  for (auto& client : clients) client.join();
+  EXPECT_EQ(compared, 200);
+  EXPECT_TRUE(becomes_idle());
+  EXPECT_EQ(model_.engine->stats().kv_blocks_used, 0);
+}
+
+TEST_F(WholeServer, TheSeedOfTheHeaderRepeatsTheAnswer) {
+  start();
+  const std::string members = R"("prompt":"x","max_tokens":30,"ignore_eos":true)";
+  const auto first = post("/v1/completions", members);
+  ASSERT_FALSE(first.header("x-seed").empty()) << first.head;
+  const auto again = post("/v1/completions", members + ",\"seed\":" + first.header("x-seed"));
+  EXPECT_EQ(json::parse(first.body).at("choices"), json::parse(again.body).at("choices"));
+}
+
+TEST_F(WholeServer, EchoWithLogprobsScoresThePromptAlone) {
+  start();
+  const auto answer =
+      post("/v1/completions", R"("prompt":"h\u00e9!","echo":true,"logprobs":1,"max_tokens":0)");
+  ASSERT_EQ(answer.status, 200) << answer.body;
+  const auto body = json::parse(answer.body);
+  const auto& choice = body.at("choices").at(0);
+  EXPECT_EQ(choice.at("text").as_string(), "h\u00e9!");
+  const auto& logprobs = choice.at("logprobs");
+  EXPECT_EQ(logprobs.at("tokens").as_array().size(),
+            static_cast<std::size_t>(body.at("usage").at("prompt_tokens").as_int64()));
+  EXPECT_TRUE(logprobs.at("token_logprobs").at(0).is_null());
+  EXPECT_LT(logprobs.at("token_logprobs").at(1).as_double(), 0);
+  EXPECT_EQ(body.at("usage").at("completion_tokens"), 0);
+}
+
+TEST_F(WholeServer, APromptTooLongIsRefusedWithBothNumbers) {
+  start();
+  const auto answer =
+      post("/v1/completions", R"("prompt":")" + std::string(500, 'x') + R"(","max_tokens":100)");
+  EXPECT_EQ(answer.status, 400);
+  const auto error = json::parse(answer.body).at("error");
+  EXPECT_EQ(error.at("code").as_string(), "context_length_exceeded");
+  EXPECT_THAT(answer.body, HasSubstr("512"));
+  EXPECT_THAT(answer.body, HasSubstr("100"));
+}
+
+TEST_F(WholeServer, ARequestPastItsTimeGets504) {
+  start({}, 0.005);
+  const auto answer =
+      post("/v1/completions", R"("prompt":"x","max_tokens":400,"ignore_eos":true,"timeout":0.1)");
+  EXPECT_EQ(answer.status, 504);
+  EXPECT_EQ(json::parse(answer.body).at("error").at("code").as_string(), "timeout");
+}
+
+TEST_F(WholeServer, AClientThatLeavesFreesItsBlocks) {
+  start({}, 0.005);
+  for (const auto* stream : {"true", "false"}) {
+    http::RawClient client(server_->port());
+    client.send(http::post("/v1/completions",
+                           R"({"model":"org/bytes","prompt":"x","max_tokens":400,"ignore_eos":true,
+                               "stream":)" +
+                               std::string(stream) + "}"));
+    for (int i = 0; i < 1000 && model_.engine->stats().running_sequences == 0; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    EXPECT_EQ(model_.engine->stats().running_sequences, 1);
+    client.reset();
+    EXPECT_TRUE(becomes_idle());
+    EXPECT_EQ(model_.engine->stats().kv_blocks_used, 0);
+    EXPECT_TRUE(server_->wait_until_idle(5));
+  }
+}
+
+TEST_F(WholeServer, AStreamThatIsEndedSaysWhyAndDone) {
+  start({}, 0.005);
+  http::RawClient client(server_->port());
+  client.send(http::post("/v1/chat/completions",
+                         R"({"model":"org/bytes","messages":[{"role":"user","content":"x"}],
+                             "max_tokens":300,"ignore_eos":true,"stream":true})"));
+  ASSERT_TRUE(client.receive_until("content"));
+  api_->drain();
+  Error error;
+  error.status = 503;
+  error.code = "server_stopping";
+  error.message = "The server is stopping.";
+  model_.engine->abort_all(error);
+  const auto answer = client.read_answer();
+  EXPECT_TRUE(answer.complete);
+  EXPECT_THAT(answer.body, HasSubstr("\"code\":\"server_stopping\""));
+  EXPECT_THAT(answer.body, EndsWith("data: [DONE]\n\n"));
+  EXPECT_EQ(ask(http::get("/health")).status, 503);
+}
+
+TEST_F(WholeServer, ErrorsOfEveryRoomHaveTheSameShape) {
+  EngineOptions full;
+  full.max_queued_requests = 0;
+  start(full);
+  const std::vector<std::pair<std::string, int>> cases = {
+      {http::get("/nothing"), 404},
+      {http::get("/v1/completions"), 405},
+      {http::get("/v1/models/none/such"), 404},
+      {http::post("/v1/completions", "{"), 400},
+      {http::post("/v1/completions", R"({"model":"other","prompt":"x"})"), 404},
+      {http::post("/v1/completions", R"({"model":"org/bytes","prompt":"x"})"), 429}};
+  for (const auto& [bytes, status] : cases) {
+    const auto answer = ask(bytes);
+    EXPECT_EQ(answer.status, status) << bytes;
+    EXPECT_FALSE(answer.header("x-request-id").empty());
+    const auto error = json::parse(answer.body).at("error");
+    EXPECT_EQ(error.as_object().size(), 4U) << answer.body;
+    EXPECT_TRUE(error.at("message").is_string());
+  }
+}
+
+}  // namespace
+}  // namespace mlxd::api
