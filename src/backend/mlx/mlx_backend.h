@@ -11,15 +11,21 @@
 namespace mlxd::mlx_backend {
 
 struct MlxOptions {
-  int block_size = 16;     // tokens in one KV block
-  std::string device;      // "gpu", "cpu"; "": gpu where there is one
+  int block_size = 16;  // tokens in one KV block
+  std::string device;   // "gpu", "cpu"; "": gpu where there is one
+  // Holds quantised matrices as plain numbers: more memory, but on a CPU several times faster,
+  // since MLX's quantised product is a scalar loop there.
+  bool expand_weights = false;
 };
 
 // Whether this build contains the backend. Without it make_mlx_runner throws StartupError.
 bool available();
 
 // To be called on the inference thread, which then owns every array. Throws LoadError for weights
-// this backend cannot run.
+// this backend cannot run, StartupError for a device that is not there.
+//
+// MLX picks its kernels by the number of rows, so here a row's logits are the same bits only for
+// the same shape of batch; in another batch, or another cut of the prompt, they agree to rounding.
 std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan& plan, const MlxOptions& options);
 
 }  // namespace mlxd::mlx_backend

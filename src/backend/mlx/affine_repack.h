@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "model/tensor.h"
+
+namespace mlxd::mlx_backend {
+
+// A matrix in MLX's affine format: w = scale * q + bias in groups of 32 columns, the q packed
+// little-end first into 32-bit words.
+struct AffineMatrix {
+  static constexpr int kGroupSize = 32;
+  int bits = 0;                      // 4, 5 or 8
+  std::vector<std::uint32_t> words;  // [rows, columns * bits / 32]
+  std::vector<float> scales;         // [rows, columns / 32]
+  std::vector<float> biases;         // [rows, columns / 32]
+};
+
+// The same numbers in that format, for the GGUF formats whose groups are affine: Q4_0, Q4_1, Q5_0,
+// Q5_1, Q8_0, Q4_K and Q5_K. Exact: the scales and biases, at most the product of a half and a
+// 6-bit number, fit a float. Nothing for all other formats (Q6_K has groups of 16, which MLX lacks).
+// Any thread.
+std::optional<AffineMatrix> to_affine(const Tensor& tensor);
+
+}  // namespace mlxd::mlx_backend

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "backend/mlx/paged_cache.h"
+
+namespace mlxd::mlx_backend {
+
+// What of a batch every attention block needs, made once a step.
+class StepLayout {
+ public:
+  struct Part {
+    int first_row, query_length, context_length;
+    SlotMap map;
+  };
+
+  StepLayout(const Batch& batch, int block_size);
+
+  const mx::array& tokens() const { return tokens_; }        // [T] int32
+  const mx::array& positions() const { return positions_; }  // [T] int32
+  const mx::array& slots() const { return slots_; }          // [T] int32
+
+  const std::vector<Part>& parts() const { return parts_; }
+
+  // The first position that any row of the sequence sees through `window` (0: all).
+  static int first_seen(const Part& part, int window);
+
+  // Which of positions [first_seen, context_length) each row sees: [query_length, positions] bool.
+  const mx::array& mask(const Part& part, int window);
+
+ private:
+  std::vector<Part> parts_;  // in the order of rows
+  mx::array tokens_, positions_, slots_;
+  std::map<std::pair<const Part*, int>, mx::array> masks_;
+};
+
+// Attention of all rows of a step, each over its own sequence, whose keys and values are in the
+// cache already. queries [T, heads, head_dim] -> [T, heads * head_dim].
+mx::array attend(const AttentionBlock& block, const mx::array& queries, const PagedCache& cache,
+                 StepLayout& layout);
+
+}  // namespace mlxd::mlx_backend

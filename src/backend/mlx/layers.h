@@ -1,0 +1,72 @@
+#pragma once
+
+#include <optional>
+
+#include "backend/mlx/attention.h"
+#include "backend/mlx/matrix.h"
+
+namespace mlxd::mlx_backend {
+
+// The operations of model_plan.h with their weights on the device. Shapes are those of the plan; T
+// rows of a step. The residual stream is float32 whatever the matrices are: halves overflow in some
+// models, and the sum over layers is where their rounding would gather.
+
+class NormLayer {
+ public:
+  explicit NormLayer(const RmsNorm& norm);
+  mx::array apply(const mx::array& x) const;  // over the last dimension
+
+ private:
+  mx::array weight_;  // float32, as the residual stream that it scales
+  float epsilon_;
+};
+
+class LinearLayer {
+ public:
+  LinearLayer(const Linear& linear, WeightLoader& loader);
+  mx::array apply(const mx::array& x) const;  // [T, in] -> [T, out]
+
+ private:
+  Matrix matrix_;
+  std::optional<mx::array> bias_;
+};
+
+class RopeLayer {
+ public:
+  explicit RopeLayer(const Rope& rope);
+  mx::array apply(const mx::array& x, const mx::array& positions) const;  // [T, heads, d], [T]
+
+ private:
+  int dimensions_;
+  bool interleaved_;
+  float magnitude_;
+  mx::array wavelengths_;  // [dimensions / 2]: what MLX calls freqs, the inverse of frequencies
+};
+
+class AttentionLayer {
+ public:
+  AttentionLayer(const AttentionBlock& block, WeightLoader& loader);
+  // x [T, D] float32 -> x + attention's output; `type`: of what matrices read.
+  mx::array apply(const mx::array& x, mx::Dtype type, PagedCache& cache, StepLayout& layout) const;
+
+ private:
+  AttentionBlock block_;
+  NormLayer input_norm_;
+  LinearLayer query_, key_, value_, output_;
+  std::optional<NormLayer> query_norm_, key_norm_, post_norm_;
+  RopeLayer rope_;
+};
+
+class FeedForwardLayer {
+ public:
+  FeedForwardLayer(const FeedForwardBlock& block, WeightLoader& loader);
+  mx::array apply(const mx::array& x, mx::Dtype type) const;
+
+ private:
+  Activation activation_;
+  NormLayer input_norm_;
+  LinearLayer gate_, up_, down_;
+  std::optional<NormLayer> post_norm_;
+};
+
+}  // namespace mlxd::mlx_backend

@@ -1,0 +1,124 @@
+#include "backend/mlx/matrix.h"
+
+#include <algorithm>
+#include <cstring>
+#include <span>
+
+#include "backend/mlx/affine_repack.h"
+#include "base/error.h"
+
+namespace mlxd::mlx_backend {
+namespace {
+
+// A device array with a copy of these bytes: those of a file need no alignment, and its mapping may
+// end before the array does.
+mx::array copy_bytes(std::span<const std::byte> bytes, mx::Shape shape, mx::Dtype type) {
+  mx::allocator::Data data = mx::allocator::malloc(bytes.size());
+  std::memcpy(mx::allocator::Buffer(data.buffer()).raw_ptr(), bytes.data(), bytes.size());
+  return mx::array(std::move(data), std::move(shape), type);
+}
+
+mx::Dtype type_of(Encoding encoding) {
+  switch (encoding) {
+    case Encoding::f16:
+      return mx::float16;
+    case Encoding::bf16:
+      return mx::bfloat16;
+    default:
+      return mx::float32;
+  }
+}
+
+mx::Shape shape_of(std::int64_t rows, std::int64_t columns) {
+  return {static_cast<mx::ShapeElem>(rows), static_cast<mx::ShapeElem>(columns)};
+}
+
+Matrix from_mlx_affine(const Tensor& tensor, mx::Dtype type) {
+  const Quantization& form = tensor.quantization;
+  const mx::Shape groups = shape_of(tensor.rows, tensor.columns / form.group_size);
+  const mx::Dtype stored = type_of(form.scale_encoding);
+  return {copy_bytes(tensor.data, shape_of(tensor.rows, tensor.columns * form.bits / 32),
+                     mx::uint32),
+          mx::astype(copy_bytes(tensor.scales, groups, stored), type),
+          mx::astype(copy_bytes(tensor.biases, groups, stored), type), form.bits, form.group_size};
+}
+
+Matrix from_repacked(const AffineMatrix& affine, const Tensor& tensor, mx::Dtype type) {
+  const mx::Shape groups = shape_of(tensor.rows, tensor.columns / AffineMatrix::kGroupSize);
+  const auto bytes = [](const auto& values) { return std::as_bytes(std::span(values)); };
+  return {copy_bytes(bytes(affine.words), shape_of(tensor.rows, tensor.columns * affine.bits / 32),
+                     mx::uint32),
+          mx::astype(copy_bytes(bytes(affine.scales), groups, mx::float32), type),
+          mx::astype(copy_bytes(bytes(affine.biases), groups, mx::float32), type), affine.bits,
+          AffineMatrix::kGroupSize};
+}
+
+// Decoded some rows at a time, so that only the result is ever held whole.
+Matrix from_decoded(const Tensor& tensor, mx::Dtype type) {
+  constexpr std::int64_t kRows = 4096;
+  std::vector<float> values;
+  std::vector<mx::array> parts;
+  for (std::int64_t first = 0; first < tensor.rows; first += kRows) {
+    const std::int64_t count = std::min(kRows, tensor.rows - first);
+    values.resize(static_cast<std::size_t>(count * tensor.columns));
+    dequantize_rows(tensor, first, count, values);
+    parts.push_back(mx::astype(copy_bytes(std::as_bytes(std::span(values)),
+                                          shape_of(count, tensor.columns), mx::float32),
+                               type));
+    parts.back().eval();
+  }
+  return {parts.size() == 1 ? parts[0] : mx::concatenate(parts, 0), {}, {}, 0, 0};
+}
+
+}  // namespace
+
+mx::array multiply(const Matrix& matrix, const mx::array& x) {
+  if (!matrix.scales) return mx::matmul(x, mx::transpose(matrix.weight));
+  return mx::quantized_matmul(x, matrix.weight, *matrix.scales, matrix.biases, /*transpose=*/true,
+                              matrix.group_size, matrix.bits);
+}
+
+mx::array take_rows(const Matrix& matrix, const mx::array& ids, mx::Dtype type) {
+  mx::array rows = mx::take(matrix.weight, ids, 0);
+  if (matrix.scales) {
+    rows = mx::dequantize(rows, mx::take(*matrix.scales, ids, 0), mx::take(*matrix.biases, ids, 0),
+                          matrix.group_size, matrix.bits);
+  }
+  return mx::astype(rows, type);
+}
+
+Matrix WeightLoader::matrix(const Tensor& tensor) {
+  const auto found = made_.find(tensor.data.data());
+  if (found != made_.end()) return found->second;
+  Matrix made = make(tensor);
+  std::vector<mx::array> arrays = {made.weight};
+  if (made.scales) arrays.insert(arrays.end(), {*made.scales, *made.biases});
+  mx::eval(arrays);
+  for (const mx::array& array : arrays) bytes_ += array.nbytes();
+  made_.emplace(tensor.data.data(), made);
+  return made;
+}
+
+Matrix WeightLoader::make(const Tensor& tensor) const {
+  const Quantization& form = tensor.quantization;
+  if (form.encoding == Encoding::mlx_affine) {
+    constexpr int kBits[] = {2, 3, 4, 5, 6, 8}, kGroups[] = {32, 64, 128};
+    if (std::ranges::count(kBits, form.bits) == 0 ||
+        std::ranges::count(kGroups, form.group_size) == 0 ||
+        tensor.columns % form.group_size != 0) {
+      throw LoadError(tensor.name + ": the mlx backend cannot run " + to_string(form) + " with " +
+                      std::to_string(tensor.columns) + " columns");
+    }
+    if (!expand_) return from_mlx_affine(tensor, type_);
+  }
+  if (!expand_) {
+    if (const auto affine = to_affine(tensor)) return from_repacked(*affine, tensor, type_);
+  }
+  return from_decoded(tensor, type_);
+}
+
+mx::array WeightLoader::vector(const std::vector<float>& values) const {
+  return mx::astype(mx::array(values.begin(), {static_cast<mx::ShapeElem>(values.size())}), type_);
+}
+
+}  // namespace mlxd::mlx_backend

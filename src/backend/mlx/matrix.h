@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include <mlx/mlx.h>
+
+#include "model/model_plan.h"
+
+namespace mlxd::mlx_backend {
+
+namespace mx = mlx::core;
+
+// A weight matrix [rows, columns] on the device: packed (with scales and biases) or plain numbers.
+struct Matrix {
+  mx::array weight;
+  std::optional<mx::array> scales, biases;  // packed: [rows, columns / group_size]
+  int bits = 0, group_size = 0;             // packed
+};
+
+// x [T, columns] -> [T, rows], in x's type.
+mx::array multiply(const Matrix& matrix, const mx::array& x);
+
+// Rows `ids` [T] of the matrix -> [T, columns], in `type`.
+mx::array take_rows(const Matrix& matrix, const mx::array& ids, mx::Dtype type);
+
+// Moves weights to the device, on the thread that constructs it. Each file tensor is moved once:
+// a tied head and its embedding table are one matrix.
+class WeightLoader {
+ public:
+  // `type`: of plain matrices, scales and biases. `expand`: hold all matrices as plain numbers.
+  WeightLoader(mx::Dtype type, bool expand) : type_(type), expand_(expand) {}
+
+  // Throws LoadError when MLX has no kernel for the tensor's bits or group.
+  Matrix matrix(const Tensor& tensor);
+  mx::array vector(const std::vector<float>& values) const;  // in `type`
+
+  std::size_t bytes() const { return bytes_; }  // on the device so far
+
+ private:
+  Matrix make(const Tensor& tensor) const;
+
+  mx::Dtype type_;
+  bool expand_;
+  std::map<const std::byte*, Matrix> made_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace mlxd::mlx_backend

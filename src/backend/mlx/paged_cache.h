@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <mlx/mlx.h>
+
+#include "engine/model_runner.h"
+#include "model/model_plan.h"
+
+namespace mlxd::mlx_backend {
+
+namespace mx = mlx::core;
+
+// Where the tokens of one sequence lie in the cache: position p is in slot
+// blocks[p / block_size] * block_size + p % block_size of every layer.
+class SlotMap {
+ public:
+  SlotMap(const BatchSequence& sequence, int block_size);
+
+  int slot(int position) const { return slots_[static_cast<std::size_t>(position)]; }
+  int length() const { return static_cast<int>(slots_.size()); }
+  // Whether positions [first, length) lie in neighbouring slots.
+  bool is_run_from(int first) const { return first >= run_start_; }
+  const mx::array& indices() const { return indices_; }  // [length] int32
+
+ private:
+  std::vector<int> slots_;
+  int run_start_ = 0;
+  mx::array indices_;
+};
+
+// Keys and values of every token, in slots. Arrays are replaced at each write; MLX then reuses the
+// old one's memory, because nothing else refers to it by the time it is evaluated. Inference thread.
+class PagedCache {
+ public:
+  struct Layer {
+    int kv_heads = 0, head_dim = 0;
+  };
+  PagedCache(std::vector<Layer> layers, int block_size, mx::Dtype type);
+
+  std::size_t block_bytes() const;
+  int blocks() const { return blocks_; }
+  void resize(int blocks);
+  void copy_blocks(std::span<const std::pair<int, int>> copies);  // (from, to)
+
+  // Puts the keys and values [T, kv_heads, head_dim] of a step into `slots` [T].
+  void write(int layer, const mx::array& slots, const mx::array& keys, const mx::array& values);
+
+  struct View {
+    mx::array keys, values;  // [1, kv_heads, positions, head_dim]
+  };
+  // Positions [first, length) of a sequence: a slice where its blocks are neighbours, else gathered.
+  View read(int layer, const SlotMap& sequence, int first) const;
+
+  // What a step has written and must evaluate.
+  void append_to(std::vector<mx::array>& arrays) const;
+
+ private:
+  std::vector<Layer> layers_;
+  int block_size_;
+  mx::Dtype type_;
+  int blocks_ = 0;
+  std::vector<mx::array> keys_, values_;  // each [slots, kv_heads, head_dim]
+};
+
+}  // namespace mlxd::mlx_backend

@@ -1,0 +1,71 @@
+// golden: logits that something else computed (the scripts beside this file), and the comparison of
+// any ModelRunner with them. A test compiles golden.cc into itself.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/model_runner.h"
+
+namespace mlxd::golden {
+
+// What is known of one row of a prompt: the most likely tokens and the log-sum-exp of its logits.
+struct Row {
+  int row = 0;  // index of the token after which the logits were taken
+  double logsumexp = 0;
+  std::vector<int> ids;           // most likely first
+  std::vector<double> logprobs;   // of ids, under the full softmax
+};
+
+struct Prompt {
+  std::vector<int> tokens;
+  std::vector<Row> rows;  // ascending
+};
+
+struct Fixture {
+  std::string name;
+  std::filesystem::path model;  // the .gguf file or the folder
+  std::vector<Prompt> prompts;
+};
+
+// "smollm2", "smollm2-4bit", "smollm2-8bit", "qwen2", "gemma3": models of MLXD_TEST_MODELS.
+Fixture load_real(const std::string& name);
+// "llama3", "mistral", "qwen2", "qwen3", "gemma3", "llama-4bit", "qwen3-mixed": committed folders.
+Fixture load_tiny(const std::string& name);
+
+// How prompts are cut into steps; a ModelRunner's logits must not depend on it.
+struct Schedule {
+  int together = 1;             // sequences in a batch
+  int chunk = 512;              // rows of one sequence in a step
+  bool scattered_blocks = false;  // block tables that jump about instead of running on
+};
+
+// Logits of the fixture's rows of each prompt: [prompts][rows of the prompt * vocab_size].
+std::vector<std::vector<float>> run(ModelRunner& runner, std::span<const Prompt> prompts,
+                                    const Schedule& schedule = {});
+
+// How far a runner is from the fixture. The divergence KL(golden || runner) is taken over the listed
+// tokens and one more event for all others, so it is a close lower bound of the true one.
+struct Difference {
+  int rows = 0;
+  int same_top = 0;             // rows with the same most likely token
+  double largest_logprob = 0;   // largest |difference| at a listed token
+  double largest_logsumexp = 0;
+  double mean_divergence = 0, largest_divergence = 0;  // nats
+};
+
+Difference compare(std::span<const Prompt> prompts,
+                   std::span<const std::vector<float>> logits, int vocab_size);
+Difference compare(ModelRunner& runner, std::span<const Prompt> prompts,
+                   const Schedule& schedule = {});
+
+// The largest |a - b|; shapes must agree.
+double largest_difference(std::span<const std::vector<float>> a,
+                          std::span<const std::vector<float>> b);
+
+std::ostream& operator<<(std::ostream& out, const Difference& difference);
+
+}  // namespace mlxd::golden
