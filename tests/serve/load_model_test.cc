@@ -1,0 +1,60 @@
+#include "serve/load_model.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "serve/serve_fixture.h"
+
+namespace mlxd {
+namespace {
+
+using ::testing::ElementsAre;
+
+TEST(LoadModel, StopIdsAreTheFilesTheTemplatesAndTheEndsOfText) {
+  Vocabulary vocabulary = testing::byte_level_vocabulary();
+  for (const char* name : {"<|endoftext|>", "<|eot_id|>", "<s>"}) {
+    vocabulary.tokens.push_back(name);
+    vocabulary.types.push_back(3);
+  }
+  vocabulary.tokens.push_back("</s>");
+  vocabulary.types.push_back(1);  // a piece of text, as in Qwen's vocabulary
+  vocabulary.stop_ids = {260};
+  vocabulary.chat_template = "{{ '<|im_end|>' }}";
+  const auto tokenizer = Tokenizer::load(vocabulary);
+  EXPECT_THAT(stop_ids_of(vocabulary, *tokenizer), ElementsAre(257, 258, 260));
+}
+
+TEST(LoadModel, MakesAModelThatAnswers) {
+  ModelFiles files;
+  files.path = MLXD_TEST_DATA;
+  files.fingerprint = "0123456789ab";
+  files.vocabulary = testing::chat_vocabulary();
+  const auto model = load_model(files, "id", {"alias"}, "1.2.3", [] {
+    FakeOptions fake;
+    fake.vocab_size = 259;
+    return std::make_unique<Engine>(
+        EngineOptions{}, [fake] { return std::make_unique<FakeRunner>(fake); });
+  });
+  EXPECT_EQ(model->id, "id");
+  EXPECT_EQ(model->fingerprint, "mlxd-1.2.3-0123456789ab-fake");
+  EXPECT_GT(model->created, 1700000000);
+  EXPECT_NE(model->chat_template, nullptr);
+  EXPECT_THAT(model->stop_ids, ElementsAre(257));
+}
+
+TEST(LoadModel, ABadTokeniserIsFoundBeforeTheEngineStarts) {
+  ModelFiles files;
+  files.vocabulary = testing::chat_vocabulary();
+  files.vocabulary.pre_tokenizer = "nonesuch";
+  bool started = false;
+  EXPECT_THROW(load_model(files, "id", {}, "1",
+                          [&]() -> std::unique_ptr<Engine> {
+                            started = true;
+                            return nullptr;
+                          }),
+               LoadError);
+  EXPECT_FALSE(started);
+}
+
+}  // namespace
+}  // namespace mlxd
