@@ -10,7 +10,8 @@
 //       stride): out[row * stride + r] of kRows input rows (interleaved) and the tile's 16 rows;
 //   template <Encoding kFloats, int kRows> static void float_tile(columns, tile, values,
 //       value_stride, out, stride): the same over plain floats;
-//   static constexpr int kFloatRowBlocks[].
+//   static constexpr int kFloatRowBlocks[];
+//   static HalfSums half_sums(const int8_t* quantized): of the two halves of a group.
 // Each computes a row the same way for every kRows.
 #pragma once
 
@@ -25,6 +26,11 @@ namespace mlxd::cpu {
 // What the input rows of one pass over the matrix may take: half of a 1 MiB level-2 cache, which
 // leaves room for a tile.
 inline constexpr std::size_t kInputBudget = std::size_t{512} << 10;
+
+struct HalfSums {
+  std::int32_t low;
+  std::int32_t high;
+};
 
 template <class Isa>
 class KernelDriver {
@@ -93,8 +99,8 @@ class KernelDriver {
     const int whole_blocks = static_cast<int>(kInputBudget / row_bytes) / Isa::kRowBlocks[0];
     const int pass_rows = Isa::kRowBlocks[0] * (whole_blocks > 0 ? whole_blocks : 1);
     const int scratch_rows = input.rows < pass_rows ? input.rows : pass_rows;
-    InputGroup* scratch =
-        input_scratch(static_cast<std::size_t>(layout.groups) * static_cast<std::size_t>(scratch_rows));
+    InputGroup* scratch = input_scratch(static_cast<std::size_t>(layout.groups) *
+                                        static_cast<std::size_t>(scratch_rows));
     for (int first = 0; first < input.rows; first += pass_rows) {
       const int rows = input.rows - first < pass_rows ? input.rows - first : pass_rows;
       interleave_blocks<kBits, kKind>(input, first, rows, scratch);
@@ -109,10 +115,33 @@ class KernelDriver {
     const int groups = input.columns / kGroupColumns;
     for (int done = 0; done < rows;) {
       const int block = next_block(Isa::kRowBlocks, rows - done);
-      interleave(input, first + done, block, zero_point(kBits, kKind),
-                 kKind == ScaleKind::k_half_scale, scratch);
+      interleave<zero_point(kBits, kKind), kKind == ScaleKind::k_half_scale>(input, first + done,
+                                                                             block, scratch);
       scratch += static_cast<std::ptrdiff_t>(groups) * block;
       done += block;
+    }
+  }
+
+  // Writes rows [first, first + count) as [columns / 32][count], so that what a kernel reads for a
+  // group lies together.
+  template <int kZero, bool kHalves>
+  static void interleave(const InputRows& input, int first, int count, InputGroup* out) {
+    const int groups = input.columns / kGroupColumns;
+    for (int row = 0; row < count; ++row) {
+      const std::int8_t* quantized = input.quantized + (first + row) * input.quantized_stride;
+      const float* scales = input.scales + (first + row) * input.group_stride;
+      const float* sums = input.sums + (first + row) * input.group_stride;
+      for (int g = 0; g < groups; ++g, quantized += kGroupColumns) {
+        InputGroup& to = out[g * count + row];
+        __builtin_memcpy(to.quantized, quantized, kGroupColumns);
+        to.scale = scales[g];
+        to.sum = sums[g];
+        if constexpr (kZero != 0) {
+          const HalfSums of = Isa::half_sums(quantized);
+          to.bias[0] = -kZero * (kHalves ? of.low : of.low + of.high);
+          to.bias[1] = kHalves ? -kZero * of.high : 0;
+        }
+      }
     }
   }
 

@@ -12,15 +12,10 @@ struct InputGroup {
   float scale;
   float sum;
   // What an integer dot product over the group (bias[0]) or over its halves starts from: minus the
-  // zero point times the sum of the quantised.
+  // zero point times the sum of the quantised. Not set where the zero point is 0.
   std::int32_t bias[2];
 };
 static_assert(sizeof(InputGroup) == 48);
-
-// Writes rows [first, first + count) as [columns / 32][count], so that what a kernel reads for a
-// group lies together.
-void interleave(const InputRows& input, int first, int count, int zero_point, bool halves,
-                InputGroup* out);
 
 // This thread's scratch memory for at least `groups` groups, 64-byte aligned, kept between calls.
 InputGroup* input_scratch(std::size_t groups);

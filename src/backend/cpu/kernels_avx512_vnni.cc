@@ -210,6 +210,16 @@ struct Avx512Vnni {
   static constexpr int kRowBlocks[] = {16, 12, 8, 6, 4, 3, 2, 1};
   static constexpr int kFloatRowBlocks[] = {4, 3, 2, 1};
 
+  static HalfSums half_sums(const std::int8_t* quantized) {
+    const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(quantized));
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), values);
+    const __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    const __m128i low = _mm256_castsi256_si128(fours), high = _mm256_extracti128_si256(fours, 1);
+    const __m128i eights = _mm_hadd_epi32(low, high);
+    const __m128i halves = _mm_hadd_epi32(eights, eights);
+    return {_mm_cvtsi128_si32(halves), _mm_extract_epi32(halves, 1)};
+  }
+
   template <int kBits, ScaleKind kKind, int kRows>
   static void quantized_tile(const TileLayout& layout, const std::uint8_t* tile,
                              const InputGroup* input, float* out, std::ptrdiff_t stride) {

@@ -132,6 +132,15 @@ struct Portable {
   static constexpr int kRowBlocks[] = {4, 1};
   static constexpr int kFloatRowBlocks[] = {4, 1};
 
+  static HalfSums half_sums(const std::int8_t* quantized) {
+    HalfSums sums{0, 0};
+    for (int i = 0; i < kGroupColumns / 2; ++i) {
+      sums.low += quantized[i];
+      sums.high += quantized[kGroupColumns / 2 + i];
+    }
+    return sums;
+  }
+
   template <int kBits, ScaleKind kKind, int kRows>
   static void quantized_tile(const TileLayout& layout, const std::uint8_t* tile,
                              const InputGroup* input, float* out, std::ptrdiff_t stride) {

@@ -1,5 +1,6 @@
 #include "backend/cpu/packed_matrix.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -29,6 +30,11 @@ TileLayout affine_layout(const Quantization& quantization) {
                                        quantization.group_size / kGroupColumns);
   layout.bfloat16_scales = quantization.scale_encoding == Encoding::bf16;
   return layout;
+}
+
+bool known_affine(const Quantization& quantization) {
+  const int bits = quantization.bits, group = quantization.group_size;
+  return bits >= 2 && bits <= 8 && bits != 7 && (group == 32 || group == 64 || group == 128);
 }
 
 TileLayout layout_of(const Quantization& quantization) {
@@ -162,10 +168,16 @@ std::size_t TileLayout::tile_bytes() const {
 
 TileLayout choose_layout(const Tensor& tensor) {
   constexpr std::int64_t kMost = std::numeric_limits<int>::max() / 2;
-  if (tensor.columns <= 0 || tensor.columns % kGroupColumns != 0) {
-    throw LoadError(fmt::format("the cpu backend needs matrices with a multiple of {} columns, but "
-                                "tensor {} has {}",
-                                kGroupColumns, tensor.name, tensor.columns));
+  const Quantization& quantization = tensor.quantization;
+  if (quantization.encoding == Encoding::mlx_affine && !known_affine(quantization)) {
+    throw LoadError(fmt::format("tensor {} is {}, which the cpu backend does not know", tensor.name,
+                                to_string(quantization)));
+  }
+  const int unit = std::max(kGroupColumns, block_columns(quantization));
+  if (tensor.columns <= 0 || tensor.columns % unit != 0) {
+    throw LoadError(fmt::format("the cpu backend needs {} matrices with a multiple of {} columns, "
+                                "but tensor {} has {}",
+                                to_string(quantization), unit, tensor.name, tensor.columns));
   }
   if (tensor.rows <= 0 || tensor.rows > kMost || tensor.columns > kMost) {
     throw LoadError(fmt::format("tensor {} of {} x {} is no matrix that the cpu backend can hold",

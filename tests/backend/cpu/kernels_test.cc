@@ -9,6 +9,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -404,6 +405,15 @@ TEST_P(KernelsOf, QuantizeZerosAndTheTiniestNumbersToZero) {
 TEST_P(KernelsOf, RefuseColumnsThatAreNoMultipleOf32) {
   const RandomTensor tensor({.encoding = Encoding::f32}, 4, 33, 11);
   EXPECT_THROW(GetParam()->pack(tensor.get()), LoadError);
+}
+
+TEST_P(KernelsOf, RefuseAffineFormatsThatMlxDoesNotHave) {
+  const RandomTensor tensor({Encoding::mlx_affine, 4, 64, Encoding::f16}, 4, 128, 12);
+  for (const auto& [bits, group_size] : {std::pair{7, 64}, {0, 64}, {4, 48}, {16, 32}}) {
+    Tensor odd = tensor.get();
+    odd.quantization = {Encoding::mlx_affine, bits, group_size, Encoding::f16};
+    EXPECT_THROW(GetParam()->pack(odd), LoadError) << bits << " bits, group " << group_size;
+  }
 }
 
 }  // namespace
