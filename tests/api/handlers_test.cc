@@ -307,10 +307,15 @@ TEST_F(Handlers, ListModelsAndFindOneByItsIdWithSlashes) {
 }
 
 TEST_F(Handlers, MetricsCountWhatHappened) {
-  model_->play({piece("a"), piece("b"), sample_end(), generation_end()});
   model_->stats_.kv_blocks_used = 5;
   model_->stats_.generated_tokens = 11;
-  post(kChatPath, chat_body());
+  start("POST", kChatPath, chat_body());
+  const auto generation = wait_for_run(0);
+  generation->push({piece("a")});
+  io_.restart();
+  io_.run_for(std::chrono::milliseconds(20));
+  generation->push({piece("b"), sample_end(), generation_end()});
+  finish();
   post(kCompletionsPath, "{}");
   api().set_connection_count([] { return 4; });
   metrics_.engine_observer()->on_step(0.002, 8, 2);
