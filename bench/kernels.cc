@@ -4,8 +4,7 @@
 // of the fastest pass, the one that was least disturbed.
 //
 //   bench_kernels [--threads=N] [--isa=NAME] [Google Benchmark's options]
-#include <benchmark/benchmark.h>
-#include <fmt/format.h>
+#include "backend/cpu/kernels.h"
 
 #include <algorithm>
 #include <atomic>
@@ -19,8 +18,10 @@
 #include <thread>
 #include <vector>
 
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
 #include "backend/cpu/huge_pages.h"
-#include "backend/cpu/kernels.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -92,13 +93,15 @@ double measure_read_bandwidth(int threads) {
 #if defined(__x86_64__)
 __attribute__((target("avx512f,avx512vnni"))) void dot_products(long count) {
   __m512i sums[16];
-  for (__m512i& sum : sums) sum = _mm512_setzero_si512();
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) sums[i] = _mm512_setzero_si512();
   const __m512i ones = _mm512_set1_epi8(1);
-  for (long i = 0; i < count; ++i) {
+  for (long n = 0; n < count; ++n) {
 #pragma GCC unroll 16
-    for (__m512i& sum : sums) sum = _mm512_dpbusd_epi32(sum, ones, ones);
-#pragma GCC unroll 16
-    for (__m512i& sum : sums) asm volatile("" : "+v"(sum));
+    for (int i = 0; i < 16; ++i) {
+      sums[i] = _mm512_dpbusd_epi32(sums[i], ones, ones);
+      asm volatile("" : "+v"(sums[i]));  // or the compiler would fold the loop
+    }
   }
 }
 #endif
@@ -168,8 +171,12 @@ void run(benchmark::State& state, const Format& format, const Shape& shape, int 
   auto* scales = allocate<float>(memory, row_count * stride);
   auto* sums = allocate<float>(memory, row_count * stride);
   auto* out = allocate<float>(memory, row_count * static_cast<std::size_t>(shape.rows));
-  InputRows input{.rows = rows, .columns = shape.columns, .values = values, .quantized = quantized,
-                  .scales = scales, .sums = sums};
+  InputRows input{.rows = rows,
+                  .columns = shape.columns,
+                  .values = values,
+                  .quantized = quantized,
+                  .scales = scales,
+                  .sums = sums};
   input.value_stride = input.quantized_stride = input.group_stride =
       static_cast<std::ptrdiff_t>(stride);
   std::mt19937 random(2);

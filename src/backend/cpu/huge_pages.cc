@@ -1,10 +1,10 @@
 #include "backend/cpu/huge_pages.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <mutex>
 #include <new>
+
+#include <sys/mman.h>
 
 namespace mlxd::cpu {
 namespace {
@@ -23,8 +23,8 @@ class Chunk {
   explicit Chunk(std::size_t bytes) : size_(round_up(bytes, kPage)), mapped_(size_ + kPage) {
     base_ = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base_ == MAP_FAILED) throw std::bad_alloc();
-    begin_ = reinterpret_cast<std::uint8_t*>(
-        round_up(reinterpret_cast<std::uintptr_t>(base_), kPage));
+    begin_ =
+        reinterpret_cast<std::uint8_t*>(round_up(reinterpret_cast<std::uintptr_t>(base_), kPage));
 #ifdef MADV_HUGEPAGE
     madvise(begin_, size_, MADV_HUGEPAGE);  // a refusal costs speed only
 #endif

@@ -4,8 +4,8 @@
 // here calls an inline function of the standard library.
 //
 // An Isa provides
-//   static constexpr int kRowBlocks[]: numbers of input rows it has inner kernels for, falling to 1;
-//   template <int kBits, ScaleKind kKind, int kRows> static void quantized_tile(
+//   static constexpr int kRowBlocks[]: numbers of input rows it has inner kernels for, falling to
+//   1; template <int kBits, ScaleKind kKind, int kRows> static void quantized_tile(
 //       const TileLayout&, const uint8_t* tile, const InputGroup* input, float* out, ptrdiff_t
 //       stride): out[row * stride + r] of kRows input rows (interleaved) and the tile's 16 rows;
 //   template <Encoding kFloats, int kRows> static void float_tile(columns, tile, values,

@@ -80,8 +80,8 @@ template <int kBits>
     return _mm256_xor_si256(load_plane(group, k, half), _mm256_set1_epi8(-128));
   }
   const __m256i pair = load_plane(group, k / 2, half);
-  __m256i code = _mm256_and_si256(k % 2 == 0 ? pair : _mm256_srli_epi16(pair, 4),
-                                  _mm256_set1_epi8(15));
+  __m256i code =
+      _mm256_and_si256(k % 2 == 0 ? pair : _mm256_srli_epi16(pair, 4), _mm256_set1_epi8(15));
   if constexpr (kBits == 5 || kBits == 6) {
     // Moves the step's high bits to bit 4 and up.
     const __m256i plane = load_plane(group, kBits == 5 ? 4 : 4 + k / 4, half);
@@ -217,8 +217,8 @@ struct Avx2 {
 
   // The second half finds the tile in cache.
   template <int kBits, ScaleKind kKind, int kRows, int kHalf>
-  static void half_tile(const TileLayout& layout, const std::uint8_t* tile,
-                        const InputGroup* input, float* out, std::ptrdiff_t stride) {
+  static void half_tile(const TileLayout& layout, const std::uint8_t* tile, const InputGroup* input,
+                        float* out, std::ptrdiff_t stride) {
     const std::size_t block_bytes = layout.block_bytes();
     __m256 sums[kRows];
 #pragma GCC unroll 4
@@ -277,8 +277,7 @@ struct Avx2 {
 };
 
 float greatest(__m256 values) {
-  const __m128 four =
-      _mm_max_ps(_mm256_castps256_ps128(values), _mm256_extractf128_ps(values, 1));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(values), _mm256_extractf128_ps(values, 1));
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }

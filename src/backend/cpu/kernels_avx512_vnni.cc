@@ -7,8 +7,8 @@
 namespace mlxd::cpu {
 namespace {
 
-constexpr int kSteps = 8;              // of four columns, in a group
-constexpr int kPrefetchBytes = 4096;   // measured: from 2 KiB on it makes no difference
+constexpr int kSteps = 8;             // of four columns, in a group
+constexpr int kPrefetchBytes = 4096;  // measured: from 2 KiB on it makes no difference
 
 [[gnu::always_inline]] inline __m512 load_halves(const std::uint8_t* from) {
   return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(from)));
@@ -137,8 +137,9 @@ template <int kBits>
 // their chains of dot products overlap; integer sums do not depend on the order, and the float
 // operations are the same for every kRows.
 template <int kBits, ScaleKind kKind, int kRows>
-[[gnu::always_inline]] inline void accumulate(const __m512i (&codes)[kSteps], const GroupScales& scales, const InputGroup* input,
-                __m512* sums) {
+[[gnu::always_inline]] inline void accumulate(const __m512i (&codes)[kSteps],
+                                              const GroupScales& scales, const InputGroup* input,
+                                              __m512* sums) {
   constexpr bool kBias = zero_point(kBits, kKind) != 0;
   constexpr bool kHalves = kKind == ScaleKind::k_half_scale;
   // Chains for one row: few rows alone would wait for the instruction's latency.
@@ -178,8 +179,10 @@ template <int kBits, ScaleKind kKind, int kRows>
 }
 
 template <int kBits, ScaleKind kKind, int kRows>
-[[gnu::always_inline]] inline void accumulate_group(const std::uint8_t* group, const GroupScales& scales, const InputGroup* input,
-                      __m512 (&sums)[kRows]) {
+[[gnu::always_inline]] inline void accumulate_group(const std::uint8_t* group,
+                                                    const GroupScales& scales,
+                                                    const InputGroup* input,
+                                                    __m512 (&sums)[kRows]) {
   // Registers: kRows sums, 8 codes, 2 scales, and the dots of the rows taken together.
   constexpr int kTogether = kKind == ScaleKind::k_half_scale ? 2 : 4;
   constexpr int kBytes = group_bytes(kBits);

@@ -103,8 +103,7 @@ void accumulate(const std::uint8_t (&codes)[kSteps][kStepBytes], const GroupScal
                 const InputGroup& input, Lanes& sums) {
   constexpr bool kHalves = kKind == ScaleKind::k_half_scale;
   constexpr bool kBias = zero_point(kBits, kKind) != 0;
-  constexpr bool kMin =
-      kKind == ScaleKind::scale_and_min || kKind == ScaleKind::k_scale_and_min;
+  constexpr bool kMin = kKind == ScaleKind::scale_and_min || kKind == ScaleKind::k_scale_and_min;
   std::int32_t low[kTileRows], high[kTileRows];
   for (int r = 0; r < kTileRows; ++r) {
     low[r] = kBias ? input.bias[0] : 0;

@@ -26,8 +26,8 @@ TileLayout quantized_layout(int bits, ScaleKind kind, int groups_per_block) {
 TileLayout affine_layout(const Quantization& quantization) {
   // 2 and 3 bits go into nibbles: a rarer format is worth no kernel of its own.
   const int bits = quantization.bits < 4 ? 4 : quantization.bits;
-  TileLayout layout = quantized_layout(bits, ScaleKind::scale_and_min,
-                                       quantization.group_size / kGroupColumns);
+  TileLayout layout =
+      quantized_layout(bits, ScaleKind::scale_and_min, quantization.group_size / kGroupColumns);
   layout.bfloat16_scales = quantization.scale_encoding == Encoding::bf16;
   return layout;
 }
@@ -145,8 +145,8 @@ void decode_floats(const PackedTiles& matrix, int row, float* out) {
 void decode_group(const std::uint8_t* header, const TileLayout& layout, int group_in_block,
                   int tile_row, float* out) {
   constexpr int kHalf = kGroupColumns / 2;
-  const std::uint8_t* codes = header + header_bytes(layout.scale_kind) +
-                              group_in_block * group_bytes(layout.code_bits);
+  const std::uint8_t* codes =
+      header + header_bytes(layout.scale_kind) + group_in_block * group_bytes(layout.code_bits);
   for (int half = 0; half < 2; ++half) {
     int zero;
     const auto [scale, min] = scale_at(header, layout, tile_row, group_in_block, half, zero);
@@ -175,9 +175,10 @@ TileLayout choose_layout(const Tensor& tensor) {
   }
   const int unit = std::max(kGroupColumns, block_columns(quantization));
   if (tensor.columns <= 0 || tensor.columns % unit != 0) {
-    throw LoadError(fmt::format("the cpu backend needs {} matrices with a multiple of {} columns, "
-                                "but tensor {} has {}",
-                                to_string(quantization), unit, tensor.name, tensor.columns));
+    throw LoadError(
+        fmt::format("the cpu backend needs {} matrices with a multiple of {} columns, "
+                    "but tensor {} has {}",
+                    to_string(quantization), unit, tensor.name, tensor.columns));
   }
   if (tensor.rows <= 0 || tensor.rows > kMost || tensor.columns > kMost) {
     throw LoadError(fmt::format("tensor {} of {} x {} is no matrix that the cpu backend can hold",

@@ -72,9 +72,7 @@ class PackedTiles final : public PackedMatrix {
 
   const TileLayout& layout() const { return layout_; }
   std::uint8_t* tile(int index) { return memory_.get() + index * layout_.tile_bytes(); }
-  const std::uint8_t* tile(int index) const {
-    return memory_.get() + index * layout_.tile_bytes();
-  }
+  const std::uint8_t* tile(int index) const { return memory_.get() + index * layout_.tile_bytes(); }
 
  private:
   TileLayout layout_;

@@ -26,9 +26,7 @@ T load(const std::uint8_t* from) {
 void put_u16(std::uint8_t* to, const std::uint8_t* from) { std::memcpy(to, from, 2); }
 
 // Bits 0..3 of `bits` as the lowest bits of four bytes.
-std::uint32_t spread_bits(std::uint32_t bits) {
-  return ((bits & 15) * 0x00204081u) & 0x01010101u;
-}
+std::uint32_t spread_bits(std::uint32_t bits) { return ((bits & 15) * 0x00204081u) & 0x01010101u; }
 
 // A nibble-coded group of the legacy GGUF formats: columns 0..15 low, 16..31 high.
 void legacy_nibbles(const std::uint8_t* nibbles, Codes& codes) {

@@ -20,7 +20,8 @@
 namespace mlxd::cpu {
 namespace {
 
-// ---------------------------------------------------------------- weights and inputs made at random
+// ---------------------------------------------------------------- weights and inputs made at
+// random
 
 // Where a GGUF block keeps its f16 factors; all other bytes may be anything.
 struct BlockFactors {
@@ -212,10 +213,9 @@ std::vector<const Kernels*> all_kernels() {
 
 std::vector<Quantization> all_quantizations() {
   std::vector<Quantization> all;
-  for (const Encoding encoding :
-       {Encoding::f32, Encoding::f16, Encoding::bf16, Encoding::q4_0, Encoding::q4_1,
-        Encoding::q5_0, Encoding::q5_1, Encoding::q8_0, Encoding::q4_k, Encoding::q5_k,
-        Encoding::q6_k}) {
+  for (const Encoding encoding : {Encoding::f32, Encoding::f16, Encoding::bf16, Encoding::q4_0,
+                                  Encoding::q4_1, Encoding::q5_0, Encoding::q5_1, Encoding::q8_0,
+                                  Encoding::q4_k, Encoding::q5_k, Encoding::q6_k}) {
     all.push_back({.encoding = encoding});
   }
   for (const int bits : {2, 3, 4, 5, 6, 8}) {
@@ -323,9 +323,8 @@ TEST_P(KernelsOf, AgreeWithPortableToTheLastBit) {
       const int columns = columns_for(quantization, 8 + rows);
       const RandomTensor tensor(quantization, 40, columns, 5);
       const Input input(portable, rows, columns, 6);
-      EXPECT_TRUE(same_bits(
-          multiply(*GetParam(), *GetParam()->pack(tensor.get()), input.all()),
-          multiply(portable, *portable.pack(tensor.get()), input.all())));
+      EXPECT_TRUE(same_bits(multiply(*GetParam(), *GetParam()->pack(tensor.get()), input.all()),
+                            multiply(portable, *portable.pack(tensor.get()), input.all())));
     }
   }
 }
