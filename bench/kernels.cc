@@ -179,6 +179,7 @@ void run(benchmark::State& state, const Format& format, const Shape& shape, int 
                   .sums = sums};
   input.value_stride = input.quantized_stride = input.group_stride =
       static_cast<std::ptrdiff_t>(stride);
+  std::fill_n(out, row_count * static_cast<std::size_t>(shape.rows), 0.0f);  // its pages are there
   std::mt19937 random(2);
   for (std::size_t row = 0; row < row_count; ++row) {
     float* from = values + row * stride;
