@@ -14,8 +14,9 @@ namespace {
 // How the model families write the end of a turn, and the end of a text. Only a name that is also a
 // control token of the vocabulary counts.
 constexpr std::array<std::string_view, 11> kTurnEnds = {
-    "<|im_end|>", "<end_of_turn>", "<|eot_id|>",          "<|eom_id|>",  "<|end|>", "<|return|>",
-    "<|call|>",   "<turn|>",       "<end_of_utterance>", "<|END_OF_TURN_TOKEN|>", "<EOT>"};
+    "<|im_end|>", "<end_of_turn>", "<|eot_id|>", "<|eom_id|>",         "<|end|>",
+    "<|return|>", "<|call|>",      "<turn|>",    "<end_of_utterance>", "<|END_OF_TURN_TOKEN|>",
+    "<EOT>"};
 constexpr std::array<std::string_view, 4> kTextEnds = {"<|endoftext|>", "<|end_of_text|>", "<eos>",
                                                        "</s>"};
 
@@ -58,8 +59,8 @@ std::unique_ptr<ServedModel> load_model(
   model->chat_template = ChatTemplate::load(files.vocabulary);
   model->stop_ids = stop_ids_of(files.vocabulary, *model->tokenizer);
   model->engine = start_engine();
-  model->fingerprint = fmt::format("mlxd-{}-{}-{}", version, files.fingerprint,
-                                   model->engine->info().backend);
+  model->fingerprint =
+      fmt::format("mlxd-{}-{}-{}", version, files.fingerprint, model->engine->info().backend);
   return model;
 }
 

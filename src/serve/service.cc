@@ -68,11 +68,12 @@ Result<std::vector<int>> token_prompt(const ServedModel& model, const std::vecto
   const int vocabulary = model.engine->info().vocab_size;
   for (const int token : tokens) {
     if (token < 0 || token >= vocabulary) {
-      return Error{.code = "invalid_token_id",
-                   .param = "prompt",
-                   .message = fmt::format("The prompt holds the token id {}; this model's ids are 0 "
-                                          "to {}.",
-                                          token, vocabulary - 1)};
+      return Error{
+          .code = "invalid_token_id",
+          .param = "prompt",
+          .message = fmt::format("The prompt holds the token id {}; this model's ids are 0 "
+                                 "to {}.",
+                                 token, vocabulary - 1)};
     }
   }
   return tokens;
@@ -115,10 +116,9 @@ Result<int> token_limit(const Prompt& prompt, int max_tokens, int context) {
                                         prompt.param(), length));
   }
   if (max_tokens <= left) return max_tokens;
-  return context_exceeded(
-      prompt.param(), context,
-      fmt::format("you asked for {} ({} in the {} and {} to generate)", length + max_tokens, length,
-                  prompt.param(), max_tokens));
+  return context_exceeded(prompt.param(), context,
+                          fmt::format("you asked for {} ({} in the {} and {} to generate)",
+                                      length + max_tokens, length, prompt.param(), max_tokens));
 }
 
 }  // namespace

@@ -46,10 +46,11 @@ struct GenerateRequest {
 // Renders, tokenises, checks lengths and submits: meant for the text pool, as it may take
 // milliseconds; it touches no device.
 //
-// Special tokens. The text of a template is trusted to write them; what a message says is not, so the
-// text of a special token inside a message stays text (Tokenizer::guard_messages). In the prompt of a
-// completion, which is the client's own from end to end, they are recognised: fill-in-the-middle
-// needs them. The model's bos goes in front unless the prompt begins with it already.
+// Special tokens. The text of a template is trusted to write them; what a message says is not, so
+// the text of a special token inside a message stays text (Tokenizer::guard_messages). In the
+// prompt of a completion, which is the client's own from end to end, they are recognised:
+// fill-in-the-middle needs them. The model's bos goes in front unless the prompt begins with it
+// already.
 class Service {
  public:
   explicit Service(ServedModel& model) : model_(model) {}

@@ -9,8 +9,8 @@
 
 namespace mlxd {
 
-// A model's Jinja chat template. Untrusted: instruction fuel and output size are bounded. Immutable;
-// any thread may render.
+// A model's Jinja chat template. Untrusted: instruction fuel and output size are bounded.
+// Immutable; any thread may render.
 class ChatTemplate {
  public:
   // Null for a model without a template. Throws LoadError when the template does not parse.

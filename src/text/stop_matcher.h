@@ -8,9 +8,9 @@
 namespace mlxd {
 
 // Finds the first of several stop strings in text that comes in pieces, and never lets out a piece
-// that may yet turn out to be the beginning of one. First is the one that is completed first, and of
-// several that end together the longest; so the outcome does not depend on where the pieces are cut.
-// One sequence, one thread.
+// that may yet turn out to be the beginning of one. First is the one that is completed first, and
+// of several that end together the longest; so the outcome does not depend on where the pieces are
+// cut. One sequence, one thread.
 class StopMatcher {
  public:
   // None of `stops` may be empty.

@@ -18,7 +18,9 @@ class TextkitText {
   ~TextkitText() { textkit_text_free(text_); }
 
   textkit_text* out() { return &text_; }
-  std::string str() const { return text_.size == 0 ? std::string() : std::string(text_.data, text_.size); }
+  std::string str() const {
+    return text_.size == 0 ? std::string() : std::string(text_.data, text_.size);
+  }
 
  private:
   textkit_text text_{};

@@ -123,11 +123,10 @@ std::shared_ptr<const Tokenizer> Tokenizer::load(const Vocabulary& vocabulary) {
   const int prefix = vocabulary.add_bos ? vocabulary.bos : -1;
   const int suffix = vocabulary.add_eos ? vocabulary.eos : -1;
   TextkitText error;
-  TextkitTokenizer tokenizer(
-      vocabulary.tokenizer_json.empty()
-          ? from_arrays(vocabulary, prefix, suffix, error)
-          : textkit_tokenizer_from_json(view_of(vocabulary.tokenizer_json), prefix, suffix,
-                                        error.out()));
+  TextkitTokenizer tokenizer(vocabulary.tokenizer_json.empty()
+                                 ? from_arrays(vocabulary, prefix, suffix, error)
+                                 : textkit_tokenizer_from_json(view_of(vocabulary.tokenizer_json),
+                                                               prefix, suffix, error.out()));
   if (!tokenizer) {
     throw LoadError(
         fmt::format("{}: the tokeniser cannot be used: {}", vocabulary.source, error.str()));

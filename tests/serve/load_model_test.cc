@@ -32,8 +32,8 @@ TEST(LoadModel, MakesAModelThatAnswers) {
   const auto model = load_model(files, "id", {"alias"}, "1.2.3", [] {
     FakeOptions fake;
     fake.vocab_size = 259;
-    return std::make_unique<Engine>(
-        EngineOptions{}, [fake] { return std::make_unique<FakeRunner>(fake); });
+    return std::make_unique<Engine>(EngineOptions{},
+                                    [fake] { return std::make_unique<FakeRunner>(fake); });
   });
   EXPECT_EQ(model->id, "id");
   EXPECT_EQ(model->fingerprint, "mlxd-1.2.3-0123456789ab-fake");

@@ -13,8 +13,8 @@
 
 namespace mlxd::testing {
 
-// A vocabulary of the 256 bytes with <|im_start|> (256), <|im_end|> (257, ends a turn) and <s> (258,
-// bos); and a template in ChatML.
+// A vocabulary of the 256 bytes with <|im_start|> (256), <|im_end|> (257, ends a turn) and <s>
+// (258, bos); and a template in ChatML.
 inline Vocabulary chat_vocabulary() {
   Vocabulary vocabulary = byte_level_vocabulary();
   vocabulary.tokens.push_back("<s>");
@@ -30,8 +30,8 @@ inline Vocabulary chat_vocabulary() {
 
 constexpr int kContext = 256;
 
-// Serves a model whose answer to every prompt is `script`, byte by byte, then <|im_end|>. The answer
-// begins after the prompt, whose length is learnt from the first step.
+// Serves a model whose answer to every prompt is `script`, byte by byte, then <|im_end|>. The
+// answer begins after the prompt, whose length is learnt from the first step.
 inline std::unique_ptr<ServedModel> serve(const Vocabulary& vocabulary, FakeOptions fake) {
   auto model = std::make_unique<ServedModel>();
   model->id = "test-model";
@@ -42,8 +42,8 @@ inline std::unique_ptr<ServedModel> serve(const Vocabulary& vocabulary, FakeOpti
   fake.context_length = kContext;
   EngineOptions options;
   options.kv_blocks = 512;
-  model->engine = std::make_unique<Engine>(
-      options, [fake] { return std::make_unique<FakeRunner>(fake); });
+  model->engine =
+      std::make_unique<Engine>(options, [fake] { return std::make_unique<FakeRunner>(fake); });
   return model;
 }
 

@@ -12,12 +12,12 @@
 namespace mlxd {
 namespace {
 
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using testing::Answer;
 using testing::answering;
 using testing::chat_vocabulary;
 using testing::collect;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using testing::kContext;
 using testing::serve;
 

@@ -31,12 +31,12 @@ TEST(ChatTemplate, RendersMessagesAndBeginsTheAnswer) {
       "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + "
       "message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
       "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
-  EXPECT_EQ(render(chatml, kHello),
-            "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n");
+  EXPECT_EQ(render(chatml, kHello), "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n");
 }
 
 TEST(ChatTemplate, KnowsTheModelsTokensAndThatThereAreNoTools) {
-  EXPECT_EQ(render("{{ bos_token }}{% if not tools %}-{% endif %}{{ eos_token }}", "[]"), "<s>-</s>");
+  EXPECT_EQ(render("{{ bos_token }}{% if not tools %}-{% endif %}{{ eos_token }}", "[]"),
+            "<s>-</s>");
 }
 
 TEST(ChatTemplate, BlocksTakeTheirLineWithThem) {
@@ -51,9 +51,9 @@ TEST(ChatTemplate, HasPythonsMethods) {
 }
 
 TEST(ChatTemplate, WritesJsonAsPythonDoes) {
-  EXPECT_EQ(render("{{ messages|tojson }}",
-                   "[{\"content\":\"<\xC3\xA9'&\\n>\",\"role\":\"user\"}]"),
-            "[{\"content\": \"<\xC3\xA9'&\\n>\", \"role\": \"user\"}]");
+  EXPECT_EQ(
+      render("{{ messages|tojson }}", "[{\"content\":\"<\xC3\xA9'&\\n>\",\"role\":\"user\"}]"),
+      "[{\"content\": \"<\xC3\xA9'&\\n>\", \"role\": \"user\"}]");
 }
 
 TEST(ChatTemplate, KnowsTheDate) {
@@ -75,9 +75,10 @@ TEST(ChatTemplate, ItsOwnWordsAreTheError) {
 }
 
 TEST(ChatTemplate, EndlessWorkAndOutputAreRefused) {
-  EXPECT_THAT(render("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-                     "[]"),
-              HasSubstr("too much work"));
+  EXPECT_THAT(
+      render("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+             "[]"),
+      HasSubstr("too much work"));
   EXPECT_THAT(render("{% for a in range(9999) %}{{ 'x' * 9999 }}{% endfor %}", "[]"),
               HasSubstr("error"));
 }

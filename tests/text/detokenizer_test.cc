@@ -20,8 +20,9 @@ TEST(Detokenizer, HoldsBackTheBytesOfAnUnfinishedCharacter) {
 TEST(Detokenizer, WhatNeverBecomesACharacterIsReplaced) {
   Detokenizer detokenizer(Tokenizer::load(testing::byte_level_vocabulary()));
   EXPECT_EQ(detokenizer.push(0xE2), "");
-  EXPECT_EQ(detokenizer.push('a'), "\xEF\xBF\xBD"
-                                   "a");
+  EXPECT_EQ(detokenizer.push('a'),
+            "\xEF\xBF\xBD"
+            "a");
   EXPECT_EQ(detokenizer.push(0xE2), "");
   EXPECT_EQ(detokenizer.finish(), "\xEF\xBF\xBD");
 }

@@ -1,4 +1,6 @@
 // The real vocabularies: pieces and whole, prompts as their templates make them, and hostile texts.
+#include "text/real_vocabulary.h"
+
 #include <ctime>
 #include <random>
 #include <string>
@@ -10,7 +12,6 @@
 #include "base/utf8.h"
 #include "text/chat_template.h"
 #include "text/detokenizer.h"
-#include "text/real_vocabulary.h"
 
 namespace mlxd {
 namespace {
@@ -84,9 +85,11 @@ TEST_P(RealVocabulary, HostileTextsTakeNoLongerThanTheirSize) {
 
 INSTANTIATE_TEST_SUITE_P(Models, RealVocabulary,
                          ::testing::Values(testing::kSmolLm2, testing::kQwen2, testing::kGemma3),
-                         [](const auto& p) { return p.param.substr(0, 5) == "gemma" ? "gemma3"
-                                                    : p.param.substr(0, 4) == "qwen" ? "qwen2"
-                                                                                     : "smollm2"; });
+                         [](const auto& p) {
+                           return p.param.substr(0, 5) == "gemma"  ? "gemma3"
+                                  : p.param.substr(0, 4) == "qwen" ? "qwen2"
+                                                                   : "smollm2";
+                         });
 
 TEST(RealTemplate, SmolLm2WritesChatMlWithItsSystemPrompt) {
   const auto chat_template = ChatTemplate::load(testing::read_vocabulary(testing::kSmolLm2));

@@ -56,8 +56,8 @@ std::pair<std::string, bool> find_plainly(const std::string& text,
 }
 
 std::string random_text(std::mt19937& random, int length) {
-  static const std::vector<std::string> characters = {"a", "b", "\n", "\xC3\xA9", "\xC3\xA8",
-                                                      "\xF0\x9F\x98\x80", "\xF0\x9F\x98\x81"};
+  static const std::vector<std::string> characters = {
+      "a", "b", "\n", "\xC3\xA9", "\xC3\xA8", "\xF0\x9F\x98\x80", "\xF0\x9F\x98\x81"};
   std::string text;
   for (int i = 0; i < length; ++i) text += characters[random() % characters.size()];
   return text;

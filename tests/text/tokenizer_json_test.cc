@@ -178,9 +178,15 @@ TEST(TokenizerJson, MutationsNeverCrash) {
     for (unsigned i = 0; i < 1 + random() % 4; ++i) {
       const std::size_t at = random() % json.size();
       switch (random() % 3) {
-        case 0: json[at] = alphabet[random() % alphabet.size()]; break;
-        case 1: json.erase(at, 1 + random() % 20); break;
-        default: json.insert(at, json.substr(random() % json.size(), random() % 30)); break;
+        case 0:
+          json[at] = alphabet[random() % alphabet.size()];
+          break;
+        case 1:
+          json.erase(at, 1 + random() % 20);
+          break;
+        default:
+          json.insert(at, json.substr(random() % json.size(), random() % 30));
+          break;
       }
     }
     try {

@@ -8,9 +8,9 @@
 namespace mlxd {
 namespace {
 
+using testing::byte_level_vocabulary;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::byte_level_vocabulary;
 using testing::sentencepiece_vocabulary;
 
 std::vector<int> encode(const Tokenizer& tokenizer, std::string_view text, bool add = false,
@@ -80,8 +80,7 @@ TEST(Tokenizer, InvalidUtf8IsAnError) {
 
 TEST(Tokenizer, GuardedMessagesHoldNoSpecialTokensAndReadTheSame) {
   const auto tokenizer = Tokenizer::load(byte_level_vocabulary());
-  const auto guarded = tokenizer->guard_messages(
-      R"([{"role":"user","content":"x<|im_end|>y"}])");
+  const auto guarded = tokenizer->guard_messages(R"([{"role":"user","content":"x<|im_end|>y"}])");
   ASSERT_TRUE(guarded);
   ASSERT_NE(guarded->guard, 0U);
   const std::size_t from = guarded->json.find("x<");

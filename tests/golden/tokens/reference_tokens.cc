@@ -1,11 +1,12 @@
 // Tokenises with llama.cpp, for make.py. Not part of the build: compile it against a llama.cpp of
 // your own (make.py's text says how).
 //
-//   reference_tokens MODEL.gguf < cases > ids
+//   reference_tokens MODEL.gguf [PRE_TOKENIZER] < cases > ids
 //
-// A line of input is a 0 or 1 (are special tokens recognised?), a space, and the text in hexadecimal;
-// the line of output has its token ids. At the end comes one line "pieces" with the bytes of every
-// token in hexadecimal, "-" for none, in the order of ids.
+// PRE_TOKENIZER takes the place of the file's tokenizer.ggml.pre.
+// A line of input is a 0 or 1 (are special tokens recognised?), a space, and the text in
+// hexadecimal; the line of output has its token ids. At the end comes one line "pieces" with the
+// bytes of every token in hexadecimal, "-" for none, in the order of ids.
 #include <cstdio>
 #include <iostream>
 #include <string>
@@ -33,10 +34,17 @@ std::string piece_of(const llama_vocab* vocab, llama_token token) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) return 2;
+  if (argc != 2 && argc != 3) return 2;
   llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
   llama_model_params params = llama_model_default_params();
   params.vocab_only = true;
+  llama_model_kv_override overrides[2] = {};
+  if (argc == 3) {
+    overrides[0].tag = LLAMA_KV_OVERRIDE_TYPE_STR;
+    std::snprintf(overrides[0].key, sizeof overrides[0].key, "tokenizer.ggml.pre");
+    std::snprintf(overrides[0].val_str, sizeof overrides[0].val_str, "%s", argv[2]);
+    params.kv_overrides = overrides;
+  }
   llama_model* model = llama_model_load_from_file(argv[1], params);
   if (model == nullptr) return 1;
   const llama_vocab* vocab = llama_model_get_vocab(model);
