@@ -1,14 +1,12 @@
 // The real vocabularies against llama.cpp: tests/golden/tokens/make.py made the reference.
 #include <cstdint>
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include <boost/json.hpp>
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "text/golden_tokens.h"
 #include "text/real_vocabulary.h"
 
 namespace mlxd {
@@ -16,38 +14,14 @@ namespace {
 
 namespace json = boost::json;
 
-class Fnv1a {
- public:
-  void add(std::string_view bytes) {
-    for (const char byte : bytes) {
-      value_ = (value_ ^ static_cast<unsigned char>(byte)) * 0x100000001b3U;
-    }
-  }
-  void add(std::uint32_t number) {
-    for (int shift = 0; shift < 32; shift += 8) {
-      const char byte = static_cast<char>(number >> shift);
-      add(std::string_view(&byte, 1));
-    }
-  }
-  std::string str() const { return fmt::format("{:016x}", value_); }
-
- private:
-  std::uint64_t value_ = 0xcbf29ce484222325U;
-};
-
 std::string hash_of(const std::vector<int>& ids) {
-  Fnv1a hash;
+  testing::Fnv1a hash;
   for (const int id : ids) hash.add(static_cast<std::uint32_t>(id));
   return hash.str();
 }
 
 const json::value& reference() {
-  static const json::value parsed = [] {
-    std::ifstream file(MLXD_TEST_DATA "/golden/tokens/reference.json");
-    std::stringstream text;
-    text << file.rdbuf();
-    return json::parse(text.str());
-  }();
+  static const json::value parsed = testing::read_golden("reference.json");
   return parsed;
 }
 
@@ -91,7 +65,7 @@ TEST_P(GoldenTokens, NastyStringsAreTokenisedAsByLlamaCpp) {
 TEST_P(GoldenTokens, EveryTokenStandsForTheSameBytes) {
   const auto tokenizer = load();
   const int left_out = tokenizer->token_id("</s>");  // make.py says why
-  Fnv1a hash;
+  testing::Fnv1a hash;
   for (int id = 0; id < tokenizer->vocab_size(); ++id) {
     const std::string_view bytes = id == left_out ? "" : tokenizer->token_bytes(id);
     hash.add(static_cast<std::uint32_t>(bytes.size()));
