@@ -186,8 +186,7 @@ Difference compare(std::span<const Prompt> prompts, std::span<const std::vector<
           std::max_element(values.begin(), values.end()) - values.begin() == row.ids.front();
       out.largest_logsumexp = std::max(out.largest_logsumexp, distance(total, row.logsumexp));
       for (std::size_t i = 0; i < row.ids.size(); ++i) {
-        out.largest_logprob =
-            std::max(out.largest_logprob, distance(logprobs[i], row.logprobs[i]));
+        out.largest_logprob = std::max(out.largest_logprob, distance(logprobs[i], row.logprobs[i]));
       }
       const double kl = divergence(row, logprobs);
       out.mean_divergence += kl;
@@ -198,8 +197,7 @@ Difference compare(std::span<const Prompt> prompts, std::span<const std::vector<
   return out;
 }
 
-Difference compare(ModelRunner& runner, std::span<const Prompt> prompts,
-                   const Schedule& schedule) {
+Difference compare(ModelRunner& runner, std::span<const Prompt> prompts, const Schedule& schedule) {
   return compare(prompts, run(runner, prompts, schedule), runner.info().vocab_size);
 }
 

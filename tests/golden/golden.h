@@ -16,8 +16,8 @@ namespace mlxd::golden {
 struct Row {
   int row = 0;  // index of the token after which the logits were taken
   double logsumexp = 0;
-  std::vector<int> ids;           // most likely first
-  std::vector<double> logprobs;   // of ids, under the full softmax
+  std::vector<int> ids;          // most likely first
+  std::vector<double> logprobs;  // of ids, under the full softmax
 };
 
 struct Prompt {
@@ -38,8 +38,8 @@ Fixture load_tiny(const std::string& name);
 
 // How prompts are cut into steps; a ModelRunner's logits must not depend on it.
 struct Schedule {
-  int together = 1;             // sequences in a batch
-  int chunk = 512;              // rows of one sequence in a step
+  int together = 1;               // sequences in a batch
+  int chunk = 512;                // rows of one sequence in a step
   bool scattered_blocks = false;  // block tables that jump about instead of running on
 };
 
@@ -47,18 +47,18 @@ struct Schedule {
 std::vector<std::vector<float>> run(ModelRunner& runner, std::span<const Prompt> prompts,
                                     const Schedule& schedule = {});
 
-// How far a runner is from the fixture. The divergence KL(golden || runner) is taken over the listed
-// tokens and one more event for all others, so it is a close lower bound of the true one.
+// How far a runner is from the fixture. The divergence KL(golden || runner) is taken over the
+// listed tokens and one more event for all others, so it is a close lower bound of the true one.
 struct Difference {
   int rows = 0;
-  int same_top = 0;             // rows with the same most likely token
-  double largest_logprob = 0;   // largest |difference| at a listed token
+  int same_top = 0;            // rows with the same most likely token
+  double largest_logprob = 0;  // largest |difference| at a listed token
   double largest_logsumexp = 0;
   double mean_divergence = 0, largest_divergence = 0;  // nats
 };
 
-Difference compare(std::span<const Prompt> prompts,
-                   std::span<const std::vector<float>> logits, int vocab_size);
+Difference compare(std::span<const Prompt> prompts, std::span<const std::vector<float>> logits,
+                   int vocab_size);
 Difference compare(ModelRunner& runner, std::span<const Prompt> prompts,
                    const Schedule& schedule = {});
 

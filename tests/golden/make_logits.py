@@ -5,7 +5,7 @@ Usage: make_logits.py --models FOLDER [--only smollm2,qwen2,gemma3]      (needs:
 
 An independent forward pass: plain numpy in float32, written from the model cards and papers for this
 purpose alone, with the GGUF reader and the dequantisers of llama.cpp's own `gguf` package. It shares
-no line and no data structure with mlxd. `check_logits.py` holds it against mlx-lm and llama.cpp.
+no line and no data structure with mlxd. `check_logits.py` holds it against mlx-lm.
 
 A fixture: {"model", "file", "prompts": [{"tokens": [id...], "rows": [{"row": index,
 "logsumexp": x, "ids": [20], "logprobs": [20]}]}]}, log-probabilities under the full softmax, most

@@ -20,8 +20,8 @@ struct AffineMatrix {
 
 // The same numbers in that format, for the GGUF formats whose groups are affine: Q4_0, Q4_1, Q5_0,
 // Q5_1, Q8_0, Q4_K and Q5_K. Exact: the scales and biases, at most the product of a half and a
-// 6-bit number, fit a float. Nothing for all other formats (Q6_K has groups of 16, which MLX lacks).
-// Any thread.
+// 6-bit number, fit a float. Nothing for all other formats (Q6_K has groups of 16, which MLX
+// lacks). Any thread.
 std::optional<AffineMatrix> to_affine(const Tensor& tensor);
 
 }  // namespace mlxd::mlx_backend

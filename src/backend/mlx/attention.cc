@@ -38,12 +38,12 @@ std::vector<int> slots_of(const std::vector<StepLayout::Part>& parts) {
 mx::array softcapped(const AttentionBlock& block, const mx::array& q, const PagedCache::View& kv,
                      const std::optional<mx::array>& mask) {
   const int n = q.shape(2), group = block.heads / block.kv_heads;
-  const mx::array grouped = mx::reshape(mx::astype(q, mx::float32),
-                                        {block.kv_heads, group, n, block.head_dim});
+  const mx::array grouped =
+      mx::reshape(mx::astype(q, mx::float32), {block.kv_heads, group, n, block.head_dim});
   const mx::array keys = mx::expand_dims(mx::squeeze(mx::astype(kv.keys, mx::float32), 0), 1);
   const mx::array values = mx::expand_dims(mx::squeeze(mx::astype(kv.values, mx::float32), 0), 1);
-  mx::array scores = mx::matmul(grouped, mx::swapaxes(keys, -1, -2)) *
-                     mx::array(block.scale / block.softcap);
+  mx::array scores =
+      mx::matmul(grouped, mx::swapaxes(keys, -1, -2)) * mx::array(block.scale / block.softcap);
   scores = mx::tanh(scores) * mx::array(block.softcap);
   if (mask) {
     scores = mx::where(*mask, scores, mx::array(-std::numeric_limits<float>::infinity()));
@@ -101,10 +101,9 @@ mx::array attend(const AttentionBlock& block, const mx::array& queries, const Pa
       mask = layout.mask(part, block.window);
     }
     const std::string mode = part.query_length == 1 ? "" : mask ? "array" : "causal";
-    const mx::array out = block.softcap > 0
-                              ? softcapped(block, q, kv, mask)
-                              : mx::fast::scaled_dot_product_attention(q, kv.keys, kv.values,
-                                                                       block.scale, mode, mask);
+    const mx::array out = block.softcap > 0 ? softcapped(block, q, kv, mask)
+                                            : mx::fast::scaled_dot_product_attention(
+                                                  q, kv.keys, kv.values, block.scale, mode, mask);
     outs.push_back(mx::reshape(mx::transpose(mx::squeeze(out, 0), {1, 0, 2}),
                                {part.query_length, block.heads * block.head_dim}));
   }

@@ -67,9 +67,9 @@ mx::array RopeLayer::apply(const mx::array& x, const mx::array& positions) const
   const mx::Shape shape = x.shape();
   // Each row is a batch of its own, so that each has its own position.
   const mx::array rows = mx::expand_dims(x, 2);  // [T, heads, 1, d]
-  mx::array out = mx::squeeze(mx::fast::rope(rows, dimensions_, interleaved_, std::nullopt, 1.0f,
-                                             positions, wavelengths_),
-                              2);
+  mx::array out = mx::squeeze(
+      mx::fast::rope(rows, dimensions_, interleaved_, std::nullopt, 1.0f, positions, wavelengths_),
+      2);
   if (magnitude_ == 1) return out;
   const mx::array scale(magnitude_, x.dtype());
   if (dimensions_ == shape.back()) return out * scale;

@@ -37,10 +37,10 @@ Matrix from_mlx_affine(const Tensor& tensor, mx::Dtype type) {
   const Quantization& form = tensor.quantization;
   const mx::Shape groups = shape_of(tensor.rows, tensor.columns / form.group_size);
   const mx::Dtype stored = type_of(form.scale_encoding);
-  return {copy_bytes(tensor.data, shape_of(tensor.rows, tensor.columns * form.bits / 32),
-                     mx::uint32),
-          mx::astype(copy_bytes(tensor.scales, groups, stored), type),
-          mx::astype(copy_bytes(tensor.biases, groups, stored), type), form.bits, form.group_size};
+  return {
+      copy_bytes(tensor.data, shape_of(tensor.rows, tensor.columns * form.bits / 32), mx::uint32),
+      mx::astype(copy_bytes(tensor.scales, groups, stored), type),
+      mx::astype(copy_bytes(tensor.biases, groups, stored), type), form.bits, form.group_size};
 }
 
 Matrix from_repacked(const AffineMatrix& affine, const Tensor& tensor, mx::Dtype type) {
@@ -62,9 +62,9 @@ Matrix from_decoded(const Tensor& tensor, mx::Dtype type) {
     const std::int64_t count = std::min(kRows, tensor.rows - first);
     values.resize(static_cast<std::size_t>(count * tensor.columns));
     dequantize_rows(tensor, first, count, values);
-    parts.push_back(mx::astype(copy_bytes(std::as_bytes(std::span(values)),
-                                          shape_of(count, tensor.columns), mx::float32),
-                               type));
+    parts.push_back(mx::astype(
+        copy_bytes(std::as_bytes(std::span(values)), shape_of(count, tensor.columns), mx::float32),
+        type));
     parts.back().eval();
   }
   return {parts.size() == 1 ? parts[0] : mx::concatenate(parts, 0), {}, {}, 0, 0};
@@ -109,11 +109,9 @@ Matrix WeightLoader::make(const Tensor& tensor) const {
       throw LoadError(tensor.name + ": the mlx backend cannot run " + to_string(form) + " with " +
                       std::to_string(tensor.columns) + " columns");
     }
-    if (!expand_) return from_mlx_affine(tensor, type_);
+    return from_mlx_affine(tensor, type_);
   }
-  if (!expand_) {
-    if (const auto affine = to_affine(tensor)) return from_repacked(*affine, tensor, type_);
-  }
+  if (const auto affine = to_affine(tensor)) return from_repacked(*affine, tensor, type_);
   return from_decoded(tensor, type_);
 }
 

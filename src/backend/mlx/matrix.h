@@ -30,10 +30,12 @@ mx::array take_rows(const Matrix& matrix, const mx::array& ids, mx::Dtype type);
 // a tied head and its embedding table are one matrix.
 class WeightLoader {
  public:
-  // `type`: of plain matrices, scales and biases. `expand`: hold all matrices as plain numbers.
-  WeightLoader(mx::Dtype type, bool expand) : type_(type), expand_(expand) {}
+  // `type`: of plain matrices, scales and biases.
+  explicit WeightLoader(mx::Dtype type) : type_(type) {}
 
-  // Throws LoadError when MLX has no kernel for the tensor's bits or group.
+  // MLX's own formats stay as they are and GGUF's affine ones become MLX's; Q6_K, which has no
+  // equal there, is held as plain numbers. Throws LoadError when MLX has no kernel for the tensor's
+  // bits or group.
   Matrix matrix(const Tensor& tensor);
   mx::array vector(const std::vector<float>& values) const;  // in `type`
 
@@ -43,7 +45,6 @@ class WeightLoader {
   Matrix make(const Tensor& tensor) const;
 
   mx::Dtype type_;
-  bool expand_;
   std::map<const std::byte*, Matrix> made_;
   std::size_t bytes_ = 0;
 };

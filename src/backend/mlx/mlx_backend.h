@@ -13,9 +13,6 @@ namespace mlxd::mlx_backend {
 struct MlxOptions {
   int block_size = 16;  // tokens in one KV block
   std::string device;   // "gpu", "cpu"; "": gpu where there is one
-  // Holds quantised matrices as plain numbers: more memory, but on a CPU several times faster,
-  // since MLX's quantised product is a scalar loop there.
-  bool expand_weights = false;
 };
 
 // Whether this build contains the backend. Without it make_mlx_runner throws StartupError.

@@ -33,7 +33,8 @@ class SlotMap {
 };
 
 // Keys and values of every token, in slots. Arrays are replaced at each write; MLX then reuses the
-// old one's memory, because nothing else refers to it by the time it is evaluated. Inference thread.
+// old one's memory, because nothing else refers to it by the time it is evaluated. Inference
+// thread.
 class PagedCache {
  public:
   struct Layer {
@@ -52,7 +53,8 @@ class PagedCache {
   struct View {
     mx::array keys, values;  // [1, kv_heads, positions, head_dim]
   };
-  // Positions [first, length) of a sequence: a slice where its blocks are neighbours, else gathered.
+  // Positions [first, length) of a sequence: a slice where its blocks are neighbours, else
+  // gathered.
   View read(int layer, const SlotMap& sequence, int first) const;
 
   // What a step has written and must evaluate.

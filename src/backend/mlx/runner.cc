@@ -11,26 +11,6 @@
 namespace mlxd::mlx_backend {
 namespace {
 
-// Owns the calling thread's default device and stream: MLX objects belong to the thread whose
-// stream made them, and a stream of the thread's own is what keeps that thread this one.
-class DeviceStream {
- public:
-  explicit DeviceStream(mx::Device device) : device_(device), context_(mx::new_stream(device)) {
-    // On a CPU, MLX compiles fused operations by starting a C++ compiler at run time.
-    if (device_ == mx::Device::cpu) mx::disable_compile();
-  }
-  // StreamContext throws when it ends on another thread; that is a broken invariant here.
-  ~DeviceStream() noexcept {}  // NOLINT(modernize-use-equals-default)
-  DeviceStream(const DeviceStream&) = delete;
-  DeviceStream& operator=(const DeviceStream&) = delete;
-
-  bool is_cpu() const { return device_ == mx::Device::cpu; }
-
- private:
-  mx::Device device_;
-  mx::StreamContext context_;
-};
-
 mx::Device pick_device(const std::string& name) {
   const bool has_gpu = mx::is_available(mx::Device(mx::Device::gpu));
   if (name == "gpu" && !has_gpu) {
@@ -78,10 +58,11 @@ std::vector<Layer> make_layers(const ModelPlan& plan, WeightLoader& loader) {
 
 class MlxRunner final : public ModelRunner {
  public:
-  MlxRunner(const ModelPlan& plan, const MlxOptions& options)
-      : stream_(pick_device(options.device)),
-        type_(compute_type(plan.embed.table, stream_.is_cpu())),
-        loader_(type_, options.expand_weights),
+  // `stream` is the default of this thread already: the weights are made on it.
+  MlxRunner(const ModelPlan& plan, const MlxOptions& options, mx::Stream stream)
+      : stream_(stream),
+        type_(compute_type(plan.embed.table, stream.device == mx::Device::cpu)),
+        loader_(type_),
         table_(loader_.matrix(plan.embed.table)),
         embed_scale_(plan.embed.scale),
         layers_(make_layers(plan, loader_)),
@@ -98,7 +79,10 @@ class MlxRunner final : public ModelRunner {
   }
 
   const RunnerInfo& info() const override { return info_; }
-  void resize_kv(int blocks) override { cache_.resize(blocks); }
+  void resize_kv(int blocks) override {
+    const mx::StreamContext scope(stream_);
+    cache_.resize(blocks);
+  }
   void step(const Batch& batch, StepOutput& output) override;
 
  private:
@@ -106,7 +90,7 @@ class MlxRunner final : public ModelRunner {
   mx::array forward(StepLayout& layout);
   mx::array logits(const mx::array& x, const std::vector<int>& rows) const;
 
-  DeviceStream stream_;  // first: outlives every array
+  mx::Stream stream_;  // of the thread that made this runner
   mx::Dtype type_;
   WeightLoader loader_;
   Matrix table_;
@@ -134,7 +118,8 @@ void MlxRunner::check_batch(const Batch& batch) const {
               sequence.context_length >= sequence.query_length && sequence.blocks.size() >= blocks,
           "the sequences of a batch cover its rows, and block tables their tokens");
     for (std::size_t i = 0; i < blocks; ++i) {
-      check(in_range(sequence.blocks[i], cache_.blocks()), "a block table names blocks of the cache");
+      check(in_range(sequence.blocks[i], cache_.blocks()),
+            "a block table names blocks of the cache");
     }
     rows += sequence.query_length;
   }
@@ -168,6 +153,7 @@ mx::array MlxRunner::logits(const mx::array& x, const std::vector<int>& rows) co
 
 void MlxRunner::step(const Batch& batch, StepOutput& output) {
   check_batch(batch);
+  const mx::StreamContext scope(stream_);
   cache_.copy_blocks(batch.block_copies);
   output.logits.resize(batch.logit_rows.size() * static_cast<std::size_t>(info_.vocab_size));
   if (batch.rows() == 0) return;
@@ -191,7 +177,14 @@ void MlxRunner::step(const Batch& batch, StepOutput& output) {
 bool available() { return true; }
 
 std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan& plan, const MlxOptions& options) {
-  return std::make_unique<MlxRunner>(plan, options);
+  const mx::Device device = pick_device(options.device);
+  // On a CPU, MLX compiles fused operations by starting a C++ compiler at run time.
+  if (device == mx::Device::cpu) mx::disable_compile();
+  // Arrays belong to the thread whose stream made them. Each thread has a stream of its own for a
+  // device; a runner names it in every call, since others on its thread may run on another device.
+  const mx::Stream stream = mx::default_stream(device);
+  const mx::StreamContext scope(stream);
+  return std::make_unique<MlxRunner>(plan, options, stream);
 }
 
 }  // namespace mlxd::mlx_backend

@@ -1,10 +1,10 @@
 #include "backend/mlx/affine_repack.h"
 
-#include <gtest/gtest.h>
-
 #include <random>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "model/tensor.h"
 
@@ -22,8 +22,7 @@ class Blocks {
     bytes_.resize(rows * row_bytes(tensor_.quantization, columns));
     std::mt19937 random(static_cast<unsigned>(encoding) + 1);
     for (std::byte& byte : bytes_) byte = static_cast<std::byte>(random());
-    const std::size_t block =
-        row_bytes(tensor_.quantization, block_columns(tensor_.quantization));
+    const std::size_t block = row_bytes(tensor_.quantization, block_columns(tensor_.quantization));
     for (std::size_t at = 0; at < bytes_.size(); at += block) {
       for (const int half : halves) {
         const float value = std::uniform_real_distribution<float>(-0.1f, 0.1f)(random);

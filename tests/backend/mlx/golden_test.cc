@@ -1,11 +1,12 @@
 // The mlx backend on the CPU, in float32, against logits that something else computed.
 #include "golden/golden.h"
 
-#include <gtest/gtest.h>
-
+#include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
+
+#include <gtest/gtest.h>
 
 #include "backend/mlx/mlx_backend.h"
 #include "model/model_files.h"
@@ -15,64 +16,49 @@ namespace {
 
 using golden::Difference;
 using golden::Fixture;
-using golden::Prompt;
 using golden::Schedule;
 
-// Sums of float32 in another order, over the layers of these models.
-constexpr double kRounding = 2e-3;
+// Sums of float32 in another order; the fixtures have five decimals. Measured: below 1e-4.
+constexpr double kRounding = 5e-4;
 
-std::unique_ptr<ModelRunner> open(const Fixture& fixture, bool expand) {
+std::unique_ptr<ModelRunner> open(const Fixture& fixture) {
   MlxOptions options;
   options.device = "cpu";
-  options.expand_weights = expand;
   return make_mlx_runner(open_model(fixture.model).plan, options);
 }
 
-void expect_equal(const Difference& difference) {
+// MLX's products are scalar loops on a CPU, some 10 tokens a second, so a few prompts each must do:
+// every prompt runs on the cpu backend, and sliding windows on a tiny model.
+void expect_equal(const char* name, std::size_t first, std::size_t count,
+                  const Schedule& schedule) {
+  const Fixture fixture = golden::load_real(name);
+  const auto runner = open(fixture);
+  const Difference difference =
+      golden::compare(*runner, std::span(fixture.prompts).subspan(first, count), schedule);
   SCOPED_TRACE(testing::PrintToString(difference));
-  EXPECT_GT(difference.rows, 0);
+  EXPECT_GE(difference.rows, static_cast<int>(count));
   EXPECT_EQ(difference.same_top, difference.rows);
   EXPECT_LT(difference.largest_logprob, kRounding);
   EXPECT_LT(difference.largest_logsumexp, kRounding);
-  EXPECT_LT(difference.largest_divergence, 1e-5);
+  EXPECT_LT(difference.largest_divergence, 1e-6);
 }
 
 TEST(MlxGolden, SmolLM2AgreesWithNumpy) {
-  const Fixture fixture = golden::load_real("smollm2");
-  const auto runner = open(fixture, /*expand=*/true);
-  expect_equal(golden::compare(*runner, fixture.prompts, Schedule{.together = 8}));
+  expect_equal("smollm2", 0, 6, Schedule{.together = 6, .scattered_blocks = true});
 }
 
-TEST(MlxGolden, SmolLM2AgreesWithNumpyWithItsWeightsPacked) {
-  const Fixture fixture = golden::load_real("smollm2");
-  const auto runner = open(fixture, /*expand=*/false);
-  expect_equal(golden::compare(*runner, std::span(fixture.prompts).first(4)));
+TEST(MlxGolden, Gemma3AgreesWithNumpy) {
+  expect_equal("gemma3", 0, 3, Schedule{.together = 3, .chunk = 4});
 }
 
-TEST(MlxGolden, Gemma3AgreesWithNumpyBeyondItsSlidingWindow) {
-  const Fixture fixture = golden::load_real("gemma3");
-  ASSERT_GT(fixture.prompts.back().tokens.size(), 512u);
-  const auto runner = open(fixture, /*expand=*/true);
-  expect_equal(golden::compare(*runner, fixture.prompts,
-                               Schedule{.together = 4, .chunk = 200, .scattered_blocks = true}));
-}
-
-TEST(MlxGolden, Qwen2AgreesWithNumpyWithItsWeightsPacked) {
-  const Fixture fixture = golden::load_real("qwen2");
-  const auto runner = open(fixture, /*expand=*/false);
-  expect_equal(golden::compare(*runner, std::span(fixture.prompts).subspan(1, 1)));
-}
+TEST(MlxGolden, Qwen2AgreesWithNumpy) { expect_equal("qwen2", 0, 2, Schedule{.together = 2}); }
 
 TEST(MlxGolden, SmolLM2InMlx4BitAgreesWithMlxLm) {
-  const Fixture fixture = golden::load_real("smollm2-4bit");
-  expect_equal(golden::compare(*open(fixture, false), std::span(fixture.prompts).first(4)));
-  expect_equal(golden::compare(*open(fixture, true), fixture.prompts, Schedule{.together = 5}));
+  expect_equal("smollm2-4bit", 0, 4, Schedule{.together = 4});
 }
 
 TEST(MlxGolden, SmolLM2InMlx8BitAgreesWithMlxLm) {
-  const Fixture fixture = golden::load_real("smollm2-8bit");
-  expect_equal(golden::compare(*open(fixture, false), std::span(fixture.prompts).first(2)));
-  expect_equal(golden::compare(*open(fixture, true), fixture.prompts, Schedule{.together = 5}));
+  expect_equal("smollm2-8bit", 0, 4, Schedule{.together = 4});
 }
 
 }  // namespace
