@@ -26,6 +26,16 @@ std::optional<int> as_token(const json::value& value) {
   return static_cast<int>(*id);
 }
 
+// A token id in its one decimal form: "07" would be a second name of 7.
+std::optional<int> token_of_key(std::string_view key) {
+  if (key.empty() || (key.size() > 1 && key.front() == '0')) return std::nullopt;
+  int token = -1;
+  const char* const end = key.data() + key.size();
+  const auto parsed = std::from_chars(key.data(), end, token);
+  if (parsed.ec != std::errc{} || parsed.ptr != end || token < 0) return std::nullopt;
+  return token;
+}
+
 Result<Draft::Prompt> read_token_prompt(const json::array& ids, const std::string& place) {
   if (ids.empty()) {
     return bad_value("prompt", fmt::format("'{}' is empty; send at least one token id.", place));
@@ -160,11 +170,8 @@ Result<void> read_logit_bias(const json::value& value, Draft& draft) {
     return wrong_type("logit_bias", "an object such as {\"50256\": -100}", value);
   }
   for (const auto& [key, bias] : value.get_object()) {
-    int token = -1;
-    const char* const end = key.data() + key.size();
-    const auto parsed = std::from_chars(key.data(), end, token);
-    const bool canonical = key.size() == 1 || key[0] != '0';  // "07" would be a second name of 7
-    if (key.empty() || parsed.ec != std::errc{} || parsed.ptr != end || token < 0 || !canonical) {
+    const auto token = token_of_key({key.data(), key.size()});
+    if (!token) {
       return bad_value("logit_bias",
                        fmt::format("'logit_bias' has the key '{:.40}'; send token ids, written as "
                                    "decimal strings.",
@@ -174,9 +181,9 @@ Result<void> read_logit_bias(const json::value& value, Draft& draft) {
     if (!(number >= -100 && number <= 100)) {
       return bad_value(
           "logit_bias",
-          fmt::format("'logit_bias' of token {} is not a number from -100 to 100.", token));
+          fmt::format("'logit_bias' of token {} is not a number from -100 to 100.", *token));
     }
-    draft.logit_bias.push_back({token, static_cast<float>(number)});
+    draft.logit_bias.push_back({*token, static_cast<float>(number)});
   }
   return {};
 }
