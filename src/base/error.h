@@ -12,10 +12,10 @@ namespace mlxd {
 // A mistake of a client (or a refusal by the server) that travels as a value to the edge, where it
 // becomes the body {"error":{"message","type","param","code"}}.
 struct Error {
-  int status = 400;     // HTTP status
-  std::string code;     // machine-readable, e.g. "context_length_exceeded"
-  std::string param;    // the request parameter at fault, "" when none
-  std::string message;  // one sentence: what is wrong and what to send instead
+  int status = 400;                // HTTP status
+  std::string code;                // machine-readable, e.g. "context_length_exceeded"
+  std::string param;               // the request parameter at fault, "" when none
+  std::string message;             // one sentence: what is wrong and what to send instead
   double retry_after_seconds = 0;  // > 0: sent as Retry-After (429 and 503)
 };
 

@@ -90,12 +90,13 @@ int run_bench(const BenchSettings& settings) {
   const RunnerInfo& info = engine->info();
   if (settings.prompt_tokens + 1 > info.context_length ||
       settings.depth + settings.generated_tokens + 1 > info.context_length) {
-    throw StartupError(fmt::format("the model's context is {} tokens; ask for fewer", info.context_length));
+    throw StartupError(
+        fmt::format("the model's context is {} tokens; ask for fewer", info.context_length));
   }
   if (!settings.json) {
-    std::printf("%s, %s %s, medians of %d\n%6s %10s %14s %10s %14s\n", files.path.filename().c_str(),
-                info.backend.c_str(), info.instruction_set.c_str(), settings.repeat, "batch",
-                "prompt", "prompt tok/s", "generated", "generated tok/s");
+    std::printf("%s, %s %s, medians of %d\n%6s %10s %14s %10s %14s\n",
+                files.path.filename().c_str(), info.backend.c_str(), info.instruction_set.c_str(),
+                settings.repeat, "batch", "prompt", "prompt tok/s", "generated", "generated tok/s");
   }
   run_round(*engine, 1, std::min(settings.prompt_tokens, 64), 8);  // warm-up
   for (const int batch : settings.batch_sizes) {
@@ -109,15 +110,16 @@ int run_bench(const BenchSettings& settings) {
       generation_rates.push_back(batch * settings.generated_tokens / generation.generation_seconds);
     }
     if (settings.json) {
-      std::printf("%s\n",
-                  fmt::format("{{\"model\":\"{}\",\"backend\":\"{}\",\"instruction_set\":\"{}\","
-                              "\"batch\":{},\"prompt_tokens\":{},\"prompt_tokens_per_second\":{:.1f},"
-                              "\"depth\":{},\"generated_tokens\":{},"
-                              "\"generated_tokens_per_second\":{:.1f},\"repeat\":{}}}",
-                              files.path.filename().string(), info.backend, info.instruction_set,
-                              batch, settings.prompt_tokens, median(prompt_rates), settings.depth,
-                              settings.generated_tokens, median(generation_rates), settings.repeat)
-                      .c_str());
+      std::printf(
+          "%s\n",
+          fmt::format("{{\"model\":\"{}\",\"backend\":\"{}\",\"instruction_set\":\"{}\","
+                      "\"batch\":{},\"prompt_tokens\":{},\"prompt_tokens_per_second\":{:.1f},"
+                      "\"depth\":{},\"generated_tokens\":{},"
+                      "\"generated_tokens_per_second\":{:.1f},\"repeat\":{}}}",
+                      files.path.filename().string(), info.backend, info.instruction_set, batch,
+                      settings.prompt_tokens, median(prompt_rates), settings.depth,
+                      settings.generated_tokens, median(generation_rates), settings.repeat)
+              .c_str());
     } else {
       std::printf("%6d %10d %14.1f %10d %14.1f\n", batch, settings.prompt_tokens,
                   median(prompt_rates), settings.generated_tokens, median(generation_rates));

@@ -33,7 +33,8 @@ int run_command_line(int argc, char** argv) {
   adopt_mlx_server_environment();
   CLI::App app(
       "mlxd: a native inference server for MLX and GGUF models with the OpenAI API.\n"
-      "  mlxd serve --model model.gguf     then point any OpenAI client at http://127.0.0.1:10242/v1");
+      "  mlxd serve --model model.gguf     then point any OpenAI client at "
+      "http://127.0.0.1:10242/v1");
   app.name("mlxd");
   app.set_version_flag("--version", version_text());
   app.require_subcommand(1);
@@ -43,9 +44,11 @@ int run_command_line(int argc, char** argv) {
   CLI::App* serve_command = app.add_subcommand("serve", "serve models over HTTP");
   serve_command->footer(
       "Every option is also an environment variable (shown beside it) and, without the leading\n"
-      "dashes, a key of the file given by --config (TOML). A flag wins over a variable, a variable\n"
+      "dashes, a key of the file given by --config (TOML). A flag wins over a variable, a "
+      "variable\n"
       "over the file. mlx-manager's MLX_SERVER_* variables are understood.");
-  serve_command->set_config("--config", "", "a TOML file with these settings")->envname("MLXD_CONFIG");
+  serve_command->set_config("--config", "", "a TOML file with these settings")
+      ->envname("MLXD_CONFIG");
   add_serve_options(*serve_command, serve);
 
   ChatSettings chat;
@@ -74,7 +77,8 @@ int run_command_line(int argc, char** argv) {
   bench_command->add_option("--depth", bench.depth, "tokens of context when generation begins")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  bench_command->add_option("--batch", bench.batch_sizes, "sequences generated together, e.g. 1,8,16")
+  bench_command
+      ->add_option("--batch", bench.batch_sizes, "sequences generated together, e.g. 1,8,16")
       ->delimiter(',')
       ->check(CLI::Range(1, 4096));
   bench_command->add_option("--repeat", bench.repeat, "runs; the median is reported")
@@ -86,9 +90,16 @@ int run_command_line(int argc, char** argv) {
   InspectSettings inspect;
   CLI::App* inspect_command =
       app.add_subcommand("inspect", "what a model file holds, and the memory that it needs");
-  inspect_command->add_option("FILE", inspect.model, "a .gguf file, a folder, or an id")->required();
+  inspect_command->add_option("FILE", inspect.model, "a .gguf file, a folder, or an id")
+      ->required();
   inspect_command->add_flag("--json", inspect.json, "as one JSON object");
 
+  const auto is_asked_for = [&](const CLI::App* command) { return command->check_name(argv[1]); };
+  if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_asked_for).empty()) {
+    std::fprintf(stderr, "mlxd: there is no command %s; there are serve, chat, bench and inspect\n",
+                 argv[1]);
+    return 1;
+  }
   try {
     app.parse(argc, argv);
     if (*serve_command) return run_serve(serve);

@@ -51,9 +51,9 @@ void print(const ModelSummary& summary, const ModelFiles& files) {
   if (!summary.name.empty()) line("name", summary.name);
   line("architecture", fmt::format("{} ({})", summary.architecture, summary.file_format));
   line("parameters", fmt::format("{:.1f} million", static_cast<double>(summary.parameters) / 1e6));
-  line("shape", fmt::format("{} layers, hidden {}, {} heads over {} KV heads of {}", summary.layers,
-                            summary.hidden_size, summary.heads, summary.kv_heads,
-                            summary.head_dim));
+  line("shape",
+       fmt::format("{} layers, hidden {}, {} heads over {} KV heads of {}", summary.layers,
+                   summary.hidden_size, summary.heads, summary.kv_heads, summary.head_dim));
   line("context", fmt::format("{} tokens", summary.context_length));
   line("vocabulary", fmt::format("{} tokens", summary.vocab_size));
   line("chat template", summary.has_chat_template ? "yes" : "no: /v1/completions only");

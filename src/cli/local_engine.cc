@@ -61,15 +61,15 @@ std::unique_ptr<Engine> start_engine(const ModelFiles& files, const EngineSettin
   for (const Tensor& tensor : files.plan.weights->all()) weights += tensor.byte_size();
   const auto limit = static_cast<std::size_t>(settings.max_memory_gb * kGiB);
   if (limit > 0 && weights >= limit) {
-    throw StartupError(fmt::format(
-        "{} holds {:.2f} GiB of weights, but --max-memory-gb allows {:.2f} GiB; raise it or serve a "
-        "smaller model",
-        files.path.string(), weights / kGiB, settings.max_memory_gb));
+    throw StartupError(
+        fmt::format("{} holds {:.2f} GiB of weights, but --max-memory-gb allows {:.2f} GiB; raise "
+                    "it or serve a "
+                    "smaller model",
+                    files.path.string(), weights / kGiB, settings.max_memory_gb));
   }
   const std::size_t free = available_memory();
-  std::size_t kv = settings.kv_cache_gb > 0
-                       ? static_cast<std::size_t>(settings.kv_cache_gb * kGiB)
-                       : (free > weights ? (free - weights) / 4 : free / 4);
+  std::size_t kv = settings.kv_cache_gb > 0 ? static_cast<std::size_t>(settings.kv_cache_gb * kGiB)
+                                            : (free > weights ? (free - weights) / 4 : free / 4);
   if (limit > 0) kv = std::min(kv, limit - weights);
 
   EngineOptions options;

@@ -83,7 +83,8 @@ std::vector<ModelSetting> listed_models(const ServeSettings& settings) {
   }
   if (models.empty()) {
     throw StartupError(
-        "no model is named; give --model with a .gguf file, a folder or an id (scripts/run serves a "
+        "no model is named; give --model with a .gguf file, a folder or an id (scripts/run serves "
+        "a "
         "small default model)");
   }
   if (settings.max_models > 0 && models.size() > static_cast<std::size_t>(settings.max_models)) {
@@ -96,7 +97,8 @@ std::vector<ModelSetting> listed_models(const ServeSettings& settings) {
   };
   for (const std::string& name : split_list(settings.preload_models)) {
     if (!listed(name)) {
-      throw StartupError(fmt::format("--preload-models names {}, which --model does not list", name));
+      throw StartupError(
+          fmt::format("--preload-models names {}, which --model does not list", name));
     }
   }
   if (!settings.default_model.empty() && !listed(settings.default_model)) {
@@ -130,7 +132,8 @@ http::ServerOptions server_options(const ServeSettings& settings) {
   return options;
 }
 
-// SIGTERM came: lets what runs end, up to the limit or a second signal; ends the rest with an error.
+// SIGTERM came: lets what runs end, up to the limit or a second signal; ends the rest with an
+// error.
 void shut_down(const ServeSettings& settings, const StopSignals& signals, api::Api& api,
                http::Server& server, std::vector<std::unique_ptr<ServedModel>>& models) {
   spdlog::info("stopping: running requests have {} s to end; another signal stops at once",

@@ -80,7 +80,8 @@ constexpr const char* kEngine = "Engine";
 }  // namespace
 
 void add_engine_options(CLI::App& app, EngineSettings& settings) {
-  app.add_option("--backend", settings.backend.name, "cpu or mlx (default: cpu on Linux, mlx on macOS)")
+  app.add_option("--backend", settings.backend.name,
+                 "cpu or mlx (default: cpu on Linux, mlx on macOS)")
       ->envname("MLXD_BACKEND")
       ->check(CLI::IsMember({"cpu", "mlx"}))
       ->group(kEngine);
@@ -176,7 +177,8 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
       ->envname("MLXD_LENIENT")
       ->group(kNetwork);
 
-  const auto seconds = [&](const char* flag, double& value, const char* variable, const char* text) {
+  const auto seconds = [&](const char* flag, double& value, const char* variable,
+                           const char* text) {
     app.add_option(flag, value, text)
         ->envname(variable)
         ->check(CLI::Range(0.01, 86400.0))

@@ -7,7 +7,8 @@
 
 namespace mlxd {
 
-BlockManager::BlockManager(int blocks) : references_(blocks, 0), pins_(blocks, 0), available_(blocks) {
+BlockManager::BlockManager(int blocks)
+    : references_(blocks, 0), pins_(blocks, 0), available_(blocks) {
   check(blocks > 0, "a KV pool has blocks");
   gaps_[0] = blocks;
 }
@@ -23,9 +24,8 @@ bool BlockManager::allocate(BlockTable& table, int count) {
       first = gap->first;
       taken = std::min(count, gap->second);
     } else {
-      gap = std::max_element(gaps_.begin(), gaps_.end(), [](const auto& a, const auto& b) {
-        return a.second < b.second;
-      });
+      gap = std::max_element(gaps_.begin(), gaps_.end(),
+                             [](const auto& a, const auto& b) { return a.second < b.second; });
       taken = std::min(count, gap->second);
       // A gap behind someone's block is where that table will grow: leave it half of the rest.
       first = gap->first + (gap->first == 0 ? 0 : (gap->second - taken) / 2);

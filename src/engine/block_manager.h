@@ -15,7 +15,8 @@ using BlockTable = std::vector<int>;
 // alone, never what a block holds. Inference thread only.
 //
 // A table grows by consecutive ids where it can, so that a backend may read a slice instead of
-// gathering: fresh tables start in the middle of the largest gap, which leaves their neighbour room.
+// gathering: fresh tables start in the middle of the largest gap, which leaves their neighbour
+// room.
 class BlockManager {
  public:
   explicit BlockManager(int blocks);

@@ -50,10 +50,11 @@ std::optional<Error> find_mistake(const GenerateJob& job, const EngineOptions& o
     return refusal(400, "invalid_value", "max_tokens", "max_tokens is negative");
   }
   if (prompt + job.max_tokens > info.context_length) {
-    return refusal(400, "context_length_exceeded", "max_tokens",
-                   fmt::format("the prompt's {} tokens and max_tokens {} exceed the model's context "
-                               "of {} tokens",
-                               prompt, job.max_tokens, info.context_length));
+    return refusal(
+        400, "context_length_exceeded", "max_tokens",
+        fmt::format("the prompt's {} tokens and max_tokens {} exceed the model's context "
+                    "of {} tokens",
+                    prompt, job.max_tokens, info.context_length));
   }
   // The last token drawn is never fed back, so it needs no place.
   const int needed = blocks_for(prompt + std::max(job.max_tokens - 1, 0), info);
@@ -113,8 +114,8 @@ class Engine::Impl {
       : shared_(options, observer) {
     std::promise<void> loaded;
     auto loading = loaded.get_future();
-    thread_ = std::thread(
-        [this, promise = std::move(loaded), make = std::move(make_runner)]() mutable {
+    thread_ =
+        std::thread([this, promise = std::move(loaded), make = std::move(make_runner)]() mutable {
           thread_main(make, promise);
         });
     try {
@@ -124,10 +125,11 @@ class Engine::Impl {
       throw;
     }
     watchdog_ = std::make_unique<Watchdog>(shared_.heartbeat, options.hang_seconds, [this] {
+      if (shared_.live.size() == 0) return;  // this hang's requests were ended before
       spdlog::critical("a step of the model has taken more than {} s: ending all requests",
                        shared_.options.hang_seconds);
-      shared_.live.end_all({503, "engine_hung", "",
-                            "the model has stopped responding; this request was ended"});
+      shared_.live.end_all(
+          {503, "engine_hung", "", "the model has stopped responding; this request was ended"});
     });
   }
 
@@ -148,7 +150,8 @@ class Engine::Impl {
       return Error{503, "engine_unhealthy", "", "the model is not responding; try again later", 30};
     }
     Inbox& inbox = *shared_.inbox;
-    if (const int before = inbox.queued.fetch_add(1); before >= shared_.options.max_queued_requests) {
+    if (const int before = inbox.queued.fetch_add(1);
+        before >= shared_.options.max_queued_requests) {
       --inbox.queued;
       return Error{429, "queue_full", "",
                    fmt::format("{} requests are waiting already; try again later", before),
@@ -219,9 +222,7 @@ class Engine::Impl {
     shared_.heartbeat.rest();
   }
 
-  bool healthy() const {
-    return !dead_ && shared_.heartbeat.age() <= shared_.options.hang_seconds;
-  }
+  bool healthy() const { return !dead_ && shared_.heartbeat.age() <= shared_.options.hang_seconds; }
 
   EngineShared shared_;
   RunnerInfo info_;    // written before the constructor returns

@@ -23,11 +23,11 @@ struct EngineOptions {
   // Prompts are cut so that a step takes about so long, as measured: running streams keep their
   // pace, and a slow machine with a long prompt does not look hung.
   double target_step_seconds = 0.5;
-  int kv_blocks = 0;               // 0: as many as kv_bytes hold
+  int kv_blocks = 0;  // 0: as many as kv_bytes hold
   std::size_t kv_bytes = std::size_t{1} << 30;
-  int channel_capacity = 256;      // events a slow reader may leave unread before its sequence pauses
-  double hang_seconds = 10;        // a step longer than this makes the engine unhealthy
-  bool check_integrity = false;    // after each step, for tests; debug builds do it whenever idle
+  int channel_capacity = 256;    // events a slow reader may leave unread before its sequence pauses
+  double hang_seconds = 10;      // a step longer than this makes the engine unhealthy
+  bool check_integrity = false;  // after each step, for tests; debug builds do it whenever idle
 };
 
 // What a request asks of the engine; everything in it was validated.
@@ -45,7 +45,7 @@ struct GenerateJob {
 };
 
 struct EngineStats {
-  int queued_requests = 0;  // accepted and not begun
+  int queued_requests = 0;      // accepted and not begun
   int live_requests = 0;        // accepted and not ended; 0: a drain is over
   int running_sequences = 0;    // that hold KV blocks, the paused ones included
   int paused_sequences = 0;     // of these: their readers are behind
@@ -77,7 +77,7 @@ class RequestHandle {
   RequestHandle& operator=(RequestHandle&&) noexcept;
   ~RequestHandle();
 
-  std::optional<TokenEvent> try_next();                  // never blocks
+  std::optional<TokenEvent> try_next();                   // never blocks
   std::optional<TokenEvent> next_until(TimePoint limit);  // for command-line use and tests
   // Ends one sample early (a stop string was found in its text); its SampleFinished may still come
   // and is to be ignored.
@@ -107,8 +107,8 @@ class Engine {
   // Any thread. Refuses with 429 queue_full, with 503 while draining or unhealthy, and with 400
   // what can never be computed (longer than the context or than all KV blocks, say). `on_ready` is
   // called when a channel that was empty has events, on the inference thread or whichever thread
-  // ends the request; it must only signal, and owns what it touches: one call may still be under way
-  // when the handle is gone.
+  // ends the request; it must only signal, and owns what it touches: one call may still be under
+  // way when the handle is gone.
   Result<RequestHandle> submit(GenerateJob job, std::function<void()> on_ready = {});
 
   // Any thread: no new requests from now on; those accepted go on.

@@ -22,7 +22,8 @@ SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info) 
   limits.max_sequences = options.max_running_sequences;
   limits.max_step_tokens = std::max(options.max_step_tokens, options.max_running_sequences);
   const std::size_t prompt_rows = kPromptLogitBytes / (sizeof(float) * info.vocab_size);
-  limits.max_logit_rows = limits.max_sequences + static_cast<int>(std::max<std::size_t>(prompt_rows, 1));
+  limits.max_logit_rows =
+      limits.max_sequences + static_cast<int>(std::max<std::size_t>(prompt_rows, 1));
   limits.block_size = info.block_size;
   return limits;
 }
@@ -77,6 +78,14 @@ void InferenceLoop::take_arrivals() {
 
 void InferenceLoop::begin(std::unique_ptr<Request> arrived) {
   Request& request = *requests_.emplace_back(std::move(arrived));
+  if (request.job.max_tokens == 0 && request.job.prompt_logprobs < 0) {  // nothing to compute
+    note_begun(request);
+    for (int sample = 0; sample < request.job.samples; ++sample) {
+      request.shared->push(SampleFinished{sample, FinishReason::length});
+    }
+    end(request, Outcome::completed);
+    return;
+  }
   auto sequence = std::make_unique<Sequence>();
   sequence->request = &request;
   sequence->age = arrivals_++;

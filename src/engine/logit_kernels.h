@@ -20,7 +20,8 @@ inline float exp2_nonpositive(float x) {
   p = p * f + 2.402210749e-01f;
   p = p * f + 6.931471880e-01f;
   p = p * f + 1.0f;
-  const auto scaled = std::bit_cast<std::uint32_t>(p) + (std::bit_cast<std::uint32_t>(shifted) << 23);
+  const auto scaled =
+      std::bit_cast<std::uint32_t>(p) + (std::bit_cast<std::uint32_t>(shifted) << 23);
   return x < -126.0f ? 0.0f : std::bit_cast<float>(scaled);
 }
 

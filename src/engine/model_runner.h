@@ -34,7 +34,7 @@ struct Batch {
   std::vector<int> tokens;     // [rows]
   std::vector<int> positions;  // [rows]
   std::vector<BatchSequence> sequences;
-  std::vector<int> logit_rows;  // rows whose logits are wanted, ascending
+  std::vector<int> logit_rows;                    // rows whose logits are wanted, ascending
   std::vector<std::pair<int, int>> block_copies;  // (from, to), done before the step: copy-on-write
 
   int rows() const { return static_cast<int>(tokens.size()); }

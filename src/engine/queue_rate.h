@@ -34,8 +34,8 @@ class QueueRate {
   }
 
  private:
-  std::atomic<Clock::rep> last_{0};   // 0: nobody waited then
-  std::atomic<double> seconds_{0};    // mean between two departures, 0: not measured yet
+  std::atomic<Clock::rep> last_{0};  // 0: nobody waited then
+  std::atomic<double> seconds_{0};   // mean between two departures, 0: not measured yet
 };
 
 }  // namespace mlxd

@@ -42,7 +42,8 @@ struct RequestHandle::Shared {
   bool finish(RequestFinished event) {
     std::lock_guard lock(ending);
     if (ended.exchange(true)) return false;
-    event.queue_seconds = begun.load() ? queue_seconds.load() : seconds_between(submitted, Clock::now());
+    event.queue_seconds =
+        begun.load() ? queue_seconds.load() : seconds_between(submitted, Clock::now());
     events.push(std::move(event));
     return true;
   }

@@ -44,8 +44,8 @@ class Sampler {
 
   struct Request {
     const SamplingParams* params = nullptr;
-    const TokenCounts* counts = nullptr;    // of the sequence so far; read when there are penalties
-    std::span<const int> forbidden{};       // stop ids before min_tokens
+    const TokenCounts* counts = nullptr;  // of the sequence so far; read when there are penalties
+    std::span<const int> forbidden{};     // stop ids before min_tokens
     int sample = 0;
     std::uint64_t index = 0;  // of the token in its sample: the counter of its random number
   };

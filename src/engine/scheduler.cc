@@ -10,9 +10,9 @@ namespace {
 constexpr int kLeastPromptRows = 16;
 
 void insert_by_age(std::vector<Sequence*>& list, Sequence& sequence) {
-  const auto place = std::upper_bound(
-      list.begin(), list.end(), &sequence,
-      [](const Sequence* a, const Sequence* b) { return a->older_than(*b); });
+  const auto place =
+      std::upper_bound(list.begin(), list.end(), &sequence,
+                       [](const Sequence* a, const Sequence* b) { return a->older_than(*b); });
   list.insert(place, &sequence);
 }
 
@@ -48,7 +48,8 @@ void Scheduler::remove(Sequence& sequence) {
 void Scheduler::schedule() {
   finish_step();
   const int decoding = static_cast<int>(running_.size());
-  tokens_left_ = std::min(std::max(step_tokens_, decoding + kLeastPromptRows), limits_.max_step_tokens);
+  tokens_left_ =
+      std::min(std::max(step_tokens_, decoding + kLeastPromptRows), limits_.max_step_tokens);
   logits_left_ = limits_.max_logit_rows;
 
   plan_decodes();
@@ -133,7 +134,8 @@ bool Scheduler::make_room_for_next_token(Sequence& sequence, StepPart& part) {
   return false;  // it was the youngest itself
 }
 
-// Members of the step being planned are never hit: they are older than whoever asks, and not paused.
+// Members of the step being planned are never hit: they are older than whoever asks, and not
+// paused.
 bool Scheduler::preempt_youngest(bool paused_only) {
   for (auto it = running_.rbegin(); it != running_.rend(); ++it) {
     Sequence& victim = **it;

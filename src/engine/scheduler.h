@@ -70,7 +70,9 @@ class Scheduler {
   bool preempt_youngest(bool paused_only);
   void plan(Sequence& sequence, StepPart part);
   void plan_chunk(Sequence& sequence);
-  int blocks_for(int tokens) const { return (tokens + limits_.block_size - 1) / limits_.block_size; }
+  int blocks_for(int tokens) const {
+    return (tokens + limits_.block_size - 1) / limits_.block_size;
+  }
   void append_rows(const StepPart& part, Batch& batch) const;
   void settle_preempted();
 

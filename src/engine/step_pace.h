@@ -17,7 +17,8 @@ class StepPace {
     if (rows < 2 * sequences) return;  // decoding: a row costs as much as its weights' way
     const double fitting = target_seconds_ * rows / std::max(seconds, 1e-9);
     const int known = std::max(rows_, 2 * rows);
-    rows_ = static_cast<int>(std::clamp(fitting, 1.0, static_cast<double>(std::min(known, most_rows_))));
+    rows_ = static_cast<int>(
+        std::clamp(fitting, 1.0, static_cast<double>(std::min(known, most_rows_))));
   }
 
  private:

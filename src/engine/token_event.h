@@ -18,8 +18,8 @@ struct TokenLogprob {
 struct SampledToken {
   int sample = 0;
   int token = 0;
-  float logprob = 0;                // when asked for
-  std::vector<TokenLogprob> top;    // most likely first, when asked for
+  float logprob = 0;              // when asked for
+  std::vector<TokenLogprob> top;  // most likely first, when asked for
 };
 
 // One token of the prompt, when prompt log-probabilities were asked for (echo). In order, before

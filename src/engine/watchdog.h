@@ -29,7 +29,8 @@ class Heartbeat {
   std::atomic<Clock::rep> since_{0};
 };
 
-// Calls `on_hang`, on its own thread and again and again, while the heartbeat is older than `limit`.
+// Calls `on_hang`, on its own thread and again and again, while the heartbeat is older than
+// `limit`.
 class Watchdog {
  public:
   Watchdog(const Heartbeat& heartbeat, double limit_seconds, std::function<void()> on_hang);

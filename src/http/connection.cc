@@ -110,8 +110,8 @@ class ConnectionExchange final : public Exchange {
   }
   static std::string chunk_size_line(std::size_t size) {
     char line[24];
-    return std::string(line, static_cast<std::size_t>(
-                                 std::snprintf(line, sizeof line, "%zx\r\n", size)));
+    return std::string(line,
+                       static_cast<std::size_t>(std::snprintf(line, sizeof line, "%zx\r\n", size)));
   }
 
   Connection& connection_;
@@ -173,21 +173,20 @@ void Connection::on_readable(error_code error) {
 }
 
 // A handler runs. The end of the peer's sending side counts as its leaving, as in nginx and Go: TCP
-// cannot tell a client that went away from one that only has nothing more to say, and generating for
-// the former costs everyone. An answer that is ready all the same is still written. Pipelined bytes
-// are kept; past a limit only a reset is noticed until they are consumed.
+// cannot tell a client that went away from one that only has nothing more to say, and generating
+// for the former costs everyone. An answer that is ready all the same is still written. Pipelined
+// bytes are kept; past a limit only a reset is noticed until they are consumed.
 void Connection::watch_for_leaving() {
   if (input_.size() < kWatchedInput) {
     arm_read();
   } else if (!error_armed_ && !broken_) {
     error_armed_ = true;
-    socket_.async_wait(asio::ip::tcp::socket::wait_error,
-                       [self = shared_from_this()](error_code) {
-                         self->error_armed_ = false;
-                         if (!self->exchange_ || self->broken_) return;
-                         self->broken_ = true;
-                         self->peer_left();
-                       });
+    socket_.async_wait(asio::ip::tcp::socket::wait_error, [self = shared_from_this()](error_code) {
+      self->error_armed_ = false;
+      if (!self->exchange_ || self->broken_) return;
+      self->broken_ = true;
+      self->peer_left();
+    });
   }
 }
 
@@ -327,9 +326,9 @@ asio::awaitable<std::optional<Result<RequestHead>>> Connection::read_head() {
       break;
     }
     if (state == HeadScanner::State::kComplete || input_.size() > options.header_limit) {
-      co_return make_error(431, "header_too_large",
-                           "The request header is longer than " +
-                               std::to_string(options.header_limit) + " bytes.");
+      co_return make_error(
+          431, "header_too_large",
+          "The request header is longer than " + std::to_string(options.header_limit) + " bytes.");
     }
     if (!co_await wait_for_input(deadline)) {
       if (peer_gone()) co_return std::nullopt;
@@ -343,8 +342,7 @@ asio::awaitable<std::optional<Result<RequestHead>>> Connection::read_head() {
 
 // With `keep` false the body is read, under the same limits, and thrown away.
 asio::awaitable<std::optional<Error>> Connection::read_body(const RequestHead& head, bool keep,
-                                                            std::string& body,
-                                                            BodyMemory& memory) {
+                                                            std::string& body, BodyMemory& memory) {
   const ServerOptions& options = state_->options;
   const TimePoint deadline = after(options.body_seconds);
   ChunkDecoder decoder(options.body_limit);
@@ -366,7 +364,8 @@ asio::awaitable<std::optional<Error>> Connection::read_body(const RequestHead& h
     input_.erase(0, input_.size() - unread.size());
     if (!keep) body.clear();
     if (!memory.hold(body.capacity())) {
-      co_return make_error(503, "overloaded", "The server holds too many request bodies; try again.");
+      co_return make_error(503, "overloaded",
+                           "The server holds too many request bodies; try again.");
     }
     if (more && !co_await wait_for_input(deadline)) {
       if (peer_gone()) {
@@ -398,8 +397,8 @@ asio::awaitable<bool> Connection::refuse_request(const Refusal& refusal, const s
   const bool close = refusal.close || state_->draining;
   const std::string body = state_->error_body(refusal.error);
   cors.insert(cors.end(), refusal.headers.begin(), refusal.headers.end());
-  std::string text = response_head(refusal.error.status, id, close, cors, "application/json",
-                                   body.size(), false);
+  std::string text =
+      response_head(refusal.error.status, id, close, cors, "application/json", body.size(), false);
   if (!without_body) text += body;
   co_return co_await write_all(text, true) && !close;
 }
@@ -440,9 +439,9 @@ asio::awaitable<bool> Connection::serve_one() {
   std::string body;
   BodyMemory memory(*state_);
   if (head.content_length.value_or(0) > state_->options.body_limit) {
-    body_error = make_error(413, "body_too_large",
-                            "The body is longer than " +
-                                std::to_string(state_->options.body_limit) + " bytes.");
+    body_error = make_error(
+        413, "body_too_large",
+        "The body is longer than " + std::to_string(state_->options.body_limit) + " bytes.");
   } else if (head.has_body()) {
     // A client that waits for permission and is refused may send its body or not: only closing
     // leaves no doubt about what its next bytes are.

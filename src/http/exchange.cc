@@ -47,9 +47,9 @@ class TimerWakeup final : public Wakeup {
  public:
   explicit TimerWakeup(asio::any_io_executor executor)
       : executor_(std::move(executor)),
-        liveness_(asio::use_service<LivenessService>(
-                      asio::query(executor_, asio::execution::context))
-                      .liveness()) {}
+        liveness_(
+            asio::use_service<LivenessService>(asio::query(executor_, asio::execution::context))
+                .liveness()) {}
 
   void notify() override {
     if (notified_.exchange(true)) return;  // a wake-up is already on its way

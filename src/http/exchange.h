@@ -56,12 +56,12 @@ class Exchange {
   virtual ~Exchange() = default;
   virtual const Request& request() const = 0;
 
-  // The peer closed or reset its side, or stalled past the write limit. `wakeup()` is notified then.
+  // The peer closed or reset its side, or stalled past the write limit; notifies `wakeup()`.
   virtual bool peer_gone() const = 0;
   virtual const std::shared_ptr<Wakeup>& wakeup() = 0;
 
-  // A whole answer. Exactly one of respond and begin_stream is called. (Pass a named Response: g++ 12
-  // destroys a braced aggregate inside of a co_await expression twice.)
+  // A whole answer. Exactly one of respond and begin_stream is called. (Pass a named Response: g++
+  // 12 destroys a braced aggregate inside of a co_await expression twice.)
   virtual boost::asio::awaitable<void> respond(Response response) = 0;
 
   // A chunked text/event-stream answer: begin, any number of frames, end. `write` returns when the

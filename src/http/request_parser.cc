@@ -11,7 +11,7 @@ namespace mlxd::http {
 namespace {
 
 constexpr std::size_t kMaxFields = 128;
-constexpr std::size_t kMaxChunkLine = 256;       // size and extensions of one chunk
+constexpr std::size_t kMaxChunkLine = 256;        // size and extensions of one chunk
 constexpr std::size_t kMaxExtensionBytes = 4096;  // of all chunks of a body
 
 int hex_value(char c) {
@@ -117,8 +117,8 @@ Result<void> parse_field(std::string_view line, Headers& headers) {
 // Fields whose repetition would let two readers see different requests.
 Result<void> check_single_fields(const Headers& headers) {
   static constexpr std::array<std::string_view, 9> single = {
-      "authorization",    "content-encoding", "content-length", "content-type", "expect", "host",
-      "transfer-encoding", "origin",          "x-request-id"};
+      "authorization", "content-encoding",  "content-length", "content-type", "expect",
+      "host",          "transfer-encoding", "origin",         "x-request-id"};
   for (const std::string_view name : single) {
     const auto count =
         std::count_if(headers.begin(), headers.end(), [&](auto& h) { return h.first == name; });

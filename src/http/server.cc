@@ -118,9 +118,9 @@ void Server::Impl::listen() {
   };
   error_code error;
   tcp::resolver resolver(context_);
-  const auto found = resolver.resolve(host, std::to_string(options.port),
-                                      tcp::resolver::passive | tcp::resolver::numeric_service,
-                                      error);
+  const auto found =
+      resolver.resolve(host, std::to_string(options.port),
+                       tcp::resolver::passive | tcp::resolver::numeric_service, error);
   if (error || found.empty()) fail(error ? error.message() : "no such address");
   const tcp::endpoint endpoint = found.begin()->endpoint();
   acceptor_.open(endpoint.protocol(), error);

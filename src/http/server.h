@@ -18,9 +18,9 @@ struct ServerOptions {
   std::size_t total_body_limit = 512 * 1024 * 1024;  // bodies in memory, all connections; then 503
   double header_seconds = 10, body_seconds = 30, idle_seconds = 60, write_stall_seconds = 30;
   int max_connections = 12000;
-  int send_buffer_bytes = 16 * 1024;  // small, so that slow readers cost little kernel memory
+  int send_buffer_bytes = 16 * 1024;       // small, so that slow readers cost little kernel memory
   std::vector<std::string> api_keys;       // empty: no key is asked for
-  std::vector<std::string> allowed_hosts;  // Host names without port; empty: loopback names and `host`
+  std::vector<std::string> allowed_hosts;  // without port; empty: loopback names and `host`
   std::vector<std::string> cors_origins;   // empty: no CORS headers
   // Makes the body of an error that http itself answers (400, 401, 404, 405, 408, 413, 431 ...).
   std::function<std::string(int status, const std::string& code, const std::string& message)>
@@ -40,7 +40,7 @@ class Server {
   std::uint16_t port() const;  // the one bound
   ServerStats stats() const;   // any thread
 
-  void stop_accepting();                // any thread: new connections are refused, live ones go on
+  void stop_accepting();  // any thread: new connections are refused, live ones go on
   // Any thread: waits until every exchange in flight has ended, or the time is up; false then.
   bool wait_until_idle(double seconds);
 

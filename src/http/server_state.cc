@@ -52,8 +52,7 @@ std::optional<Refusal> ServerState::refuse(const RequestHead& head, const Router
                               "it to the allowed hosts."),
                    {}};
   }
-  if (match.needs_key && keys.required() &&
-      !keys.accept(head.header("authorization"))) {
+  if (match.needs_key && keys.required() && !keys.accept(head.header("authorization"))) {
     return Refusal{make_error(401, "invalid_api_key",
                               "A valid API key is needed: send 'Authorization: Bearer KEY'."),
                    {{"www-authenticate", "Bearer"}}};
@@ -68,9 +67,9 @@ std::optional<Refusal> ServerState::refuse(const RequestHead& head, const Router
   }
   const auto encoding = head.header("content-encoding");
   if (!encoding.empty() && encoding != "identity") {
-    return Refusal{make_error(415, "unsupported_content_encoding",
-                              "The request body must not be compressed."),
-                   {}};
+    return Refusal{
+        make_error(415, "unsupported_content_encoding", "The request body must not be compressed."),
+        {}};
   }
   if (head.has_body() && !is_json(head.header("content-type"))) {
     return Refusal{make_error(415, "unsupported_media_type",

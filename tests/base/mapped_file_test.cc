@@ -15,8 +15,8 @@ class MappedFileTest : public ::testing::Test {
  protected:
   void SetUp() override {
     path_ = std::filesystem::path(::testing::TempDir()) /
-            ("mapped_file_" + std::string(::testing::UnitTest::GetInstance()
-                                              ->current_test_info()->name()));
+            ("mapped_file_" +
+             std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
   }
   void TearDown() override { std::filesystem::remove_all(path_); }
 

@@ -18,7 +18,8 @@ std::string encode(char32_t c) {
   } else if (c < 0x10000) {
     put(0xE0 | c >> 12), put(0x80 | (c >> 6 & 63)), put(0x80 | (c & 63));
   } else {
-    put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 63)), put(0x80 | (c >> 6 & 63)), put(0x80 | (c & 63));
+    put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 63)), put(0x80 | (c >> 6 & 63)),
+        put(0x80 | (c & 63));
   }
   return bytes;
 }
@@ -37,9 +38,9 @@ TEST(Utf8, EveryCharacterIsValidAndEveryBeginningOfItUnfinished) {
 }
 
 TEST(Utf8, RefusesSurrogatesOverlongFormsAndWhatIsBeyondUnicode) {
-  for (const char* bytes : {"\xED\xA0\x80", "\xED\xBF\xBF", "\xC0\x80", "\xC1\xBF", "\xE0\x80\x80",
-                            "\xE0\x9F\xBF", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80",
-                            "\xFF", "\x80", "a\xBF"}) {
+  for (const char* bytes :
+       {"\xED\xA0\x80", "\xED\xBF\xBF", "\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xE0\x9F\xBF",
+        "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80", "\xFF", "\x80", "a\xBF"}) {
     EXPECT_FALSE(is_valid_utf8(bytes));
     EXPECT_EQ(complete_utf8_prefix(bytes), std::string_view(bytes).size())
         << "no further byte can make it valid, so it is not held back";

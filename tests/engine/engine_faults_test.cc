@@ -1,9 +1,9 @@
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <limits>
 #include <new>
 #include <stdexcept>
+
+#include <gtest/gtest.h>
 
 #include "engine/engine.h"
 #include "engine/engine_fixture.h"
@@ -55,7 +55,8 @@ TEST(Faults, AFailingRequestHurtsNoOtherAtAnyStage) {
     GenerateJob guilty_job = job_of(prompt, 100);
     guilty_job.samples = 1 + stage % 2;
     auto guilty = engine->submit(guilty_job);
-    for (int i = kHealthy / 2; i < kHealthy; ++i) handles.push_back(*engine->submit(healthy_job(i)));
+    for (int i = kHealthy / 2; i < kHealthy; ++i)
+      handles.push_back(*engine->submit(healthy_job(i)));
     const Answer failed = read_all(*guilty);
     ASSERT_EQ(failed.terminals.size(), 1u);
     EXPECT_EQ(failed.terminals[0].outcome, Outcome::error);
@@ -188,7 +189,8 @@ TEST_F(HangTest, EndsAllRequestsAndRefusesNewOnesWhileTheStepHangs) {
   state_->released = true;
   EXPECT_TRUE(eventually([&] { return engine_->stats().healthy; }));
   EXPECT_TRUE(eventually([&] { return engine_->stats().kv_blocks_used == 0; }));
-  for (RequestHandle& handle : handles) EXPECT_FALSE(handle.try_next()) << "nothing follows the end";
+  for (RequestHandle& handle : handles)
+    EXPECT_FALSE(handle.try_next()) << "nothing follows the end";
   auto after = engine_->submit(job_of({1}, 3));
   ASSERT_TRUE(after);
   EXPECT_TRUE(read_all(*after).completed());

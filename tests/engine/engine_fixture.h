@@ -14,8 +14,8 @@
 namespace mlxd::testing {
 
 inline TimePoint in_seconds(double seconds) {
-  return Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                            std::chrono::duration<double>(seconds));
+  return Clock::now() +
+         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
 // Everything that came for one request.

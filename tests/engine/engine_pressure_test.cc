@@ -1,8 +1,8 @@
-#include <gtest/gtest.h>
-
 #include <random>
 #include <stdexcept>
 #include <thread>
+
+#include <gtest/gtest.h>
 
 #include "engine/engine.h"
 #include "engine/engine_fixture.h"
@@ -73,7 +73,8 @@ TEST(Pressure, EveryAcceptedRequestGetsExactlyOneTerminalEventWhateverIsInjected
     EXPECT_TRUE(eventually([&] { return engine->stats().live_requests == 0; }));
     EXPECT_TRUE(eventually([&] {
       const EngineStats stats = engine->stats();
-      return stats.kv_blocks_used == 0 && stats.queued_requests == 0 && stats.running_sequences == 0;
+      return stats.kv_blocks_used == 0 && stats.queued_requests == 0 &&
+             stats.running_sequences == 0;
     }));
     EXPECT_TRUE(engine->stats().healthy);
   }
@@ -112,9 +113,8 @@ TEST(Pressure, ThousandsOfCancelsLeaveNothingBehind) {
   }
   handles.clear();
   EXPECT_TRUE(eventually([&] { return engine->stats().live_requests == 0; }));
-  EXPECT_TRUE(eventually([&] {
-    return engine->stats().kv_blocks_used == 0 && engine->stats().queued_requests == 0;
-  }));
+  EXPECT_TRUE(eventually(
+      [&] { return engine->stats().kv_blocks_used == 0 && engine->stats().queued_requests == 0; }));
 }
 
 }  // namespace

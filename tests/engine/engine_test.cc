@@ -16,8 +16,8 @@ using Outcome = RequestFinished::Outcome;
 
 FakeOptions counting_model() {
   FakeOptions fake;
-  fake.edit_logits = certain_next_token(
-      [](std::span<const int> history) { return (history.back() + 1) % 64; });
+  fake.edit_logits =
+      certain_next_token([](std::span<const int> history) { return (history.back() + 1) % 64; });
   return fake;
 }
 
@@ -161,6 +161,16 @@ TEST(Engine, MaxTokensZeroGivesPromptLogprobsAlone) {
   }
 }
 
+TEST(Engine, MaxTokensZeroWithoutLogprobsIsAnsweredWithoutAStep) {
+  auto engine = make_engine();
+  auto handle = engine->submit(job_of({1, 2, 3}, 0));
+  const Answer answer = read_all(*handle);
+  EXPECT_TRUE(answer.completed());
+  ASSERT_EQ(answer.finished.size(), 1u);
+  EXPECT_EQ(answer.finished[0].reason, FinishReason::length);
+  EXPECT_EQ(engine->stats().steps, 0u);
+}
+
 TEST(Engine, TokenLogprobsAreDeliveredWhenAskedFor) {
   GenerateJob job = job_of({1}, 5);
   job.sampling.logprobs = true;
@@ -301,8 +311,9 @@ TEST(Engine, RefusesWhatItCouldNeverCompute) {
 }
 
 TEST(Engine, RethrowsWhatKeptTheRunnerFromBeingMade) {
-  EXPECT_THROW(Engine({}, []() -> std::unique_ptr<ModelRunner> { throw LoadError("no such file"); }),
-               LoadError);
+  EXPECT_THROW(
+      Engine({}, []() -> std::unique_ptr<ModelRunner> { throw LoadError("no such file"); }),
+      LoadError);
   EXPECT_THROW(make_engine({.kv_bytes = 100}), StartupError);
 }
 

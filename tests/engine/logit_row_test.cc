@@ -47,9 +47,9 @@ TEST(LogitRow, FindsTheLowestTokenOfTheLargestLogit) {
 }
 
 TEST(LogitRow, RefusesWhatIsNotFiniteWhereverItStands) {
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
-                          std::numeric_limits<float>::infinity(),
-                          -std::numeric_limits<float>::infinity()}) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+        -std::numeric_limits<float>::infinity()}) {
     for (const int place : {0, 17, 63, 64, 99, 129}) {
       for (const LogitKernels* kernels : runnable_kernels()) {
         auto logits = random_logits(130, 1);

@@ -8,8 +8,8 @@ namespace mlxd {
 namespace {
 
 TimePoint at(double seconds) {
-  return TimePoint(std::chrono::duration_cast<Clock::duration>(
-      std::chrono::duration<double>(1000 + seconds)));
+  return TimePoint(
+      std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(1000 + seconds)));
 }
 
 TEST(QueueRate, TellsHowLongAQuarterOfTheQueueWillTakeAtTheMeasuredRate) {

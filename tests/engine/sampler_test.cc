@@ -99,9 +99,8 @@ std::vector<Case> cases() {
   add("penalties", [](auto& p) {
     p.repetition_penalty = 1.3f, p.presence_penalty = 0.5f, p.frequency_penalty = 0.7f;
   });
-  add("greedy with penalties", [](auto& p) {
-    p.temperature = 0, p.repetition_penalty = 1.8f, p.frequency_penalty = 2;
-  });
+  add("greedy with penalties",
+      [](auto& p) { p.temperature = 0, p.repetition_penalty = 1.8f, p.frequency_penalty = 2; });
   return all;
 }
 

@@ -64,7 +64,9 @@ class AccessTest : public ServerTest {
         },
         false);
   }
-  static std::string with_key(const std::string& key) { return "Authorization: Bearer " + key + "\r\n"; }
+  static std::string with_key(const std::string& key) {
+    return "Authorization: Bearer " + key + "\r\n";
+  }
   static std::string preflight(const std::string& origin) {
     return "OPTIONS /echo HTTP/1.1\r\nHost: localhost\r\nOrigin: " + origin +
            "\r\nAccess-Control-Request-Method: POST\r\n"

@@ -9,8 +9,8 @@ class HardeningTest : public ServerTest {
   ~HardeningTest() override { expect_still_serving(); }
   // A POST to /echo with these header lines instead of Content-Length.
   static std::string framed(const std::string& headers, const std::string& body) {
-    return "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + headers +
-           "\r\n" + body;
+    return "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" +
+           headers + "\r\n" + body;
   }
 };
 
@@ -52,13 +52,15 @@ TEST_F(HardeningTest, RefusesMissingHost) {
 }
 
 TEST_F(HardeningTest, RefusesRepeatedHost) {
-  expect_refused_and_closed("GET /hello HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400);
+  expect_refused_and_closed("GET /hello HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+                            400);
 }
 
 TEST_F(HardeningTest, RefusesMalformedHost) {
   for (const char* host : {"", "user@localhost", "localhost:port", "localhost:123456", "[::1",
                            "localhost/", "a b", "localhost,localhost", "[]", "[::1]x"}) {
-    expect_refused_and_closed("GET /hello HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n", 400);
+    expect_refused_and_closed("GET /hello HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n",
+                              400);
   }
 }
 
@@ -111,7 +113,8 @@ TEST_F(HardeningTest, RefusesTrailers) {
 
 TEST_F(HardeningTest, RefusesOversizedChunkExtensions) {
   EXPECT_EQ(ask(post_chunked("2;name=value\r\n[]\r\n0;x\r\n\r\n")).body, "[]");
-  expect_refused_and_closed(post_chunked("2;" + std::string(300, 'a') + "\r\n[]\r\n0\r\n\r\n"), 400);
+  expect_refused_and_closed(post_chunked("2;" + std::string(300, 'a') + "\r\n[]\r\n0\r\n\r\n"),
+                            400);
   expect_refused_and_closed(post_chunked("2;" + std::string(1 << 20, 'a')), 400);
   std::string many;  // each short, together long
   for (int i = 0; i < 100; ++i) many += "1;" + std::string(100, 'a') + "\r\n1\r\n";
@@ -131,8 +134,8 @@ TEST_F(HardeningTest, RefusesMalformedRequestLines) {
   for (const char* line :
        {"GET", "GET /hello", "GET  /hello HTTP/1.1", "GET /hello  HTTP/1.1", "/hello HTTP/1.1",
         "GET /hello HTTP/1.1 ", "GET /hello http/1.1", "GET /hello HTTP/1", "GET /hello HTTP/11",
-        "GET /hello HTTP/1.1x", "G(T /hello HTTP/1.1", " GET /hello HTTP/1.1",
-        "\r\n", "GET /hel lo HTTP/1.1", "GET\t/hello\tHTTP/1.1"}) {
+        "GET /hello HTTP/1.1x", "G(T /hello HTTP/1.1", " GET /hello HTTP/1.1", "\r\n",
+        "GET /hel lo HTTP/1.1", "GET\t/hello\tHTTP/1.1"}) {
     expect_refused_and_closed(std::string(line) + "\r\nHost: localhost\r\n\r\n", 400);
   }
 }
@@ -156,8 +159,8 @@ TEST_F(HardeningTest, RefusesInvalidPercentEncoding) {
 
 TEST_F(HardeningTest, RefusesOtherHttpVersions) {
   for (const char* version : {"HTTP/2.0", "HTTP/0.9", "HTTP/1.2", "HTTP/3.0"}) {
-    expect_refused_and_closed(
-        "GET /hello " + std::string(version) + "\r\nHost: localhost\r\n\r\n", 505);
+    expect_refused_and_closed("GET /hello " + std::string(version) + "\r\nHost: localhost\r\n\r\n",
+                              505);
   }
 }
 
@@ -173,7 +176,8 @@ TEST_F(HardeningTest, RefusesATlsHandshakeAtOnce) {
 TEST_F(HardeningTest, RefusesContentEncodings) {
   for (const char* encoding : {"gzip", "br", "deflate", "identity, gzip"}) {
     EXPECT_EQ(
-        ask(post("/echo", "[]", "Content-Encoding: " + std::string(encoding) + "\r\n")).status, 415);
+        ask(post("/echo", "[]", "Content-Encoding: " + std::string(encoding) + "\r\n")).status,
+        415);
   }
   EXPECT_EQ(ask(post("/echo", "[]", "Content-Encoding: identity\r\n")).status, 200);
 }
@@ -187,7 +191,8 @@ TEST_F(HardeningTest, RefusesBodiesThatAreNotJson) {
               415)
         << type;
   }
-  EXPECT_EQ(ask("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n[]").status, 415);
+  EXPECT_EQ(ask("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n[]").status,
+            415);
   EXPECT_EQ(ask("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
                 "Content-Type: Application/JSON; charset=utf-8\r\n\r\n[]")
                 .status,

@@ -5,10 +5,9 @@
 #include <optional>
 #include <vector>
 
+#include <boost/asio/awaitable.hpp>
 #include <dirent.h>
 #include <sys/resource.h>
-
-#include <boost/asio/awaitable.hpp>
 
 #include "http/raw_client.h"
 
@@ -90,8 +89,9 @@ TEST_F(LimitsTest, AHeaderThatIsLateIs408) {
 TEST_F(LimitsTest, ABodyThatIsLateIs408) {
   options_.body_seconds = 0.2;
   auto client = connect();
-  client.send("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-              "Content-Length: 1000\r\n\r\n");
+  client.send(
+      "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+      "Content-Length: 1000\r\n\r\n");
   for (int i = 0; i < 100 && client.send("1"); ++i) {
     if (client.receive(0.01)) break;
   }
@@ -161,7 +161,8 @@ TEST_F(LimitsTest, AnIdleConnectionCostsLessThanTenKibibytes) {
   const int count = wish ? std::atoi(wish) : 1000;
   rlimit descriptors{};
   ::getrlimit(RLIMIT_NOFILE, &descriptors);
-  if (descriptors.rlim_cur < static_cast<rlim_t>(2 * count + 100)) GTEST_SKIP() << "few descriptors";
+  if (descriptors.rlim_cur < static_cast<rlim_t>(2 * count + 100))
+    GTEST_SKIP() << "few descriptors";
   for (int i = 0; i < 10; ++i) expect_still_serving();
   const auto before = resident_bytes();
   if (!before) GTEST_SKIP() << "no /proc";

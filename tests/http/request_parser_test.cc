@@ -53,8 +53,8 @@ std::string decode(std::string_view input, std::mt19937* random) {
     std::string_view piece = input.substr(0, size);
     auto more = decoder.feed(piece, body);
     if (!more) return more.error().code;
-    if (!*more) return "body " + body + ", left " + std::string(piece) +
-                       std::string(input.substr(size));
+    if (!*more)
+      return "body " + body + ", left " + std::string(piece) + std::string(input.substr(size));
     input.remove_prefix(size);
   }
   return "more";

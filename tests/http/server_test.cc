@@ -86,7 +86,8 @@ TEST_F(ServerTest, KeepsTheConnectionAfterARefusalWhoseBodyItRead) {
 TEST_F(ServerTest, ReturnsAValidRequestIdAndReplacesAnyOther) {
   EXPECT_EQ(ask(get("/hello", "X-Request-Id: my.id_1-2\r\n")).header("x-request-id"), "my.id_1-2");
   for (const std::string& bad : {std::string("a b"), std::string("a;b"), std::string(129, 'a')}) {
-    const std::string id = ask(get("/hello", "X-Request-Id: " + bad + "\r\n")).header("x-request-id");
+    const std::string id =
+        ask(get("/hello", "X-Request-Id: " + bad + "\r\n")).header("x-request-id");
     EXPECT_THAT(id, testing::MatchesRegex("req-[0-9a-f]{32}"));
   }
   EXPECT_NE(ask(get("/nothing")).header("x-request-id"), "");

@@ -1,4 +1,6 @@
 // The real vocabularies against llama.cpp: tests/golden/tokens/make.py made the reference.
+#include "text/golden_tokens.h"
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -6,7 +8,6 @@
 #include <boost/json.hpp>
 #include <gtest/gtest.h>
 
-#include "text/golden_tokens.h"
 #include "text/real_vocabulary.h"
 
 namespace mlxd {

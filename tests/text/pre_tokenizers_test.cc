@@ -42,8 +42,7 @@ TEST(PreTokenizers, CutTextsAsTheReferenceDoes) {
     testing::Fnv1a hash;
     for (const json::value& entry : cases.at("cases").as_array()) {
       if (entry.at(1).as_int64() == 1) continue;
-      const auto ids =
-          tokenizer->encode(std::string_view(entry.at(0).as_string()), false, false);
+      const auto ids = tokenizer->encode(std::string_view(entry.at(0).as_string()), false, false);
       ASSERT_TRUE(ids);
       hash.add(static_cast<std::uint32_t>(ids->size()));
       for (const int id : *ids) hash.add(static_cast<std::uint32_t>(id));

@@ -102,7 +102,8 @@ void AttentionWork::prepare(const Task& task, const Data& data, Scratch& scratch
   scratch.end.resize(queries);
   for (int i = 0; i < queries; ++i) {
     const int head = task.kv_head * shape_.group() + i % shape_.group();
-    scratch.query[i] = data.query->row(task.first_row + i / shape_.group()) + head * shape_.head_dim;
+    scratch.query[i] =
+        data.query->row(task.first_row + i / shape_.group()) + head * shape_.head_dim;
   }
 }
 
@@ -169,9 +170,9 @@ AttentionWork::Finished AttentionWork::run(int index, const VectorOps& ops, cons
     }
   }
   for (int i = 0; i < queries; ++i) {
-    write_scaled(ops, out + i * head_dim, 1 / sums[i], head_dim,
-                 output(data, task.first_row + i / shape_.group(), task.kv_head,
-                        i % shape_.group()));
+    write_scaled(
+        ops, out + i * head_dim, 1 / sums[i], head_dim,
+        output(data, task.first_row + i / shape_.group(), task.kv_head, i % shape_.group()));
   }
   return {task.first_row, task.rows, task.kv_head};
 }

@@ -22,8 +22,7 @@ void check_sequence(const Batch& batch, const BatchSequence& sequence, int first
     check(in_range(sequence.blocks[i], blocks), "a block table names blocks of the cache");
   }
   for (int i = 0; i < sequence.query_length; ++i) {
-    check(batch.positions[first_row + i] ==
-              sequence.context_length - sequence.query_length + i,
+    check(batch.positions[first_row + i] == sequence.context_length - sequence.query_length + i,
           "the rows of a sequence are its last tokens in order");
   }
 }

@@ -168,8 +168,8 @@ void ForwardPass::add_pending(Worker& worker, int row) {
   const float* y = y_.row(row);
   if (worker.post_norm) {
     float* normed = worker.post_normed.row(0);
-    ops_.rms_norm(y, worker.post_norm->weight.data(), worker.post_norm->epsilon,
-                  model_.hidden_size, normed);
+    ops_.rms_norm(y, worker.post_norm->weight.data(), worker.post_norm->epsilon, model_.hidden_size,
+                  normed);
     y = normed;
   }
   ops_.add(worker.x->row(row), y, model_.hidden_size);
@@ -205,10 +205,10 @@ bool ForwardPass::attend(Worker& worker, const PackedAttention& block) {
   const int query_rows = narrow || (last && logit_rows == 0) ? logit_rows : worker.rows;
   const InputRows all = worker.input->view(0, worker.rows);
   const InputRows queries = narrow ? narrow_input_.view(0, query_rows) : all;
-  const std::array<Product, 3> products = {{{&block.key, all, key_.row(0), key_.stride()},
-                                            {&block.value, all, value_.row(0), value_.stride()},
-                                            {&block.query, queries, query_.row(0),
-                                             query_.stride()}}};
+  const std::array<Product, 3> products = {
+      {{&block.key, all, key_.row(0), key_.stride()},
+       {&block.value, all, value_.row(0), value_.stride()},
+       {&block.query, queries, query_.row(0), query_.stride()}}};
   multiply_share(worker, std::span(products).first(query_rows > 0 ? 3 : 2));
   pool_.barrier();
   rotate_and_store(worker, block, query_rows);
@@ -259,8 +259,7 @@ void ForwardPass::rotate_and_store(const Worker& worker, const PackedAttention& 
   }
 }
 
-void ForwardPass::run_attention(Worker& worker, const PackedAttention& block,
-                                AttentionWork& work) {
+void ForwardPass::run_attention(Worker& worker, const PackedAttention& block, AttentionWork& work) {
   Counters& counters = counters_[worker.attention_blocks - 1];
   const AttentionWork::Data data{&cache_, batch_, block.layer, &query_, &attended_};
   const auto next = [](std::atomic<int>& counter) {
@@ -302,8 +301,8 @@ void ForwardPass::feed_forward(Worker& worker, const PackedFeedForward& block) {
   const Range mine = share(worker, groups);
   const int end = mine.end * kGroupColumns;
   // One row at a time has room for all columns at once.
-  const int step = kGateRows * kGateColumns / std::min(kGateRows, worker.rows) / kGroupColumns *
-                   kGroupColumns;
+  const int step =
+      kGateRows * kGateColumns / std::min(kGateRows, worker.rows) / kGroupColumns * kGroupColumns;
   for (int column = mine.first * kGroupColumns; column < end; column += step) {
     for (int row = 0; row < worker.rows; row += kGateRows) {
       gate_columns(worker, block, {row, std::min(row + kGateRows, worker.rows)},
@@ -404,8 +403,8 @@ void ForwardPass::predict(Worker& worker) {
       }
     }
   }
-  const Product head{&model_.head, worker.input->view(0, rows), logits_,
-                     model_.head.matrix->rows(), model_.logit_softcap};
+  const Product head{&model_.head, worker.input->view(0, rows), logits_, model_.head.matrix->rows(),
+                     model_.logit_softcap};
   multiply_share(worker, {&head, 1});
 }
 

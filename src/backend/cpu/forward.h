@@ -37,9 +37,9 @@ class ForwardPass {
   // What one worker holds. The stream's state is the same on all, each keeps its own.
   struct Worker {
     int index = 0;
-    RowBuffer private_x;         // [few rows, D]
-    InputBuffer private_input;   // [few rows, D]
-    RowBuffer post_normed;       // [1, D]
+    RowBuffer private_x;        // [few rows, D]
+    InputBuffer private_input;  // [few rows, D]
+    RowBuffer post_normed;      // [1, D]
     AlignedArray<float> gate, up;
     AttentionWork::Scratch attention;
 
@@ -98,12 +98,12 @@ class ForwardPass {
   // The step's inputs and their plan.
   const Batch* batch_ = nullptr;
   float* logits_ = nullptr;
-  bool narrows_ = false;             // fewer rows leave the last attention block than enter it
-  std::vector<int> narrow_index_;    // [rows]: index among the logit rows, -1
+  bool narrows_ = false;           // fewer rows leave the last attention block than enter it
+  std::vector<int> narrow_index_;  // [rows]: index among the logit rows, -1
   std::vector<int> narrow_positions_;
   std::vector<QueryRows> queries_, narrow_queries_;
   std::vector<AttentionShape> shapes_;
-  std::vector<int> shape_of_block_;  // by attention block, in order
+  std::vector<int> shape_of_block_;       // by attention block, in order
   std::vector<AttentionWork> attention_;  // by shape
   AttentionWork narrow_attention_;        // of the last attention block, when narrowing
   // Next task and next fold of each attention block.

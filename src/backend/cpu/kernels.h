@@ -13,18 +13,18 @@
 
 namespace mlxd::cpu {
 
-inline constexpr int kTileRows = 16;    // output rows that one tile of a packed matrix holds
+inline constexpr int kTileRows = 16;      // output rows that one tile of a packed matrix holds
 inline constexpr int kGroupColumns = 32;  // columns that share an activation scale
 
 // The input rows of a matrix product, in both forms. A view; the arrays are 64-byte aligned and
 // each row begins at a multiple of 64 bytes of its array.
 struct InputRows {
   int rows = 0;
-  int columns = 0;                      // multiple of 32
-  const float* values = nullptr;        // [rows, columns]
+  int columns = 0;                         // multiple of 32
+  const float* values = nullptr;           // [rows, columns]
   const std::int8_t* quantized = nullptr;  // [rows, columns]: round(values / scale)
-  const float* scales = nullptr;        // [rows, columns / 32]: max |value| / 127
-  const float* sums = nullptr;          // [rows, columns / 32]: scale * sum of the quantized
+  const float* scales = nullptr;           // [rows, columns / 32]: max |value| / 127
+  const float* sums = nullptr;             // [rows, columns / 32]: scale * sum of the quantized
   std::ptrdiff_t value_stride = 0, quantized_stride = 0, group_stride = 0;  // elements between rows
 };
 

@@ -1,9 +1,9 @@
 // Sixteen floats in two AVX registers; simd_portable.h says what each function does.
 #pragma once
 
-#include <immintrin.h>
-
 #include <cstdint>
+
+#include <immintrin.h>
 
 namespace mlxd::cpu {
 namespace {
@@ -40,9 +40,7 @@ struct Simd {
     constexpr int kRound = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
     return {_mm256_round_ps(a, kRound), _mm256_round_ps(b, kRound)};
   }
-  Simd scaled_by_power(Simd n) const {
-    return {scaled_by_power(a, n.a), scaled_by_power(b, n.b)};
-  }
+  Simd scaled_by_power(Simd n) const { return {scaled_by_power(a, n.a), scaled_by_power(b, n.b)}; }
   Simd keep(int first, int end, Simd fill) const {
     const __m256i low = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     const __m256i high = _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15);

@@ -1,9 +1,9 @@
 // Sixteen floats in one AVX-512 register; simd_portable.h says what each function does.
 #pragma once
 
-#include <immintrin.h>
-
 #include <cstdint>
+
+#include <immintrin.h>
 
 namespace mlxd::cpu {
 namespace {

@@ -35,9 +35,7 @@ float exponential(float x) {
   return lanes[0];
 }
 
-Simd sigmoid(Simd x) {
-  return Simd::set(1) / (Simd::set(1) + exponential(Simd::set(0) - x));
-}
+Simd sigmoid(Simd x) { return Simd::set(1) / (Simd::set(1) + exponential(Simd::set(0) - x)); }
 
 // cap * tanh(x / cap), by tanh(z) = 2 sigmoid(2 z) - 1.
 Simd soft_capped(Simd x, Simd cap) {
@@ -187,8 +185,7 @@ void weigh_block(const PartitionQuery& p, int d, int first, int begin, int end) 
   }
   const float* weights = p.scores + first * kPartition;
   for (int token = begin; token < end; ++token) {
-    const std::uint16_t* from =
-        p.values[token / kKeyTile] + (token % kKeyTile) * p.head_dim + d;
+    const std::uint16_t* from = p.values[token / kKeyTile] + (token % kKeyTile) * p.head_dim + d;
     Simd value[Chunks];
 #pragma GCC unroll 8
     for (int c = 0; c < Chunks; ++c) value[c] = Simd::load_half(from + c * kLanes);

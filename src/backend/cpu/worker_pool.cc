@@ -70,7 +70,7 @@ int default_worker_count() {
 // Where there are more workers than processors, a waiting worker holds up the one it waits for, so
 // it gives way almost at once.
 WorkerPool::WorkerPool(int threads)
-    : size_(threads), spins_before_yield_(threads > logical_cores() ? 32 : 20000) {
+    : size_(threads), spins_before_yield_(threads > logical_cores() ? 32 : 2000) {
   check(threads >= 1, "a worker pool has at least one worker");
   threads_.reserve(threads - 1);
   for (int worker = 1; worker < threads; ++worker) {

@@ -67,7 +67,8 @@ void FakeRunner::check_batch(const Batch& batch) const {
     row += sequence.query_length;
     demand(row <= batch.rows(), "a sequence's rows are in the batch");
     demand(sequence.context_length <= options_.context_length, "the context is long enough");
-    const std::size_t blocks = (sequence.context_length + options_.block_size - 1) / options_.block_size;
+    const std::size_t blocks =
+        (sequence.context_length + options_.block_size - 1) / options_.block_size;
     demand(sequence.blocks.size() >= blocks, "the block table reaches the last position");
     for (int i = 0; i < sequence.query_length; ++i) {
       const int position = sequence.context_length - sequence.query_length + i;
