@@ -69,7 +69,7 @@ std::string RequestLog::json_line(const RequestRecord& record) {
   json.member("stream", record.stream);
   json.member("status", record.status);
   json.member("outcome", outcome_name(record.outcome));
-  json.member("finish", record.finish);
+  json.member("finish_reason", record.finish);
   json.member("prompt_tokens", record.prompt_tokens);
   json.member("cached_tokens", record.cached_tokens);
   json.member("completion_tokens", record.completion_tokens);

@@ -77,6 +77,15 @@ constexpr const char* kNetwork = "Network";
 constexpr const char* kLimits = "Limits";
 constexpr const char* kEngine = "Engine";
 
+// A list, for split_list: each use is taken as it stands, since CLI11 would cut a JSON list in
+// pieces of its own.
+CLI::Option* add_list(CLI::App& app, const char* flag, std::vector<std::string>& values,
+                      const char* text) {
+  return app.add_option(flag, values, text)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
 }  // namespace
 
 void add_engine_options(CLI::App& app, EngineSettings& settings) {
@@ -128,7 +137,7 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
 }
 
 void add_serve_options(CLI::App& app, ServeSettings& settings) {
-  app.add_option("--model", settings.models,
+  add_list(app, "--model", settings.models,
                  "[NAME=]WHERE: a .gguf file, a folder with safetensors, or an id such as "
                  "mlx-community/Llama-3.2-1B-Instruct-4bit that lies in $MLXD_MODELS_DIR or the "
                  "Hugging Face cache; repeat it, or give a,b or a JSON list")
@@ -143,7 +152,7 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
       ->check(CLI::Range(0, 1000))
       ->capture_default_str()
       ->group(kModels);
-  app.add_option("--preload-models", settings.preload_models,
+  add_list(app, "--preload-models", settings.preload_models,
                  "models to load at start; all are, so this only checks that they are listed")
       ->envname("MLXD_PRELOAD_MODELS")
       ->group(kModels);
@@ -156,7 +165,7 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
       ->envname("MLXD_PORT")
       ->capture_default_str()
       ->group(kNetwork);
-  app.add_option("--api-key", settings.api_keys,
+  add_list(app, "--api-key", settings.api_keys,
                  "key that clients must send as a bearer token; repeat it, or give a,b")
       ->envname("MLXD_API_KEY")
       ->group(kNetwork);
@@ -164,11 +173,11 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
                "serve without a key on an address that is not this machine's own")
       ->envname("MLXD_NO_AUTH")
       ->group(kNetwork);
-  app.add_option("--allowed-host", settings.allowed_hosts,
+  add_list(app, "--allowed-host", settings.allowed_hosts,
                  "Host names to answer to, beside this machine's own; * for all")
       ->envname("MLXD_ALLOWED_HOST")
       ->group(kNetwork);
-  app.add_option("--cors-origin", settings.cors_origins,
+  add_list(app, "--cors-origin", settings.cors_origins,
                  "web origins whose pages may call, e.g. https://chat.example.org")
       ->envname("MLXD_CORS_ORIGIN")
       ->group(kNetwork);

@@ -44,7 +44,7 @@ CHAT_ONLY = [
     ("response_format", [{"type": "json_object"}]),
     ("prompt", ["x"]),
     ("echo", [True]),
-    ("best_of", [2]),
+    ("best_of", [0, 9, "x"]),
 ]
 COMPLETION_ONLY = [
     ("prompt", [[], 3, [[]], ["a", 3], [49152], [-1], [[1], "a"], {}]),

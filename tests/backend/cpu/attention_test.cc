@@ -1,0 +1,250 @@
+#include "backend/cpu/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <string_view>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/vector_ops.h"
+#include "model/tensor.h"
+
+namespace mlxd::cpu {
+namespace {
+
+std::vector<const VectorOps*> all_ops() {
+  std::vector<const VectorOps*> ops;
+  for (const char* name : {"portable", "avx2", "avx512_vnni"}) {
+    if (find_kernels(name)) ops.push_back(&find_vector_ops(name));
+  }
+  return ops;
+}
+
+std::vector<float> random_floats(std::size_t count, float largest, unsigned seed) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> uniform(-largest, largest);
+  std::vector<float> values(count);
+  for (float& value : values) value = uniform(random);
+  return values;
+}
+
+TEST(VectorOps, GatesAgreeWithTheirDefinitions) {
+  const std::vector<float> x = random_floats(4096, 30, 1), up = random_floats(4096, 2, 2);
+  for (const VectorOps* ops : all_ops()) {
+    std::vector<float> silu = x, gelu = x;
+    ops->silu_gate(silu.data(), up.data(), 4096);
+    ops->gelu_gate(gelu.data(), up.data(), 4096);
+    for (int i = 0; i < 4096; ++i) {
+      const double v = x[i];
+      const double u = std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v);
+      const double tolerance = 1e-6 * std::max(1.0, std::abs(v));
+      EXPECT_NEAR(silu[i], v / (1 + std::exp(-v)) * up[i], 2 * tolerance) << ops->name;
+      EXPECT_NEAR(gelu[i], 0.5 * v * (1 + std::tanh(u)) * up[i], 2 * tolerance) << ops->name;
+    }
+  }
+}
+
+TEST(VectorOps, SoftcapAndAddTakeAnyCount) {
+  for (const VectorOps* ops : all_ops()) {
+    for (const int count : {1, 15, 16, 37, 64}) {
+      const std::vector<float> values = random_floats(count + 1, 100, count);
+      std::vector<float> capped = values, doubled = values;
+      ops->softcap(capped.data(), 30, count);
+      ops->add(doubled.data(), values.data(), count);
+      for (int i = 0; i < count; ++i) {
+        EXPECT_NEAR(capped[i], 30 * std::tanh(values[i] / 30.0), 1e-5) << ops->name;
+        EXPECT_EQ(doubled[i], 2 * values[i]) << ops->name;
+      }
+      EXPECT_EQ(capped[count], values[count]) << ops->name;
+      EXPECT_EQ(doubled[count], values[count]) << ops->name;
+    }
+  }
+}
+
+TEST(VectorOps, RmsNormDividesByTheRootOfTheMeanSquare) {
+  for (const VectorOps* ops : all_ops()) {
+    for (const int count : {16, 48, 576}) {
+      const std::vector<float> x = random_floats(count, 5, 1), weight = random_floats(count, 2, 2);
+      double squares = 0;
+      for (const float value : x) squares += static_cast<double>(value) * value;
+      std::vector<float> out(count);
+      ops->rms_norm(x.data(), weight.data(), 1e-5f, count, out.data());
+      for (int i = 0; i < count; ++i) {
+        EXPECT_NEAR(out[i], x[i] / std::sqrt(squares / count + 1e-5) * weight[i], 1e-5)
+            << ops->name;
+      }
+    }
+  }
+}
+
+TEST(VectorOps, RotateTurnsHalvesOfAnyWidth) {
+  for (const VectorOps* ops : all_ops()) {
+    for (const int half : {4, 8, 16, 20, 64}) {
+      const std::vector<float> before = random_floats(2 * half, 1, half);
+      std::vector<float> x = before, cosines(half), sines(half);
+      for (int i = 0; i < half; ++i) {
+        cosines[i] = std::cos(0.1f * i);
+        sines[i] = std::sin(0.1f * i);
+      }
+      ops->rotate(x.data(), cosines.data(), sines.data(), half);
+      for (int i = 0; i < half; ++i) {
+        const float a = before[i], b = before[i + half];
+        EXPECT_NEAR(x[i], a * cosines[i] - b * sines[i], 1e-6) << ops->name;
+        EXPECT_NEAR(x[i + half], a * sines[i] + b * cosines[i], 1e-6) << ops->name;
+      }
+    }
+  }
+}
+
+TEST(VectorOps, TheCacheHoldsFiniteNumbersOnly) {
+  std::vector<float> values(16, 1);
+  values[3] = INFINITY;
+  values[4] = -1e9f;
+  values[5] = NAN;
+  for (const VectorOps* ops : all_ops()) {
+    std::vector<std::uint16_t> keys(16 * 16), rows(16 * 16);
+    ops->store_key(values.data(), 16, keys.data(), 2);
+    ops->store_value(values.data(), 16, rows.data(), 2);
+    for (int i = 0; i < 16; ++i) {
+      EXPECT_TRUE(std::isfinite(half_to_float(keys[i * 16 + 2]))) << ops->name;
+      EXPECT_EQ(keys[i * 16 + 2], rows[2 * 16 + i]) << ops->name;
+    }
+    EXPECT_EQ(half_to_float(rows[2 * 16 + 3]), 65504);
+    EXPECT_EQ(half_to_float(rows[2 * 16 + 4]), -65504);
+    EXPECT_EQ(half_to_float(rows[2 * 16]), 1);
+  }
+}
+
+// One sequence whose keys and values lie in shuffled blocks, and queries for all its positions.
+struct Context {
+  Context(const AttentionShape& attention_shape, int length, const VectorOps& vector_ops)
+      : shape(attention_shape), ops(vector_ops), cache({{shape.kv_heads, shape.head_dim}}, 16) {
+    const int count = (length + 15) / 16;
+    cache.resize(count);
+    for (int i = 0; i < count; ++i) blocks.push_back(i);
+    std::shuffle(blocks.begin(), blocks.end(), std::mt19937(1));
+    const std::size_t columns = shape.kv_heads * static_cast<std::size_t>(shape.head_dim);
+    keys = random_floats(length * columns, 1, 2);
+    values = random_floats(length * columns, 1, 3);
+    for (int p = 0; p < length; ++p) {
+      for (int h = 0; h < shape.kv_heads; ++h) {
+        const std::size_t at = p * columns + h * shape.head_dim;
+        ops.store_key(&keys[at], shape.head_dim, cache.keys(0, blocks[p / 16], h, 0), p % 16);
+        ops.store_value(&values[at], shape.head_dim, cache.values(0, blocks[p / 16], h, 0), p % 16);
+      }
+    }
+    batch.sequences = {{0, length, length, blocks}};
+    query.reserve(length, shape.heads * shape.head_dim);
+    const auto numbers = random_floats(shape.heads * shape.head_dim * length, 0.7f, 4);
+    for (int p = 0; p < length; ++p) {
+      std::copy_n(&numbers[p * shape.heads * shape.head_dim], shape.heads * shape.head_dim,
+                  query.row(p));
+    }
+  }
+
+  // Attention of the rows at positions [first, end), planned for `workers`; [row][columns].
+  std::vector<float> attend(int first, int end, int workers) {
+    RowBuffer part;
+    const int columns = shape.heads * shape.head_dim;
+    part.reserve(end - first, columns);
+    std::vector<int> positions;
+    for (int p = first; p < end; ++p) {
+      std::copy_n(query.row(p), columns, part.row(p - first));
+      positions.push_back(p);
+    }
+    InputBuffer out;
+    out.reserve(end - first, columns);
+    AttentionWork work;
+    const std::vector<QueryRows> queries = {{0, 0, end - first}};
+    work.plan(shape, queries, positions, workers);
+    split = work.folds() > 0;
+    AttentionWork::Scratch scratch;
+    const AttentionWork::Data data{&cache, &batch, 0, &part, &out};
+    for (int i = work.tasks() - 1; i >= 0; --i) work.run(i, ops, data, scratch);
+    for (int i = 0; i < work.folds(); ++i) work.fold(i, ops, data, scratch);
+    std::vector<float> result;
+    for (int row = 0; row < end - first; ++row) {
+      result.insert(result.end(), out.values(row), out.values(row) + columns);
+    }
+    return result;
+  }
+
+  double expected(int position, int head, int d) const {
+    const int columns = shape.kv_heads * shape.head_dim;
+    const int kv = head / shape.group() * shape.head_dim;
+    const int first = shape.window == 0 ? 0 : std::max(0, position - shape.window + 1);
+    double sum = 0, weighed = 0;
+    for (int p = first; p <= position; ++p) {
+      double score = 0;
+      for (int i = 0; i < shape.head_dim; ++i) {
+        score += static_cast<double>(query.row(position)[head * shape.head_dim + i]) *
+                 rounded(keys[p * columns + kv + i]);
+      }
+      if (shape.softcap != 0) score = shape.softcap * std::tanh(score / shape.softcap);
+      sum += std::exp(score);
+      weighed += std::exp(score) * rounded(values[p * columns + kv + d]);
+    }
+    return weighed / sum;
+  }
+  static double rounded(float x) { return half_to_float(float_to_half(x)); }
+
+  AttentionShape shape;
+  const VectorOps& ops;
+  KvCache cache;
+  std::vector<int> blocks;
+  std::vector<float> keys, values;
+  RowBuffer query;
+  Batch batch;
+  bool split = false;
+};
+
+const AttentionShape kShapes[] = {
+    {9, 3, 64, 0, 0},  {12, 2, 128, 0, 0}, {4, 1, 256, 50, 0}, {4, 1, 256, 0, 100},
+    {2, 2, 80, 0, 16}, {4, 4, 16, 0, 1},   {14, 2, 32, 0, 64}, {7, 1, 96, 3, 65},
+};
+
+TEST(Attention, AgreesWithSoftmaxInDoublePrecision) {
+  for (const VectorOps* ops : all_ops()) {
+    for (const AttentionShape& shape : kShapes) {
+      Context context(shape, 300, *ops);
+      const std::vector<float> out = context.attend(0, 300, 1);
+      for (const int position : {0, 1, 15, 16, 63, 64, 65, 128, 200, 299}) {
+        for (int head = 0; head < shape.heads; ++head) {
+          for (int d = 0; d < shape.head_dim; d += 7) {
+            const float value = out[(position * shape.heads + head) * shape.head_dim + d];
+            ASSERT_NEAR(value, context.expected(position, head, d), 1e-5)
+                << ops->name << " head_dim " << shape.head_dim << " position " << position;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Attention, ARowIsTheSameBitsHoweverRowsAndContextAreDealtOut) {
+  std::mt19937 random(5);
+  for (const VectorOps* ops : all_ops()) {
+    for (const AttentionShape& shape : kShapes) {
+      Context context(shape, 400, *ops);
+      const std::vector<float> whole = context.attend(0, 400, 1);
+      EXPECT_FALSE(context.split);
+      const int columns = shape.heads * shape.head_dim;
+      bool was_split = false;
+      for (int i = 0; i < 60; ++i) {
+        const int first = static_cast<int>(random() % 400);
+        const int end = std::min<int>(400, first + 1 + random() % (i % 2 == 0 ? 3 : 90));
+        const std::vector<float> part = context.attend(first, end, i % 3 == 0 ? 1 : 64);
+        was_split |= context.split;
+        ASSERT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + first * columns))
+            << ops->name << " head_dim " << shape.head_dim << " rows " << first << ".." << end;
+      }
+      EXPECT_TRUE(was_split || shape.window > 0);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mlxd::cpu

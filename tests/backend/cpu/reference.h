@@ -1,0 +1,163 @@
+// The forward pass of a ModelPlan in double precision, written to be read: one sequence, every
+// position anew, no cache. Keys and values are rounded to 16-bit floats as the cache holds them.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <span>
+#include <variant>
+#include <vector>
+
+#include "model/model_plan.h"
+
+namespace mlxd::cpu {
+
+using Row = std::vector<double>;
+
+class Reference {
+ public:
+  explicit Reference(const ModelPlan& plan) : plan_(plan) {}
+
+  // [tokens, V]
+  std::vector<Row> logits(const std::vector<int>& tokens) const {
+    std::vector<Row> x;
+    for (const int token : tokens) x.push_back(embed(token));
+    for (const auto& block : plan_.blocks) {
+      std::visit([&](const auto& each) { apply(each, x); }, block);
+    }
+    std::vector<Row> result;
+    for (const Row& row : x) {
+      result.push_back(product(plan_.head.weight, normed(row, plan_.head.norm)));
+      for (double& value : result.back()) value = capped(value, plan_.head.softcap);
+    }
+    return result;
+  }
+
+ private:
+  static double capped(double x, double cap) { return cap == 0 ? x : cap * std::tanh(x / cap); }
+
+  static double rounded(double x) { return half_to_float(float_to_half(static_cast<float>(x))); }
+
+  static Row product(const Linear& linear, const Row& x) {
+    const std::vector<float> weight = dequantize(linear.weight);
+    Row y(linear.weight.rows);
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      for (std::size_t j = 0; j < x.size(); ++j) y[i] += weight[i * x.size() + j] * x[j];
+      if (!linear.bias.empty()) y[i] += linear.bias[i];
+    }
+    return y;
+  }
+
+  static Row normed(const Row& x, const RmsNorm& norm) {
+    double squares = 0;
+    for (const double value : x) squares += value * value;
+    const double root = std::sqrt(squares / x.size() + norm.epsilon);
+    Row y(x.size());
+    for (std::size_t i = 0; i < x.size(); ++i) y[i] = x[i] / root * norm.weight[i];
+    return y;
+  }
+
+  Row embed(int token) const {
+    const Tensor& table = plan_.embed.table;
+    std::vector<float> row(table.columns);
+    dequantize_rows(table, token, 1, row);
+    Row x(row.begin(), row.end());
+    for (double& value : x) value *= plan_.embed.scale;
+    return x;
+  }
+
+  static void rotate(double* head, const Rope& rope, int position) {
+    const int half = static_cast<int>(rope.inverse_frequencies.size());
+    for (int i = 0; i < half; ++i) {
+      double& a = head[rope.interleaved ? 2 * i : i];
+      double& b = head[rope.interleaved ? 2 * i + 1 : i + half];
+      const double angle = static_cast<double>(position) * rope.inverse_frequencies[i];
+      const double turned = a * std::cos(angle) - b * std::sin(angle);
+      b = (a * std::sin(angle) + b * std::cos(angle)) * rope.magnitude;
+      a = turned * rope.magnitude;
+    }
+  }
+
+  static void prepare_heads(Row& row, int head_dim, const std::optional<RmsNorm>& norm,
+                            const Rope& rope, int position) {
+    for (std::size_t at = 0; at < row.size(); at += head_dim) {
+      if (norm) {
+        const Row head = normed(Row(row.begin() + at, row.begin() + at + head_dim), *norm);
+        std::copy(head.begin(), head.end(), row.begin() + at);
+      }
+      rotate(&row[at], rope, position);
+    }
+  }
+
+  static Row attended(const AttentionBlock& block, const Row& query, const std::vector<Row>& keys,
+                      const std::vector<Row>& values, int position) {
+    const int d = block.head_dim;
+    Row out(query.size());
+    for (int h = 0; h < block.heads; ++h) {
+      const int kv = h / (block.heads / block.kv_heads);
+      const int first = block.window == 0 ? 0 : std::max(0, position - block.window + 1);
+      Row weights;
+      double highest = -std::numeric_limits<double>::infinity(), sum = 0;
+      for (int p = first; p <= position; ++p) {
+        double score = 0;
+        for (int i = 0; i < d; ++i) score += query[h * d + i] * keys[p][kv * d + i];
+        weights.push_back(capped(score * block.scale, block.softcap));
+        highest = std::max(highest, weights.back());
+      }
+      for (double& weight : weights) sum += weight = std::exp(weight - highest);
+      for (int p = first; p <= position; ++p) {
+        for (int i = 0; i < d; ++i) {
+          out[h * d + i] += weights[p - first] / sum * values[p][kv * d + i];
+        }
+      }
+    }
+    return out;
+  }
+
+  static void add(Row& x, const Row& y, const std::optional<RmsNorm>& post_norm) {
+    const Row change = post_norm ? normed(y, *post_norm) : y;
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] += change[i];
+  }
+
+  static void apply(const AttentionBlock& block, std::vector<Row>& x) {
+    std::vector<Row> queries, keys, values;
+    for (std::size_t position = 0; position < x.size(); ++position) {
+      const Row h = normed(x[position], block.input_norm);
+      queries.push_back(product(block.query, h));
+      keys.push_back(product(block.key, h));
+      values.push_back(product(block.value, h));
+      const int p = static_cast<int>(position);
+      prepare_heads(queries.back(), block.head_dim, block.query_norm, block.rope, p);
+      prepare_heads(keys.back(), block.head_dim, block.key_norm, block.rope, p);
+      for (double& value : keys.back()) value = rounded(value);
+      for (double& value : values.back()) value = rounded(value);
+    }
+    for (std::size_t p = 0; p < x.size(); ++p) {
+      const Row heads = attended(block, queries[p], keys, values, static_cast<int>(p));
+      add(x[p], product(block.output, heads), block.post_norm);
+    }
+  }
+
+  static void apply(const FeedForwardBlock& block, std::vector<Row>& x) {
+    for (Row& row : x) {
+      const Row h = normed(row, block.input_norm);
+      Row gate = product(block.gate, h);
+      const Row up = product(block.up, h);
+      for (std::size_t i = 0; i < gate.size(); ++i) {
+        gate[i] = activated(gate[i], block.activation) * up[i];
+      }
+      add(row, product(block.down, gate), block.post_norm);
+    }
+  }
+
+  static double activated(double x, Activation activation) {
+    if (activation == Activation::silu) return x / (1 + std::exp(-x));
+    return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+  }
+
+  const ModelPlan& plan_;
+};
+
+}  // namespace mlxd::cpu

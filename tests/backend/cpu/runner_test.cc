@@ -1,0 +1,322 @@
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/reference.h"
+#include "backend/cpu/sequence_driver.h"
+#include "backend/cpu/tiny_model.h"
+#include "base/error.h"
+
+namespace mlxd::cpu {
+namespace {
+
+using Part = SequenceDriver::Part;
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names;
+  for (const char* name : {"portable", "avx2", "avx512_vnni"}) {
+    if (find_kernels(name)) names.push_back(name);
+  }
+  return names;
+}
+
+std::vector<int> random_tokens(int count, unsigned seed, int vocab_size = 50) {
+  std::mt19937 random(seed);
+  std::vector<int> tokens(count);
+  for (int& token : tokens) token = static_cast<int>(random() % vocab_size);
+  return tokens;
+}
+
+// Root of the mean squared difference over that of the reference itself.
+double relative_error(const std::vector<float>& logits, const Row& expected) {
+  double difference = 0, size = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    difference += (logits[i] - expected[i]) * (logits[i] - expected[i]);
+    size += expected[i] * expected[i];
+  }
+  return std::sqrt(difference / size);
+}
+
+TinyModelOptions gemma_like() {
+  return {.head_norms = true,
+          .sandwich_norms = true,
+          .window = 40,
+          .softcap = 20,
+          .logit_softcap = 5,
+          .embedding_scale = 8,
+          .activation = Activation::gelu_tanh};
+}
+
+struct Flavour {
+  const char* name;
+  TinyModelOptions options;
+};
+
+const Flavour kFlavours[] = {
+    {"Llama", {}},
+    {"InterleavedRope", {.interleaved = true}},
+    {"InterleavedRopeWithBiasAndHeadNorms",
+     {.interleaved = true, .bias = true, .head_norms = true}},
+    {"PartialInterleavedRope", {.rotated = 8, .interleaved = true, .rope_magnitude = 1.2f}},
+    {"QwenBias", {.bias = true, .tied = false}},
+    {"HeadNorms", {.head_norms = true}},
+    {"Gemma", gemma_like()},
+    {"WindowAcrossPartitions", {.window = 100}},
+    {"OneKvHead", {.heads = 6, .kv_heads = 1, .head_dim = 32, .rotated = 32}},
+    {"GroupsOfOddWidth", {.heads = 2, .kv_heads = 2, .head_dim = 48, .rotated = 48}},
+    {"LargeHeads", {.heads = 2, .kv_heads = 2, .head_dim = 80, .rotated = 64}},
+    {"OddVocabulary", {.vocab_size = 37, .logit_softcap = 5}},
+};
+
+class RunnerFlavours : public testing::TestWithParam<Flavour> {};
+
+TEST_P(RunnerFlavours, FloatWeightsGiveTheLogitsOfAPlainForwardPass) {
+  const ModelPlan plan = tiny_model(GetParam().options);
+  const std::vector<int> tokens = random_tokens(150, 7, plan.config.vocab_size);
+  const std::vector<Row> expected = Reference(plan).logits(tokens);
+  for (const std::string& isa : instruction_sets()) {
+    const auto runner = make_cpu_runner(plan, {.threads = 2, .isa = isa});
+    SequenceDriver driver(*runner, 16);
+    driver.add(tokens);
+    for (const int chunk : {70, 1, 2, 60, 1, 16}) {
+      for (const auto& [row, logits] : driver.step({{0, chunk}})) {
+        // Less than a rounding of one key or value to 16 bits the other way makes.
+        EXPECT_LT(relative_error(logits, expected[row.second]), 1e-3)
+            << isa << ", position " << row.second;
+      }
+    }
+  }
+}
+
+TEST_P(RunnerFlavours, QuantizedWeightsComeNearAPlainForwardPass) {
+  for (const Encoding encoding : {Encoding::q8_0, Encoding::q4_1}) {
+    TinyModelOptions options = GetParam().options;
+    options.encoding = encoding;
+    const ModelPlan plan = tiny_model(options);
+    const std::vector<int> tokens = random_tokens(80, 9, plan.config.vocab_size);
+    const std::vector<Row> expected = Reference(plan).logits(tokens);
+    const auto runner = make_cpu_runner(plan, {.threads = 2});
+    SequenceDriver driver(*runner, 8);
+    driver.add(tokens);
+    double sum = 0;
+    for (const auto& [row, logits] : driver.step({{0, 80}})) {
+      sum += relative_error(logits, expected[row.second]);
+    }
+    // Activations of 8 bits, some 1% of noise in each of nine products one after the other.
+    EXPECT_LT(sum / 80, 0.045) << to_string(Quantization{encoding});
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, RunnerFlavours, testing::ValuesIn(kFlavours),
+                         [](const auto& tested) { return std::string(tested.param.name); });
+
+// What each position's logits are when a sequence is computed alone, a token a step, on one thread.
+SequenceDriver::Logits alone(const ModelPlan& plan, const std::string& isa,
+                             const std::vector<std::vector<int>>& prompts) {
+  const auto runner = make_cpu_runner(plan, {.threads = 1, .isa = isa});
+  SequenceDriver driver(*runner, 200);
+  SequenceDriver::Logits all;
+  for (const std::vector<int>& prompt : prompts) {
+    const int sequence = driver.add(prompt);
+    while (driver.left(sequence) > 0) all.merge(driver.step({{sequence, 1}}));
+  }
+  return all;
+}
+
+// Runs random batches until every sequence of `prompts` is computed; compares what each row gives.
+int run_random_batches(const ModelPlan& plan, const CpuOptions& options, unsigned seed,
+                       const std::vector<std::vector<int>>& prompts,
+                       const SequenceDriver::Logits& expected) {
+  const auto runner = make_cpu_runner(plan, options);
+  SequenceDriver driver(*runner, 200, seed);
+  std::mt19937 random(seed);
+  for (const auto& prompt : prompts) driver.add(prompt);
+  int steps = 0;
+  while (true) {
+    std::vector<Part> parts;
+    for (int s = 0; s < static_cast<int>(prompts.size()); ++s) {
+      const int left = driver.left(s);
+      if (left == 0 || random() % 2 == 0) continue;
+      const int most = random() % 4 == 0 ? 70 : 3;
+      parts.push_back({s, std::min<int>(left, 1 + random() % most)});
+    }
+    std::shuffle(parts.begin(), parts.end(), random);
+    if (parts.empty()) {
+      bool done = true;
+      for (int s = 0; s < static_cast<int>(prompts.size()); ++s) done &= driver.left(s) == 0;
+      if (done) return steps;
+      continue;
+    }
+    ++steps;
+    const unsigned rarity = 1 + random() % 8;  // every row's logits, or few, or none
+    for (const auto& [row, logits] :
+         driver.step(parts, [&](int) { return rarity < 8 && random() % rarity == 0; })) {
+      if (logits == expected.at(row)) continue;
+      ADD_FAILURE() << options.isa << ", " << options.threads << " threads, seed " << seed
+                    << ": other bits at position " << row.second << " of " << row.first;
+      return steps;
+    }
+  }
+}
+
+TEST(Runner, ARowGivesTheSameBitsInAnyBatchOnAnyNumberOfThreads) {
+  TinyModelOptions quantized = gemma_like();
+  quantized.encoding = Encoding::q4_1;
+  for (const TinyModelOptions& model : {quantized, TinyModelOptions{.bias = true}}) {
+    const ModelPlan plan = tiny_model(model);
+    const std::vector<std::vector<int>> prompts = {random_tokens(200, 1), random_tokens(70, 2),
+                                                   random_tokens(131, 3), random_tokens(20, 4),
+                                                   random_tokens(64, 5),  random_tokens(90, 6)};
+    for (const std::string& isa : instruction_sets()) {
+      const SequenceDriver::Logits expected = alone(plan, isa, prompts);
+      int steps = 0;
+      for (unsigned seed = 0; seed < 24; ++seed) {
+        const int threads = static_cast<int>(seed % 3) + 1;
+        const int block_size = seed % 4 == 3 ? 48 : 16;
+        steps += run_random_batches(plan, {threads, isa, block_size}, seed, prompts, expected);
+        if (HasFailure()) return;
+      }
+      EXPECT_GT(steps, 500);
+    }
+  }
+}
+
+TEST(Runner, TheContextOfOneSequenceIsSharedOutWithoutChangingItsBits) {
+  const ModelPlan plan = tiny_model({.encoding = Encoding::q8_0, .kv_heads = 1, .window = 500});
+  const std::vector<int> tokens = random_tokens(1500, 3);
+  std::vector<std::vector<float>> results;
+  for (const int threads : {1, 2, 3}) {
+    const auto runner = make_cpu_runner(plan, {.threads = threads});
+    SequenceDriver driver(*runner, 100, threads);
+    driver.add(tokens);
+    while (driver.left(0) > 1) driver.step({{0, std::min(driver.left(0) - 1, 400)}});
+    results.push_back(driver.step({{0, 1}}).begin()->second);
+  }
+  EXPECT_EQ(results[0], results[1]);
+  EXPECT_EQ(results[0], results[2]);
+}
+
+TEST(Runner, AForkedSequenceGoesOnFromACopyOfItsLastBlock) {
+  const ModelPlan plan = tiny_model({.encoding = Encoding::q4_1});
+  const std::vector<int> prompt = random_tokens(53, 1);
+  const std::vector<int> first = random_tokens(20, 2), second = random_tokens(20, 3);
+  const auto joined = [&](const std::vector<int>& rest) {
+    std::vector<int> tokens = prompt;
+    tokens.insert(tokens.end(), rest.begin(), rest.end());
+    return tokens;
+  };
+  const auto expected = alone(plan, "", {joined(first), joined(second)});
+  const auto runner = make_cpu_runner(plan, {.threads = 2});
+  SequenceDriver driver(*runner, 16);
+  const int parent = driver.add(joined(first));
+  driver.step({{parent, 53}});
+  const int child = driver.fork(parent, second);
+  for (int i = 0; i < 20; ++i) {
+    for (const auto& [row, logits] : driver.step({{parent, 1}, {child, 1}})) {
+      EXPECT_EQ(logits, expected.at(row)) << row.first << " at " << row.second;
+    }
+  }
+}
+
+TEST(Runner, NumbersOutOfRangeStayInTheSequenceThatBroughtThem) {
+  const ModelPlan plan = tiny_model({.tied = false});
+  // Token 0 is not a number, token 1 is beyond what a 16-bit float holds.
+  auto* table = reinterpret_cast<float*>(const_cast<std::byte*>(plan.embed.table.data.data()));
+  std::fill_n(table, 64, std::nanf(""));
+  std::fill_n(table + 64, 64, 1e30f);
+  std::vector<int> good = random_tokens(40, 1);
+  for (int& token : good) token = std::max(token, 2);
+  const auto runner = make_cpu_runner(plan, {.threads = 2});
+  SequenceDriver driver(*runner, 3);
+  const auto expected = [&] {
+    const int sequence = driver.add(good);
+    auto logits = driver.step({{sequence, 40}});
+    driver.release(sequence);
+    return logits.rbegin()->second;
+  }();
+  const int bad = driver.add({0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1});
+  driver.step({{bad, 20}});
+  driver.release(bad);  // its blocks, and what is in them, go to the next
+  const int next = driver.add(good);
+  driver.step({{next, 20}});
+  EXPECT_EQ(driver.step({{next, 20}}).rbegin()->second, expected);
+}
+
+TEST(Runner, AStepMayBeRepeated) {
+  const ModelPlan plan = tiny_model({.encoding = Encoding::q8_0});
+  const auto runner = make_cpu_runner(plan, {.threads = 2});
+  runner->resize_kv(4);
+  const std::vector<int> blocks = {2, 0};
+  Batch batch;
+  batch.tokens = {3, 4, 5, 6, 7, 8};
+  batch.positions = {0, 1, 2, 3, 4, 5};
+  batch.sequences = {{0, 6, 6, blocks}};
+  batch.logit_rows = {2, 5};
+  StepOutput first, second;
+  runner->step(batch, first);
+  runner->step(batch, second);
+  EXPECT_EQ(first.logits, second.logits);
+}
+
+TEST(Runner, AStepWithoutLogitsFillsTheCacheAndGivesNone) {
+  const ModelPlan plan = tiny_model({.encoding = Encoding::q8_0});
+  const std::vector<int> tokens = random_tokens(40, 1);
+  const auto expected = alone(plan, "", {tokens});
+  const auto runner = make_cpu_runner(plan, {.threads = 2});
+  SequenceDriver driver(*runner, 4);
+  driver.add(tokens);
+  for (const int count : {2, 30, 3}) {
+    EXPECT_THAT(driver.step({{0, count}}, [](int) { return false; }), testing::IsEmpty());
+  }
+  for (const auto& [row, logits] : driver.step({{0, 5}})) EXPECT_EQ(logits, expected.at(row));
+}
+
+TEST(Runner, SaysWhatItHolds) {
+  const ModelPlan plan = tiny_model({.encoding = Encoding::q8_0, .tied = true});
+  const ModelPlan untied = tiny_model({.encoding = Encoding::q8_0, .tied = false});
+  const auto runner = make_cpu_runner(plan, {.threads = 1, .isa = "portable", .block_size = 32});
+  const RunnerInfo& info = runner->info();
+  EXPECT_EQ(info.backend, "cpu");
+  EXPECT_EQ(info.instruction_set, "portable");
+  EXPECT_EQ(info.vocab_size, 50);
+  EXPECT_EQ(info.context_length, 4096);
+  EXPECT_EQ(info.block_size, 32);
+  // 2 layers, keys and values of 2 heads of 16 numbers of 2 bytes.
+  EXPECT_EQ(info.block_bytes, 2u * 2 * 2 * 16 * 2 * 32);
+  EXPECT_GT(make_cpu_runner(untied, {.threads = 1, .isa = "portable"})->info().weight_bytes,
+            info.weight_bytes);
+}
+
+TEST(Runner, RefusesWhatItCannotRun) {
+  EXPECT_THROW(make_cpu_runner(tiny_model({}), {.isa = "abacus"}), StartupError);
+  EXPECT_THROW(make_cpu_runner(tiny_model({}), {.block_size = 8}), LoadError);
+  EXPECT_THROW(make_cpu_runner(tiny_model({.heads = 4, .head_dim = 24}), {}), LoadError);
+  ModelPlan plan = tiny_model({});
+  std::get<FeedForwardBlock>(plan.blocks[1]).down.weight.rows = 48;
+  EXPECT_THROW(make_cpu_runner(plan, {}), LoadError);
+  plan = tiny_model({});
+  plan.head.norm.weight.pop_back();
+  EXPECT_THROW(make_cpu_runner(plan, {}), LoadError);
+  EXPECT_THROW(make_cpu_runner(ModelPlan{}, {}), LoadError);
+}
+
+TEST(RunnerDeathTest, ABatchThatBreaksTheContractEndsTheProgram) {
+  const auto runner = make_cpu_runner(tiny_model({}), {.threads = 1});
+  runner->resize_kv(4);
+  const std::vector<int> blocks = {4};
+  Batch batch;
+  batch.tokens = {1};
+  batch.positions = {0};
+  batch.sequences = {{0, 1, 1, blocks}};
+  StepOutput output;
+  EXPECT_DEATH(runner->step(batch, output), "blocks of the cache");
+}
+
+}  // namespace
+}  // namespace mlxd::cpu

@@ -1,0 +1,183 @@
+// Random models small enough that a plain double-precision forward pass checks every logit.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "model/model_plan.h"
+
+namespace mlxd::cpu {
+
+struct TinyModelOptions {
+  Encoding encoding = Encoding::f32;  // of all matrices: f32, q8_0 or q4_1
+  int layers = 2;
+  int hidden_size = 64, heads = 4, kv_heads = 2, head_dim = 16, intermediate_size = 96;
+  int vocab_size = 50;
+  int rotated = 16;  // dimensions of a head
+  bool interleaved = false;
+  bool bias = false;
+  bool head_norms = false;
+  bool sandwich_norms = false;
+  bool tied = true;
+  int window = 0;  // of every other layer
+  float softcap = 0, logit_softcap = 0;
+  float embedding_scale = 1, rope_magnitude = 1;
+  Activation activation = Activation::silu;
+  unsigned seed = 1;
+};
+
+// Owns the bytes behind a plan's tensors.
+class OwnedWeights final : public WeightSource {
+ public:
+  std::optional<Tensor> find(std::string_view) const override { return std::nullopt; }
+  std::vector<Tensor> all() const override { return {}; }
+  std::string description() const override { return "random weights"; }
+
+  std::span<std::byte> allocate(std::size_t bytes) { return memory_.emplace_back(bytes); }
+
+ private:
+  std::deque<std::vector<std::byte>> memory_;
+};
+
+class TinyModelBuilder {
+ public:
+  explicit TinyModelBuilder(const TinyModelOptions& options)
+      : options_(options), random_(options.seed), weights_(std::make_shared<OwnedWeights>()) {}
+
+  ModelPlan build() {
+    ModelPlan plan;
+    plan.config.context_length = 4096;
+    plan.config.vocab_size = options_.vocab_size;
+    plan.kv_layers = options_.layers;
+    plan.embed = {tensor("embedding", options_.vocab_size, options_.hidden_size),
+                  options_.embedding_scale};
+    for (int layer = 0; layer < options_.layers; ++layer) {
+      plan.blocks.push_back(attention(layer));
+      plan.blocks.push_back(feed_forward());
+    }
+    plan.head.norm = norm(options_.hidden_size);
+    plan.head.softcap = options_.logit_softcap;
+    plan.head.weight.weight = options_.tied
+                                  ? plan.embed.table
+                                  : tensor("head", options_.vocab_size, options_.hidden_size);
+    plan.weights = weights_;
+    return plan;
+  }
+
+ private:
+  AttentionBlock attention(int layer) {
+    const int d = options_.head_dim;
+    AttentionBlock block;
+    block.layer = layer;
+    block.input_norm = norm(options_.hidden_size);
+    block.query = linear("q", options_.heads * d, options_.hidden_size);
+    block.key = linear("k", options_.kv_heads * d, options_.hidden_size);
+    block.value = linear("v", options_.kv_heads * d, options_.hidden_size);
+    if (options_.head_norms) {
+      block.query_norm = norm(d);
+      block.key_norm = norm(d);
+    }
+    for (int i = 0; i < options_.rotated / 2; ++i) {
+      block.rope.inverse_frequencies.push_back(std::pow(100.0f, -2.0f * i / options_.rotated));
+    }
+    block.rope.interleaved = options_.interleaved;
+    block.rope.magnitude = options_.rope_magnitude;
+    block.heads = options_.heads;
+    block.kv_heads = options_.kv_heads;
+    block.head_dim = d;
+    block.scale = 1 / std::sqrt(static_cast<float>(d));
+    block.softcap = options_.softcap;
+    block.window = layer % 2 == 0 ? options_.window : 0;
+    block.output = linear("o", options_.hidden_size, options_.heads * d);
+    if (options_.sandwich_norms) block.post_norm = norm(options_.hidden_size);
+    return block;
+  }
+
+  FeedForwardBlock feed_forward() {
+    FeedForwardBlock block;
+    block.input_norm = norm(options_.hidden_size);
+    block.gate = linear("gate", options_.intermediate_size, options_.hidden_size);
+    block.up = linear("up", options_.intermediate_size, options_.hidden_size);
+    block.down = linear("down", options_.hidden_size, options_.intermediate_size);
+    block.activation = options_.activation;
+    if (options_.sandwich_norms) block.post_norm = norm(options_.hidden_size);
+    return block;
+  }
+
+  RmsNorm norm(int size) {
+    RmsNorm norm;
+    for (int i = 0; i < size; ++i) norm.weight.push_back(1 + 0.3f * uniform());
+    return norm;
+  }
+
+  Linear linear(const char* name, int rows, int columns) {
+    Linear linear;
+    linear.weight = tensor(name, rows, columns);
+    if (options_.bias) {
+      for (int i = 0; i < rows; ++i) linear.bias.push_back(0.2f * uniform());
+    }
+    return linear;
+  }
+
+  // Numbers of variance about 3 / columns, so that a product keeps the size of its input.
+  Tensor tensor(const char* name, int rows, int columns) {
+    Tensor tensor;
+    tensor.name = name;
+    tensor.quantization.encoding = options_.encoding;
+    tensor.rows = rows;
+    tensor.columns = columns;
+    const float largest = 3 / std::sqrt(static_cast<float>(columns));
+    const std::span<std::byte> data =
+        weights_->allocate(rows * row_bytes(tensor.quantization, columns));
+    tensor.data = data;
+    switch (options_.encoding) {
+      case Encoding::f32:
+        fill_floats(data, largest);
+        break;
+      case Encoding::q8_0:
+        fill_blocks(data, 34, {largest / 127});
+        break;
+      default:
+        fill_blocks(data, 20, {largest / 8, -largest});  // q4_1
+    }
+    return tensor;
+  }
+
+  void fill_floats(std::span<std::byte> data, float largest) {
+    for (std::size_t at = 0; at < data.size(); at += sizeof(float)) {
+      const float value = largest * uniform();
+      std::memcpy(&data[at], &value, sizeof value);
+    }
+  }
+
+  // Blocks of ggml: some 16-bit floats, then codes.
+  void fill_blocks(std::span<std::byte> data, std::size_t block, std::vector<float> scales) {
+    for (std::size_t at = 0; at < data.size(); at += block) {
+      for (std::size_t i = 0; i < block; ++i) data[at + i] = std::byte(random_() & 0xff);
+      for (std::size_t i = 0; i < scales.size(); ++i) {
+        const std::uint16_t half = float_to_half(scales[i] * (1 + 0.2f * uniform()));
+        std::memcpy(&data[at + 2 * i], &half, sizeof half);
+      }
+    }
+  }
+
+  float uniform() { return std::uniform_real_distribution<float>(-1, 1)(random_); }
+
+  const TinyModelOptions options_;
+  std::mt19937 random_;
+  std::shared_ptr<OwnedWeights> weights_;
+};
+
+inline ModelPlan tiny_model(const TinyModelOptions& options) {
+  return TinyModelBuilder(options).build();
+}
+
+}  // namespace mlxd::cpu
