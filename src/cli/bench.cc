@@ -2,6 +2,7 @@
 #include <atomic>
 #include <cstdio>
 #include <limits>
+#include <memory>
 
 #include <fmt/format.h>
 
@@ -26,7 +27,8 @@ struct Timing {
 };
 
 // When the first event of a request came, told by the inference thread itself: the reader may be
-// busy with another request then.
+// busy with another request then. Shared, since that thread may still tell of the last event when
+// it has been read.
 class FirstEvent {
  public:
   void arrived() {
@@ -52,7 +54,7 @@ void read_to_the_end(RequestHandle& handle) {
 
 // One round: `batch` sequences submitted together, read to their ends.
 Timing run_round(Engine& engine, int batch, int prompt_tokens, int generated_tokens) {
-  std::vector<FirstEvent> first_events(batch);
+  std::vector<std::shared_ptr<FirstEvent>> first_events;
   std::vector<RequestHandle> handles;
   const TimePoint start = Clock::now();
   for (int i = 0; i < batch; ++i) {
@@ -62,14 +64,15 @@ Timing run_round(Engine& engine, int batch, int prompt_tokens, int generated_tok
     job.sampling.temperature = 0;
     job.max_tokens = generated_tokens;
     job.ignore_eos = true;
-    auto handle = engine.submit(std::move(job), [&event = first_events[i]] { event.arrived(); });
+    const auto& event = first_events.emplace_back(std::make_shared<FirstEvent>());
+    auto handle = engine.submit(std::move(job), [event] { event->arrived(); });
     if (!handle) throw StartupError("the engine refused the benchmark: " + handle.error().message);
     handles.push_back(std::move(*handle));
   }
   for (RequestHandle& handle : handles) read_to_the_end(handle);
   const TimePoint last = Clock::now();
   TimePoint first = start;
-  for (const FirstEvent& event : first_events) first = std::max(first, event.at());
+  for (const auto& event : first_events) first = std::max(first, event->at());
   return {seconds_between(start, first), seconds_between(first, last)};
 }
 

@@ -44,11 +44,8 @@ int run_command_line(int argc, char** argv) {
   CLI::App* serve_command = app.add_subcommand("serve", "serve models over HTTP");
   serve_command->footer(
       "Every option is also an environment variable (shown beside it) and, without the leading\n"
-      "dashes, a key of the file given by --config (TOML). A flag wins over a variable, a "
-      "variable\n"
-      "over the file. mlx-manager's MLX_SERVER_* variables are understood.");
-  serve_command->set_config("--config", "", "a TOML file with these settings")
-      ->envname("MLXD_CONFIG");
+      "dashes, a key of the file given by --config (TOML). A flag wins over a variable, and a\n"
+      "variable over the file. mlx-manager's MLX_SERVER_* variables are understood.");
   add_serve_options(*serve_command, serve);
 
   ChatSettings chat;
@@ -102,7 +99,10 @@ int run_command_line(int argc, char** argv) {
   }
   try {
     app.parse(argc, argv);
-    if (*serve_command) return run_serve(serve);
+    if (*serve_command) {
+      if (!serve.config.empty()) read_config_file(*serve_command, serve.config);
+      return run_serve(serve);
+    }
     if (*chat_command) return run_chat(chat);
     if (*bench_command) return run_bench(bench);
     return run_inspect(inspect);

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <utility>
 
 #include <CLI/CLI.hpp>
@@ -83,6 +84,7 @@ CLI::Option* add_list(CLI::App& app, const char* flag, std::vector<std::string>&
                       const char* text) {
   return app.add_option(flag, values, text)
       ->expected(1)
+      ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
@@ -137,6 +139,8 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
 }
 
 void add_serve_options(CLI::App& app, ServeSettings& settings) {
+  app.add_option("--config", settings.config, "a TOML file with these settings")
+      ->envname("MLXD_CONFIG");
   add_list(app, "--model", settings.models,
                  "[NAME=]WHERE: a .gguf file, a folder with safetensors, or an id such as "
                  "mlx-community/Llama-3.2-1B-Instruct-4bit that lies in $MLXD_MODELS_DIR or the "
@@ -224,6 +228,25 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
       ->envname("MLXD_LOG_LEVEL")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->capture_default_str();
+}
+
+void read_config_file(CLI::App& app, const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw StartupError(fmt::format("cannot read the settings of --config {}", path));
+  for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_config(file)) {
+    CLI::Option* option = app.get_option_no_throw("--" + item.name);
+    if (option == nullptr || !item.parents.empty() || item.name == "config") {
+      throw StartupError(fmt::format("{}: there is no setting {}; mlxd serve --help lists them",
+                                     path, item.fullname()));
+    }
+    if (option->count() > 0) continue;
+    if (option->get_expected_min() == 0) {  // a switch
+      option->add_result(option->get_flag_value("--" + item.name, item.inputs.front()));
+    } else {
+      option->add_result(item.inputs);
+    }
+    option->run_callback();
+  }
 }
 
 }  // namespace mlxd

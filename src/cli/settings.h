@@ -33,6 +33,7 @@ void add_engine_options(CLI::App& app, EngineSettings& settings);
 // Everything `mlxd serve` can be told, by flag, environment variable (MLXD_* or mlx-manager's
 // MLX_SERVER_*) or configuration file key, in this order of precedence.
 struct ServeSettings {
+  std::string config;  // a TOML file with the rest
   std::vector<std::string> models;
   std::string default_model;
   std::vector<std::string> preload_models;
@@ -51,6 +52,10 @@ struct ServeSettings {
   std::string log_format = "text", log_level = "info";
 };
 void add_serve_options(CLI::App& app, ServeSettings& settings);
+
+// Gives every option that neither a flag nor a variable has set the value of its key in a TOML
+// file. Throws StartupError that names the key, or a CLI::ParseError for a value out of range.
+void read_config_file(CLI::App& app, const std::string& path);
 
 // Copies MLX_SERVER_* variables to their MLXD_* names where those are not set. Called once, before
 // the command line is parsed and any thread exists.

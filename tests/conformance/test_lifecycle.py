@@ -176,6 +176,16 @@ def test_settings_of_mlx_manager_and_of_a_file(start_server, tmp_path):
     settings.write_text(f'model = ["two={SMOLLM2}"]\nlenient = true\n')
     server = start_server("--config", settings, model=None)
     assert [m.id for m in server.client().models.list().data] == ["two"]
+    assert server.post("/v1/chat/completions", LONG | {"model": "two", "x": 1, "max_tokens": 1})[0] == 200
+    server = start_server("--config", settings, "--model", f"flag={SMOLLM2}", model=None)
+    assert [m.id for m in server.client().models.list().data] == ["flag"]
+    server = start_server("--config", settings, model=None, environment={"MLXD_MODEL": f"env={SMOLLM2}"})
+    assert [m.id for m in server.client().models.list().data] == ["env"]
+    for text, word in [("modle = 3", "modle"), ("max-models = -3", "max-models"), ("lenient = 7x", "lenient")]:
+        settings.write_text(text + "\n")
+        with pytest.raises(RuntimeError) as caught:
+            start_server("--config", settings)
+        assert word in str(caught.value)
 
 
 def test_the_log_says_one_line_a_request_and_no_content(start_server):
