@@ -240,11 +240,11 @@ void read_config_file(CLI::App& app, const std::string& path) {
                                      path, item.fullname()));
     }
     if (option->count() > 0) continue;
-    if (option->get_expected_min() == 0) {  // a switch
-      option->add_result(option->get_flag_value("--" + item.name, item.inputs.front()));
-    } else {
-      option->add_result(item.inputs);
+    if (option->get_expected_min() == 0 && item.inputs != std::vector<std::string>{"true"} &&
+        item.inputs != std::vector<std::string>{"false"}) {
+      throw StartupError(fmt::format("{}: {} must be true or false", path, item.name));
     }
+    option->add_result(item.inputs);
     option->run_callback();
   }
 }
