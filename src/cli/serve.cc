@@ -83,8 +83,8 @@ std::vector<ModelSetting> listed_models(const ServeSettings& settings) {
   }
   if (models.empty()) {
     throw StartupError(
-        "no model is named; give --model with a .gguf file, a folder or an id (scripts/run serves a "
-        "small default model)");
+        "no model is named; give --model with a .gguf file, a folder or an id (scripts/run "
+        "serves a small default model)");
   }
   if (settings.max_models > 0 && models.size() > static_cast<std::size_t>(settings.max_models)) {
     throw StartupError(fmt::format("{} models are listed, but --max-models allows {}",

@@ -142,9 +142,9 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
   app.add_option("--config", settings.config, "a TOML file with these settings")
       ->envname("MLXD_CONFIG");
   add_list(app, "--model", settings.models,
-                 "[NAME=]WHERE: a .gguf file, a folder with safetensors, or an id such as "
-                 "mlx-community/Llama-3.2-1B-Instruct-4bit that lies in $MLXD_MODELS_DIR or the "
-                 "Hugging Face cache; repeat it, or give a,b or a JSON list")
+           "[NAME=]WHERE: a .gguf file, a folder with safetensors, or an id such as "
+           "mlx-community/Llama-3.2-1B-Instruct-4bit that lies in $MLXD_MODELS_DIR or the "
+           "Hugging Face cache; repeat it, or give a,b or a JSON list")
       ->envname("MLXD_MODEL")
       ->group(kModels);
   app.add_option("--default-model", settings.default_model,
@@ -157,7 +157,7 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
       ->capture_default_str()
       ->group(kModels);
   add_list(app, "--preload-models", settings.preload_models,
-                 "models to load at start; all are, so this only checks that they are listed")
+           "models to load at start; all are, so this only checks that they are listed")
       ->envname("MLXD_PRELOAD_MODELS")
       ->group(kModels);
 
@@ -170,7 +170,7 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
       ->capture_default_str()
       ->group(kNetwork);
   add_list(app, "--api-key", settings.api_keys,
-                 "key that clients must send as a bearer token; repeat it, or give a,b")
+           "key that clients must send as a bearer token; repeat it, or give a,b")
       ->envname("MLXD_API_KEY")
       ->group(kNetwork);
   app.add_flag("--no-auth", settings.no_auth,
@@ -178,11 +178,11 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
       ->envname("MLXD_NO_AUTH")
       ->group(kNetwork);
   add_list(app, "--allowed-host", settings.allowed_hosts,
-                 "Host names to answer to, beside this machine's own; * for all")
+           "Host names to answer to, beside this machine's own; * for all")
       ->envname("MLXD_ALLOWED_HOST")
       ->group(kNetwork);
   add_list(app, "--cors-origin", settings.cors_origins,
-                 "web origins whose pages may call, e.g. https://chat.example.org")
+           "web origins whose pages may call, e.g. https://chat.example.org")
       ->envname("MLXD_CORS_ORIGIN")
       ->group(kNetwork);
   app.add_flag("--lenient", settings.lenient,
