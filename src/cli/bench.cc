@@ -76,6 +76,29 @@ Timing run_round(Engine& engine, int batch, int prompt_tokens, int generated_tok
   return {seconds_between(start, first), seconds_between(first, last)};
 }
 
+// Multiplications by weights that one prompt token takes, the head's excepted: a prompt's last
+// token alone reaches it.
+double multiply_adds_per_token(const ModelPlan& plan) {
+  double sum = 0;
+  const auto add = [&sum](const Linear& linear) {
+    sum += static_cast<double>(linear.weight.rows) * linear.weight.columns;
+  };
+  for (const auto& block : plan.blocks) {
+    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
+      for (const Linear* linear :
+           {&attention->query, &attention->key, &attention->value, &attention->output}) {
+        add(*linear);
+      }
+    } else {
+      const auto& feed_forward = std::get<FeedForwardBlock>(block);
+      for (const Linear* linear : {&feed_forward.gate, &feed_forward.up, &feed_forward.down}) {
+        add(*linear);
+      }
+    }
+  }
+  return sum;
+}
+
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   const std::size_t middle = values.size() / 2;
@@ -118,10 +141,14 @@ int run_bench(const BenchSettings& settings) {
           fmt::format("{{\"model\":\"{}\",\"backend\":\"{}\",\"instruction_set\":\"{}\","
                       "\"batch\":{},\"prompt_tokens\":{},\"prompt_tokens_per_second\":{:.1f},"
                       "\"depth\":{},\"generated_tokens\":{},"
-                      "\"generated_tokens_per_second\":{:.1f},\"repeat\":{}}}",
+                      "\"generated_tokens_per_second\":{:.1f},\"repeat\":{},"
+                      "\"weight_bytes\":{},\"kv_bytes_per_token\":{},"
+                      "\"multiply_adds_per_token\":{:.0f}}}",
                       files.path.filename().string(), info.backend, info.instruction_set, batch,
                       settings.prompt_tokens, median(prompt_rates), settings.depth,
-                      settings.generated_tokens, median(generation_rates), settings.repeat)
+                      settings.generated_tokens, median(generation_rates), settings.repeat,
+                      info.weight_bytes, info.block_bytes / info.block_size,
+                      multiply_adds_per_token(files.plan))
               .c_str());
     } else {
       std::printf("%6d %10d %14.1f %10d %14.1f\n", batch, settings.prompt_tokens,
