@@ -17,8 +17,9 @@ struct KvShape {
 
 // Keys and values of past tokens as 16-bit floats, in blocks of `block_size` tokens of all layers:
 //
-//   [layer][block][kv_head][block_size / 16] x { keys [head_dim][16], values [16][head_dim] }
+//   [block][layer][kv_head][block_size / 16] x { keys [head_dim][16], values [16][head_dim] }
 //
+// A block lies in one piece, so that memory in use grows with the tokens kept and a copy is one.
 // Keys are stored transposed, so that the scores of 16 tokens are one vector and no sum crosses
 // lanes. Every number in it is finite (store_key and store_value see to that, fresh memory is
 // zero), so that a masked token, whose weight is 0, adds exactly 0 whatever its block held before.
@@ -33,15 +34,14 @@ class KvCache {
 
   int blocks() const { return blocks_; }
   int block_size() const { return block_size_; }
-  std::size_t block_bytes() const { return block_bytes_; }
+  std::size_t block_bytes() const { return block_halves_ * sizeof(std::uint16_t); }
 
   // The keys of the 16 tokens of a tile, 0 .. block_size / 16 - 1, for one head; the values follow.
   std::uint16_t* keys(int layer, int block, int kv_head, int tile) const {
     const Layer& at = layers_[layer];
-    const std::size_t tiles = block_size_ / kKeyTile;
-    return at.data + ((static_cast<std::size_t>(block) * at.shape.kv_heads + kv_head) * tiles +
-                      static_cast<std::size_t>(tile)) *
-                         2 * kKeyTile * at.shape.head_dim;
+    const int tiles = block_size_ / kKeyTile;
+    return data_ + static_cast<std::size_t>(block) * block_halves_ + at.offset +
+           (static_cast<std::size_t>(kv_head) * tiles + tile) * 2 * kKeyTile * at.shape.head_dim;
   }
   std::uint16_t* values(int layer, int block, int kv_head, int tile) const {
     return keys(layer, block, kv_head, tile) + kKeyTile * layers_[layer].shape.head_dim;
@@ -50,15 +50,15 @@ class KvCache {
  private:
   struct Layer {
     KvShape shape;
-    std::size_t block_halves = 0;
-    std::uint16_t* data = nullptr;
+    std::size_t offset = 0;  // in a block
   };
 
   std::vector<Layer> layers_;
   const int block_size_;
+  std::size_t block_halves_ = 0;
   int blocks_ = 0;
-  std::size_t block_bytes_ = 0;
   std::shared_ptr<std::uint8_t> memory_;
+  std::uint16_t* data_ = nullptr;  // in memory_
 };
 
 }  // namespace mlxd::cpu
