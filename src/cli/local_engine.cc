@@ -63,8 +63,7 @@ std::unique_ptr<Engine> start_engine(const ModelFiles& files, const EngineSettin
   if (limit > 0 && weights >= limit) {
     throw StartupError(
         fmt::format("{} holds {:.2f} GiB of weights, but --max-memory-gb allows {:.2f} GiB; raise "
-                    "it or serve a "
-                    "smaller model",
+                    "it or serve a smaller model",
                     files.path.string(), weights / kGiB, settings.max_memory_gb));
   }
   const std::size_t free = available_memory();
@@ -77,6 +76,7 @@ std::unique_ptr<Engine> start_engine(const ModelFiles& files, const EngineSettin
   options.max_running_sequences = settings.max_running;
   options.max_queued_requests = settings.max_queued;
   options.max_step_tokens = settings.step_tokens;
+  options.hang_seconds = settings.hang_timeout;
   const auto progress = ::isatty(STDERR_FILENO) ? &show_progress : nullptr;
   return std::make_unique<Engine>(
       options, [&] { return make_runner(files.plan, settings.backend, progress); }, observer);

@@ -1,66 +1,25 @@
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include <fmt/format.h>
-#include <pthread.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include "api/api.h"
 #include "api/metrics.h"
 #include "base/error.h"
 #include "cli/cli.h"
 #include "cli/local_model.h"
+#include "cli/service_manager.h"
+#include "cli/stop_signals.h"
 #include "cli/version.h"
 #include "http/server.h"
 
 namespace mlxd {
 namespace {
-
-// SIGTERM and SIGINT are taken by wait_for_signal alone; blocked before any thread exists, so that
-// every thread inherits the mask.
-class StopSignals {
- public:
-  StopSignals() {
-    sigemptyset(&set_);
-    sigaddset(&set_, SIGTERM);
-    sigaddset(&set_, SIGINT);
-    ::pthread_sigmask(SIG_BLOCK, &set_, nullptr);
-  }
-
-  void wait() const {
-    int signal = 0;
-    ::sigwait(&set_, &signal);
-  }
-
-  // Whether one has come within the time.
-  bool wait_for(double seconds) const {
-#ifdef __APPLE__
-    // No sigtimedwait there.
-    for (double waited = 0; waited < seconds; waited += 0.05) {
-      sigset_t pending;
-      if (::sigpending(&pending) == 0 &&
-          (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT))) {
-        return true;
-      }
-      ::usleep(50'000);
-    }
-    return false;
-#else
-    timespec limit{};
-    limit.tv_sec = static_cast<time_t>(seconds);
-    limit.tv_nsec = static_cast<long>((seconds - static_cast<double>(limit.tv_sec)) * 1e9);
-    return ::sigtimedwait(&set_, nullptr, &limit) > 0;
-#endif
-  }
-
- private:
-  sigset_t set_{};
-};
 
 void set_up_logging(const ServeSettings& settings) {
   auto logger = spdlog::stderr_logger_mt("mlxd");
@@ -71,6 +30,9 @@ void set_up_logging(const ServeSettings& settings) {
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
 }
+
+// sysexits.h's EX_SOFTWARE: a supervisor may tell it from a mistake in the settings, which is 1.
+constexpr int kExitHung = 70;
 
 bool is_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
@@ -131,10 +93,39 @@ http::ServerOptions server_options(const ServeSettings& settings) {
   return options;
 }
 
+using Models = std::vector<std::unique_ptr<ServedModel>>;
+
+bool all_healthy(const Models& models) {
+  return std::all_of(models.begin(), models.end(),
+                     [](const auto& model) { return model->engine->stats().healthy; });
+}
+
+// The inference thread is stuck in a step and cannot be joined: what there is to say was said.
+[[noreturn]] void exit_hung() {
+  spdlog::critical("a model's inference thread hangs: exiting with code {}", kExitHung);
+  spdlog::shutdown();
+  std::_Exit(kExitHung);
+}
+
+// Until SIGTERM or SIGINT: tells the service manager that all is well while it is. A model that
+// hangs has ended its requests itself; by option the process then makes way for its successor.
+void supervise(const ServeSettings& settings, const StopSignals& signals, ServiceManager& manager,
+               http::Server& server, const Models& models) {
+  while (!signals.wait_for(0.5)) {
+    if (all_healthy(models)) {
+      manager.alive();
+    } else if (settings.exit_on_hang) {
+      server.stop_accepting();
+      server.wait_until_idle(2);  // the streams' last words
+      exit_hung();
+    }
+  }
+}
+
 // SIGTERM came: lets what runs end, up to the limit or a second signal; ends the rest with an
 // error.
 void shut_down(const ServeSettings& settings, const StopSignals& signals, api::Api& api,
-               http::Server& server, std::vector<std::unique_ptr<ServedModel>>& models) {
+               http::Server& server, Models& models) {
   spdlog::info("stopping: running requests have {} s to end; another signal stops at once",
                settings.drain_timeout);
   api.drain();
@@ -154,6 +145,7 @@ void shut_down(const ServeSettings& settings, const StopSignals& signals, api::A
     for (const auto& model : models) model->engine->abort_all(error);
     server.wait_until_idle(2);
   }
+  if (!all_healthy(models)) exit_hung();
 }
 
 }  // namespace
@@ -170,7 +162,7 @@ int run_serve(const ServeSettings& settings) {
   const std::vector<ModelSetting> listed = listed_models(settings);
 
   api::Metrics metrics;
-  std::vector<std::unique_ptr<ServedModel>> models;
+  Models models;
   std::vector<ServedModel*> served;
   for (const ModelSetting& model : listed) {
     models.push_back(load_local_model(model, settings.engine, metrics.engine_observer()));
@@ -209,7 +201,10 @@ int run_serve(const ServeSettings& settings) {
         "'{{\"model\": \"{}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello!\"}}]}}'",
         host, server.port(), models.front()->id);
   }
-  signals.wait();
+  ServiceManager manager;
+  manager.ready();
+  supervise(settings, signals, manager, server, models);
+  manager.stopping();
   shut_down(settings, signals, api, server, models);
   spdlog::info("stopped");
   return 0;

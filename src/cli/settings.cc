@@ -136,6 +136,12 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
       ->check(CLI::Range(16, 8192))
       ->capture_default_str()
       ->group(kEngine);
+  app.add_option("--hang-timeout", settings.hang_timeout,
+                 "seconds that a step of the model may take before it counts as hung")
+      ->envname("MLXD_HANG_TIMEOUT")
+      ->check(CLI::Range(0.001, 3600.0))
+      ->capture_default_str()
+      ->group(kEngine);
 }
 
 void add_serve_options(CLI::App& app, ServeSettings& settings) {
@@ -219,6 +225,10 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
       ->group(kLimits);
 
   add_engine_options(app, settings.engine);
+  app.add_flag("--exit-on-hang", settings.exit_on_hang,
+               "end the process with code 70 when a model hangs, for a supervisor to restart it")
+      ->envname("MLXD_EXIT_ON_HANG")
+      ->group(kEngine);
 
   app.add_option("--log-format", settings.log_format, "text or json")
       ->envname("MLXD_LOG_FORMAT")

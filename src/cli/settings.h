@@ -27,6 +27,7 @@ struct EngineSettings {
   int max_running = 64;
   int max_queued = 256;
   int step_tokens = 512;
+  double hang_timeout = 10;
 };
 void add_engine_options(CLI::App& app, EngineSettings& settings);
 
@@ -49,6 +50,7 @@ struct ServeSettings {
   double timeout_chat = 300, timeout_completions = 300, drain_timeout = 30;
   double header_timeout = 10, body_timeout = 30, idle_timeout = 60, write_stall_timeout = 30;
   int max_connections = 12000;
+  bool exit_on_hang = false;
   std::string log_format = "text", log_level = "info";
 };
 void add_serve_options(CLI::App& app, ServeSettings& settings);

@@ -225,3 +225,37 @@ def test_metrics_are_prometheus_text(server):
         "mlxd_heartbeat_age_seconds",
     ):
         assert f"\n{name}" in "\n" + text, name
+
+
+LONG_PROMPT = {"model": MODEL, "prompt": "word " * 3000, "max_tokens": 5, "temperature": 0}
+
+
+def test_a_step_that_hangs_ends_its_streams_and_is_recovered_from(start_server):
+    server = start_server("--hang-timeout", "0.2", "--step-tokens", 4096)  # a step takes longer
+    frames = server.post("/v1/completions", LONG_PROMPT | {"stream": True})[2]
+    assert b"engine_hung" in frames and frames.endswith(b"data: [DONE]\n\n")
+    deadline = time.monotonic() + 30  # the step ends, and all is well again
+    while server.post("/v1/completions", LONG_PROMPT | {"prompt": "Hi"})[0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert server.get("/health")[0] == 200
+
+
+def test_exit_on_hang_leaves_a_code_for_the_supervisor(start_server):
+    server = start_server("--hang-timeout", "0.2", "--step-tokens", 4096, "--exit-on-hang")
+    assert b"engine_hung" in server.post("/v1/completions", LONG_PROMPT)[2]
+    assert server.process.wait(20) == 70
+
+
+def test_systemd_is_told_of_the_start_the_health_and_the_end(start_server, tmp_path):
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(20)
+    server = start_server(environment={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    assert manager.recv(100) == b"READY=1"
+    assert manager.recv(100) == b"WATCHDOG=1"
+    server.process.terminate()
+    while (said := manager.recv(100)) == b"WATCHDOG=1":
+        pass
+    assert said == b"STOPPING=1"
+    assert server.process.wait(20) == 0
