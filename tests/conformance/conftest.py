@@ -29,8 +29,8 @@ MODEL = "SmolLM2-135M-Instruct"
 class Server:
     """A running `mlxd serve`; its log is collected so that tests can read it."""
 
-    def __init__(self, *arguments, model=f"{MODEL}={SMOLLM2}", environment=None):
-        command = [str(BINARY), "serve", "--port", "0"]
+    def __init__(self, *arguments, model=f"{MODEL}={SMOLLM2}", environment=None, port=0):
+        command = [str(BINARY), "serve", "--port", str(port)]
         if model:
             command += ["--model", model]
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLXD_", "MLX_SERVER_"))}
