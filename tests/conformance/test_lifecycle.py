@@ -101,7 +101,8 @@ def test_sigterm_lets_streams_finish(start_server):
 
 def test_sigterm_ends_the_rest_with_an_error_after_the_drain_limit(start_server):
     server = start_server("--drain-timeout", 1, "--max-running", 256)
-    streams = [open_stream(server, LONG) for _ in range(200)]
+    with concurrent.futures.ThreadPoolExecutor(200) as clients:
+        streams = list(clients.map(lambda _: open_stream(server, LONG), range(200)))
     for _, answer in streams:
         assert answer.readline().startswith(b"data: ")
     stopped = concurrent.futures.ThreadPoolExecutor(1).submit(server.stop)
