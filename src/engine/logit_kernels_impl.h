@@ -17,22 +17,26 @@ template <>
 struct Vectors<16> {
   typedef float Floats __attribute__((vector_size(16)));
   typedef std::int32_t Ints __attribute__((vector_size(16)));
+  typedef std::uint32_t Bits __attribute__((vector_size(16)));
 };
 template <>
 struct Vectors<32> {
   typedef float Floats __attribute__((vector_size(32)));
   typedef std::int32_t Ints __attribute__((vector_size(32)));
+  typedef std::uint32_t Bits __attribute__((vector_size(32)));
 };
 template <>
 struct Vectors<64> {
   typedef float Floats __attribute__((vector_size(64)));
   typedef std::int32_t Ints __attribute__((vector_size(64)));
+  typedef std::uint32_t Bits __attribute__((vector_size(64)));
 };
 
 template <int kBytes>
 struct Kernels {
   using Floats = typename Vectors<kBytes>::Floats;
   using Ints = typename Vectors<kBytes>::Ints;
+  using Bits = typename Vectors<kBytes>::Bits;
 
   static constexpr int kWidth = kBytes / 4;
   static constexpr int kAccumulators = 16 / kWidth;  // 16 lanes, whatever the width
@@ -52,8 +56,8 @@ struct Kernels {
     p = p * f + 2.402210749e-01f;
     p = p * f + 6.931471880e-01f;
     p = p * f + 1.0f;
-    const Ints scaled = reinterpret_cast<Ints>(p) + (reinterpret_cast<Ints>(shifted) << 23);
-    return reinterpret_cast<Floats>((x >= -126.0f) & scaled);
+    const Bits scaled = reinterpret_cast<Bits>(p) + (reinterpret_cast<Bits>(shifted) << 23);
+    return reinterpret_cast<Floats>(reinterpret_cast<Bits>(x >= -126.0f) & scaled);
   }
 
   static float sum_of_lanes(const Floats (&lanes)[kAccumulators]) {
