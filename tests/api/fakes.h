@@ -51,6 +51,7 @@ struct FakeRun {
   GenerateRequest request;
   std::function<void()> on_ready;
   std::deque<StreamEvent> events;
+  bool read = false;  // the handler has asked for its events
   bool cancelled = false;
   bool destroyed = false;
 
@@ -72,6 +73,7 @@ class FakeSource : public EventSource {
   }
   std::optional<StreamEvent> try_next() override {
     std::lock_guard lock(run_->mutex);
+    run_->read = true;
     if (run_->events.empty()) return std::nullopt;
     auto event = std::move(run_->events.front());
     run_->events.pop_front();

@@ -83,13 +83,17 @@ class Handlers : public ::testing::Test {
   std::shared_ptr<FakeExchange> post(const std::string& path, const std::string& body) {
     return run("POST", path, body);
   }
+  // The run of a prompt whose handler waits for events.
   std::shared_ptr<FakeRun> wait_for_run(std::size_t index) {
     for (int i = 0; i < 500; ++i) {
       io_.restart();
       io_.run_for(std::chrono::milliseconds(5));
-      if (auto run = model_->run(index)) return run;
+      auto run = model_->run(index);
+      if (!run) continue;
+      std::lock_guard lock(run->mutex);
+      if (run->read) return run;
     }
-    ADD_FAILURE() << "the prompt was not submitted";
+    ADD_FAILURE() << "the prompt was not submitted and read from";
     return nullptr;
   }
   std::string scrape() { return run("GET", "/metrics")->response_.body; }
