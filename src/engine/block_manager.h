@@ -50,6 +50,7 @@ class BlockManager {
   // One more reference to a block that must keep its contents (and the end of it).
   void pin(int block);
   void unpin(int block);
+  bool is_pinned(int block) const { return pins_[block] > 0; }
 
   // `block` is in use; from now on it is kept.
   void keep(int block);

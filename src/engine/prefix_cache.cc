@@ -56,6 +56,7 @@ int PrefixCache::enter(std::uint64_t salt, std::span<const int> tokens, BlockTab
   for (; entered < full; ++entered) {
     const Entry* parent = entered == 0 ? nullptr : &entries_[table[entered - 1]];
     if (parent != nullptr && parent->id == 0) break;
+    if (blocks_.is_pinned(table[entered])) break;
     const Key key = key_of(salt, parent, tokens, entered);
     const int known = block_of(key.hash);
     if (known < 0) {

@@ -39,7 +39,8 @@ class PrefixCache {
   // Enters the blocks of `tokens`, which are computed and lie in `table`; the first `entered` have
   // been entered or found before. A block that somebody else has entered meanwhile is given up for
   // that one, so that there is one copy. Returns how many are entered now, which is fewer than are
-  // full when a block's predecessor is not in the cache any more.
+  // full when a block's predecessor is not in the cache any more, or a block is pinned (it would
+  // outlive its predecessors as the pin does its owner).
   int enter(std::uint64_t salt, std::span<const int> tokens, BlockTable& table, int entered);
 
   // Takes out the table's blocks and all that continue them; who owns them keeps them.

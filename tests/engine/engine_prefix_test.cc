@@ -275,6 +275,20 @@ TEST(PrefixReuse, AnswersAreTheSameWithAndWithoutIt) {
   }
 }
 
+// Samples that fork within a block copy it, and end while the copy's source is still held.
+TEST(PrefixReuse, SamplesThatEndInTheStepOfACopyLeaveTheCacheInOrder) {
+  FakeOptions fake;
+  fake.edit_logits = [](std::span<const int>, std::span<float> logits) { logits[5] += 4; };
+  auto engine = make_engine({.kv_blocks = 40}, fake);
+  std::mt19937 random(10);
+  for (int i = 0; i < 300; ++i) {
+    GenerateJob job = job_of(random_tokens(random, 1 + static_cast<int>(random() % 12)), 6, i);
+    job.samples = 4;
+    job.stop_ids = {5};
+    ASSERT_TRUE(run(*engine, job).completed());
+  }
+}
+
 TEST(PrefixReuse, AnswersAreTheSameBesideFailuresAndCancels) {
   const auto jobs = shared_prefix_jobs(12, 400);
   auto quiet = make_engine({.prefix_cache = false});

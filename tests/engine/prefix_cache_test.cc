@@ -136,6 +136,15 @@ TEST_F(PrefixCacheTest, ForgettingTakesOutABlockAndWhatContinuesIt) {
   EXPECT_EQ(blocks_->idle(), 3);
 }
 
+TEST_F(PrefixCacheTest, APinnedBlockIsEnteredWhenItsPinIsGone) {
+  BlockTable table;
+  ASSERT_TRUE(blocks_->allocate(table, 2));
+  blocks_->pin(table[1]);
+  EXPECT_EQ(cache_->enter(0, numbers(0, 8), table, 0), 1);
+  blocks_->unpin(table[1]);
+  EXPECT_EQ(cache_->enter(0, numbers(0, 8), table, 1), 2);
+}
+
 TEST_F(PrefixCacheTest, CollidingHashesNeverGiveAnotherPrefixesBlocks) {
   make(20, [](std::uint64_t, std::uint64_t) { return std::uint64_t{7}; });
   compute_and_release(numbers(0, 4));
