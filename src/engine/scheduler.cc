@@ -31,7 +31,8 @@ void Scheduler::add(Sequence& sequence) {
   insert_by_age(waiting_, sequence);
 }
 
-void Scheduler::fork(const Sequence& parent, Sequence& child) {
+void Scheduler::fork(Sequence& parent, Sequence& child) {
+  enter_full_blocks(parent);  // so that no two sequences have the same blocks yet to enter
   blocks_.share(parent.blocks, child.blocks);
   child.computed = parent.computed;
   child.cache_salt = parent.cache_salt;

@@ -43,7 +43,7 @@ class Scheduler {
 
   void add(Sequence& sequence);
   // The child joins the running ones as a second owner of the parent's blocks.
-  void fork(const Sequence& parent, Sequence& child);
+  void fork(Sequence& parent, Sequence& child);
   // Frees its blocks; it is not seen again. Between steps or for members of the last one.
   void remove(Sequence& sequence);
   // As remove, for a sequence that failed: nobody is to find what it had computed.
