@@ -28,7 +28,10 @@ struct ApiOptions {
   double keep_alive_seconds = 15;  // of a stream's silence until a comment line
   int text_threads = 2;
   int max_queued_texts = 1024;  // requests that wait for the text pool; beyond: 429
-  bool json_log = false;        // the request log as JSON lines on standard error
+  // Requests find each other's prompt prefixes in the engine's cache whatever their API keys; else
+  // those of one key alone, so that no key can tell from the time what another has asked.
+  bool share_prefix_cache = false;
+  bool json_log = false;  // the request log as JSON lines on standard error
 };
 
 // Destroy the Server that it is mounted on first, then the Api, then the models, then the Metrics:

@@ -112,6 +112,7 @@ int run_bench(const BenchSettings& settings) {
   EngineSettings engine_settings = settings.engine;
   engine_settings.max_running =
       *std::max_element(settings.batch_sizes.begin(), settings.batch_sizes.end());
+  engine_settings.prefix_cache = false;  // every run is to read its prompts again
   const auto engine = start_engine(files, engine_settings);
   const RunnerInfo& info = engine->info();
   if (settings.prompt_tokens + 1 > info.context_length ||

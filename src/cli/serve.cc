@@ -182,6 +182,7 @@ int run_serve(const ServeSettings& settings) {
   api::ApiOptions api_options;
   api_options.version = kVersion;
   api_options.lenient = settings.lenient;
+  api_options.share_prefix_cache = settings.share_prefix_cache;
   api_options.chat_timeout_seconds = settings.timeout_chat;
   api_options.completions_timeout_seconds = settings.timeout_completions;
   api_options.json_log = settings.log_format == "json";

@@ -229,6 +229,17 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
                "end the process with code 70 when a model hangs, for a supervisor to restart it")
       ->envname("MLXD_EXIT_ON_HANG")
       ->group(kEngine);
+  // "on" and "off" are CLI11's own words for a boolean.
+  app.add_option("--prefix-cache", settings.engine.prefix_cache,
+                 "on or off: keep the computed beginnings of prompts while the KV cache has room")
+      ->envname("MLXD_PREFIX_CACHE")
+      ->default_str("on")
+      ->type_name("on|off")
+      ->group(kEngine);
+  app.add_flag("--share-prefix-cache", settings.share_prefix_cache,
+               "let all API keys share the prefix cache; else a key finds its own prompts alone")
+      ->envname("MLXD_SHARE_PREFIX_CACHE")
+      ->group(kEngine);
 
   app.add_option("--log-format", settings.log_format, "text or json")
       ->envname("MLXD_LOG_FORMAT")

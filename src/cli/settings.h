@@ -28,6 +28,7 @@ struct EngineSettings {
   int max_queued = 256;
   int step_tokens = 512;
   double hang_timeout = 10;
+  bool prefix_cache = true;
 };
 void add_engine_options(CLI::App& app, EngineSettings& settings);
 
@@ -47,6 +48,7 @@ struct ServeSettings {
   bool no_auth = false;
   std::vector<std::string> allowed_hosts, cors_origins;
   bool lenient = false;
+  bool share_prefix_cache = false;
   double timeout_chat = 300, timeout_completions = 300, drain_timeout = 30;
   double header_timeout = 10, body_timeout = 30, idle_timeout = 60, write_stall_timeout = 30;
   int max_connections = 12000;

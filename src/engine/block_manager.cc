@@ -8,13 +8,18 @@
 namespace mlxd {
 
 BlockManager::BlockManager(int blocks)
-    : references_(blocks, 0), pins_(blocks, 0), available_(blocks) {
+    : references_(blocks, 0),
+      pins_(blocks, 0),
+      kept_(blocks, false),
+      idle_place_(blocks),
+      available_(blocks) {
   check(blocks > 0, "a KV pool has blocks");
   gaps_[0] = blocks;
 }
 
 bool BlockManager::allocate(BlockTable& table, int count) {
   if (count > available_) return false;
+  while (available_ - idle() < count) evict_oldest();
   table.reserve(table.size() + count);
   while (count > 0) {
     auto gap = table.empty() ? gaps_.end() : gaps_.find(table.back() + 1);
@@ -44,7 +49,7 @@ void BlockManager::share(const BlockTable& table, BlockTable& copy) {
 }
 
 void BlockManager::release(BlockTable& table) {
-  for (const int block : table) drop(block);
+  for (auto block = table.rbegin(); block != table.rend(); ++block) drop(*block);
   table.clear();
 }
 
@@ -69,6 +74,43 @@ void BlockManager::unpin(int block) {
   drop(block);
 }
 
+void BlockManager::keep(int block) {
+  check(in_use(block), "only a block in use becomes a kept one");
+  kept_[block] = true;
+}
+
+void BlockManager::forget(int block) {
+  check(kept_[block], "only a kept block is forgotten");
+  kept_[block] = false;
+  if (in_use(block)) return;
+  idle_.erase(idle_place_[block]);
+  add_to_gaps(block);
+}
+
+void BlockManager::adopt(BlockTable& table, std::span<const int> kept) {
+  for (const int block : kept) own(block);
+  table.insert(table.end(), kept.begin(), kept.end());
+}
+
+void BlockManager::replace(BlockTable& table, int index, int kept) {
+  own(kept);
+  drop(table[index]);
+  table[index] = kept;
+}
+
+void BlockManager::own(int block) {
+  check(kept_[block], "only a kept block is found again");
+  if (references_[block]++ > 0) return;
+  idle_.erase(idle_place_[block]);
+  --available_;
+}
+
+void BlockManager::evict_oldest() {
+  const int block = idle_.front();
+  forget(block);
+  if (evicted_) evicted_(block);
+}
+
 void BlockManager::take(int first, int count) {
   auto gap = std::prev(gaps_.upper_bound(first));
   const auto [start, length] = *gap;
@@ -88,6 +130,14 @@ void BlockManager::drop(int block) {
   check(references_[block] > 0, "a block is given up once by each owner");
   if (--references_[block] > 0) return;
   ++available_;
+  if (kept_[block]) {
+    idle_place_[block] = idle_.insert(idle_.end(), block);
+  } else {
+    add_to_gaps(block);
+  }
+}
+
+void BlockManager::add_to_gaps(int block) {
   auto next = gaps_.upper_bound(block);
   int length = 1;
   if (next != gaps_.end() && next->first == block + 1) {
@@ -119,12 +169,16 @@ void BlockManager::check_integrity(std::span<const BlockTable* const> tables) co
     check(length > 0 && first > end_of_last, "gaps are apart and in order");
     end_of_last = first + length;
     for (int block = first; block < first + length; ++block) {
-      check(references_[block] == 0, "a free block has no owner");
+      check(references_[block] == 0 && !kept_[block], "a free block has no owner and is not kept");
     }
     free += length;
   }
-  check(free == available_, "the free blocks are all in the gaps");
-  check(free == std::count(references_.begin(), references_.end(), 0), "no block is lost");
+  for (const int block : idle_) {
+    check(references_[block] == 0 && kept_[block], "an idle block is kept and has no owner");
+    check(*idle_place_[block] == block, "an idle block knows its place");
+  }
+  check(free + idle() == available_, "the free blocks are all in the gaps");
+  check(available_ == std::count(references_.begin(), references_.end(), 0), "no block is lost");
 }
 
 }  // namespace mlxd

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+#include <list>
 #include <map>
 #include <optional>
 #include <span>
@@ -17,13 +19,20 @@ using BlockTable = std::vector<int>;
 // A table grows by consecutive ids where it can, so that a backend may read a slice instead of
 // gathering: fresh tables start in the middle of the largest gap, which leaves their neighbour
 // room.
+//
+// A block may be marked as worth keeping (by PrefixCache). When its last owner lets go it is then
+// idle instead of free: it counts as available and keeps its contents until its place is needed.
+// Idle blocks are evicted in the order in which they were let go, a table's last block before its
+// first.
 class BlockManager {
  public:
   explicit BlockManager(int blocks);
 
   int total() const { return static_cast<int>(references_.size()); }
   int available() const { return available_; }
-  int used() const { return total() - available_; }
+  int used() const { return total() - available_; }  // by tables and pins
+  int idle() const { return static_cast<int>(idle_.size()); }
+  bool in_use(int block) const { return references_[block] > 0; }
 
   // Appends `count` fresh blocks; false, with nothing changed, when there are not that many.
   bool allocate(BlockTable& table, int count);
@@ -41,19 +50,41 @@ class BlockManager {
   // One more reference to a block that must keep its contents (and the end of it).
   void pin(int block);
   void unpin(int block);
+  bool is_pinned(int block) const { return pins_[block] > 0; }
 
-  // Checks that the counts are exactly those of the tables and that every other block is free.
-  // Broken: the process ends, naming what broke.
+  // `block` is in use; from now on it is kept.
+  void keep(int block);
+  // It is kept no longer; an idle one becomes free.
+  void forget(int block);
+  bool is_kept(int block) const { return kept_[block]; }
+  // Appends kept blocks, in use or idle, as one more owner of each.
+  void adopt(BlockTable& table, std::span<const int> kept);
+  // Gives up the table's block at `index` for a kept one with the same contents.
+  void replace(BlockTable& table, int index, int kept);
+  // Idle blocks, those that go first in front.
+  const std::list<int>& idle_blocks() const { return idle_; }
+  // Called with each block that is evicted, which is not kept any more.
+  void on_evict(std::function<void(int)> told) { evicted_ = std::move(told); }
+
+  // Checks that the counts are exactly those of the tables and that every other block is free or
+  // idle. Broken: the process ends, naming what broke.
   void check_integrity(std::span<const BlockTable* const> tables) const;
 
  private:
   void take(int first, int count);  // out of the gap that holds them
   void drop(int block);             // one reference less
+  void own(int block);              // one more for a kept block
+  void add_to_gaps(int block);
+  void evict_oldest();
 
   std::vector<int> references_;  // [blocks], pins included
   std::vector<int> pins_;        // [blocks]
+  std::vector<bool> kept_;       // [blocks]
   std::map<int, int> gaps_;      // first free block -> how many in a row; no two touch
-  int available_;
+  std::list<int> idle_;          // kept, without owner: let go longest ago in front
+  std::vector<std::list<int>::iterator> idle_place_;  // [blocks], of those in idle_
+  int available_;                                     // free and idle
+  std::function<void(int)> evicted_;
 };
 
 }  // namespace mlxd

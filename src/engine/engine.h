@@ -25,6 +25,7 @@ struct EngineOptions {
   double target_step_seconds = 0.5;
   int kv_blocks = 0;  // 0: as many as kv_bytes hold
   std::size_t kv_bytes = std::size_t{1} << 30;
+  bool prefix_cache = true;      // prompts that begin alike are computed once while blocks last
   int channel_capacity = 256;    // events a slow reader may leave unread before its sequence pauses
   double hang_seconds = 10;      // a step longer than this makes the engine unhealthy
   bool check_integrity = false;  // after each step, for tests; debug builds do it whenever idle
@@ -41,6 +42,9 @@ struct GenerateJob {
   bool ignore_eos = false;
   std::vector<int> stop_ids;
   int prompt_logprobs = -1;  // -1: none; else PromptToken events with that many alternatives
+  // Requests of one salt share the prefix cache: what another salt's prompts were cannot be told
+  // from how long an answer takes.
+  std::uint64_t cache_salt = 0;
   TimePoint deadline = TimePoint::max();
 };
 
@@ -50,10 +54,12 @@ struct EngineStats {
   int running_sequences = 0;    // that hold KV blocks, the paused ones included
   int paused_sequences = 0;     // of these: their readers are behind
   int preempted_sequences = 0;  // had begun, gave up their blocks, and wait to be computed again
-  int kv_blocks_used = 0;
+  int kv_blocks_used = 0;       // that requests hold
+  int kv_blocks_cached = 0;  // that no request holds and the prefix cache knows: free when needed
   int kv_blocks_total = 0;
   std::uint64_t steps = 0;
-  std::uint64_t prompt_tokens = 0;
+  std::uint64_t prompt_tokens = 0;  // computed; not those found in the prefix cache
+  std::uint64_t cached_prompt_tokens = 0;
   std::uint64_t generated_tokens = 0;
   std::uint64_t preemptions = 0;
   double heartbeat_age_seconds = 0;  // since the inference thread last showed life; 0 when idle

@@ -46,7 +46,10 @@ InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, int kv_b
     : shared_(shared),
       runner_(runner),
       blocks_(kv_blocks),
-      scheduler_(limits_of(shared.options, runner.info()), blocks_),
+      cache_(shared.options.prefix_cache
+                 ? std::make_unique<PrefixCache>(blocks_, runner.info().block_size)
+                 : nullptr),
+      scheduler_(limits_of(shared.options, runner.info()), blocks_, cache_.get()),
       pace_(shared.options.target_step_seconds, shared.options.max_step_tokens) {
   stats_.kv_blocks_total = kv_blocks;
   publish();
@@ -92,6 +95,7 @@ void InferenceLoop::begin(std::unique_ptr<Request> arrived) {
   sequence->tokens = request.job.prompt;
   sequence->prompt_length = sequence->length();
   sequence->slots = request.job.samples;
+  sequence->cache_salt = request.job.cache_salt;
   if (has_penalties(request.job.sampling)) sequence->counts.add_prompt(sequence->tokens);
   set_logit_range(*sequence);
   scheduler_.add(*sequence);
@@ -274,7 +278,7 @@ void InferenceLoop::fork(Request& request) {
   Sequence& first = *request.sequences.front();
   request.forked = true;
   first.slots = 1;
-  stats_.prompt_tokens += first.prompt_length;
+  stats_.prompt_tokens += first.prompt_length - request.cached_prompt_tokens;
   for (int sample = 1; sample < request.job.samples; ++sample) {
     auto child = std::make_unique<Sequence>();
     child->request = &request;
@@ -320,6 +324,10 @@ void InferenceLoop::note_begun(Request& request) {
   const TimePoint now = Clock::now();
   state.queue_seconds = seconds_between(state.submitted, now);
   state.begun = true;
+  if (!request.sequences.empty()) {
+    request.cached_prompt_tokens = request.sequences.front()->found_tokens;
+    stats_.cached_prompt_tokens += request.cached_prompt_tokens;
+  }
   shared_.queue_rate.left(now, --shared_.inbox->queued);
 }
 
@@ -340,12 +348,15 @@ void InferenceLoop::fail(Request& request, Error error) {
 void InferenceLoop::end(Request& request, Outcome outcome, Error error) {
   if (request.over) return;
   request.over = true;
-  for (const auto& sequence : request.sequences) scheduler_.remove(*sequence);
+  for (const auto& sequence : request.sequences) {
+    outcome == Outcome::error ? scheduler_.discard(*sequence) : scheduler_.remove(*sequence);
+  }
   if (!request.shared->begun) --shared_.inbox->queued;
   shared_.live.remove(request.shared.get());
   publish();
   RequestFinished event;
   event.outcome = outcome;
+  event.cached_prompt_tokens = request.cached_prompt_tokens;
   event.error = std::move(error);
   request.shared->finish(std::move(event));
 }
@@ -356,6 +367,7 @@ void InferenceLoop::forget_ended() {
 
 void InferenceLoop::publish() {
   stats_.kv_blocks_used = blocks_.used();
+  stats_.kv_blocks_cached = blocks_.idle();
   stats_.running_sequences = static_cast<int>(scheduler_.running().size());
   stats_.preemptions = scheduler_.preemptions();
   stats_.paused_sequences = 0;
@@ -379,7 +391,7 @@ void InferenceLoop::check_integrity() const {
   }
   check(unfinished == scheduler_.running().size() + scheduler_.waiting().size(),
         "the scheduler knows the unfinished sequences and no others");
-  check(!requests_.empty() || blocks_.used() == 0, "without requests every block is free");
+  check(!requests_.empty() || blocks_.used() == 0, "without requests every block is free or idle");
 }
 
 }  // namespace mlxd

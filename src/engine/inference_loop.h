@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "engine/live_requests.h"
 #include "engine/model_runner.h"
+#include "engine/prefix_cache.h"
 #include "engine/queue_rate.h"
 #include "engine/request_shared.h"
 #include "engine/sampler.h"
@@ -76,6 +77,7 @@ class InferenceLoop {
   EngineShared& shared_;
   ModelRunner& runner_;
   BlockManager blocks_;
+  const std::unique_ptr<PrefixCache> cache_;  // null when it is switched off
   Scheduler scheduler_;
   Sampler sampler_;
   StepPace pace_;

@@ -31,18 +31,28 @@ void Scheduler::add(Sequence& sequence) {
   insert_by_age(waiting_, sequence);
 }
 
-void Scheduler::fork(const Sequence& parent, Sequence& child) {
+void Scheduler::fork(Sequence& parent, Sequence& child) {
+  enter_full_blocks(parent);  // so that no two sequences have the same blocks yet to enter
   blocks_.share(parent.blocks, child.blocks);
   child.computed = parent.computed;
+  child.cache_salt = parent.cache_salt;
+  child.cached_blocks = parent.cached_blocks;
   child.state = Sequence::State::running;
   insert_by_age(running_, child);
 }
 
 void Scheduler::remove(Sequence& sequence) {
   if (sequence.state == Sequence::State::finished) return;
+  enter_full_blocks(sequence);
   std::erase(sequence.state == Sequence::State::running ? running_ : waiting_, &sequence);
   blocks_.release(sequence.blocks);
   sequence.state = Sequence::State::finished;
+}
+
+void Scheduler::discard(Sequence& sequence) {
+  if (cache_ != nullptr) cache_->forget(sequence.blocks);
+  sequence.computed = 0;  // so that `remove` enters nothing
+  remove(sequence);
 }
 
 void Scheduler::schedule() {
@@ -69,6 +79,7 @@ void Scheduler::schedule() {
 // repeated in parts; only then may its last reference go.
 void Scheduler::finish_step() {
   for (const auto& [from, to] : copies_) blocks_.unpin(from);
+  for (const StepPart& part : parts_) enter_full_blocks(*part.sequence);
   copies_.clear();
   parts_.clear();
 }
@@ -102,17 +113,42 @@ void Scheduler::admit() {
       continue;
     }
     if (slots + next.slots > limits_.max_sequences) break;
-    const int needed = blocks_for(next.length());
-    const auto fits = [&] { return needed + slots <= blocks_.available(); };
+    const BlockTable prefix = find_prefix(next);
+    const int fresh = blocks_for(next.length()) - static_cast<int>(prefix.size());
+    const auto fits = [&] {
+      // Blocks of the prefix that others hold cost nothing; idle ones are taken from the available.
+      const auto idle = std::ranges::count_if(prefix, [&](int b) { return !blocks_.in_use(b); });
+      return fresh + static_cast<int>(idle) + slots <= blocks_.available();
+    };
     while (!fits() && preempt_youngest(/*paused_only=*/true)) slots = slots_of(running_);
     if (!fits()) break;
-    check(blocks_.allocate(next.blocks, needed), "blocks that were counted are there");
+    blocks_.adopt(next.blocks, prefix);
+    check(blocks_.allocate(next.blocks, fresh), "blocks that were counted are there");
+    next.cached_blocks = static_cast<int>(prefix.size());
+    next.found_tokens = next.cached_blocks * limits_.block_size;
+    next.computed = next.found_tokens;
     waiting_.erase(waiting_.begin() + begun);
     next.state = Sequence::State::running;
     insert_by_age(running_, next);
     slots += next.slots;
     plan_chunk(next);
   }
+}
+
+// Rows whose logits are still wanted are computed: the last token's always, those of the prompt
+// when its log-probabilities were asked for.
+BlockTable Scheduler::find_prefix(const Sequence& sequence) const {
+  if (cache_ == nullptr) return {};
+  return cache_->find(sequence.cache_salt, std::span(sequence.tokens).first(sequence.logits_from));
+}
+
+// Whatever became of the last step: `computed` counts what is certainly in the KV cache.
+void Scheduler::enter_full_blocks(Sequence& sequence) {
+  if (cache_ == nullptr || sequence.state != Sequence::State::running) return;
+  if (sequence.computed / limits_.block_size <= sequence.cached_blocks) return;
+  sequence.cached_blocks =
+      cache_->enter(sequence.cache_salt, std::span(sequence.tokens).first(sequence.computed),
+                    sequence.blocks, sequence.cached_blocks);
 }
 
 // Sees to it that the block of the next position is there and nobody else's.
@@ -142,6 +178,7 @@ bool Scheduler::preempt_youngest(bool paused_only) {
     if (victim.state != Sequence::State::running || (paused_only && !victim.paused)) continue;
     blocks_.release(victim.blocks);
     victim.computed = 0;
+    victim.cached_blocks = 0;
     victim.state = Sequence::State::waiting;
     preempted_.push_back(&victim);
     ++preemptions_;
@@ -217,6 +254,8 @@ void Scheduler::check_integrity() const {
     check(sequence->state == Sequence::State::running, "running sequences know that they run");
     check(static_cast<int>(sequence->blocks.size()) >= blocks_for(sequence->computed),
           "a running sequence has a block for each token in the KV cache");
+    check(sequence->cached_blocks <= sequence->computed / limits_.block_size,
+          "only what is computed is in the prefix cache");
     check(sequence->computed < sequence->length(), "a running sequence has something to compute");
     tables.push_back(&sequence->blocks);
   }
@@ -228,6 +267,7 @@ void Scheduler::check_integrity() const {
   check(std::is_sorted(running_.begin(), running_.end(), by_age), "running: oldest first");
   check(std::is_sorted(waiting_.begin(), waiting_.end(), by_age), "waiting: oldest first");
   blocks_.check_integrity(tables);
+  if (cache_ != nullptr) cache_->check_integrity();
 }
 
 }  // namespace mlxd

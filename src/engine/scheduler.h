@@ -4,6 +4,7 @@
 
 #include "engine/block_manager.h"
 #include "engine/model_runner.h"
+#include "engine/prefix_cache.h"
 #include "engine/sequence.h"
 
 namespace mlxd {
@@ -31,16 +32,22 @@ struct StepPart {
 // keep their pace; prompts fill what is left of the step. When blocks run out, the youngest running
 // sequence gives up its own and is computed again later, but those whose reader is behind (paused)
 // go before it. The oldest can therefore always go on.
+//
+// With a prefix cache a sequence begins with the blocks of its longest known prefix, and every
+// block that a step filled is entered when the step is over.
 class Scheduler {
  public:
-  Scheduler(const SchedulerLimits& limits, BlockManager& blocks)
-      : limits_(limits), blocks_(blocks), step_tokens_(limits.max_step_tokens) {}
+  // `cache` may be null: every prefix is then computed.
+  Scheduler(const SchedulerLimits& limits, BlockManager& blocks, PrefixCache* cache = nullptr)
+      : limits_(limits), blocks_(blocks), cache_(cache), step_tokens_(limits.max_step_tokens) {}
 
   void add(Sequence& sequence);
   // The child joins the running ones as a second owner of the parent's blocks.
-  void fork(const Sequence& parent, Sequence& child);
+  void fork(Sequence& parent, Sequence& child);
   // Frees its blocks; it is not seen again. Between steps or for members of the last one.
   void remove(Sequence& sequence);
+  // As remove, for a sequence that failed: nobody is to find what it had computed.
+  void discard(Sequence& sequence);
 
   // Rows of the next steps, at most max_step_tokens; a few more than the running sequences at
   // least, so that prompts go on however many decode.
@@ -66,6 +73,8 @@ class Scheduler {
   void plan_decodes();
   void plan_prompts();
   void admit();
+  BlockTable find_prefix(const Sequence& sequence) const;
+  void enter_full_blocks(Sequence& sequence);
   bool make_room_for_next_token(Sequence& sequence, StepPart& part);
   bool preempt_youngest(bool paused_only);
   void plan(Sequence& sequence, StepPart part);
@@ -78,6 +87,7 @@ class Scheduler {
 
   const SchedulerLimits limits_;
   BlockManager& blocks_;
+  PrefixCache* const cache_;
   int step_tokens_;
   std::vector<Sequence*> waiting_, running_;  // oldest first
   std::vector<Sequence*> preempted_;          // in this schedule(), still in running_

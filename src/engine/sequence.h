@@ -29,7 +29,10 @@ struct Sequence {
   int prompt_length = 0;
   int computed = 0;  // the first so many tokens are in the KV cache
   BlockTable blocks;
-  TokenCounts counts;  // for the penalties; kept only when there are some
+  std::uint64_t cache_salt = 0;  // prefixes are shared with sequences of the same salt
+  int cached_blocks = 0;         // the first so many blocks are in the prefix cache
+  int found_tokens = 0;          // of `computed`: found there when it was admitted last
+  TokenCounts counts;            // for the penalties; kept only when there are some
 
   // Rows of a step that this sequence occupies at most: all its samples, until they have forked.
   int slots = 1;
@@ -57,8 +60,9 @@ struct Request {
   std::vector<std::unique_ptr<Sequence>> sequences;  // sample 0 first; all, finished ones too
   bool forked = false;
   int finished_samples = 0;
-  int prompt_tokens_sent = 0;  // PromptToken events
-  bool over = false;           // ended; to be removed when the step is done
+  int prompt_tokens_sent = 0;    // PromptToken events
+  int cached_prompt_tokens = 0;  // found in the prefix cache when the request began
+  bool over = false;             // ended; to be removed when the step is done
 
   // Whether PromptToken events are still to be made.
   bool wants_prompt_logprobs() const {

@@ -1,6 +1,7 @@
 #include "http/access.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
@@ -26,7 +27,7 @@ ApiKeys::ApiKeys(const std::vector<std::string>& keys) {
   }
 }
 
-bool ApiKeys::accept(std::string_view authorization) const {
+std::optional<std::uint64_t> ApiKeys::find(std::string_view authorization) const {
   constexpr std::string_view scheme = "bearer ";
   const bool bearer = ascii_lower(authorization.substr(0, scheme.size())) == scheme;
   auto key = bearer ? authorization.substr(scheme.size()) : std::string_view();
@@ -37,7 +38,10 @@ bool ApiKeys::accept(std::string_view authorization) const {
   for (const Hash& hash : hashes_) {
     matches |= CRYPTO_memcmp(hash.data(), presented.data(), hash.size()) == 0 ? 1u : 0u;
   }
-  return bearer && !key.empty() && matches != 0;
+  if (!bearer || key.empty() || matches == 0) return std::nullopt;
+  std::uint64_t number = 0;
+  std::memcpy(&number, presented.data(), sizeof number);
+  return number;
 }
 
 HostList::HostList(const std::vector<std::string>& allowed, const std::string& bound_host) {

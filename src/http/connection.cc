@@ -462,10 +462,16 @@ asio::awaitable<bool> Connection::serve_one() {
     co_return co_await refuse_request(*refusal, id, cors, head.method == "HEAD");
   }
 
+  const std::uint64_t caller = state_->keys.caller(head.header("authorization"));
   // Nobody behind this point needs the key, so that nobody can log it.
   std::erase_if(head.headers, [](auto& header) { return header.first == "authorization"; });
-  Request request{std::move(head.method),  std::move(head.path), std::move(head.query),
-                  std::move(head.headers), std::move(body),      std::move(id)};
+  Request request{std::move(head.method),
+                  std::move(head.path),
+                  std::move(head.query),
+                  std::move(head.headers),
+                  std::move(body),
+                  std::move(id),
+                  caller};
   input_.shrink_to_fit();  // a handler may run for long
   ConnectionExchange exchange(*this, std::move(request), cors, head.keep_alive,
                               head.minor_version == 0);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -28,6 +29,8 @@ struct Request {
   Headers headers;    // names in lower case
   std::string body;
   std::string id;  // x-request-id: the client's if valid, else made
+  // Stands for the API key that it showed, without telling it; 0 where there are no keys.
+  std::uint64_t caller = 0;
   std::string_view header(std::string_view lower_case_name) const;  // "" when absent
 };
 

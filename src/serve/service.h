@@ -41,6 +41,7 @@ struct GenerateRequest {
   bool echo = false;
   int echo_logprobs = -1;  // -1: none; else alternatives for the prompt's tokens
   double timeout_seconds = 300;
+  std::uint64_t cache_salt = 0;  // as GenerateJob's
 };
 
 // Renders, tokenises, checks lengths and submits: meant for the text pool, as it may take

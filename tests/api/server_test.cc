@@ -89,6 +89,7 @@ class WholeServer : public ::testing::Test {
     api_->mount(router);
     http::ServerOptions server;
     server.port = 0;
+    server.api_keys = keys_;
     server.error_body = http_error_body;
     server_ = std::make_unique<http::Server>(server, std::move(router));
   }
@@ -112,6 +113,7 @@ class WholeServer : public ::testing::Test {
 
   Metrics metrics_;
   ApiOptions options_;
+  std::vector<std::string> keys_;
   ServedModel model_;
   std::unique_ptr<Api> api_;
   std::unique_ptr<http::Server> server_;
@@ -251,6 +253,59 @@ TEST_F(WholeServer, AStreamThatIsEndedSaysWhyAndDone) {
   EXPECT_THAT(answer.body, HasSubstr("\"code\":\"server_stopping\""));
   EXPECT_THAT(answer.body, EndsWith("data: [DONE]\n\n"));
   EXPECT_EQ(ask(http::get("/health")).status, 503);
+}
+
+class CachedTokens : public WholeServer {
+ protected:
+  // The figure that the usage of an answer tells, whole or as the last chunk of a stream.
+  int cached(const std::string& key, bool chat, bool stream) {
+    const std::string text(40, 'x');
+    const std::string body =
+        R"({"model":"org/bytes","max_tokens":1,"ignore_eos":true,)" +
+        (chat ? R"("messages":[{"role":"user","content":")" + text + "\"}]"
+              : R"("prompt":")" + text + "\"") +
+        (stream ? R"(,"stream":true,"stream_options":{"include_usage":true}})" : "}");
+    const auto answer = ask(http::post(chat ? "/v1/chat/completions" : "/v1/completions", body,
+                                       "Authorization: Bearer " + key + "\r\n"));
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    const auto last = stream ? data_frames(answer.body).back() : json::parse(answer.body);
+    return static_cast<int>(
+        last.at("usage").at("prompt_tokens_details").at("cached_tokens").as_int64());
+  }
+};
+
+TEST_F(CachedTokens, AreToldInBothApisStreamedOrNot) {
+  start();
+  for (const bool chat : {false, true}) {
+    EXPECT_EQ(cached("any", chat, false), 0);
+    const int whole = cached("any", chat, false);
+    EXPECT_GE(whole, 40);
+    EXPECT_EQ(cached("any", chat, true), whole);
+  }
+  EXPECT_EQ(cached("any", false, false), 40) << "of 41 tokens, in blocks of 4";
+  const std::string metrics = ask(http::get("/metrics")).body;
+  EXPECT_THAT(metrics, HasSubstr("mlxd_kv_blocks_used{model=\"org/bytes\"} 0"));
+  EXPECT_THAT(metrics,
+              ::testing::ContainsRegex("mlxd_kv_blocks_cached.model=\"org/bytes\". [1-9]"));
+  EXPECT_THAT(metrics, ::testing::ContainsRegex(
+                           "mlxd_cached_prompt_tokens_total.model=\"org/bytes\". [1-9]"));
+}
+
+TEST_F(CachedTokens, AreOfOnesOwnKey) {
+  keys_ = {"first", "second"};
+  start();
+  EXPECT_EQ(cached("first", false, false), 0);
+  EXPECT_EQ(cached("second", false, false), 0);
+  EXPECT_EQ(cached("first", false, false), 40);
+  EXPECT_EQ(cached("second", false, true), 40);
+}
+
+TEST_F(CachedTokens, AreOfAllKeysWhereTheOperatorSaysSo) {
+  keys_ = {"first", "second"};
+  options_.share_prefix_cache = true;
+  start();
+  EXPECT_EQ(cached("first", false, false), 0);
+  EXPECT_EQ(cached("second", false, false), 40);
 }
 
 TEST_F(WholeServer, ErrorsOfEveryRoomHaveTheSameShape) {

@@ -12,10 +12,13 @@ namespace {
 // A scheduler whose sequences draw token 0 for ever.
 class SchedulerTest : public ::testing::Test {
  protected:
-  void make(const SchedulerLimits& limits, int kv_blocks) {
+  void make(const SchedulerLimits& limits, int kv_blocks, bool with_cache = false) {
     limits_ = limits;
+    scheduler_.reset();
+    cache_.reset();
     blocks_ = std::make_unique<BlockManager>(kv_blocks);
-    scheduler_ = std::make_unique<Scheduler>(limits, *blocks_);
+    if (with_cache) cache_ = std::make_unique<PrefixCache>(*blocks_, limits.block_size);
+    scheduler_ = std::make_unique<Scheduler>(limits, *blocks_, cache_.get());
   }
 
   Sequence& add(int prompt_length, int slots = 1) {
@@ -59,6 +62,7 @@ class SchedulerTest : public ::testing::Test {
 
   SchedulerLimits limits_;
   std::unique_ptr<BlockManager> blocks_;
+  std::unique_ptr<PrefixCache> cache_;
   std::unique_ptr<Scheduler> scheduler_;
   std::vector<std::unique_ptr<Sequence>> sequences_;
 };
@@ -142,6 +146,31 @@ TEST_F(SchedulerTest, TakesTheBlocksOfAPausedSequenceFirst) {
   EXPECT_TRUE(in_step(next));
 }
 
+TEST_F(SchedulerTest, APreemptedSequenceFindsItsBlocksAgainWhereTheyAreStillThere) {
+  make({.max_sequences = 4, .max_step_tokens = 64, .max_logit_rows = 8, .block_size = 4}, 8, true);
+  Sequence& paused = add(15);
+  step();
+  paused.paused = true;
+  Sequence& next = add(21);
+  next.tokens.assign(21, 1);
+  step();
+  ASSERT_EQ(paused.state, Sequence::State::waiting);
+  scheduler_->remove(next);
+  paused.paused = false;
+  step();
+  EXPECT_EQ(rows_of(paused), 16 - 8) << "two of its three full blocks were not needed";
+  EXPECT_EQ(paused.found_tokens, 8);
+}
+
+TEST_F(SchedulerTest, PrefixesThatOthersHoldCostNoMemory) {
+  make({.max_sequences = 4, .max_step_tokens = 64, .max_logit_rows = 8, .block_size = 4}, 10, true);
+  add(30);
+  step();
+  Sequence& same = add(28);
+  step();
+  EXPECT_EQ(rows_of(same), 4) << "it needs one block of its own beside the six it shares";
+}
+
 TEST_F(SchedulerTest, ForksShareBlocksAndCopyTheOneTheyWriteTo) {
   make({.max_sequences = 4, .max_step_tokens = 64, .max_logit_rows = 8, .block_size = 4}, 100);
   Sequence& parent = add(6, 2);
@@ -185,8 +214,9 @@ TEST_F(SchedulerTest, KeepsItsPromisesOverThousandsOfRandomSteps) {
     sequences_.clear();
     const int kv_blocks = 12 + static_cast<int>(random() % 30);
     const int most_tokens = 4 * kv_blocks;
+    // With the cache: all sequences are of token 0, and so each other's prefixes.
     make({.max_sequences = 6, .max_step_tokens = 24, .max_logit_rows = 12, .block_size = 4},
-         kv_blocks);
+         kv_blocks, /*with_cache=*/seed % 2 == 1);
     std::vector<Sequence*> live;
     std::vector<int> ends;
     for (int i = 0; i < 400; ++i) {

@@ -21,6 +21,18 @@ TEST(ApiKeys, AcceptsEachOfItsKeysAndNothingElse) {
   EXPECT_FALSE(ApiKeys({}).required());
 }
 
+TEST(ApiKeys, TellsCallersApartByANumberThatStaysTheSame) {
+  const ApiKeys keys({"first-key", "second-key"});
+  const auto first = keys.caller("Bearer first-key");
+  const auto second = keys.caller("Bearer second-key");
+  EXPECT_NE(first, 0U);
+  EXPECT_NE(first, second);
+  EXPECT_EQ(keys.caller("bearer  first-key"), first);
+  EXPECT_EQ(ApiKeys({"second-key"}).caller("Bearer second-key"), second);
+  EXPECT_EQ(keys.caller("Bearer another"), 0U);
+  EXPECT_EQ(ApiKeys({}).caller("Bearer first-key"), 0U);
+}
+
 TEST(ApiKeys, AnEmptyKeyOpensNothing) { EXPECT_FALSE(ApiKeys({""}).accept("Bearer ")); }
 
 TEST(HostList, KnowsLoopbackNamesAndTheBoundHost) {

@@ -30,11 +30,13 @@ Error internal_error() {
 
 }  // namespace
 
-Result<std::shared_ptr<Admission>> Admission::begin(Core& core, Endpoint endpoint, std::string id,
-                                                    std::string body, std::shared_ptr<Bell> bell) {
+Result<std::shared_ptr<Admission>> Admission::begin(Core& core, Endpoint endpoint,
+                                                    const http::Request& request,
+                                                    std::shared_ptr<Bell> bell) {
   auto admission = std::make_shared<Admission>();
-  admission->id_ = std::move(id);
-  admission->body_ = std::move(body);
+  admission->id_ = request.id;
+  admission->body_ = request.body;
+  admission->caller_ = request.caller;
   const bool queued = core.pool.try_post([admission, &core, endpoint, bell = std::move(bell)] {
     admission->run(core, endpoint, bell);
     bell->ring();
@@ -70,6 +72,7 @@ Result<Admitted> Admission::admit(Core& core, Endpoint endpoint,
   Admitted admitted{*std::move(parsed), {}};
   for (auto& prompt : admitted.request.prompts) {
     prompt.id = id_;
+    prompt.cache_salt = core.options.share_prefix_cache ? 0 : caller_;
     auto source = admitted.request.model->start(prompt, [bell] { bell->ring(); });
     if (!source) return source.error();  // and those before it are cancelled
     admitted.sources.push_back(*std::move(source));

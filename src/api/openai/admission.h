@@ -10,6 +10,7 @@
 #include "api/model_port.h"
 #include "api/openai/request.h"
 #include "base/error.h"
+#include "http/exchange.h"
 
 namespace mlxd::api {
 
@@ -27,8 +28,9 @@ class Admission {
  public:
   // Queues parsing and submitting; nothing (429) when the pool has too much to do. `bell` rings
   // when `done`, and later when events wait.
-  static Result<std::shared_ptr<Admission>> begin(Core& core, Endpoint endpoint, std::string id,
-                                                  std::string body, std::shared_ptr<Bell> bell);
+  static Result<std::shared_ptr<Admission>> begin(Core& core, Endpoint endpoint,
+                                                  const http::Request& request,
+                                                  std::shared_ptr<Bell> bell);
 
   bool done() const { return done_.load(std::memory_order_acquire); }
   // Once, after `done`. All prompts were accepted, or none.
@@ -41,6 +43,7 @@ class Admission {
 
   std::string id_;
   std::string body_;
+  std::uint64_t caller_ = 0;
   std::optional<Result<Admitted>> result_;
   std::atomic<bool> done_{false};
   std::atomic<bool> abandoned_{false};

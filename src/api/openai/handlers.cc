@@ -130,8 +130,7 @@ awaitable<void> GenerationHandler::answer() {
 
 // False when the request was answered with an error, or nobody waits for an answer.
 awaitable<bool> GenerationHandler::admit() {
-  auto begun =
-      Admission::begin(core_, endpoint_, exchange_.request().id, exchange_.request().body, bell_);
+  auto begun = Admission::begin(core_, endpoint_, exchange_.request(), bell_);
   if (!begun) {
     co_await refuse(begun.error());
     co_return false;

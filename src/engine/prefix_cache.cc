@@ -1,0 +1,148 @@
+#include "engine/prefix_cache.h"
+
+#include <algorithm>
+#include <random>
+#include <unordered_set>
+
+#include "base/check.h"
+
+namespace mlxd {
+namespace {
+
+std::uint64_t random_word() {
+  std::random_device source;
+  return std::uint64_t{source()} << 32 | source();
+}
+
+}  // namespace
+
+std::uint64_t PrefixCache::mix_well(std::uint64_t hash, std::uint64_t word) {
+  std::uint64_t x = (hash ^ word) + 0x9E3779B97F4A7C15;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+  return x ^ (x >> 31);
+}
+
+PrefixCache::PrefixCache(BlockManager& blocks, int block_size, Mix mix)
+    : blocks_(blocks),
+      block_size_(block_size),
+      mix_(mix),
+      secret_(random_word()),
+      entries_(blocks.total()),
+      tokens_(static_cast<std::size_t>(blocks.total()) * block_size) {
+  by_hash_.reserve(blocks.total());
+  blocks_.on_evict([this](int block) { erase(block); });
+}
+
+PrefixCache::~PrefixCache() { blocks_.on_evict({}); }
+
+BlockTable PrefixCache::find(std::uint64_t salt, std::span<const int> tokens) const {
+  BlockTable found;
+  const int full = static_cast<int>(tokens.size()) / block_size_;
+  const Entry* parent = nullptr;
+  for (int index = 0; index < full; ++index) {
+    const Key key = key_of(salt, parent, tokens, index);
+    const int block = block_of(key.hash);
+    if (block < 0 || !is(block, key)) break;
+    found.push_back(block);
+    parent = &entries_[block];
+  }
+  return found;
+}
+
+int PrefixCache::enter(std::uint64_t salt, std::span<const int> tokens, BlockTable& table,
+                       int entered) {
+  const int full = static_cast<int>(tokens.size()) / block_size_;
+  for (; entered < full; ++entered) {
+    const Entry* parent = entered == 0 ? nullptr : &entries_[table[entered - 1]];
+    if (parent != nullptr && parent->id == 0) break;
+    if (blocks_.is_pinned(table[entered])) break;
+    const Key key = key_of(salt, parent, tokens, entered);
+    const int known = block_of(key.hash);
+    if (known < 0) {
+      add(table[entered], key);
+    } else if (!is(known, key)) {
+      break;
+    } else if (known != table[entered]) {
+      blocks_.replace(table, entered, known);
+    }
+  }
+  return entered;
+}
+
+void PrefixCache::forget(const BlockTable& table) {
+  if (table.empty()) return;
+  std::vector<int> cached;  // predecessors first: their ids are smaller
+  for (int block = 0; block < blocks_.total(); ++block) {
+    if (entries_[block].id != 0) cached.push_back(block);
+  }
+  std::ranges::sort(cached, {}, [this](int block) { return entries_[block].id; });
+  const std::unordered_set<int> named(table.begin(), table.end());
+  std::unordered_set<std::uint64_t> gone;
+  for (const int block : cached) {
+    if (!named.contains(block) && !gone.contains(entries_[block].parent)) continue;
+    gone.insert(entries_[block].id);
+    erase(block);
+    blocks_.forget(block);
+  }
+}
+
+PrefixCache::Key PrefixCache::key_of(std::uint64_t salt, const Entry* parent,
+                                     std::span<const int> tokens, int index) const {
+  Key key{};
+  key.parent = parent == nullptr ? 0 : parent->id;
+  key.salt = salt;
+  key.tokens = tokens.subspan(static_cast<std::size_t>(index) * block_size_, block_size_);
+  key.hash = parent == nullptr ? mix_(secret_, salt) : parent->hash;
+  for (const int token : key.tokens) key.hash = mix_(key.hash, static_cast<std::uint64_t>(token));
+  return key;
+}
+
+int PrefixCache::block_of(std::uint64_t hash) const {
+  const auto found = by_hash_.find(hash);
+  return found == by_hash_.end() ? -1 : found->second;
+}
+
+bool PrefixCache::is(int block, const Key& key) const {
+  const Entry& entry = entries_[block];
+  return entry.parent == key.parent && entry.salt == key.salt &&
+         std::ranges::equal(tokens_of(block), key.tokens);
+}
+
+void PrefixCache::add(int block, const Key& key) {
+  check(entries_[block].id == 0, "a block is in the cache once");
+  by_hash_.emplace(key.hash, block);
+  entries_[block] = {++last_id_, key.parent, key.salt, key.hash};
+  std::ranges::copy(key.tokens, tokens_.begin() + std::ptrdiff_t{block} * block_size_);
+  blocks_.keep(block);
+}
+
+void PrefixCache::erase(int block) {
+  by_hash_.erase(entries_[block].hash);
+  entries_[block] = {};
+}
+
+void PrefixCache::check_integrity() const {
+  std::unordered_map<std::uint64_t, int> by_id;
+  for (const auto& [hash, block] : by_hash_) {
+    check(entries_[block].id != 0 && entries_[block].hash == hash, "a hash leads to its entry");
+    check(blocks_.is_kept(block), "the blocks of the cache are kept");
+    by_id[entries_[block].id] = block;
+  }
+  check(by_id.size() == by_hash_.size(), "every entry has its own number");
+  std::unordered_map<int, int> place;  // of an idle block: 0 goes first
+  for (const int block : blocks_.idle_blocks())
+    place.emplace(block, static_cast<int>(place.size()));
+  for (const auto& [id, block] : by_id) {
+    const Entry& entry = entries_[block];
+    if (entry.parent == 0) continue;
+    const auto parent = by_id.find(entry.parent);
+    check(parent != by_id.end(), "the predecessor of a cached block is in the cache");
+    check(entries_[parent->second].salt == entry.salt, "a prefix has one salt");
+    if (blocks_.in_use(parent->second)) continue;
+    check(!blocks_.in_use(block), "who owns a cached block owns its predecessor");
+    check(place[block] < place[parent->second], "a cached block goes before its predecessor");
+  }
+}
+
+}  // namespace mlxd

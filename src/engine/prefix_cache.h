@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/block_manager.h"
+
+namespace mlxd {
+
+// Finds the KV blocks of a prefix that was computed before, whoever computed it, so that a sequence
+// computes only what is new. Full blocks alone; a block's entry names its salt, its tokens and the
+// entry of the block before it, so the entries are trees of prefixes. Inference thread only.
+//
+// Entries are looked up by a chained 64-bit hash and then compared: an entry answers only to its
+// own salt, tokens and predecessor. Two prefixes with one hash cost a miss, never a wrong block.
+//
+// The blocks stay the BlockManager's: entered ones are kept there, and leave the cache when they
+// are evicted. Whoever owns a block of the cache owns its predecessors too (`enter` sees to it), so
+// nothing is evicted before what continues it.
+class PrefixCache {
+ public:
+  // Hashes one more word into what was hashed before.
+  using Mix = std::uint64_t (*)(std::uint64_t hash, std::uint64_t word);
+
+  // Hears of evictions from `blocks`, which must outlive the cache. Any `mix` gives right answers;
+  // a poor one finds less.
+  PrefixCache(BlockManager& blocks, int block_size, Mix mix = mix_well);
+  PrefixCache(const PrefixCache&) = delete;
+  PrefixCache& operator=(const PrefixCache&) = delete;
+  ~PrefixCache();
+
+  // The blocks that hold a prefix of the tokens, as long as there are some. To be adopted before
+  // anything is allocated.
+  BlockTable find(std::uint64_t salt, std::span<const int> tokens) const;
+
+  // Enters the blocks of `tokens`, which are computed and lie in `table`; the first `entered` have
+  // been entered or found before. A block that somebody else has entered meanwhile is given up for
+  // that one, so that there is one copy. Returns how many are entered now, which is fewer than are
+  // full when a block's predecessor is not in the cache any more, or a block is pinned (it would
+  // outlive its predecessors as the pin does its owner).
+  int enter(std::uint64_t salt, std::span<const int> tokens, BlockTable& table, int entered);
+
+  // Takes out the table's blocks and all that continue them; who owns them keeps them.
+  void forget(const BlockTable& table);
+
+  int size() const { return static_cast<int>(by_hash_.size()); }  // blocks, in use or idle
+
+  // Broken: the process ends, naming what broke.
+  void check_integrity() const;
+
+  // One round of SplitMix64's finaliser.
+  static std::uint64_t mix_well(std::uint64_t hash, std::uint64_t word);
+
+ private:
+  struct Entry {
+    std::uint64_t id = 0;      // never used again; 0: the block is not in the cache
+    std::uint64_t parent = 0;  // the id of the predecessor's entry; 0: none
+    std::uint64_t salt = 0;
+    std::uint64_t hash = 0;  // of salt and tokens up to here
+  };
+  // A block as it is looked for: the position in a tree, and what comes next.
+  struct Key {
+    std::uint64_t parent, salt, hash;
+    std::span<const int> tokens;  // [block_size]
+  };
+
+  Key key_of(std::uint64_t salt, const Entry* parent, std::span<const int> tokens, int index) const;
+  // The block of a hash, whether or not it is the key's; -1: none.
+  int block_of(std::uint64_t hash) const;
+  bool is(int block, const Key& key) const;
+  void add(int block, const Key& key);
+  void erase(int block);
+
+  std::span<const int> tokens_of(int block) const {
+    return std::span(tokens_).subspan(static_cast<std::size_t>(block) * block_size_, block_size_);
+  }
+
+  BlockManager& blocks_;
+  const int block_size_;
+  const Mix mix_;
+  const std::uint64_t secret_;  // so that nobody outside can make hashes collide
+  std::vector<Entry> entries_;  // [blocks]
+  std::vector<int> tokens_;     // [blocks, block_size]
+  std::unordered_map<std::uint64_t, int> by_hash_;  // -> block
+  std::uint64_t last_id_ = 0;
+};
+
+}  // namespace mlxd

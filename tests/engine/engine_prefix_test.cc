@@ -1,0 +1,333 @@
+// The engine with its prefix cache: the same answers as without, and less to compute.
+#include <atomic>
+#include <limits>
+#include <random>
+#include <stdexcept>
+
+#include <gtest/gtest.h>
+
+#include "engine/engine.h"
+#include "engine/engine_fixture.h"
+
+namespace mlxd::testing {
+namespace {
+
+using Outcome = RequestFinished::Outcome;
+
+std::vector<int> random_tokens(std::mt19937& random, int count) {
+  std::vector<int> tokens(count);
+  for (int& token : tokens) token = static_cast<int>(random() % 64);
+  return tokens;
+}
+
+std::vector<int> joined(std::vector<int> tokens, const std::vector<int>& more) {
+  tokens.insert(tokens.end(), more.begin(), more.end());
+  return tokens;
+}
+
+// Counts the rows that an engine computes.
+struct RowCounter {
+  std::shared_ptr<std::atomic<int>> rows = std::make_shared<std::atomic<int>>(0);
+
+  FakeOptions fake(int block_size = 4) const {
+    FakeOptions options;
+    options.context_length = 8192;
+    options.block_size = block_size;
+    options.before_step = [rows = rows](const Batch& batch, std::uint64_t) {
+      *rows += batch.rows();
+    };
+    return options;
+  }
+  int since_last() const { return rows->exchange(0); }
+};
+
+Answer run(Engine& engine, const GenerateJob& job) {
+  auto handle = engine.submit(job);
+  EXPECT_TRUE(handle) << handle.error().message;
+  return handle ? read_all(*handle) : Answer{};
+}
+
+int cached(const Answer& answer) { return answer.terminals.at(0).cached_prompt_tokens; }
+
+TEST(PrefixReuse, ComputesOnlyWhatFollowsTheLongestKnownPrefixOfWholeBlocks) {
+  const RowCounter counter;
+  auto engine = make_engine({}, counter.fake());
+  std::mt19937 random(1);
+  const std::vector<int> prompt = random_tokens(random, 22);
+  EXPECT_EQ(cached(run(*engine, job_of(prompt, 1))), 0);
+  EXPECT_EQ(counter.since_last(), 22);
+  EXPECT_EQ(cached(run(*engine, job_of(prompt, 1))), 20);
+  EXPECT_EQ(counter.since_last(), 2);
+  const std::vector<int> whole_blocks(prompt.begin(), prompt.begin() + 20);
+  EXPECT_EQ(cached(run(*engine, job_of(whole_blocks, 1))), 16)
+      << "the last token's logits are wanted";
+  EXPECT_EQ(counter.since_last(), 4);
+  std::vector<int> other = prompt;
+  other[9] ^= 1;
+  EXPECT_EQ(cached(run(*engine, job_of(other, 1))), 8);
+  const EngineStats stats = engine->stats();
+  EXPECT_EQ(stats.cached_prompt_tokens, 44u);
+  EXPECT_EQ(stats.prompt_tokens, 22u + 2 + 4 + 14);
+  EXPECT_EQ(stats.kv_blocks_used, 0);
+  EXPECT_EQ(stats.kv_blocks_cached, 5 + 3);
+}
+
+TEST(PrefixReuse, AnAgentsSecondTurnComputesOnlyWhatIsNew) {
+  const RowCounter counter;
+  auto engine = make_engine({}, counter.fake(16));
+  std::mt19937 random(2);
+  const std::vector<int> history = random_tokens(random, 4000);
+  const Answer first = run(*engine, job_of(history, 101));
+  EXPECT_EQ(counter.since_last(), 4100);
+  const auto second = joined(joined(history, first.tokens[0]), random_tokens(random, 30));
+  const Answer answer = run(*engine, job_of(second, 1));
+  EXPECT_EQ(cached(answer), 4096) << "the first turn's answer is found too";
+  EXPECT_EQ(counter.since_last(), 4131 - 4096);
+}
+
+TEST(PrefixReuse, SaltsDoNotShare) {
+  auto engine = make_engine();
+  std::mt19937 random(3);
+  GenerateJob job = job_of(random_tokens(random, 30), 5);
+  job.cache_salt = 1;
+  const Answer first = run(*engine, job);
+  EXPECT_EQ(cached(run(*engine, job)), 28);
+  job.cache_salt = 2;
+  const Answer other = run(*engine, job);
+  EXPECT_EQ(cached(other), 0);
+  EXPECT_EQ(other.tokens, first.tokens);
+}
+
+TEST(PrefixReuse, TheSwitchTurnsItOff) {
+  auto engine = make_engine({.prefix_cache = false});
+  std::mt19937 random(4);
+  const GenerateJob job = job_of(random_tokens(random, 30), 5);
+  run(*engine, job);
+  EXPECT_EQ(cached(run(*engine, job)), 0);
+  EXPECT_EQ(engine->stats().kv_blocks_cached, 0);
+}
+
+TEST(PrefixReuse, PromptLogprobsAreComputedFromTheFirstToken) {
+  auto engine = make_engine();
+  std::mt19937 random(5);
+  GenerateJob job = job_of(random_tokens(random, 30), 3);
+  run(*engine, job);
+  job.prompt_logprobs = 2;
+  const Answer answer = run(*engine, job);
+  EXPECT_EQ(cached(answer), 0);
+  ASSERT_EQ(answer.prompt.size(), 30u);
+  for (std::size_t i = 1; i < 30; ++i) EXPECT_TRUE(answer.prompt[i].has_logprob);
+}
+
+TEST(PrefixReuse, CountsTheTokensOfSeveralSamplesOnce) {
+  auto engine = make_engine();
+  std::mt19937 random(6);
+  GenerateJob job = job_of(random_tokens(random, 30), 9);
+  job.samples = 3;
+  const Answer first = run(*engine, job);
+  const Answer second = run(*engine, job);
+  EXPECT_EQ(cached(second), 28);
+  EXPECT_EQ(second.tokens, first.tokens);
+  for (const auto& sample : first.tokens) {
+    EXPECT_EQ(cached(run(*engine, job_of(joined(job.prompt, sample), 1))), 36)
+        << "each sample's blocks are there";
+  }
+}
+
+TEST(PrefixReuse, KeepsOneCopyOfAPromptThatManySendTogether) {
+  auto engine = make_engine();
+  std::mt19937 random(7);
+  const GenerateJob job = job_of(random_tokens(random, 41), 1);
+  std::vector<RequestHandle> handles;
+  for (int i = 0; i < 20; ++i) handles.push_back(*engine->submit(job));
+  for (RequestHandle& handle : handles) EXPECT_TRUE(read_all(handle).completed());
+  EXPECT_EQ(engine->stats().kv_blocks_cached, 10);
+}
+
+TEST(PrefixReuse, WhatAFailedRequestComputedIsNotFound) {
+  auto broken = std::make_shared<std::atomic<bool>>(true);
+  FakeOptions fake;
+  fake.edit_logits = [=](std::span<const int> history, std::span<float> logits) {
+    if (*broken && history.size() > 45) logits[0] = std::numeric_limits<float>::quiet_NaN();
+  };
+  auto engine = make_engine({.max_step_tokens = 16}, fake);
+  std::mt19937 random(8);
+  const GenerateJob bystander = job_of(random_tokens(random, 20), 3);
+  run(*engine, bystander);
+  const int before = engine->stats().kv_blocks_cached;
+  const GenerateJob job = job_of(random_tokens(random, 40), 20);
+  EXPECT_EQ(run(*engine, job).error_code(), "internal_error");
+  EXPECT_EQ(engine->stats().kv_blocks_cached, before);
+  *broken = false;
+  EXPECT_EQ(cached(run(*engine, job)), 0);
+  EXPECT_EQ(cached(run(*engine, bystander)), 16) << "others' blocks stay";
+}
+
+TEST(PrefixReuse, TakesNoMemoryFromRequests) {
+  // 12 blocks: each request needs them all, and the cache has them all when it comes.
+  auto engine = make_engine({.kv_blocks = 12});
+  std::mt19937 random(9);
+  for (int i = 0; i < 20; ++i) {
+    const Answer answer = run(*engine, job_of(random_tokens(random, 40), 9));
+    ASSERT_TRUE(answer.completed());
+    ASSERT_EQ(engine->stats().kv_blocks_cached, 12);
+  }
+  EXPECT_EQ(engine->stats().preemptions, 0u);
+}
+
+// A conversation's beginning is one of a few, so that prefixes are shared, and all parameters that
+// shape an answer vary.
+std::vector<GenerateJob> shared_prefix_jobs(unsigned seed, int count) {
+  std::mt19937 random(seed);
+  const auto one_in = [&](int n) { return random() % n == 0; };
+  std::vector<std::vector<int>> beginnings;
+  for (int i = 0; i < 6; ++i) {
+    auto base = i % 2 == 0 ? std::vector<int>{} : beginnings[i - 1];
+    beginnings.push_back(joined(base, random_tokens(random, 1 + static_cast<int>(random() % 30))));
+  }
+  std::vector<GenerateJob> jobs(count);
+  for (GenerateJob& job : jobs) {
+    job.id = "random";
+    job.prompt = joined(beginnings[random() % beginnings.size()],
+                        random_tokens(random, 1 + static_cast<int>(random() % 10)));
+    if (one_in(8)) job.prompt = beginnings[random() % beginnings.size()];
+    job.max_tokens = static_cast<int>(random() % 30);
+    job.sampling.seed = random() % 3;  // some answers repeat, and are found again
+    job.sampling.logprobs = one_in(3);
+    if (one_in(4)) job.sampling.temperature = 0;
+    if (one_in(4)) job.sampling.repetition_penalty = 1.2f;
+    if (one_in(4)) job.samples = 2 + static_cast<int>(random() % 3);
+    if (one_in(3)) job.stop_ids = {static_cast<int>(random() % 64)};
+    if (one_in(5)) job.prompt_logprobs = static_cast<int>(random() % 3);
+    job.cache_salt = random() % 2;
+  }
+  return jobs;
+}
+
+bool equal(const TokenLogprob& a, const TokenLogprob& b) {
+  return a.token == b.token && a.logprob == b.logprob;
+}
+
+void expect_same(const Answer& a, const Answer& b) {
+  ASSERT_EQ(a.terminals.size(), 1u);
+  ASSERT_EQ(b.terminals.size(), 1u);
+  ASSERT_EQ(a.terminals[0].outcome, b.terminals[0].outcome);
+  ASSERT_EQ(a.error_code(), b.error_code());
+  if (!a.completed()) return;
+  ASSERT_EQ(a.tokens, b.tokens);
+  ASSERT_EQ(a.finished.size(), b.finished.size());
+  ASSERT_EQ(a.prompt.size(), b.prompt.size());
+  for (std::size_t i = 0; i < a.prompt.size(); ++i) {
+    ASSERT_EQ(a.prompt[i].token, b.prompt[i].token);
+    ASSERT_EQ(a.prompt[i].logprob, b.prompt[i].logprob);
+    ASSERT_TRUE(std::ranges::equal(a.prompt[i].top, b.prompt[i].top, equal));
+  }
+  // Samples of one request interleave as their steps fell; within a sample the order is fixed.
+  for (int sample = 0; sample < static_cast<int>(a.tokens.size()); ++sample) {
+    const auto logprobs_of = [sample](const Answer& answer) {
+      std::vector<float> logprobs;
+      for (const SampledToken& token : answer.details) {
+        if (token.sample == sample) logprobs.push_back(token.logprob);
+      }
+      return logprobs;
+    };
+    ASSERT_EQ(logprobs_of(a), logprobs_of(b));
+  }
+}
+
+std::vector<Answer> run_in_waves(Engine& engine, const std::vector<GenerateJob>& jobs,
+                                 std::size_t wave) {
+  std::vector<Answer> answers;
+  for (std::size_t begin = 0; begin < jobs.size(); begin += wave) {
+    std::vector<RequestHandle> handles;
+    for (std::size_t i = begin; i < std::min(begin + wave, jobs.size()); ++i) {
+      auto handle = engine.submit(jobs[i]);
+      EXPECT_TRUE(handle) << handle.error().message;
+      if (handle) handles.push_back(*std::move(handle));
+    }
+    for (RequestHandle& handle : handles) answers.push_back(read_all(handle));
+  }
+  return answers;
+}
+
+TEST(PrefixReuse, AnswersAreTheSameWithAndWithoutIt) {
+  const auto jobs = shared_prefix_jobs(11, 600);
+  EngineOptions options;
+  options.max_queued_requests = 100;
+  options.max_running_sequences = 12;
+  options.max_step_tokens = 40;
+  options.prefix_cache = false;
+  auto without = make_engine(options);
+  const auto expected = run_in_waves(*without, jobs, 50);
+  options.prefix_cache = true;
+  for (const int kv_blocks : {2000, 120, 45}) {
+    options.kv_blocks = kv_blocks;
+    auto with = make_engine(options);
+    const auto answers = run_in_waves(*with, jobs, 50);
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      SCOPED_TRACE(i);
+      ASSERT_NO_FATAL_FAILURE(expect_same(answers[i], expected[i]));
+    }
+    const EngineStats stats = with->stats();
+    EXPECT_GT(stats.cached_prompt_tokens, kv_blocks == 45 ? 500u : 3000u);
+    EXPECT_EQ(stats.kv_blocks_used, 0);
+    EXPECT_GE(stats.preemptions, kv_blocks == 45 ? 20u : 0u);
+  }
+}
+
+// Samples that fork within a block copy it, and end while the copy's source is still held.
+TEST(PrefixReuse, SamplesThatEndInTheStepOfACopyLeaveTheCacheInOrder) {
+  FakeOptions fake;
+  fake.edit_logits = [](std::span<const int>, std::span<float> logits) { logits[5] += 4; };
+  auto engine = make_engine({.kv_blocks = 40}, fake);
+  std::mt19937 random(10);
+  for (int i = 0; i < 300; ++i) {
+    GenerateJob job = job_of(random_tokens(random, 1 + static_cast<int>(random() % 12)), 6, i);
+    job.samples = 4;
+    job.stop_ids = {5};
+    ASSERT_TRUE(run(*engine, job).completed());
+  }
+}
+
+TEST(PrefixReuse, AnswersAreTheSameBesideFailuresAndCancels) {
+  const auto jobs = shared_prefix_jobs(12, 400);
+  auto quiet = make_engine({.prefix_cache = false});
+  const auto expected = run_in_waves(*quiet, jobs, 40);
+  FakeOptions fake;
+  fake.before_step = [random = std::mt19937(12)](const Batch&, std::uint64_t) mutable {
+    if (random() % 20 == 0) throw std::runtime_error("injected");
+  };
+  EngineOptions options;
+  options.max_step_tokens = 40;
+  options.kv_blocks = 90;
+  options.max_running_sequences = 10;
+  auto engine = make_engine(options, fake);
+  std::mt19937 random(13);
+  int completed = 0;
+  for (std::size_t begin = 0; begin < jobs.size(); begin += 40) {
+    std::vector<RequestHandle> handles;
+    for (std::size_t i = begin; i < begin + 40; ++i) {
+      handles.push_back(*engine->submit(jobs[i]));
+      if (random() % 5 == 0) handles[random() % handles.size()].cancel();
+    }
+    for (std::size_t i = 0; i < handles.size(); ++i) {
+      const Answer answer = read_all(handles[i]);
+      ASSERT_EQ(answer.terminals.size(), 1u);
+      const Answer& whole = expected[begin + i];
+      if (answer.completed()) {
+        ++completed;
+        ASSERT_NO_FATAL_FAILURE(expect_same(answer, whole));
+      }
+      for (std::size_t sample = 0; sample < answer.tokens.size(); ++sample) {
+        const auto& part = answer.tokens[sample];
+        ASSERT_LE(part.size(), whole.tokens[sample].size());
+        ASSERT_TRUE(std::ranges::equal(part, std::span(whole.tokens[sample]).first(part.size())));
+      }
+    }
+  }
+  EXPECT_GT(completed, 100);
+  EXPECT_TRUE(eventually([&] { return engine->stats().kv_blocks_used == 0; }));
+}
+
+}  // namespace
+}  // namespace mlxd::testing
