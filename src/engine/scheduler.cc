@@ -55,6 +55,7 @@ void Scheduler::schedule() {
   plan_decodes();
   plan_prompts();
   admit();
+  plan_drafts();
   settle_preempted();
 
   batch_.tokens.clear();
@@ -69,6 +70,10 @@ void Scheduler::schedule() {
 // repeated in parts; only then may its last reference go.
 void Scheduler::finish_step() {
   for (const auto& [from, to] : copies_) blocks_.unpin(from);
+  for (const StepPart& part : parts_) {
+    Sequence& sequence = *part.sequence;
+    if (part.drafted > 0) blocks_.shorten(sequence.blocks, blocks_for(sequence.computed));
+  }
   copies_.clear();
   parts_.clear();
 }
@@ -115,6 +120,26 @@ void Scheduler::admit() {
   }
 }
 
+// The blocks of drafted positions are fresh: a sequence that decodes has none beyond its last
+// token.
+void Scheduler::plan_drafts() {
+  for (StepPart& part : parts_) {
+    Sequence& sequence = *part.sequence;
+    int drafted = std::min({sequence.draft_rows, tokens_left_, logits_left_});
+    if (drafted <= 0) continue;
+    const int held = static_cast<int>(sequence.blocks.size());
+    const int wanted = blocks_for(sequence.length() + drafted) - held;
+    const int got = std::min(wanted, blocks_.available());
+    if (got > 0) blocks_.allocate(sequence.blocks, got);
+    drafted = std::min(drafted, (held + got) * limits_.block_size - sequence.length());
+    part.drafted = drafted;
+    part.rows += drafted;
+    part.logit_rows += drafted;
+    tokens_left_ -= drafted;
+    logits_left_ -= drafted;
+  }
+}
+
 // Sees to it that the block of the next position is there and nobody else's.
 bool Scheduler::make_room_for_next_token(Sequence& sequence, StepPart& part) {
   const int index = sequence.computed / limits_.block_size;
@@ -142,6 +167,7 @@ bool Scheduler::preempt_youngest(bool paused_only) {
     if (victim.state != Sequence::State::running || (paused_only && !victim.paused)) continue;
     blocks_.release(victim.blocks);
     victim.computed = 0;
+    victim.draft_rows = 0;
     victim.state = Sequence::State::waiting;
     preempted_.push_back(&victim);
     ++preemptions_;
@@ -188,7 +214,9 @@ void Scheduler::append_rows(const StepPart& part, Batch& batch) const {
   entry.context_length = sequence.computed + part.rows;
   entry.blocks = std::span(sequence.blocks).first(blocks_for(entry.context_length));
   for (int i = 0; i < part.rows; ++i) {
-    batch.tokens.push_back(sequence.tokens[sequence.computed + i]);
+    const int known = part.rows - part.drafted;
+    batch.tokens.push_back(i < known ? sequence.tokens[sequence.computed + i]
+                                     : sequence.draft[i - known]);
     batch.positions.push_back(sequence.computed + i);
   }
   for (int i = 0; i < part.logit_rows; ++i) {
@@ -200,7 +228,7 @@ void Scheduler::append_rows(const StepPart& part, Batch& batch) const {
 void Scheduler::fill_single(const StepPart& part, Batch& batch) const {
   batch = Batch{};
   int first_copy = 0;
-  for (const StepPart* before = parts_.data(); before != &part; ++before) {
+  for (const StepPart* before = parts_.data(); before->sequence != part.sequence; ++before) {
     first_copy += before->copies;
   }
   batch.block_copies.assign(copies_.begin() + first_copy,

@@ -22,6 +22,15 @@ struct StepPart {
   int logit_rows = 0;   // those of them that give logits: the rows from first_logit on
   int first_logit = 0;  // position
   int copies = 0;       // its copy-on-write, 0 or 1 entries of Batch::block_copies
+  int drafted = 0;      // the last so many rows are the beginning of its draft
+
+  StepPart without_draft() const {
+    StepPart plain = *this;
+    plain.rows -= drafted;
+    plain.logit_rows -= drafted;
+    plain.drafted = 0;
+    return plain;
+  }
 };
 
 // Decides what the next step computes. Pure bookkeeping over sequences that others own: no
@@ -31,6 +40,10 @@ struct StepPart {
 // keep their pace; prompts fill what is left of the step. When blocks run out, the youngest running
 // sequence gives up its own and is computed again later, but those whose reader is behind (paused)
 // go before it. The oldest can therefore always go on.
+//
+// A sequence that decodes may have a draft: guesses at the tokens after its last one, whose rows
+// come after that token's and give logits as well. Drafts take what rows, logits and blocks all
+// others have left, displace nobody, and their blocks are free again when the step is over.
 class Scheduler {
  public:
   Scheduler(const SchedulerLimits& limits, BlockManager& blocks)
@@ -46,14 +59,15 @@ class Scheduler {
   // least, so that prompts go on however many decode.
   void set_step_tokens(int tokens) { step_tokens_ = tokens; }
 
-  // Plans the next step. The caller adds parts' rows to `computed` after a step that worked.
+  // Plans the next step. The caller adds parts' rows to `computed` after a step that worked, but of
+  // drafted rows only those that came true.
   void schedule();
   const std::vector<StepPart>& parts() const { return parts_; }
   // The step is over, with all its repetitions; parts() is empty again.
   void finish_step();
   // The step as the runner reads it. Valid until anything else here is called.
   const Batch& batch() const { return batch_; }
-  // One part alone, for the repetition of a failed step.
+  // One part alone, or less of it, for the repetition of a failed step.
   void fill_single(const StepPart& part, Batch& batch) const;
 
   const std::vector<Sequence*>& running() const { return running_; }
@@ -66,6 +80,7 @@ class Scheduler {
   void plan_decodes();
   void plan_prompts();
   void admit();
+  void plan_drafts();
   bool make_room_for_next_token(Sequence& sequence, StepPart& part);
   bool preempt_youngest(bool paused_only);
   void plan(Sequence& sequence, StepPart part);
