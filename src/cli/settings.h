@@ -27,6 +27,7 @@ struct EngineSettings {
   int max_running = 64;
   int max_queued = 256;
   int step_tokens = 512;
+  int max_draft_tokens = 8;
 };
 void add_engine_options(CLI::App& app, EngineSettings& settings);
 
