@@ -70,8 +70,16 @@ std::vector<Answer> run_together(Engine& engine, const std::vector<GenerateJob>&
     EXPECT_TRUE(handle) << handle.error().message;
     if (handle) handles.push_back(*std::move(handle));
   }
-  std::vector<Answer> answers;
-  for (RequestHandle& handle : handles) answers.push_back(read_all(handle));
+  // In turns: a channel that is full pauses its sequence until it is read.
+  std::vector<Answer> answers(handles.size());
+  EXPECT_TRUE(eventually([&] {
+    std::size_t ended = 0;
+    for (std::size_t i = 0; i < handles.size(); ++i) {
+      while (auto event = handles[i].try_next()) take(answers[i], *std::move(event));
+      ended += answers[i].terminals.size();
+    }
+    return ended == handles.size();
+  }));
   return answers;
 }
 
