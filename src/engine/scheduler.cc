@@ -106,6 +106,12 @@ void Scheduler::admit() {
       ++begun;
       continue;
     }
+    // Who was preempted while it was paused finds its place taken, perhaps by others who are
+    // paused.
+    while (slots + next.slots > limits_.max_sequences &&
+           preempt_youngest(/*paused_only=*/true, &next)) {
+      slots = slots_of(running_);
+    }
     if (slots + next.slots > limits_.max_sequences) break;
     const int needed = blocks_for(next.length());
     const auto fits = [&] { return needed + slots <= blocks_.available(); };
@@ -160,11 +166,12 @@ bool Scheduler::make_room_for_next_token(Sequence& sequence, StepPart& part) {
 }
 
 // Members of the step being planned are never hit: they are older than whoever asks, and not
-// paused.
-bool Scheduler::preempt_youngest(bool paused_only) {
+// paused. With `in_favour_of`, only who is younger than that is.
+bool Scheduler::preempt_youngest(bool paused_only, const Sequence* in_favour_of) {
   for (auto it = running_.rbegin(); it != running_.rend(); ++it) {
     Sequence& victim = **it;
     if (victim.state != Sequence::State::running || (paused_only && !victim.paused)) continue;
+    if (in_favour_of != nullptr && !in_favour_of->older_than(victim)) return false;
     blocks_.release(victim.blocks);
     victim.computed = 0;
     victim.draft_rows = 0;

@@ -82,7 +82,7 @@ class Scheduler {
   void admit();
   void plan_drafts();
   bool make_room_for_next_token(Sequence& sequence, StepPart& part);
-  bool preempt_youngest(bool paused_only);
+  bool preempt_youngest(bool paused_only, const Sequence* in_favour_of = nullptr);
   void plan(Sequence& sequence, StepPart part);
   void plan_chunk(Sequence& sequence);
   int blocks_for(int tokens) const {

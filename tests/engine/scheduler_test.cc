@@ -142,6 +142,28 @@ TEST_F(SchedulerTest, TakesTheBlocksOfAPausedSequenceFirst) {
   EXPECT_TRUE(in_step(next));
 }
 
+TEST_F(SchedulerTest, APausedSequenceGivesItsPlaceToAnOlderOneThatCanGoOn) {
+  make({.max_sequences = 2, .max_step_tokens = 64, .max_logit_rows = 8, .block_size = 4}, 8);
+  Sequence& oldest = add(3);
+  Sequence& slow = add(15);
+  step();
+  slow.paused = true;
+  while (slow.state == Sequence::State::running) step();  // its blocks are needed
+  Sequence& young = add(3);
+  scheduler_->remove(oldest);
+  Sequence& youngest = add(3);
+  step();
+  young.paused = youngest.paused = true;
+  Sequence& newcomer = add(3);
+  step();
+  EXPECT_FALSE(in_step(newcomer)) << "who comes later waits";
+  slow.paused = false;
+  step();
+  EXPECT_TRUE(in_step(slow));
+  EXPECT_EQ(young.state, Sequence::State::running);
+  EXPECT_EQ(youngest.state, Sequence::State::waiting);
+}
+
 TEST_F(SchedulerTest, ForksShareBlocksAndCopyTheOneTheyWriteTo) {
   make({.max_sequences = 4, .max_step_tokens = 64, .max_logit_rows = 8, .block_size = 4}, 100);
   Sequence& parent = add(6, 2);
