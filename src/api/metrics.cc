@@ -71,6 +71,10 @@ constexpr EngineFigure kEngineFigures[] = {
      MetricType::Counter, [](const EngineStats& s) { return double(s.cached_prompt_tokens); }},
     {"mlxd_generated_tokens_total", "Tokens drawn.", MetricType::Counter,
      [](const EngineStats& s) { return double(s.generated_tokens); }},
+    {"mlxd_drafted_tokens_total", "Guessed tokens that were computed.", MetricType::Counter,
+     [](const EngineStats& s) { return double(s.drafted_tokens); }},
+    {"mlxd_accepted_tokens_total", "Guessed tokens that came true, each a step saved.",
+     MetricType::Counter, [](const EngineStats& s) { return double(s.accepted_tokens); }},
     {"mlxd_preemptions_total", "Sequences that lost their KV blocks for a while.",
      MetricType::Counter, [](const EngineStats& s) { return double(s.preemptions); }},
 };

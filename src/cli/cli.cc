@@ -62,8 +62,12 @@ int run_command_line(int argc, char** argv) {
   add_engine_options(*chat_command, chat.engine);
 
   BenchSettings bench;
+  bench.engine.max_draft_tokens = 0;
   CLI::App* bench_command =
       app.add_subcommand("bench", "measure prompt and generation speed, without HTTP");
+  bench_command->footer(
+      "Generation is measured token by token: --max-draft-tokens is 0 here unless it is given,\n"
+      "since what follows a synthetic prompt repeats itself more than most answers do.");
   add_model_option(*bench_command, bench.model);
   bench_command->add_option("--prompt", bench.prompt_tokens, "tokens of the prompt that is read")
       ->check(CLI::Range(1, 1 << 20))

@@ -78,6 +78,7 @@ std::unique_ptr<Engine> start_engine(const ModelFiles& files, const EngineSettin
   options.max_step_tokens = settings.step_tokens;
   options.hang_seconds = settings.hang_timeout;
   options.prefix_cache = settings.prefix_cache;
+  options.max_draft_tokens = settings.max_draft_tokens;
   const auto progress = ::isatty(STDERR_FILENO) ? &show_progress : nullptr;
   return std::make_unique<Engine>(
       options, [&] { return make_runner(files.plan, settings.backend, progress); }, observer);

@@ -142,6 +142,13 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
       ->check(CLI::Range(0.001, 3600.0))
       ->capture_default_str()
       ->group(kEngine);
+  app.add_option("--max-draft-tokens", settings.max_draft_tokens,
+                 "tokens guessed from a text's own repetitions and checked in one step: the same "
+                 "answers, sooner (0: none)")
+      ->envname("MLXD_MAX_DRAFT_TOKENS")
+      ->check(CLI::Range(0, 64))
+      ->capture_default_str()
+      ->group(kEngine);
 }
 
 void add_serve_options(CLI::App& app, ServeSettings& settings) {

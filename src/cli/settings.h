@@ -29,6 +29,7 @@ struct EngineSettings {
   int step_tokens = 512;
   double hang_timeout = 10;
   bool prefix_cache = true;
+  int max_draft_tokens = 8;
 };
 void add_engine_options(CLI::App& app, EngineSettings& settings);
 

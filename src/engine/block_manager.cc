@@ -48,6 +48,13 @@ void BlockManager::share(const BlockTable& table, BlockTable& copy) {
   for (const int block : table) ++references_[block];
 }
 
+void BlockManager::shorten(BlockTable& table, int blocks) {
+  while (static_cast<int>(table.size()) > blocks) {
+    drop(table.back());
+    table.pop_back();
+  }
+}
+
 void BlockManager::release(BlockTable& table) {
   for (auto block = table.rbegin(); block != table.rend(); ++block) drop(*block);
   table.clear();

@@ -38,6 +38,8 @@ class BlockManager {
   bool allocate(BlockTable& table, int count);
   // `copy` becomes a second owner of all blocks of `table`; it must be empty.
   void share(const BlockTable& table, BlockTable& copy);
+  // Gives up the last blocks of the table, so that `blocks` are left at most.
+  void shorten(BlockTable& table, int blocks);
   // Gives up every block of the table and empties it.
   void release(BlockTable& table);
 

@@ -23,6 +23,9 @@ struct EngineOptions {
   // Prompts are cut so that a step takes about so long, as measured: running streams keep their
   // pace, and a slow machine with a long prompt does not look hung.
   double target_step_seconds = 0.5;
+  // Tokens at most that a decoding sequence guesses from its own text and checks in one step: the
+  // same answers in fewer steps where a text repeats itself. 0: none.
+  int max_draft_tokens = 8;
   int kv_blocks = 0;  // 0: as many as kv_bytes hold
   std::size_t kv_bytes = std::size_t{1} << 30;
   bool prefix_cache = true;      // prompts that begin alike are computed once while blocks last
@@ -61,6 +64,8 @@ struct EngineStats {
   std::uint64_t prompt_tokens = 0;  // computed; not those found in the prefix cache
   std::uint64_t cached_prompt_tokens = 0;
   std::uint64_t generated_tokens = 0;
+  std::uint64_t drafted_tokens = 0;   // guesses that were computed
+  std::uint64_t accepted_tokens = 0;  // of these, those that came true: each saved a step
   std::uint64_t preemptions = 0;
   double heartbeat_age_seconds = 0;  // since the inference thread last showed life; 0 when idle
   bool healthy = true;               // false: a step hangs, or the thread has died

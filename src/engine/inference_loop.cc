@@ -61,6 +61,7 @@ void InferenceLoop::run() {
     take_arrivals();
     sweep();
     heed_readers();
+    propose_drafts();
     scheduler_.set_step_tokens(pace_.rows());
     scheduler_.schedule();
     if (scheduler_.parts().empty()) {
@@ -145,6 +146,29 @@ void InferenceLoop::heed_readers() {
   }
 }
 
+// A guess more than the rows it gets is made where there is any, and at least one: comparing it
+// with what is drawn costs nothing and keeps the record of a sequence that does not draft.
+void InferenceLoop::propose_drafts() {
+  const int most = shared_.options.max_draft_tokens;
+  if (most <= 0) return;
+  const auto decodes = [](const Sequence* sequence) {
+    return sequence->request->forked && !sequence->paused && sequence->decoding();
+  };
+  const auto decoding = static_cast<int>(std::ranges::count_if(scheduler_.running(), decodes));
+  for (Sequence* sequence : scheduler_.running()) {
+    sequence->draft_rows = 0;
+    if (!decodes(sequence)) continue;
+    const Request& request = *sequence->request;
+    // An event for each row: all samples' fit the channel, and none is beyond max_tokens.
+    const int room = static_cast<int>(request.shared->events.room()) / request.job.samples;
+    const int useful = std::min(room, request.job.max_tokens - sequence->outputs()) - 1;
+    const int rows =
+        draft_length(sequence->draft_record.acceptance(), decoding, std::clamp(useful, 0, most));
+    sequence->drafter.propose(sequence->tokens, rows + 1, sequence->draft);
+    sequence->draft_rows = std::min(rows, static_cast<int>(sequence->draft.size()));
+  }
+}
+
 void InferenceLoop::sleep() {
   forget_ended();
   if (shared_.options.check_integrity) check_integrity();
@@ -175,15 +199,18 @@ void InferenceLoop::step() {
   const double seconds = seconds_between(started, Clock::now());
   const int rows = scheduler_.batch().rows();
   const int sequences = static_cast<int>(scheduler_.parts().size());
-  pace_.observe(seconds, rows, sequences);
+  int drafted = 0;
+  for (const StepPart& part : scheduler_.parts()) drafted += part.drafted;
+  pace_.observe(seconds, rows - drafted, sequences);
   if (shared_.observer != nullptr) shared_.observer->on_step(seconds, rows, sequences);
 }
 
-// After a step that failed. Each sequence gets one more try, on its own: who fails then is ended,
-// so that no failure is repeated for ever.
+// After a step that failed. Each sequence gets one more try, on its own and without a draft: who
+// fails then is ended, so that no failure is repeated for ever.
 void InferenceLoop::step_one_by_one() {
-  const bool alone = scheduler_.parts().size() == 1;
-  for (const StepPart& part : scheduler_.parts()) {
+  const bool alone = scheduler_.parts().size() == 1 && scheduler_.parts()[0].drafted == 0;
+  for (const StepPart& planned : scheduler_.parts()) {
+    const StepPart part = planned.without_draft();
     Request& request = *part.sequence->request;
     if (request.over) continue;
     shared_.heartbeat.beat();
@@ -225,7 +252,7 @@ void InferenceLoop::deliver_safely(const StepPart& part, std::span<float> logits
 void InferenceLoop::deliver(const StepPart& part, std::span<float> logits) {
   Sequence& sequence = *part.sequence;
   Request& request = *sequence.request;
-  sequence.computed += part.rows;
+  sequence.computed += part.rows - part.drafted;
   if (request.wants_prompt_logprobs()) deliver_prompt(part, logits);
   if (request.over) return;
   set_logit_range(sequence);
@@ -235,12 +262,11 @@ void InferenceLoop::deliver(const StepPart& part, std::span<float> logits) {
     for (const auto& sample : request.sequences) finish_sample(*sample, FinishReason::length);
     return;
   }
-  const std::size_t vocabulary = runner_.info().vocab_size;
-  const std::span<float> last = logits.last(vocabulary);
   if (request.forked) {
-    draw(sequence, last);
+    draw_as_drafted(part, logits);
     return;
   }
+  const std::span<float> last = logits.last(runner_.info().vocab_size);
   fork(request);
   for (const auto& sample : request.sequences) {
     if (!request.over) draw(*sample, last);
@@ -290,6 +316,24 @@ void InferenceLoop::fork(Request& request) {
     set_logit_range(*child);
     scheduler_.fork(first, *child);
     request.sequences.push_back(std::move(child));
+  }
+}
+
+// Draws as it would from one step after the other. The next row is of use while what was drawn is
+// what that row was computed from; the KV cache of the others is written again later.
+void InferenceLoop::draw_as_drafted(const StepPart& part, std::span<float> logits) {
+  Sequence& sequence = *part.sequence;
+  const std::size_t vocabulary = runner_.info().vocab_size;
+  stats_.drafted_tokens += part.drafted;
+  for (int row = 0;; ++row) {
+    draw(sequence, logits.subspan(row * vocabulary, vocabulary));
+    if (sequence.state == Sequence::State::finished) return;
+    if (row == static_cast<int>(sequence.draft.size())) return;
+    const bool right = sequence.tokens.back() == sequence.draft[row];
+    sequence.draft_record.observe(right);
+    if (!right || row == part.drafted) return;
+    ++sequence.computed;
+    ++stats_.accepted_tokens;
   }
 }
 

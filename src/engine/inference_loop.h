@@ -55,6 +55,7 @@ class InferenceLoop {
   void sweep();
   void drop_stopped_samples(Request& request);
   void heed_readers();
+  void propose_drafts();
   void sleep();
 
   void step();
@@ -64,6 +65,7 @@ class InferenceLoop {
   void deliver(const StepPart& part, std::span<float> logits);
   void deliver_prompt(const StepPart& part, std::span<float> logits);
   void fork(Request& request);
+  void draw_as_drafted(const StepPart& part, std::span<float> logits);
   void draw(Sequence& sequence, std::span<float> logits);
 
   void note_begun(Request& request);

@@ -65,6 +65,7 @@ void Scheduler::schedule() {
   plan_decodes();
   plan_prompts();
   admit();
+  plan_drafts();
   settle_preempted();
 
   batch_.tokens.clear();
@@ -79,7 +80,11 @@ void Scheduler::schedule() {
 // repeated in parts; only then may its last reference go.
 void Scheduler::finish_step() {
   for (const auto& [from, to] : copies_) blocks_.unpin(from);
-  for (const StepPart& part : parts_) enter_full_blocks(*part.sequence);
+  for (const StepPart& part : parts_) {
+    Sequence& sequence = *part.sequence;
+    enter_full_blocks(sequence);
+    if (part.drafted > 0) blocks_.shorten(sequence.blocks, blocks_for(sequence.computed));
+  }
   copies_.clear();
   parts_.clear();
 }
@@ -111,6 +116,12 @@ void Scheduler::admit() {
     if (next.paused) {  // preempted, and its reader is still behind
       ++begun;
       continue;
+    }
+    // Who was preempted while it was paused finds its place taken, perhaps by others who are
+    // paused.
+    while (slots + next.slots > limits_.max_sequences &&
+           preempt_youngest(/*paused_only=*/true, &next)) {
+      slots = slots_of(running_);
     }
     if (slots + next.slots > limits_.max_sequences) break;
     const BlockTable prefix = find_prefix(next);
@@ -151,6 +162,26 @@ void Scheduler::enter_full_blocks(Sequence& sequence) {
                     sequence.blocks, sequence.cached_blocks);
 }
 
+// The blocks of drafted positions are fresh: a sequence that decodes has none beyond its last
+// token.
+void Scheduler::plan_drafts() {
+  for (StepPart& part : parts_) {
+    Sequence& sequence = *part.sequence;
+    int drafted = std::min({sequence.draft_rows, tokens_left_, logits_left_});
+    if (drafted <= 0) continue;
+    const int held = static_cast<int>(sequence.blocks.size());
+    const int wanted = blocks_for(sequence.length() + drafted) - held;
+    const int got = std::min(wanted, blocks_.available());
+    if (got > 0) blocks_.allocate(sequence.blocks, got);
+    drafted = std::min(drafted, (held + got) * limits_.block_size - sequence.length());
+    part.drafted = drafted;
+    part.rows += drafted;
+    part.logit_rows += drafted;
+    tokens_left_ -= drafted;
+    logits_left_ -= drafted;
+  }
+}
+
 // Sees to it that the block of the next position is there and nobody else's.
 bool Scheduler::make_room_for_next_token(Sequence& sequence, StepPart& part) {
   const int index = sequence.computed / limits_.block_size;
@@ -171,14 +202,16 @@ bool Scheduler::make_room_for_next_token(Sequence& sequence, StepPart& part) {
 }
 
 // Members of the step being planned are never hit: they are older than whoever asks, and not
-// paused.
-bool Scheduler::preempt_youngest(bool paused_only) {
+// paused. With `in_favour_of`, only who is younger than that is.
+bool Scheduler::preempt_youngest(bool paused_only, const Sequence* in_favour_of) {
   for (auto it = running_.rbegin(); it != running_.rend(); ++it) {
     Sequence& victim = **it;
     if (victim.state != Sequence::State::running || (paused_only && !victim.paused)) continue;
+    if (in_favour_of != nullptr && !in_favour_of->older_than(victim)) return false;
     blocks_.release(victim.blocks);
     victim.computed = 0;
     victim.cached_blocks = 0;
+    victim.draft_rows = 0;
     victim.state = Sequence::State::waiting;
     preempted_.push_back(&victim);
     ++preemptions_;
@@ -225,7 +258,9 @@ void Scheduler::append_rows(const StepPart& part, Batch& batch) const {
   entry.context_length = sequence.computed + part.rows;
   entry.blocks = std::span(sequence.blocks).first(blocks_for(entry.context_length));
   for (int i = 0; i < part.rows; ++i) {
-    batch.tokens.push_back(sequence.tokens[sequence.computed + i]);
+    const int known = part.rows - part.drafted;
+    batch.tokens.push_back(i < known ? sequence.tokens[sequence.computed + i]
+                                     : sequence.draft[i - known]);
     batch.positions.push_back(sequence.computed + i);
   }
   for (int i = 0; i < part.logit_rows; ++i) {
@@ -237,7 +272,7 @@ void Scheduler::append_rows(const StepPart& part, Batch& batch) const {
 void Scheduler::fill_single(const StepPart& part, Batch& batch) const {
   batch = Batch{};
   int first_copy = 0;
-  for (const StepPart* before = parts_.data(); before != &part; ++before) {
+  for (const StepPart* before = parts_.data(); before->sequence != part.sequence; ++before) {
     first_copy += before->copies;
   }
   batch.block_copies.assign(copies_.begin() + first_copy,

@@ -23,6 +23,15 @@ struct StepPart {
   int logit_rows = 0;   // those of them that give logits: the rows from first_logit on
   int first_logit = 0;  // position
   int copies = 0;       // its copy-on-write, 0 or 1 entries of Batch::block_copies
+  int drafted = 0;      // the last so many rows are the beginning of its draft
+
+  StepPart without_draft() const {
+    StepPart plain = *this;
+    plain.rows -= drafted;
+    plain.logit_rows -= drafted;
+    plain.drafted = 0;
+    return plain;
+  }
 };
 
 // Decides what the next step computes. Pure bookkeeping over sequences that others own: no
@@ -35,6 +44,10 @@ struct StepPart {
 //
 // With a prefix cache a sequence begins with the blocks of its longest known prefix, and every
 // block that a step filled is entered when the step is over.
+//
+// A sequence that decodes may have a draft: guesses at the tokens after its last one, whose rows
+// come after that token's and give logits as well. Drafts take what rows, logits and blocks all
+// others have left, displace nobody, and their blocks are free again when the step is over.
 class Scheduler {
  public:
   // `cache` may be null: every prefix is then computed.
@@ -53,14 +66,15 @@ class Scheduler {
   // least, so that prompts go on however many decode.
   void set_step_tokens(int tokens) { step_tokens_ = tokens; }
 
-  // Plans the next step. The caller adds parts' rows to `computed` after a step that worked.
+  // Plans the next step. The caller adds parts' rows to `computed` after a step that worked, but of
+  // drafted rows only those that came true.
   void schedule();
   const std::vector<StepPart>& parts() const { return parts_; }
   // The step is over, with all its repetitions; parts() is empty again.
   void finish_step();
   // The step as the runner reads it. Valid until anything else here is called.
   const Batch& batch() const { return batch_; }
-  // One part alone, for the repetition of a failed step.
+  // One part alone, or less of it, for the repetition of a failed step.
   void fill_single(const StepPart& part, Batch& batch) const;
 
   const std::vector<Sequence*>& running() const { return running_; }
@@ -75,8 +89,9 @@ class Scheduler {
   void admit();
   BlockTable find_prefix(const Sequence& sequence) const;
   void enter_full_blocks(Sequence& sequence);
+  void plan_drafts();
   bool make_room_for_next_token(Sequence& sequence, StepPart& part);
-  bool preempt_youngest(bool paused_only);
+  bool preempt_youngest(bool paused_only, const Sequence* in_favour_of = nullptr);
   void plan(Sequence& sequence, StepPart part);
   void plan_chunk(Sequence& sequence);
   int blocks_for(int tokens) const {

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "engine/block_manager.h"
+#include "engine/draft_policy.h"
 #include "engine/engine.h"
+#include "engine/ngram_drafter.h"
 #include "engine/sampler.h"
 
 namespace mlxd {
@@ -43,6 +45,13 @@ struct Sequence {
   int logits_to = 0;
   // Rows with logits of the prompt that a step may hold; further ones wait for the next step.
   int prompt_logit_limit = 0;
+
+  // Guesses at the tokens after the last one. The next step is to check the first draft_rows of
+  // them, which are not 0 only while the sequence decodes; the one behind is compared for free.
+  std::vector<int> draft;
+  int draft_rows = 0;
+  NgramDrafter drafter;
+  DraftRecord draft_record;
 
   int length() const { return static_cast<int>(tokens.size()); }
   int outputs() const { return length() - prompt_length; }

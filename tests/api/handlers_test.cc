@@ -313,6 +313,8 @@ TEST_F(Handlers, ListModelsAndFindOneByItsIdWithSlashes) {
 TEST_F(Handlers, MetricsCountWhatHappened) {
   model_->stats_.kv_blocks_used = 5;
   model_->stats_.generated_tokens = 11;
+  model_->stats_.drafted_tokens = 9;
+  model_->stats_.accepted_tokens = 7;
   start("POST", kChatPath, chat_body());
   const auto generation = wait_for_run(0);
   generation->push({piece("a")});
@@ -328,7 +330,9 @@ TEST_F(Handlers, MetricsCountWhatHappened) {
        {R"(mlxd_requests_total{endpoint="chat",outcome="completed"} 1)",
         R"(mlxd_requests_total{endpoint="completions",outcome="refused"} 1)",
         R"(mlxd_kv_blocks_used{model="org/tiny"} 5)",
-        R"(mlxd_generated_tokens_total{model="org/tiny"} 11)", "mlxd_connections 4",
+        R"(mlxd_generated_tokens_total{model="org/tiny"} 11)",
+        R"(mlxd_drafted_tokens_total{model="org/tiny"} 9)",
+        R"(mlxd_accepted_tokens_total{model="org/tiny"} 7)", "mlxd_connections 4",
         "mlxd_step_seconds_count 1", "mlxd_time_to_first_token_seconds_count 1",
         "mlxd_time_between_tokens_seconds_count 1",
         R"(mlxd_build_info{version="1.2.3",model="org/tiny",backend="fake"} 1)"}) {

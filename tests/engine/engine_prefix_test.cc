@@ -74,7 +74,7 @@ TEST(PrefixReuse, ComputesOnlyWhatFollowsTheLongestKnownPrefixOfWholeBlocks) {
 
 TEST(PrefixReuse, AnAgentsSecondTurnComputesOnlyWhatIsNew) {
   const RowCounter counter;
-  auto engine = make_engine({}, counter.fake(16));
+  auto engine = make_engine({.max_draft_tokens = 0}, counter.fake(16));
   std::mt19937 random(2);
   const std::vector<int> history = random_tokens(random, 4000);
   const Answer first = run(*engine, job_of(history, 101));

@@ -80,6 +80,23 @@ TEST(Pressure, EveryAcceptedRequestGetsExactlyOneTerminalEventWhateverIsInjected
   }
 }
 
+// Whose reader waits holds places and blocks that the one who is read needs.
+TEST(Pressure, RequestsThatAreReadOneAfterTheOtherAllEnd) {
+  EngineOptions options;
+  options.max_running_sequences = 6;
+  options.kv_blocks = 40;
+  options.channel_capacity = 3;
+  auto engine = make_engine(options);
+  std::mt19937 random(6);
+  std::vector<RequestHandle> handles;
+  for (int i = 0; i < 60; ++i) {
+    GenerateJob job = job_of(std::vector<int>(1 + random() % 40, i), 40, i);
+    job.samples = 1 + static_cast<int>(random() % 2);
+    handles.push_back(*engine->submit(job));
+  }
+  for (RequestHandle& handle : handles) ASSERT_TRUE(read_all(handle).completed());
+}
+
 TEST(Pressure, DestructionInFullFlightEndsEveryRequestOnce) {
   for (int trial = 0; trial < 20; ++trial) {
     auto engine = make_engine({.max_running_sequences = 4, .kv_blocks = 60});

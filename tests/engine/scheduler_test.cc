@@ -42,7 +42,7 @@ class SchedulerTest : public ::testing::Test {
     scheduler_->check_integrity();
     for (const StepPart& part : scheduler_->parts()) {
       Sequence& sequence = *part.sequence;
-      sequence.computed += part.rows;
+      sequence.computed += part.rows - part.drafted;  // no draft comes true
       if (sequence.computed < sequence.length()) continue;
       sequence.tokens.push_back(0);
       want_last_logits(sequence);
@@ -171,6 +171,28 @@ TEST_F(SchedulerTest, PrefixesThatOthersHoldCostNoMemory) {
   EXPECT_EQ(rows_of(same), 4) << "it needs one block of its own beside the six it shares";
 }
 
+TEST_F(SchedulerTest, APausedSequenceGivesItsPlaceToAnOlderOneThatCanGoOn) {
+  make({.max_sequences = 2, .max_step_tokens = 64, .max_logit_rows = 8, .block_size = 4}, 8);
+  Sequence& oldest = add(3);
+  Sequence& slow = add(15);
+  step();
+  slow.paused = true;
+  while (slow.state == Sequence::State::running) step();  // its blocks are needed
+  Sequence& young = add(3);
+  scheduler_->remove(oldest);
+  Sequence& youngest = add(3);
+  step();
+  young.paused = youngest.paused = true;
+  Sequence& newcomer = add(3);
+  step();
+  EXPECT_FALSE(in_step(newcomer)) << "who comes later waits";
+  slow.paused = false;
+  step();
+  EXPECT_TRUE(in_step(slow));
+  EXPECT_EQ(young.state, Sequence::State::running);
+  EXPECT_EQ(youngest.state, Sequence::State::waiting);
+}
+
 TEST_F(SchedulerTest, ForksShareBlocksAndCopyTheOneTheyWriteTo) {
   make({.max_sequences = 4, .max_step_tokens = 64, .max_logit_rows = 8, .block_size = 4}, 100);
   Sequence& parent = add(6, 2);
@@ -204,6 +226,83 @@ TEST_F(SchedulerTest, BoundsTheRowsOfPromptLogprobsByTheReadersRoomAndByMemory) 
   sequence.logits_from = 17;
   sequence.prompt_logit_limit = 0;
   EXPECT_EQ(step().rows(), 0);
+}
+
+TEST_F(SchedulerTest, ADraftedRowGivesLogitsAndItsBlockIsFreeAfterTheStep) {
+  make({.max_sequences = 4, .max_step_tokens = 64, .max_logit_rows = 8, .block_size = 4}, 100);
+  Sequence& sequence = add(3);
+  step();
+  sequence.draft = {5, 6, 7};
+  sequence.draft_rows = 2;
+  scheduler_->schedule();
+  const Batch& batch = scheduler_->batch();
+  EXPECT_EQ(batch.tokens, (std::vector<int>{0, 5, 6}));
+  EXPECT_EQ(batch.positions, (std::vector<int>{3, 4, 5}));
+  EXPECT_EQ(batch.logit_rows, (std::vector<int>{0, 1, 2}));
+  EXPECT_EQ(batch.sequences[0].blocks.size(), 2u);
+  Batch single;
+  scheduler_->fill_single(scheduler_->parts()[0].without_draft(), single);
+  EXPECT_EQ(single.tokens, std::vector<int>{0});
+  EXPECT_EQ(single.logit_rows, std::vector<int>{0});
+  scheduler_->finish_step();
+  EXPECT_EQ(blocks_->used(), 1);
+}
+
+TEST_F(SchedulerTest, DraftsTakeWhatRowsLogitsAndBlocksAreLeft) {
+  const auto drafted_rows = [this](const SchedulerLimits& limits, int kv_blocks) {
+    make(limits, kv_blocks);
+    Sequence& first = add(4);
+    Sequence& second = add(4);
+    step();
+    for (Sequence* sequence : {&first, &second}) {
+      sequence->draft.assign(8, 0);
+      sequence->draft_rows = 8;
+    }
+    step();
+    return std::pair(rows_of(first) - 1, rows_of(second) - 1);
+  };
+  EXPECT_EQ(drafted_rows({4, 64, 64, 4}, 100), std::pair(8, 8));
+  EXPECT_EQ(drafted_rows({4, 20, 64, 4}, 100), std::pair(8, 8));
+  EXPECT_EQ(drafted_rows({4, 12, 64, 4}, 100), std::pair(8, 2));
+  EXPECT_EQ(drafted_rows({4, 64, 5, 4}, 100), std::pair(3, 0));
+  EXPECT_EQ(drafted_rows({4, 64, 64, 4}, 5), std::pair(7, 3)) << "the last block is the first's";
+}
+
+// Twice the same arrivals, pauses and ends, with and without drafts of which none comes true.
+TEST_F(SchedulerTest, DraftsDisplaceAndPreemptNobody) {
+  int drafted = 0;
+  const auto run = [&](unsigned seed, bool drafting) {
+    std::mt19937 random(seed), guesses(seed);
+    sequences_.clear();
+    make({.max_sequences = 6, .max_step_tokens = 24, .max_logit_rows = 12, .block_size = 4}, 20);
+    std::vector<Sequence*> live;
+    std::vector<std::vector<std::uint64_t>> steps;
+    for (int i = 0; i < 300; ++i) {
+      if (live.size() < 8 && random() % 2 == 0) live.push_back(&add(1 + random() % 20));
+      for (Sequence* sequence : live) sequence->paused = random() % 8 == 0;
+      for (Sequence* sequence : scheduler_->running()) {
+        sequence->draft_rows = drafting && sequence->decoding() ? guesses() % 9 : 0;
+        sequence->draft.assign(sequence->draft_rows, 1);
+      }
+      step();
+      auto& told = steps.emplace_back();
+      told.push_back(scheduler_->preemptions());
+      for (const StepPart& part : scheduler_->parts()) {
+        const StepPart plain = part.without_draft();
+        told.insert(told.end(), {plain.sequence->age, std::uint64_t(plain.rows),
+                                 std::uint64_t(plain.logit_rows)});
+        drafted += part.drafted;
+      }
+      for (std::size_t j = live.size(); j-- > 0;) {
+        if (live[j]->length() < 60 && random() % 40 != 0) continue;
+        scheduler_->remove(*live[j]);
+        live.erase(live.begin() + j);
+      }
+    }
+    return steps;
+  };
+  for (unsigned seed = 0; seed < 10; ++seed) ASSERT_EQ(run(seed, true), run(seed, false)) << seed;
+  EXPECT_GT(drafted, 1000);
 }
 
 // Random arrivals, pauses, cancels and ends. The reference is the definition: every step keeps to
