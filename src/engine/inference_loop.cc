@@ -150,7 +150,7 @@ void InferenceLoop::heed_readers() {
 // with what is drawn costs nothing and keeps the record of a sequence that does not draft.
 void InferenceLoop::propose_drafts() {
   const int most = shared_.options.max_draft_tokens;
-  if (most <= 0) return;
+  if (most <= 0 || !runner_.info().rows_are_independent) return;
   const auto decodes = [](const Sequence* sequence) {
     return sequence->request->forked && !sequence->paused && sequence->decoding();
   };

@@ -19,6 +19,9 @@ struct RunnerInfo {
   int block_size = 16;           // tokens in one KV block
   std::size_t block_bytes = 0;   // memory of one KV block over all layers
   std::size_t weight_bytes = 0;  // resident memory of the weights
+  // A row's logits are the same bits whatever else is in the batch and however the prompt was cut
+  // into steps. Without it answers are as good, but not the same, and drafts are not made.
+  bool rows_are_independent = true;
 };
 
 // One sequence's part of a batch. Its rows are consecutive and in the order of positions.
@@ -46,8 +49,7 @@ struct StepOutput {
 };
 
 // A model on a device. All functions are called on the inference thread, which also constructs and
-// destroys the runner. A row's logits are the same bits whatever else is in the batch and however
-// the prompt was cut into steps.
+// destroys the runner.
 class ModelRunner {
  public:
   virtual ~ModelRunner() = default;

@@ -293,5 +293,13 @@ TEST(Speculation, ASlowReaderIsLeftNoMoreThanItsChannelHolds) {
   }
 }
 
+TEST(Speculation, IsOffWhereRowsDependOnTheirBatch) {
+  FakeOptions fake = repetitive_model();
+  fake.rows_are_independent = false;
+  auto engine = make_engine(many_queued(8), fake);
+  run_together(*engine, random_jobs(1, 20));
+  EXPECT_EQ(engine->stats().drafted_tokens, 0u);
+}
+
 }  // namespace
 }  // namespace mlxd::testing

@@ -76,6 +76,7 @@ class MlxRunner final : public ModelRunner {
     info_.block_size = options.block_size;
     info_.block_bytes = cache_.block_bytes();
     info_.weight_bytes = loader_.bytes();
+    info_.rows_are_independent = false;  // MLX chooses kernels by shape
   }
 
   const RunnerInfo& info() const override { return info_; }

@@ -29,6 +29,7 @@ FakeRunner::FakeRunner(FakeOptions options) : options_(std::move(options)) {
   info_.context_length = options_.context_length;
   info_.block_size = options_.block_size;
   info_.block_bytes = options_.block_bytes;
+  info_.rows_are_independent = options_.rows_are_independent;
 }
 
 void FakeRunner::resize_kv(int blocks) {

@@ -19,6 +19,7 @@ struct FakeOptions {
   int context_length = 4096;
   int block_size = 4;
   std::size_t block_bytes = 1024;
+  bool rows_are_independent = true;  // what it says of itself; they are
   // Called on the inference thread before each step (counted from 0, repetitions included) with
   // nothing written yet: may sleep, throw, or wait for as long as a hang is wanted.
   std::function<void(const Batch&, std::uint64_t step)> before_step;
