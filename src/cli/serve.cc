@@ -12,6 +12,7 @@
 #include "api/metrics.h"
 #include "base/error.h"
 #include "cli/cli.h"
+#include "cli/descriptor_limit.h"
 #include "cli/local_model.h"
 #include "cli/service_manager.h"
 #include "cli/stop_signals.h"
@@ -91,6 +92,18 @@ http::ServerOptions server_options(const ServeSettings& settings) {
   options.max_connections = settings.max_connections;
   options.error_body = api::http_error_body;
   return options;
+}
+
+// Descriptors beside the connections': the log, the models, the event loop.
+constexpr int kOtherDescriptors = 64;
+
+void make_room_for_connections(int connections) {
+  const long limit = raise_descriptor_limit(long{connections} + kOtherDescriptors);
+  if (limit >= connections + kOtherDescriptors) return;
+  spdlog::warn(
+      "--max-connections is {}, but this process may open only {} files: raise the hard limit "
+      "(ulimit -Hn, or LimitNOFILE= of a systemd unit), or connections beyond it will wait",
+      connections, limit);
 }
 
 using Models = std::vector<std::unique_ptr<ServedModel>>;
@@ -187,6 +200,7 @@ int run_serve(const ServeSettings& settings) {
   api_options.completions_timeout_seconds = settings.timeout_completions;
   api_options.json_log = settings.log_format == "json";
   api::Api api(api_options, metrics, served);
+  make_room_for_connections(settings.max_connections);
   http::Router router;
   api.mount(router);
   http::Server server(server_options(settings), std::move(router));
