@@ -22,6 +22,7 @@
 #include <fmt/format.h>
 
 #include "backend/cpu/huge_pages.h"
+#include "backend/cpu/kernel_input.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -188,6 +189,8 @@ void run(benchmark::State& state, const Format& format, const Shape& shape, int 
                               sums + row * stride);
   }
 
+  std::vector<PreparedInput> prepared(static_cast<std::size_t>(machine.threads));
+
   // A pass is long enough to time, and short enough to find a quiet moment for.
   const double operations = 2.0 * rows * shape.rows * shape.columns;
   const auto wanted = static_cast<std::size_t>(std::max(1.0, 1e9 / operations));
@@ -201,7 +204,9 @@ void run(benchmark::State& state, const Format& format, const Shape& shape, int 
         const PackedMatrix& matrix = *matrices[(first + i) % matrices.size()];
         const int begin = matrix.tiles() * index / machine.threads;
         const int end = matrix.tiles() * (index + 1) / machine.threads;
-        machine.kernels->multiply(matrix, input, begin, end, out, shape.rows);
+        machine.kernels->prepare(matrix, input, prepared[static_cast<std::size_t>(index)]);
+        machine.kernels->multiply(matrix, prepared[static_cast<std::size_t>(index)], 0, rows, begin,
+                                  end, out, shape.rows);
       }
     });
     next = (first + count) % matrices.size();

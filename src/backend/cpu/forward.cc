@@ -9,13 +9,21 @@ namespace {
 // Up to as many rows each worker normalises for itself: about 0.2 us a row against a barrier.
 constexpr int kFewRows = 4;
 
-// Rows and columns of the hidden layer computed at a time: gate, up and the input's rows stay in a
-// level-2 cache, and are many enough that a product's set-up costs little.
-constexpr int kGateRows = 48;
-constexpr int kGateColumns = 1024;
+// Rows and columns of the hidden layer computed at a time, so that gate and up stay in a level-1
+// cache until they become one.
+constexpr int kGateRows = kPreparedRows;
+constexpr int kGateColumns = 64;
+
+// Bytes of weights that a worker takes at a time: about a microsecond's reading.
+constexpr std::size_t kPieceBytes = std::size_t{24} << 10;
 
 AttentionShape shape_of(const PackedAttention& block) {
   return {block.heads, block.kv_heads, block.head_dim, block.softcap, block.window};
+}
+
+// Units of so many bytes that make a piece of work.
+int pieces(std::size_t unit_bytes) {
+  return static_cast<int>(std::max<std::size_t>(1, kPieceBytes / unit_bytes));
 }
 
 bool quantized(const PackedLinear& linear) { return linear.matrix->reads_quantized(); }
@@ -24,7 +32,12 @@ bool quantized(const PackedLinear& linear) { return linear.matrix->reads_quantiz
 
 ForwardPass::ForwardPass(const PackedModel& model, const Kernels& kernels, const VectorOps& ops,
                          WorkerPool& pool, KvCache& cache)
-    : model_(model), kernels_(kernels), ops_(ops), pool_(pool), cache_(cache) {
+    : model_(model),
+      kernels_(kernels),
+      ops_(ops),
+      pool_(pool),
+      cache_(cache),
+      shares_(pool.size()) {
   for (const Rope& rope : model.ropes) ropes_.emplace_back(rope);
   rope_fill_.resize(ropes_.size());
   for (const auto& block : model.blocks) {
@@ -148,10 +161,12 @@ void ForwardPass::work(Worker& worker) {
   predict(worker);
 }
 
+int ForwardPass::share_begin(int worker, int count) const {
+  return static_cast<int>(static_cast<std::int64_t>(count) * worker / pool_.size());
+}
+
 ForwardPass::Range ForwardPass::share(const Worker& worker, int count) const {
-  const std::int64_t n = count;
-  return {static_cast<int>(n * worker.index / pool_.size()),
-          static_cast<int>(n * (worker.index + 1) / pool_.size())};
+  return {share_begin(worker.index, count), share_begin(worker.index + 1, count)};
 }
 
 void ForwardPass::embed(Worker& worker) {
@@ -297,18 +312,20 @@ void ForwardPass::finish_attention(const PackedAttention& block,
 
 void ForwardPass::feed_forward(Worker& worker, const PackedFeedForward& block) {
   normalize(worker, block.input_norm, quantized(block.gate) || quantized(block.up), false);
+  const InputRows input = worker.input->view(0, worker.rows);
+  ++worker.product_phases;
   const int groups = block.gate.matrix->rows() / kGroupColumns;
-  const Range mine = share(worker, groups);
-  const int end = mine.end * kGroupColumns;
-  // One row at a time has room for all columns at once.
-  const int step =
-      kGateRows * kGateColumns / std::min(kGateRows, worker.rows) / kGroupColumns * kGroupColumns;
-  for (int column = mine.first * kGroupColumns; column < end; column += step) {
-    for (int row = 0; row < worker.rows; row += kGateRows) {
-      gate_columns(worker, block, {row, std::min(row + kGateRows, worker.rows)},
-                   {column, std::min(column + step, end)});
+  const std::size_t group_bytes = (block.gate.matrix->bytes() + block.up.matrix->bytes()) / groups;
+  const auto part_begin = [&](int index) { return share_begin(index, groups); };
+  shares_.run(worker.index, part_begin, pieces(group_bytes), [&](int first, int end) {
+    for (int group = first; group < end; group += kGateColumns / kGroupColumns) {
+      const Range columns = {group * kGroupColumns,
+                             std::min(end * kGroupColumns, group * kGroupColumns + kGateColumns)};
+      for (int row = 0; row < worker.rows; row += kGateRows) {
+        gate_columns(worker, block, input, {row, std::min(row + kGateRows, worker.rows)}, columns);
+      }
     }
-  }
+  });
   pool_.barrier();
   const Product down{&block.down, hidden_.view(0, worker.rows), y_.row(0), y_.stride()};
   multiply_share(worker, {&down, 1});
@@ -316,15 +333,15 @@ void ForwardPass::feed_forward(Worker& worker, const PackedFeedForward& block) {
 }
 
 // hidden = activation(gate) * up for some rows and whole groups of columns.
-void ForwardPass::gate_columns(Worker& worker, const PackedFeedForward& block, Range rows,
-                               Range columns) {
-  const int count = columns.end - columns.first;
-  const InputRows input = worker.input->view(rows.first, rows.end - rows.first);
+void ForwardPass::gate_columns(Worker& worker, const PackedFeedForward& block,
+                               const InputRows& input, Range rows, Range columns) {
+  const int count = columns.end - columns.first, row_count = rows.end - rows.first;
   const auto multiply = [&](const PackedLinear& linear, float* out) {
-    kernels_.multiply(*linear.matrix, input, columns.first / kTileRows, columns.end / kTileRows,
+    kernels_.multiply(*linear.matrix, prepared(worker, *linear.matrix, input), rows.first,
+                      row_count, columns.first / kTileRows, columns.end / kTileRows,
                       out - columns.first, count);
     if (linear.bias.empty()) return;
-    for (int row = 0; row < input.rows; ++row) {
+    for (int row = 0; row < row_count; ++row) {
       ops_.add(out + static_cast<std::ptrdiff_t>(row) * count, &linear.bias[columns.first], count);
     }
   };
@@ -332,7 +349,7 @@ void ForwardPass::gate_columns(Worker& worker, const PackedFeedForward& block, R
   multiply(block.up, worker.up.data());
   const bool silu = block.activation == Activation::silu;
   const bool quantize = quantized(block.down);
-  for (int row = 0; row < input.rows; ++row) {
+  for (int row = 0; row < row_count; ++row) {
     float* gate = worker.gate.data() + static_cast<std::ptrdiff_t>(row) * count;
     const float* up = worker.up.data() + static_cast<std::ptrdiff_t>(row) * count;
     (silu ? ops_.silu_gate : ops_.gelu_gate)(gate, up, count);
@@ -345,30 +362,56 @@ void ForwardPass::gate_columns(Worker& worker, const PackedFeedForward& block, R
   }
 }
 
-// Tiles of all products in one line, weighed by their bytes; each worker takes its part of it.
-void ForwardPass::multiply_share(const Worker& worker, std::span<const Product> products) {
-  double total = 0;
+// The tiles of all products in one line, parted by their bytes.
+void ForwardPass::multiply_share(Worker& worker, std::span<const Product> products) {
+  ++worker.product_phases;
+  std::size_t bytes = 0;
+  int tiles = 0;
   for (const Product& product : products) {
-    total += static_cast<double>(product.linear->matrix->bytes());
+    bytes += product.linear->matrix->bytes();
+    tiles += product.linear->matrix->tiles();
   }
-  const double begin = total * worker.index / pool_.size();
-  const double end = total * (worker.index + 1) / pool_.size();
-  double passed = 0;
-  for (const Product& product : products) {
-    const PackedMatrix& matrix = *product.linear->matrix;
-    const double bytes = static_cast<double>(matrix.bytes());
-    // The tile at a point of the line; both neighbours of a boundary compute the same.
-    const auto tile_at = [&](double point) {
-      const double part = std::clamp((point - passed) / bytes, 0.0, 1.0);
-      return static_cast<int>(part * matrix.tiles() + 0.5);
-    };
-    const int first = tile_at(begin);
-    const int last = worker.index + 1 == pool_.size() ? matrix.tiles() : tile_at(end);
-    passed += bytes;
-    if (first >= last) continue;
-    kernels_.multiply(matrix, product.input, first, last, product.out, product.out_stride);
-    finish_columns(product, first * kTileRows, std::min(last * kTileRows, matrix.rows()));
+  const auto part_begin = [&](int index) {
+    const double point = static_cast<double>(bytes) * index / pool_.size();
+    double passed = 0;
+    int begin = 0;
+    for (const Product& product : products) {
+      const PackedMatrix& matrix = *product.linear->matrix;
+      const auto size = static_cast<double>(matrix.bytes());
+      const double part = std::clamp((point - passed) / size, 0.0, 1.0);
+      begin += static_cast<int>(part * matrix.tiles() + 0.5);
+      passed += size;
+    }
+    return begin;
+  };
+  shares_.run(worker.index, part_begin, pieces(bytes / tiles), [&](int first, int end) {
+    for (const Product& product : products) {
+      const PackedMatrix& matrix = *product.linear->matrix;
+      const Range part = {std::max(first, 0), std::min(end, matrix.tiles())};
+      if (part.first < part.end) multiply_tiles(worker, product, part);
+      first -= matrix.tiles();
+      end -= matrix.tiles();
+    }
+  });
+}
+
+void ForwardPass::multiply_tiles(Worker& worker, const Product& product, Range tiles) {
+  const PackedMatrix& matrix = *product.linear->matrix;
+  kernels_.multiply(matrix, prepared(worker, matrix, product.input), 0, product.input.rows,
+                    tiles.first, tiles.end, product.out, product.out_stride);
+  finish_columns(product, tiles.first * kTileRows, std::min(tiles.end * kTileRows, matrix.rows()));
+}
+
+// The input as `matrix` reads it, made once for all matrices of its kind in this phase.
+const PreparedInput& ForwardPass::prepared(Worker& worker, const PackedMatrix& matrix,
+                                           const InputRows& input) {
+  const int kind = matrix.input_kind();
+  PreparedInput& prepared = worker.prepared[kind];
+  if (worker.prepared_in[kind] != worker.product_phases || prepared.rows().values != input.values) {
+    kernels_.prepare(matrix, input, prepared);
+    worker.prepared_in[kind] = worker.product_phases;
   }
+  return prepared;
 }
 
 void ForwardPass::finish_columns(const Product& product, int first, int end) const {

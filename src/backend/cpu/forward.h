@@ -1,17 +1,20 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "backend/cpu/attention.h"
+#include "backend/cpu/kernel_input.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kv_cache.h"
 #include "backend/cpu/packed_model.h"
 #include "backend/cpu/rope_table.h"
 #include "backend/cpu/row_buffer.h"
 #include "backend/cpu/vector_ops.h"
+#include "backend/cpu/work_shares.h"
 #include "backend/cpu/worker_pool.h"
 #include "engine/model_runner.h"
 
@@ -42,6 +45,8 @@ class ForwardPass {
     RowBuffer post_normed;      // [1, D]
     AlignedArray<float> gate, up;
     AttentionWork::Scratch attention;
+    std::array<PreparedInput, kInputKinds> prepared;       // by kind of matrix
+    std::array<std::uint64_t, kInputKinds> prepared_in{};  // the phase that each was made in
 
     bool shared = false;  // x and input are those of all workers
     int rows = 0;
@@ -50,9 +55,10 @@ class ForwardPass {
     bool pending = false;                // y_ is yet to be added to x,
     const RmsNorm* post_norm = nullptr;  // after this norm where there is one
     int attention_blocks = 0;            // that it has passed
+    std::uint64_t product_phases = 0;    // likewise, since it began to work
   };
 
-  // A product whose tiles the workers share.
+  // A product of some or all input rows, whose tiles the workers share.
   struct Product {
     const PackedLinear* linear;
     InputRows input;
@@ -78,13 +84,17 @@ class ForwardPass {
   void run_attention(Worker& worker, const PackedAttention& block, AttentionWork& work);
   void finish_attention(const PackedAttention& block, const AttentionWork::Finished& part);
   void feed_forward(Worker& worker, const PackedFeedForward& block);
-  void gate_columns(Worker& worker, const PackedFeedForward& block, Range rows, Range columns);
+  void gate_columns(Worker& worker, const PackedFeedForward& block, const InputRows& input,
+                    Range rows, Range columns);
   void predict(Worker& worker);
 
-  void multiply_share(const Worker& worker, std::span<const Product> products);
+  void multiply_share(Worker& worker, std::span<const Product> products);
+  void multiply_tiles(Worker& worker, const Product& product, Range tiles);
+  const PreparedInput& prepared(Worker& worker, const PackedMatrix& matrix, const InputRows& input);
   void finish_columns(const Product& product, int first, int end) const;
   void leave_block(Worker& worker, const std::optional<RmsNorm>& post_norm);
   Range share(const Worker& worker, int count) const;
+  int share_begin(int worker, int count) const;
 
   const PackedModel& model_;
   const Kernels& kernels_;
@@ -94,6 +104,7 @@ class ForwardPass {
   std::vector<RopeTable> ropes_;
   std::vector<Range> rope_fill_;  // positions that this step is the first to need
   std::vector<std::unique_ptr<Worker>> workers_;
+  WorkShares shares_;
 
   // The step's inputs and their plan.
   const Batch* batch_ = nullptr;

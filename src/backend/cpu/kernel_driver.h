@@ -35,22 +35,45 @@ struct HalfSums {
 template <class Isa>
 class KernelDriver {
  public:
-  static void multiply(const PackedMatrix& matrix, const InputRows& input, int first_tile,
-                       int end_tile, float* out, std::ptrdiff_t out_stride) {
-    const Output output{matrix.rows(), out, out_stride};
-    const auto& packed = static_cast<const PackedTiles&>(matrix);
-    const TileLayout& layout = packed.layout();
-    switch (layout.code_bits) {
+  static void prepare(const PackedMatrix& matrix, const InputRows& input, PreparedInput& prepared) {
+    const TileLayout& layout = static_cast<const PackedTiles&>(matrix).layout();
+    InputGroup* groups = prepared.begin(input, layout.code_bits != 0);
+    if (layout.code_bits == 0) return;
+    const bool halves = layout.scale_kind == ScaleKind::k_half_scale;
+    const int zero = zero_point(layout.code_bits, layout.scale_kind);
+    const int row_groups = input.columns / kGroupColumns;
+    for (int done = 0; done < input.rows;) {
+      const int block = next_block(Isa::kRowBlocks, input.rows - done);
+      if (zero == 0) {
+        interleave<false, false>(input, done, block, zero, groups);
+      } else if (halves) {
+        interleave<true, true>(input, done, block, zero, groups);
+      } else {
+        interleave<true, false>(input, done, block, zero, groups);
+      }
+      groups += static_cast<std::ptrdiff_t>(row_groups) * block;
+      done += block;
+    }
+  }
+
+  static void multiply(const PackedMatrix& matrix, const PreparedInput& input, int first_row,
+                       int rows, int first_tile, int end_tile, float* out,
+                       std::ptrdiff_t out_stride) {
+    static_assert(kPreparedRows % Isa::kRowBlocks[0] == 0);
+    const Product product{
+        static_cast<const PackedTiles&>(matrix), input, first_row, rows, first_tile, end_tile,
+        {matrix.rows(), out, out_stride}};
+    switch (product.matrix.layout().code_bits) {
       case 0:
-        return multiply_floats(packed, input, first_tile, end_tile, output);
+        return multiply_floats(product);
       case 4:
-        return multiply_bits<4>(packed, input, first_tile, end_tile, output);
+        return multiply_bits<4>(product);
       case 5:
-        return multiply_bits<5>(packed, input, first_tile, end_tile, output);
+        return multiply_bits<5>(product);
       case 6:
-        return multiply_bits<6>(packed, input, first_tile, end_tile, output);
+        return multiply_bits<6>(product);
       default:
-        return multiply_bits<8>(packed, input, first_tile, end_tile, output);
+        return multiply_bits<8>(product);
     }
   }
 
@@ -61,30 +84,30 @@ class KernelDriver {
     std::ptrdiff_t stride;
   };
 
+  struct Product {
+    const PackedTiles& matrix;
+    const PreparedInput& input;
+    int first_row, rows;
+    int first_tile, end_tile;
+    Output output;
+  };
+
   template <int kBits>
-  static void multiply_bits(const PackedTiles& matrix, const InputRows& input, int first_tile,
-                            int end_tile, const Output& output) {
-    switch (matrix.layout().scale_kind) {
+  static void multiply_bits(const Product& product) {
+    switch (product.matrix.layout().scale_kind) {
       case ScaleKind::scale:
-        if constexpr (kBits != 6) {
-          multiply_tiles<kBits, ScaleKind::scale>(matrix, input, first_tile, end_tile, output);
-        }
+        if constexpr (kBits != 6) multiply_tiles<kBits, ScaleKind::scale>(product);
         return;
       case ScaleKind::scale_and_min:
-        multiply_tiles<kBits, ScaleKind::scale_and_min>(matrix, input, first_tile, end_tile,
-                                                        output);
+        multiply_tiles<kBits, ScaleKind::scale_and_min>(product);
         return;
       case ScaleKind::k_scale_and_min:
         if constexpr (kBits == 4 || kBits == 5) {
-          multiply_tiles<kBits, ScaleKind::k_scale_and_min>(matrix, input, first_tile, end_tile,
-                                                            output);
+          multiply_tiles<kBits, ScaleKind::k_scale_and_min>(product);
         }
         return;
       case ScaleKind::k_half_scale:
-        if constexpr (kBits == 6) {
-          multiply_tiles<kBits, ScaleKind::k_half_scale>(matrix, input, first_tile, end_tile,
-                                                         output);
-        }
+        if constexpr (kBits == 6) multiply_tiles<kBits, ScaleKind::k_half_scale>(product);
         return;
     }
   }
@@ -92,40 +115,27 @@ class KernelDriver {
   // A pass over the tiles for as many input rows as stay in cache: each tile is read from memory
   // once a pass, and from cache for the pass's further row blocks.
   template <int kBits, ScaleKind kKind>
-  static void multiply_tiles(const PackedTiles& matrix, const InputRows& input, int first_tile,
-                             int end_tile, const Output& output) {
-    const TileLayout& layout = matrix.layout();
+  static void multiply_tiles(const Product& product) {
+    const TileLayout& layout = product.matrix.layout();
     const std::size_t row_bytes = sizeof(InputGroup) * static_cast<std::size_t>(layout.groups);
     const int whole_blocks = static_cast<int>(kInputBudget / row_bytes) / Isa::kRowBlocks[0];
     const int pass_rows = Isa::kRowBlocks[0] * (whole_blocks > 0 ? whole_blocks : 1);
-    const int scratch_rows = input.rows < pass_rows ? input.rows : pass_rows;
-    InputGroup* scratch = input_scratch(static_cast<std::size_t>(layout.groups) *
-                                        static_cast<std::size_t>(scratch_rows));
-    for (int first = 0; first < input.rows; first += pass_rows) {
-      const int rows = input.rows - first < pass_rows ? input.rows - first : pass_rows;
-      interleave_blocks<kBits, kKind>(input, first, rows, scratch);
-      for (int t = first_tile; t < end_tile; ++t) {
-        multiply_tile<kBits, kKind>(layout, matrix.tile(t), t, scratch, first, rows, output);
+    for (int first = 0; first < product.rows; first += pass_rows) {
+      const int rows = product.rows - first < pass_rows ? product.rows - first : pass_rows;
+      const InputGroup* input =
+          product.input.groups() +
+          static_cast<std::ptrdiff_t>(product.first_row + first) * layout.groups;
+      for (int t = product.first_tile; t < product.end_tile; ++t) {
+        multiply_tile<kBits, kKind>(layout, product.matrix.tile(t), t, input, first, rows,
+                                    product.output);
       }
-    }
-  }
-
-  template <int kBits, ScaleKind kKind>
-  static void interleave_blocks(const InputRows& input, int first, int rows, InputGroup* scratch) {
-    const int groups = input.columns / kGroupColumns;
-    for (int done = 0; done < rows;) {
-      const int block = next_block(Isa::kRowBlocks, rows - done);
-      interleave<zero_point(kBits, kKind), kKind == ScaleKind::k_half_scale>(input, first + done,
-                                                                             block, scratch);
-      scratch += static_cast<std::ptrdiff_t>(groups) * block;
-      done += block;
     }
   }
 
   // Writes rows [first, first + count) as [columns / 32][count], so that what a kernel reads for a
   // group lies together.
-  template <int kZero, bool kHalves>
-  static void interleave(const InputRows& input, int first, int count, InputGroup* out) {
+  template <bool kBias, bool kHalves>
+  static void interleave(const InputRows& input, int first, int count, int zero, InputGroup* out) {
     const int groups = input.columns / kGroupColumns;
     for (int row = 0; row < count; ++row) {
       const std::int8_t* quantized = input.quantized + (first + row) * input.quantized_stride;
@@ -136,10 +146,10 @@ class KernelDriver {
         __builtin_memcpy(to.quantized, quantized, kGroupColumns);
         to.scale = scales[g];
         to.sum = sums[g];
-        if constexpr (kZero != 0) {
+        if constexpr (kBias) {
           const HalfSums of = Isa::half_sums(quantized);
-          to.bias[0] = -kZero * (kHalves ? of.low : of.low + of.high);
-          to.bias[1] = kHalves ? -kZero * of.high : 0;
+          to.bias[0] = -zero * (kHalves ? of.low : of.low + of.high);
+          to.bias[1] = kHalves ? -zero * of.high : 0;
         }
       }
     }
@@ -158,14 +168,14 @@ class KernelDriver {
     }
   }
 
-  static void multiply_floats(const PackedTiles& matrix, const InputRows& input, int first_tile,
-                              int end_tile, const Output& output) {
-    for (int t = first_tile; t < end_tile; ++t) {
-      for (int done = 0; done < input.rows;) {
-        const int block = next_block(Isa::kFloatRowBlocks, input.rows - done);
-        const float* values = input.values + done * input.value_stride;
-        write_tile(output, t, done, block, [&](float* out, std::ptrdiff_t stride) {
-          run_floats(block, matrix, t, values, input.value_stride, out, stride);
+  static void multiply_floats(const Product& product) {
+    const InputRows& input = product.input.rows();
+    for (int t = product.first_tile; t < product.end_tile; ++t) {
+      for (int done = 0; done < product.rows;) {
+        const int block = next_block(Isa::kFloatRowBlocks, product.rows - done);
+        const float* values = input.values + (product.first_row + done) * input.value_stride;
+        write_tile(product.output, t, done, block, [&](float* out, std::ptrdiff_t stride) {
+          run_floats(block, product.matrix, t, values, input.value_stride, out, stride);
         });
         done += block;
       }

@@ -1,30 +1,26 @@
 #include "backend/cpu/kernel_input.h"
 
 #include <cstdlib>
-#include <memory>
 #include <new>
 
 namespace mlxd::cpu {
-namespace {
 
-struct Free {
-  void operator()(InputGroup* memory) const { std::free(memory); }
-};
+PreparedInput::~PreparedInput() { std::free(groups_); }
 
-}  // namespace
-
-InputGroup* input_scratch(std::size_t groups) {
-  thread_local std::unique_ptr<InputGroup, Free> memory;
-  thread_local std::size_t capacity = 0;
-  if (groups > capacity) {
-    memory.reset();
-    capacity = 0;
-    const std::size_t bytes = (groups * sizeof(InputGroup) + 63) / 64 * 64;
-    memory.reset(static_cast<InputGroup*>(std::aligned_alloc(64, bytes)));
-    if (!memory) throw std::bad_alloc();
-    capacity = groups;
+InputGroup* PreparedInput::begin(const InputRows& rows, bool quantized) {
+  rows_ = rows;
+  const std::size_t count = quantized ? static_cast<std::size_t>(rows.rows) *
+                                            static_cast<std::size_t>(rows.columns / kGroupColumns)
+                                      : 0;
+  if (count > capacity_) {
+    std::free(groups_);
+    capacity_ = 0;
+    const std::size_t bytes = (count * sizeof(InputGroup) + 63) / 64 * 64;
+    groups_ = static_cast<InputGroup*>(std::aligned_alloc(64, bytes));
+    if (!groups_) throw std::bad_alloc();
+    capacity_ = count;
   }
-  return memory.get();
+  return groups_;
 }
 
 }  // namespace mlxd::cpu

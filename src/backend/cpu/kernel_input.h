@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "backend/cpu/kernels.h"
@@ -17,7 +18,26 @@ struct InputGroup {
 };
 static_assert(sizeof(InputGroup) == 48);
 
-// This thread's scratch memory for at least `groups` groups, 64-byte aligned, kept between calls.
-InputGroup* input_scratch(std::size_t groups);
+// Rows interleaved by blocks, as many rows together as an inner kernel takes at once:
+// [block][columns / 32][row of the block]. So what a kernel reads for a group lies together. Keeps
+// its memory from use to use.
+class PreparedInput {
+ public:
+  PreparedInput() = default;
+  PreparedInput(const PreparedInput&) = delete;
+  PreparedInput& operator=(const PreparedInput&) = delete;
+  ~PreparedInput();
+
+  const InputRows& rows() const { return rows_; }
+  const InputGroup* groups() const { return groups_; }
+
+  // Room for the groups of `rows`, 64-byte aligned; none where the products read plain floats.
+  InputGroup* begin(const InputRows& rows, bool quantized);
+
+ private:
+  InputRows rows_;
+  InputGroup* groups_ = nullptr;  // owned
+  std::size_t capacity_ = 0;
+};
 
 }  // namespace mlxd::cpu

@@ -28,6 +28,14 @@ struct InputRows {
   std::ptrdiff_t value_stride = 0, quantized_stride = 0, group_stride = 0;  // elements between rows
 };
 
+// Input rows as the products of one kind of matrix read them (kernel_input.h).
+class PreparedInput;
+
+// Rows of a prepared input from which a product may begin: the multiples of this.
+inline constexpr int kPreparedRows = 48;
+
+inline constexpr int kInputKinds = 6;
+
 // A weight matrix repacked at load into tiles of 16 rows for the kernels of one instruction set.
 // Opaque to the runner; owns its memory (2 MiB pages where the system gives them).
 class PackedMatrix {
@@ -37,12 +45,14 @@ class PackedMatrix {
   int columns() const { return columns_; }  // inputs
   int tiles() const { return (rows_ + kTileRows - 1) / kTileRows; }
   std::size_t bytes() const { return bytes_; }
-  bool reads_quantized() const { return reads_quantized_; }  // else it reads InputRows::values
+  // Matrices of one kind, 0 .. kInputKinds - 1, read the same prepared input.
+  int input_kind() const { return input_kind_; }
+  // Kind 0 reads InputRows::values, all others the quantised form.
+  bool reads_quantized() const { return input_kind_ != 0; }
 
  protected:
-  int rows_ = 0, columns_ = 0;
+  int rows_ = 0, columns_ = 0, input_kind_ = 0;
   std::size_t bytes_ = 0;
-  bool reads_quantized_ = true;
 };
 
 // The functions of one instruction set. All are pure, reentrant, and row independent: what they
@@ -59,10 +69,15 @@ struct Kernels {
   std::unique_ptr<PackedMatrix> (*allocate)(const Tensor& tensor);
   void (*pack_tiles)(PackedMatrix& matrix, const Tensor& tensor, int first_tile, int end_tile);
 
-  // out[row, r] = sum_c matrix[r, c] * input[row, c] for all rows of `input` and the matrix rows of
-  // tiles [first_tile, end_tile): out + row * out_stride + r. A padded tile writes only real rows.
-  void (*multiply)(const PackedMatrix& matrix, const InputRows& input, int first_tile, int end_tile,
-                   float* out, std::ptrdiff_t out_stride);
+  // Makes `prepared` the input of products by `matrix` and all others of its kind. `input` must
+  // live as long as it is used.
+  void (*prepare)(const PackedMatrix& matrix, const InputRows& input, PreparedInput& prepared);
+
+  // out[row, r] = sum_c matrix[r, c] * input[first_row + row, c] for row < rows and the matrix rows
+  // of tiles [first_tile, end_tile): out + row * out_stride + r. A padded tile writes only real
+  // rows. `rows` ends at the input's last row or at a multiple of kPreparedRows, as first_row does.
+  void (*multiply)(const PackedMatrix& matrix, const PreparedInput& input, int first_row, int rows,
+                   int first_tile, int end_tile, float* out, std::ptrdiff_t out_stride);
 
   // One row of the matrix as floats (embedding look-up), decoded from the packed form.
   void (*decode_row)(const PackedMatrix& matrix, int row, float* out);

@@ -323,6 +323,7 @@ constinit const Kernels kAvx2Kernels = {
     .pack = pack,
     .allocate = allocate_packed,
     .pack_tiles = pack_tiles,
+    .prepare = KernelDriver<Avx2>::prepare,
     .multiply = KernelDriver<Avx2>::multiply,
     .decode_row = decode_row,
     .quantize = quantize,

@@ -301,6 +301,7 @@ constinit const Kernels kAvx512VnniKernels = {
     .pack = pack,
     .allocate = allocate_packed,
     .pack_tiles = pack_tiles,
+    .prepare = KernelDriver<Avx512Vnni>::prepare,
     .multiply = KernelDriver<Avx512Vnni>::multiply,
     .decode_row = decode_row,
     .quantize = quantize,

@@ -211,6 +211,7 @@ constinit const Kernels kPortableKernels = {
     .pack = pack,
     .allocate = allocate_packed,
     .pack_tiles = pack_tiles,
+    .prepare = KernelDriver<Portable>::prepare,
     .multiply = KernelDriver<Portable>::multiply,
     .decode_row = decode_row,
     .quantize = quantize,

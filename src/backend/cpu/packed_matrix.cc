@@ -157,6 +157,22 @@ void decode_group(const std::uint8_t* header, const TileLayout& layout, int grou
   }
 }
 
+// By what a dot product starts from (InputGroup::bias).
+int input_kind_of(const TileLayout& layout) {
+  if (layout.code_bits == 0) return 0;
+  if (layout.scale_kind == ScaleKind::k_half_scale) return 1;
+  switch (zero_point(layout.code_bits, layout.scale_kind)) {
+    case 0:
+      return 2;
+    case 8:
+      return 3;
+    case 16:
+      return 4;
+    default:
+      return 5;
+  }
+}
+
 }  // namespace
 
 std::size_t TileLayout::tile_bytes() const {
@@ -192,7 +208,7 @@ TileLayout choose_layout(const Tensor& tensor) {
 PackedTiles::PackedTiles(int rows, int columns, const TileLayout& layout) : layout_(layout) {
   rows_ = rows;
   columns_ = columns;
-  reads_quantized_ = layout.code_bits != 0;
+  input_kind_ = input_kind_of(layout);
   bytes_ = layout.tile_bytes() * static_cast<std::size_t>(tiles());
   memory_ = allocate_huge(bytes_);
 }

@@ -236,13 +236,14 @@ void weigh_chunks(const PartitionQuery& p, int d, int first, int count, int begi
   if constexpr (Chunks > 1) weigh_chunks<Chunks / 2>(p, d, first, count, begin, end);
 }
 
-// Scores of one query to weights exp(score - highest), 0 for tokens that it does not see.
-void soften(const PartitionQuery& p, int query) {
+// Scores of one query in tiles [first_tile, end_tile) to weights exp(score - highest), 0 for tokens
+// that it does not see. It sees none outside of these tiles.
+void soften(const PartitionQuery& p, int query, int first_tile, int end_tile) {
   float* scores = p.scores + query * kPartition;
   const int first = p.first[query], end = p.end[query];
   const Simd hidden = Simd::set(-__builtin_inff()), zero = Simd::set(0);
   Simd highest = hidden;
-  for (int t = 0; t < p.tiles; ++t) {
+  for (int t = first_tile; t < end_tile; ++t) {
     Simd score = Simd::load(scores + t * kKeyTile);
     if (p.softcap != 0) score = soft_capped(score, Simd::set(p.softcap));
     score = score.keep(first - t * kKeyTile, end - t * kKeyTile, hidden);
@@ -252,7 +253,7 @@ void soften(const PartitionQuery& p, int query) {
   p.maxima[query] = highest.highest();
   const Simd maximum = Simd::set(p.maxima[query]);
   Simd sum = zero;
-  for (int t = 0; t < p.tiles; ++t) {
+  for (int t = first_tile; t < end_tile; ++t) {
     Simd weight = exponential(Simd::load(scores + t * kKeyTile) - maximum);
     weight = weight.keep(first - t * kKeyTile, end - t * kKeyTile, zero);
     weight.store(scores + t * kKeyTile);
@@ -270,8 +271,13 @@ void attend(const PartitionQuery& p) {
       begin = least(begin, p.first[q]);
       end = end < p.end[q] ? p.end[q] : end;
     }
-    score_tiles(p, 0, p.tiles, first, count);
-    for (int q = first; q < first + count; ++q) soften(p, q);
+    const int first_tile = begin / kKeyTile, end_tile = (end + kKeyTile - 1) / kKeyTile;
+    if (first_tile >= end_tile) {
+      for (int q = first; q < first + count; ++q) p.sums[q] = 0;
+      continue;
+    }
+    score_tiles(p, first_tile, end_tile, first, count);
+    for (int q = first; q < first + count; ++q) soften(p, q, first_tile, end_tile);
     weigh_chunks(p, 0, first, count, begin, end);
   }
 }

@@ -15,6 +15,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "backend/cpu/kernel_input.h"
 #include "base/error.h"
 
 namespace mlxd::cpu {
@@ -199,7 +200,9 @@ std::vector<float> multiply(const Kernels& kernels, const PackedMatrix& matrix,
                             const InputRows& input) {
   std::vector<float> out(static_cast<std::size_t>(input.rows) *
                          static_cast<std::size_t>(matrix.rows()));
-  kernels.multiply(matrix, input, 0, matrix.tiles(), out.data(), matrix.rows());
+  PreparedInput prepared;
+  kernels.prepare(matrix, input, prepared);
+  kernels.multiply(matrix, prepared, 0, input.rows, 0, matrix.tiles(), out.data(), matrix.rows());
   return out;
 }
 
@@ -288,6 +291,7 @@ TEST_P(KernelsOf, GiveARowTheSameBitsWhateverElseTheCallCovers) {
       const Input input(*GetParam(), 1 + static_cast<int>(random() % 40), columns, random());
       const int rows = input.all().rows;
       const std::vector<float> whole = multiply(*GetParam(), *matrix, input.all());
+      PreparedInput prepared;
       for (int part = 0; part < 12; ++part) {
         const int first_row = static_cast<int>(random() % static_cast<unsigned>(rows));
         const int count = 1 + static_cast<int>(random() % static_cast<unsigned>(rows - first_row));
@@ -296,8 +300,8 @@ TEST_P(KernelsOf, GiveARowTheSameBitsWhateverElseTheCallCovers) {
             tile + 1 + static_cast<int>(random() % static_cast<unsigned>(matrix->tiles() - tile));
         constexpr float kUntouched = -12345;
         std::vector<float> out(static_cast<std::size_t>(count * matrix_rows), kUntouched);
-        GetParam()->multiply(*matrix, input.rows(first_row, count), tile, end, out.data(),
-                             matrix_rows);
+        GetParam()->prepare(*matrix, input.rows(first_row, count), prepared);
+        GetParam()->multiply(*matrix, prepared, 0, count, tile, end, out.data(), matrix_rows);
         for (int row = 0; row < count; ++row) {
           for (int r = 0; r < matrix_rows; ++r) {
             const bool covered = r >= tile * kTileRows && r < end * kTileRows;
@@ -312,6 +316,25 @@ TEST_P(KernelsOf, GiveARowTheSameBitsWhateverElseTheCallCovers) {
         }
       }
     }
+  }
+}
+
+TEST_P(KernelsOf, MayBeginAndEndAtWholeBlocksOfAPreparedInput) {
+  for (const Quantization& quantization : all_quantizations()) {
+    SCOPED_TRACE(to_string(quantization));
+    const int rows = 2 * kPreparedRows + 7, matrix_rows = 20;
+    const int columns = columns_for(quantization, 8);
+    const auto matrix = GetParam()->pack(RandomTensor(quantization, matrix_rows, columns, 7).get());
+    const Input input(*GetParam(), rows, columns, 8);
+    PreparedInput prepared;
+    GetParam()->prepare(*matrix, input.all(), prepared);
+    std::vector<float> parts(static_cast<std::size_t>(rows * matrix_rows));
+    for (int row = 0; row < rows; row += kPreparedRows) {
+      GetParam()->multiply(*matrix, prepared, row, std::min(kPreparedRows, rows - row), 0,
+                           matrix->tiles(), &parts[static_cast<std::size_t>(row * matrix_rows)],
+                           matrix_rows);
+    }
+    EXPECT_TRUE(same_bits(parts, multiply(*GetParam(), *matrix, input.all())));
   }
 }
 
