@@ -38,9 +38,9 @@ void Api::mount(http::Router& router) {
 
 void Api::drain() { state_->draining = true; }
 
-void Api::set_connection_count(std::function<int()> connections) {
+void Api::set_server_stats(std::function<http::ServerStats()> stats) {
   std::lock_guard lock(state_->mutex);
-  state_->connections = std::move(connections);
+  state_->server_stats = std::move(stats);
 }
 
 std::string http_error_body(int status, const std::string& code, const std::string& message) {

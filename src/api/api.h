@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "http/router.h"
+#include "http/server.h"
 
 namespace mlxd {
 struct ServedModel;
@@ -46,8 +47,8 @@ class Api {
 
   // Any thread: /health says 503 and new generation requests get 503; those begun go on.
   void drain();
-  // Any thread: where /metrics learns how many connections are open.
-  void set_connection_count(std::function<int()> connections);
+  // Any thread: where /metrics learns what the connections hold.
+  void set_server_stats(std::function<http::ServerStats()> stats);
 
  private:
   struct State;

@@ -27,8 +27,8 @@ struct Core {
   const ModelDirectory models;
   std::atomic<bool> draining{false};
   std::mutex mutex;
-  std::function<int()> connections;  // under the mutex
-  TextPool pool;                     // last: its jobs use what stands above
+  std::function<http::ServerStats()> server_stats;  // under the mutex
+  TextPool pool;                                    // last: its jobs use what stands above
 };
 
 }  // namespace mlxd::api

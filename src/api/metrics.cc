@@ -141,11 +141,34 @@ std::string Metrics::text(const ScrapeState& state) const {
     }
     families.push_back(std::move(family));
   }
-  if (state.connections) {
-    families.push_back({"mlxd_connections",
-                        "Open HTTP connections.",
-                        MetricType::Gauge,
-                        {sample(MetricType::Gauge, {}, *state.connections)}});
+  MetricFamily memory{"mlxd_memory_bytes",
+                      "Memory that a model holds; kv_reserved is the whole cache, of which systems "
+                      "give what is written.",
+                      MetricType::Gauge,
+                      {}};
+  for (const auto& model : state.models) {
+    const MemoryUse& use = model.stats.memory;
+    const std::pair<const char*, std::size_t> parts[] = {{"weights", use.weights},
+                                                         {"kv_cache", use.kv_cache},
+                                                         {"kv_reserved", use.kv_reserved},
+                                                         {"buffers", use.buffers}};
+    for (const auto& [part, bytes] : parts) {
+      memory.metric.push_back(
+          sample(MetricType::Gauge, {{"model", model.id}, {"part", part}}, double(bytes)));
+    }
+  }
+  families.push_back(std::move(memory));
+  const auto gauge = [&families](const char* name, const char* help, double value) {
+    families.push_back({name, help, MetricType::Gauge, {sample(MetricType::Gauge, {}, value)}});
+  };
+  if (state.resident_bytes > 0) {
+    gauge("process_resident_memory_bytes", "Memory of the whole process.",
+          double(state.resident_bytes));
+  }
+  if (state.server) {
+    gauge("mlxd_connections", "Open HTTP connections.", state.server->connections);
+    gauge("mlxd_request_body_bytes", "Request bodies that connections hold.",
+          double(state.server->body_bytes));
   }
   MetricFamily build{
       "mlxd_build_info", "Constant 1, labelled with what is running.", MetricType::Gauge, {}};

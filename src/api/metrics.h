@@ -7,6 +7,7 @@
 
 #include "api/request_log.h"
 #include "engine/engine.h"
+#include "http/server.h"
 
 namespace mlxd::api {
 
@@ -18,7 +19,8 @@ struct ScrapeState {
     EngineStats stats;
   };
   std::vector<Model> models;
-  std::optional<int> connections;
+  std::optional<http::ServerStats> server;
+  std::size_t resident_bytes = 0;  // of the process; 0: not known
   std::string version;
 };
 

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/cli.h"
-#include "cli/local_engine.h"
+#include "cli/memory_plan.h"
 #include "model/model_files.h"
 #include "model/model_lookup.h"
 #include "model/summary.h"
@@ -18,6 +18,7 @@ std::string mebibytes(std::size_t bytes) {
 }
 
 boost::json::object as_json(const ModelSummary& summary, const ModelFiles& files) {
+  const MemoryPlan plan = plan_memory(files, EngineSettings());
   boost::json::array formats;
   for (const ModelSummary::Format& format : summary.formats) {
     formats.push_back(
@@ -40,7 +41,10 @@ boost::json::object as_json(const ModelSummary& summary, const ModelFiles& files
           {"formats", std::move(formats)},
           {"weight_bytes", summary.weight_bytes},
           {"kv_bytes_per_token", summary.kv_bytes_per_token},
-          {"memory_bytes_full_context", summary.memory_for(summary.context_length)}};
+          {"memory_bytes_full_context", summary.memory_for(summary.context_length)},
+          {"buffer_bytes", plan.buffers},
+          {"available_bytes", plan.available},
+          {"kv_cache_bytes", plan.kv_cache}};
 }
 
 void print(const ModelSummary& summary, const ModelFiles& files) {
@@ -64,11 +68,19 @@ void print(const ModelSummary& summary, const ModelFiles& files) {
     label = "";
   }
   line("KV cache", fmt::format("{} bytes a token at 16 bits", summary.kv_bytes_per_token));
-  line("memory needed",
-       fmt::format("{} with 4,096 tokens of context, {} with all {}",
-                   mebibytes(summary.memory_for(std::min(4096, summary.context_length))),
-                   mebibytes(summary.memory_for(summary.context_length)), summary.context_length));
-  line("available here", mebibytes(available_memory()));
+  const MemoryPlan plan = plan_memory(files, EngineSettings());
+  const auto needed = [&](int tokens) {
+    return mebibytes(summary.memory_for(tokens) + plan.buffers);
+  };
+  line("memory needed", fmt::format("{} with 4,096 tokens of context, {} with all {}",
+                                    needed(std::min(4096, summary.context_length)),
+                                    needed(summary.context_length), summary.context_length));
+  line("", fmt::format("of it weights {}, buffers of steps at most {}", mebibytes(plan.weights),
+                       mebibytes(plan.buffers)));
+  line("available here",
+       fmt::format("{}; the KV cache would get {}, {} tokens", mebibytes(plan.available),
+                   mebibytes(plan.kv_cache),
+                   plan.kv_cache / std::max<std::size_t>(1, summary.kv_bytes_per_token)));
 }
 
 }  // namespace

@@ -204,7 +204,7 @@ int run_serve(const ServeSettings& settings) {
   http::Router router;
   api.mount(router);
   http::Server server(server_options(settings), std::move(router));
-  api.set_connection_count([&server] { return server.stats().connections; });
+  api.set_server_stats([&server] { return server.stats(); });
 
   const std::string host = settings.host.find(':') != std::string::npos
                                ? fmt::format("[{}]", settings.host)

@@ -113,8 +113,9 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
       ->check(CLI::Range(0.0, 4096.0))
       ->capture_default_str()
       ->group(kEngine);
-  app.add_option("--max-memory-gb", settings.max_memory_gb,
-                 "weights and KV cache of a model together, in GiB (0: no limit of its own)")
+  app.add_option(
+         "--max-memory-gb", settings.max_memory_gb,
+         "weights, buffers and KV cache of a model together, in GiB (0: no limit of its own)")
       ->envname("MLXD_MAX_MEMORY_GB")
       ->check(CLI::Range(0.0, 4096.0))
       ->capture_default_str()

@@ -23,7 +23,7 @@ ModelSetting parse_model_setting(const std::string& text);
 struct EngineSettings {
   BackendOptions backend;
   double kv_cache_gb = 0;    // 0: a quarter of the memory that is free
-  double max_memory_gb = 0;  // weights and KV cache together; 0: no limit of its own
+  double max_memory_gb = 0;  // weights, buffers and KV cache together; 0: no limit of its own
   int max_running = 64;
   int max_queued = 256;
   int step_tokens = 512;

@@ -16,6 +16,9 @@
 
 namespace mlxd {
 
+// Logits of prompt rows that a step may hold beside those of decoding sequences.
+inline constexpr std::size_t kPromptLogitBytes = std::size_t{64} << 20;
+
 struct EngineOptions {
   int max_queued_requests = 256;   // waiting beyond this: 429
   int max_running_sequences = 64;  // rows of a decode step
@@ -51,6 +54,14 @@ struct GenerateJob {
   TimePoint deadline = TimePoint::max();
 };
 
+// What a model holds, in bytes.
+struct MemoryUse {
+  std::size_t weights = 0;
+  std::size_t kv_cache = 0;     // blocks that requests hold or the prefix cache knows
+  std::size_t kv_reserved = 0;  // all blocks; most systems give memory as it is first written
+  std::size_t buffers = 0;      // of steps: intermediate values and logits
+};
+
 struct EngineStats {
   int queued_requests = 0;      // accepted and not begun
   int live_requests = 0;        // accepted and not ended; 0: a drain is over
@@ -60,6 +71,7 @@ struct EngineStats {
   int kv_blocks_used = 0;       // that requests hold
   int kv_blocks_cached = 0;  // that no request holds and the prefix cache knows: free when needed
   int kv_blocks_total = 0;
+  MemoryUse memory;
   std::uint64_t steps = 0;
   std::uint64_t prompt_tokens = 0;  // computed; not those found in the prefix cache
   std::uint64_t cached_prompt_tokens = 0;

@@ -14,9 +14,6 @@ namespace {
 
 using Outcome = RequestFinished::Outcome;
 
-// Logits of prompt rows that a step may hold beside those of decoding sequences.
-constexpr std::size_t kPromptLogitBytes = std::size_t{64} << 20;
-
 SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info) {
   SchedulerLimits limits;
   limits.max_sequences = options.max_running_sequences;
@@ -52,6 +49,8 @@ InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, int kv_b
       scheduler_(limits_of(shared.options, runner.info()), blocks_, cache_.get()),
       pace_(shared.options.target_step_seconds, shared.options.max_step_tokens) {
   stats_.kv_blocks_total = kv_blocks;
+  stats_.memory.weights = runner.info().weight_bytes;
+  stats_.memory.kv_reserved = static_cast<std::size_t>(kv_blocks) * runner.info().block_bytes;
   publish();
 }
 
@@ -412,6 +411,10 @@ void InferenceLoop::forget_ended() {
 void InferenceLoop::publish() {
   stats_.kv_blocks_used = blocks_.used();
   stats_.kv_blocks_cached = blocks_.idle();
+  stats_.memory.kv_cache =
+      static_cast<std::size_t>(blocks_.used() + blocks_.idle()) * runner_.info().block_bytes;
+  stats_.memory.buffers =
+      runner_.buffer_bytes() + output_.logits.capacity() * sizeof(output_.logits[0]);
   stats_.running_sequences = static_cast<int>(scheduler_.running().size());
   stats_.preemptions = scheduler_.preemptions();
   stats_.paused_sequences = 0;

@@ -59,6 +59,8 @@ class ModelRunner {
   // Throws std::exception on failure; writing KV for the same position twice is harmless, so a
   // failed step may be repeated in parts.
   virtual void step(const Batch& batch, StepOutput& output) = 0;
+  // Memory that the runner holds now for the values between a step's operations, in bytes.
+  virtual std::size_t buffer_bytes() const { return 0; }
 };
 
 }  // namespace mlxd

@@ -68,7 +68,7 @@ class Server::Impl {
   }
 
   std::uint16_t port() const { return port_; }
-  ServerStats stats() const { return {.connections = state_->connections}; }
+  ServerStats stats() const { return {state_->connections, state_->body_bytes}; }
 
   void stop_accepting() {
     state_->draining = true;

@@ -29,6 +29,7 @@ struct ServerOptions {
 
 struct ServerStats {
   int connections = 0;
+  std::size_t body_bytes = 0;  // of request bodies in memory
 };
 
 // The listener and its I/O thread. Construction binds (throws StartupError that names the address

@@ -48,8 +48,8 @@ struct ServerState {
 
   // I/O thread only.
   std::unordered_set<Connection*> live;
-  std::size_t body_bytes = 0;           // of bodies in memory
-  std::array<char, 64 * 1024> scratch;  // all sockets are read into this, one after the other
+  std::atomic<std::size_t> body_bytes = 0;  // of bodies in memory; the I/O thread writes it
+  std::array<char, 64 * 1024> scratch;      // all sockets are read into this, one after the other
 
   std::string error_body(const Error& error) const;
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import BINARY, MODELS, ROOT, SMOLLM2
+from conftest import BINARY, MODEL, MODELS, ROOT, SMOLLM2
 
 
 def mlxd(*arguments, **options):
@@ -132,3 +132,20 @@ def test_an_installed_tree_runs_from_elsewhere(tmp_path):
     linked = subprocess.run(["ldd", moved / "bin/mlxd"], capture_output=True, text=True).stdout
     if "libmlx" in linked:
         assert str(moved) in re.search(r"libmlx\S* => (\S+)", linked).group(1)
+
+
+def test_the_memory_that_inspect_foretells_is_not_exceeded(start_server):
+    plan = json.loads(mlxd("inspect", "--json", SMOLLM2).stdout)
+    server = start_server()
+    server.client().completions.create(model=MODEL, prompt="word " * 2000, max_tokens=4, logprobs=2)
+    server.client().completions.create(
+        model=MODEL, prompt="word " * 700, max_tokens=1, logprobs=2, echo=True
+    )
+    part = lambda name: server.metric("mlxd_memory_bytes", part=name)
+    assert part("weights") <= 1.1 * plan["weight_bytes"]
+    assert 0 < part("buffers") <= plan["buffer_bytes"]
+    assert 2000 * plan["kv_bytes_per_token"] < part("kv_cache") < part("kv_reserved")
+    taken = part("weights") + part("kv_cache") + part("buffers")
+    resident = server.metric("process_resident_memory_bytes")
+    print(f"in the ledger {taken / 2**20:.0f} MiB, resident {resident / 2**20:.0f} MiB")
+    assert resident < taken + 64 * 2**20

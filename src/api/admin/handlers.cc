@@ -6,6 +6,7 @@
 #include "api/core.h"
 #include "api/errors.h"
 #include "api/json_writer.h"
+#include "base/system_memory.h"
 #include "http/router.h"
 
 namespace mlxd::api {
@@ -114,12 +115,13 @@ http::Response one_model(Core& core, std::string_view path) {
 http::Response metrics(Core& core) {
   ScrapeState state;
   state.version = core.options.version;
+  state.resident_bytes = resident_memory();
   for (const auto& model : core.models.all()) {
     state.models.push_back({model->id(), model->info().backend, model->stats()});
   }
   {
     std::lock_guard lock(core.mutex);
-    if (core.connections) state.connections = core.connections();
+    if (core.server_stats) state.server = core.server_stats();
   }
   http::Response response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";

@@ -48,7 +48,14 @@ class AttentionWork {
     AlignedArray<float> scores, out, maxima, sums;
     std::vector<const float*> query;
     std::vector<int> first, end;
+
+    std::size_t bytes() const {
+      return scores.bytes() + out.bytes() + maxima.bytes() + sums.bytes();
+    }
   };
+
+  // Held for results that wait to be folded.
+  std::size_t bytes() const { return partials_.bytes(); }
 
   // What the tasks of a step read and write.
   struct Data {

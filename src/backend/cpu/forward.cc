@@ -145,6 +145,24 @@ void ForwardPass::run(const Batch& batch, StepOutput& output) {
   pool_.run([this](int worker) { work(*workers_[worker]); });
 }
 
+std::size_t ForwardPass::buffer_bytes() const {
+  std::size_t bytes = narrow_attention_.bytes();
+  for (const RowBuffer* buffer : {&x_, &narrow_x_, &query_, &key_, &value_, &y_}) {
+    bytes += buffer->bytes();
+  }
+  for (const InputBuffer* buffer : {&input_, &narrow_input_, &attended_, &hidden_}) {
+    bytes += buffer->bytes();
+  }
+  for (const AttentionWork& work : attention_) bytes += work.bytes();
+  for (const auto& worker : workers_) {
+    bytes += worker->private_x.bytes() + worker->private_input.bytes() +
+             worker->post_normed.bytes() + worker->gate.bytes() + worker->up.bytes() +
+             worker->attention.bytes();
+    for (const PreparedInput& prepared : worker->prepared) bytes += prepared.bytes();
+  }
+  return bytes;
+}
+
 void ForwardPass::work(Worker& worker) {
   for (std::size_t i = 0; i < ropes_.size(); ++i) {
     const Range part = share(worker, rope_fill_[i].end - rope_fill_[i].first);

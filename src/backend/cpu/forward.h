@@ -36,6 +36,9 @@ class ForwardPass {
   // The batch was checked. Inference thread.
   void run(const Batch& batch, StepOutput& output);
 
+  // Memory held for intermediate values. Between two steps.
+  std::size_t buffer_bytes() const;
+
  private:
   // What one worker holds. The stream's state is the same on all, each keeps its own.
   struct Worker {

@@ -30,6 +30,7 @@ class PreparedInput {
 
   const InputRows& rows() const { return rows_; }
   const InputGroup* groups() const { return groups_; }
+  std::size_t bytes() const { return capacity_ * sizeof(InputGroup); }
 
   // Room for the groups of `rows`, 64-byte aligned; none where the products read plain floats.
   InputGroup* begin(const InputRows& rows, bool quantized);

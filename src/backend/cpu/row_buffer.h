@@ -23,6 +23,7 @@ class AlignedArray {
     std::fill_n(data_.get(), count, T{});
   }
   T* data() const { return data_.get(); }
+  std::size_t bytes() const { return capacity_ * sizeof(T); }
 
  private:
   static constexpr std::size_t kAlignment = 64;
@@ -50,6 +51,7 @@ class RowBuffer {
   }
   float* row(int index) const { return data_.data() + index * stride_; }
   std::ptrdiff_t stride() const { return stride_; }
+  std::size_t bytes() const { return data_.bytes(); }
 
  private:
   AlignedArray<float> data_;
@@ -70,6 +72,9 @@ class InputBuffer {
   }
 
   float* values(int row) const { return values_.row(row); }
+  std::size_t bytes() const {
+    return values_.bytes() + quantized_.bytes() + scales_.bytes() + sums_.bytes();
+  }
 
   // Quantises columns [first, first + count) of a row, whole groups, from `values`.
   void quantize(const Kernels& kernels, int row, int first, int count, const float* values) const {

@@ -58,6 +58,7 @@ class CpuRunner final : public ModelRunner {
     check_batch(batch, info_, cache_.blocks());
     forward_.run(batch, output);
   }
+  std::size_t buffer_bytes() const override { return forward_.buffer_bytes(); }
 
  private:
   KvCache cache_;

@@ -85,6 +85,8 @@ class MlxRunner final : public ModelRunner {
     cache_.resize(blocks);
   }
   void step(const Batch& batch, StepOutput& output) override;
+  // What MLX keeps for reuse: between steps nothing else is alive.
+  std::size_t buffer_bytes() const override { return mx::get_cache_memory(); }
 
  private:
   void check_batch(const Batch& batch) const;
