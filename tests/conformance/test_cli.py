@@ -144,7 +144,7 @@ def test_the_memory_that_inspect_foretells_is_not_exceeded(start_server):
     part = lambda name: server.metric("mlxd_memory_bytes", part=name)
     assert part("weights") <= 1.1 * plan["weight_bytes"]
     assert 0 < part("buffers") <= plan["buffer_bytes"]
-    assert 2000 * plan["kv_bytes_per_token"] < part("kv_cache") < part("kv_reserved")
+    assert 1900 * plan["kv_bytes_per_token"] < part("kv_cache") < part("kv_reserved")
     taken = part("weights") + part("kv_cache") + part("buffers")
     resident = server.metric("process_resident_memory_bytes")
     print(f"in the ledger {taken / 2**20:.0f} MiB, resident {resident / 2**20:.0f} MiB")
