@@ -148,4 +148,4 @@ def test_the_memory_that_inspect_foretells_is_not_exceeded(start_server):
     taken = part("weights") + part("kv_cache") + part("buffers")
     resident = server.metric("process_resident_memory_bytes")
     print(f"in the ledger {taken / 2**20:.0f} MiB, resident {resident / 2**20:.0f} MiB")
-    assert resident < taken + 64 * 2**20
+    assert resident < taken + 96 * 2**20
