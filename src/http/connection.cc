@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <exception>
-#include <stdexcept>
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <spdlog/spdlog.h>
+
+#include "http/connection_exchange.h"
 
 namespace mlxd::http {
 namespace asio = boost::asio;
@@ -18,112 +19,9 @@ namespace {
 
 constexpr std::size_t kWatchedInput = 16 * 1024;  // read at most this far ahead of a handler
 constexpr double kLingerSeconds = 2;
-// For whole answers that are larger than the small buffer of streams: with less than a segment in
-// flight the sender waits for delayed acknowledgements (1 MB/s over loopback).
-constexpr std::size_t kLargeSendBuffer = 256 * 1024;
 constexpr std::size_t kLingerBytes = 16 * 1024 * 1024;
 
 }  // namespace
-
-// The exchange that a handler sees.
-class ConnectionExchange final : public Exchange {
- public:
-  ConnectionExchange(Connection& connection, Request request, const Headers& cors, bool keep_alive,
-                     bool http_10)
-      : connection_(connection),
-        request_(std::move(request)),
-        cors_(cors),
-        close_(!keep_alive || connection.state_->draining),
-        chunked_(!http_10),
-        without_body_(request_.method == "HEAD") {
-    connection_.exchange_ = this;
-    connection_.watch_for_leaving();
-  }
-  ~ConnectionExchange() override { connection_.exchange_ = nullptr; }
-
-  const Request& request() const override { return request_; }
-  bool peer_gone() const override { return connection_.peer_gone(); }
-  const std::shared_ptr<Wakeup>& wakeup() override {
-    if (!wakeup_) {
-      wakeup_ = Wakeup::make(connection_.socket_.get_executor());
-      if (peer_gone()) wakeup_->notify();
-    }
-    return wakeup_;
-  }
-
-  asio::awaitable<void> respond(Response response) override {
-    begin();
-    close_ = close_ || connection_.state_->draining;
-    Headers headers = cors_;
-    headers.insert(headers.end(), response.headers.begin(), response.headers.end());
-    std::string text =
-        connection_.response_head(response.status, request_.id, close_, headers,
-                                  response.content_type, response.body.size(), false);
-    if (!without_body_) text += response.body;
-    response.body = std::string();
-    const bool large = text.size() > connection_.send_buffer_bytes();
-    if (large) connection_.set_send_buffer(std::min(text.size(), kLargeSendBuffer));
-    co_await connection_.write_all(text, true);
-    if (large) connection_.set_send_buffer(connection_.send_buffer_bytes());
-    ended_ = true;
-  }
-
-  asio::awaitable<bool> begin_stream(Headers headers) override {
-    begin();
-    // HTTP/1.0 has no chunks: there the end of the connection ends the stream.
-    close_ = close_ || connection_.state_->draining || !chunked_;
-    headers.insert(headers.end(), cors_.begin(), cors_.end());
-    if (std::none_of(headers.begin(), headers.end(),
-                     [](auto& h) { return h.first == "cache-control"; })) {
-      headers.emplace_back("cache-control", "no-cache");
-    }
-    const std::string head = connection_.response_head(200, request_.id, close_, headers,
-                                                       "text/event-stream", {}, chunked_);
-    co_return co_await connection_.write_all(head, false);
-  }
-
-  asio::awaitable<bool> write(std::string frames) override {
-    if (!begun_ || ended_) throw std::logic_error("write outside of begin_stream and end_stream");
-    if (frames.empty() || without_body_) co_return !peer_gone();
-    if (chunked_) frames = chunk_size_line(frames.size()) + frames + "\r\n";
-    co_return co_await connection_.write_all(frames, false);
-  }
-
-  asio::awaitable<void> end_stream() override {
-    if (!begun_ || ended_) throw std::logic_error("end_stream without begin_stream");
-    if (chunked_ && !without_body_) co_await connection_.write_all("0\r\n\r\n", true);
-    ended_ = true;
-  }
-
-  void notify_peer_gone() {
-    if (wakeup_) wakeup_->notify();
-  }
-  bool begun() const { return begun_; }
-  bool ended() const { return ended_; }
-  bool close() const { return close_; }
-  const Headers& cors() const { return cors_; }
-
- private:
-  void begin() {
-    if (begun_) throw std::logic_error("a second answer to one request");
-    begun_ = true;
-  }
-  static std::string chunk_size_line(std::size_t size) {
-    char line[24];
-    return std::string(line,
-                       static_cast<std::size_t>(std::snprintf(line, sizeof line, "%zx\r\n", size)));
-  }
-
-  Connection& connection_;
-  const Request request_;
-  const Headers& cors_;
-  std::shared_ptr<Wakeup> wakeup_;
-  bool close_;
-  const bool chunked_;
-  const bool without_body_;
-  bool begun_ = false;
-  bool ended_ = false;
-};
 
 // ---- State ----------------------------------------------------------------------------------
 

@@ -1,0 +1,52 @@
+// A request and the answer that its handler makes, over a Connection. Private to http; everything
+// here runs on the I/O thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <boost/asio/awaitable.hpp>
+
+#include "http/exchange.h"
+#include "http/response_text.h"
+
+namespace mlxd::http {
+
+class Connection;
+
+// Lives within a handler's call. `connection` and `cors` must outlive it.
+class ConnectionExchange final : public Exchange {
+ public:
+  ConnectionExchange(Connection& connection, Request request, const Headers& cors, bool keep_alive,
+                     bool http_10);
+  ~ConnectionExchange() override;
+
+  const Request& request() const override { return request_; }
+  bool peer_gone() const override;
+  const std::shared_ptr<Wakeup>& wakeup() override;
+  boost::asio::awaitable<void> respond(Response response) override;
+  boost::asio::awaitable<bool> begin_stream(Headers headers) override;
+  boost::asio::awaitable<bool> write(std::string frames) override;
+  boost::asio::awaitable<void> end_stream() override;
+
+  void notify_peer_gone();
+  bool begun() const { return begun_; }
+  bool ended() const { return ended_; }
+  bool close() const { return close_; }
+  const Headers& cors() const { return cors_; }
+
+ private:
+  void begin();
+
+  Connection& connection_;
+  const Request request_;
+  const Headers& cors_;
+  std::shared_ptr<Wakeup> wakeup_;
+  bool close_;
+  const bool chunked_;
+  const bool without_body_;
+  bool begun_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace mlxd::http
