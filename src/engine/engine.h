@@ -34,6 +34,8 @@ struct EngineOptions {
   bool check_integrity = false;  // after each step, for tests; debug builds do it whenever idle
 };
 
+constexpr int kHighestPriority = 9;
+
 // What a request asks of the engine; everything in it was validated.
 struct GenerateJob {
   std::string id;           // x-request-id, for logs
@@ -45,6 +47,11 @@ struct GenerateJob {
   bool ignore_eos = false;
   std::vector<int> stop_ids;
   int prompt_logprobs = -1;  // -1: none; else PromptToken events with that many alternatives
+  // 0 .. kHighestPriority: more urgent requests begin first, and take the place of less urgent
+  // ones.
+  int priority = 0;
+  // Whose request it is: callers take turns, however many requests each has.
+  std::uint64_t caller = 0;
   // Requests of one salt share the prefix cache: what another salt's prompts were cannot be told
   // from how long an answer takes.
   std::uint64_t cache_salt = 0;

@@ -96,6 +96,8 @@ void InferenceLoop::begin(std::unique_ptr<Request> arrived) {
   sequence->tokens = request.job.prompt;
   sequence->prompt_length = sequence->length();
   sequence->slots = request.job.samples;
+  sequence->priority = request.job.priority;
+  sequence->caller = request.job.caller;
   sequence->cache_salt = request.job.cache_salt;
   if (has_penalties(request.job.sampling)) sequence->counts.add_prompt(sequence->tokens);
   set_logit_range(*sequence);
@@ -414,12 +416,9 @@ void InferenceLoop::publish() {
   stats_.kv_blocks_cached = blocks_.idle();
   stats_.running_sequences = static_cast<int>(scheduler_.running().size());
   stats_.preemptions = scheduler_.preemptions();
+  stats_.preempted_sequences = scheduler_.preempted();
   stats_.paused_sequences = 0;
-  stats_.preempted_sequences = 0;
   for (const Sequence* sequence : scheduler_.running()) stats_.paused_sequences += sequence->paused;
-  for (const Sequence* sequence : scheduler_.waiting()) {
-    stats_.preempted_sequences += sequence->request->shared->begun;
-  }
   std::lock_guard lock(shared_.stats_mutex);
   shared_.stats = stats_;
 }
@@ -433,7 +432,7 @@ void InferenceLoop::check_integrity() const {
       unfinished += sequence->state != Sequence::State::finished;
     }
   }
-  check(unfinished == scheduler_.running().size() + scheduler_.waiting().size(),
+  check(unfinished == scheduler_.running().size() + scheduler_.waiting(),
         "the scheduler knows the unfinished sequences and no others");
   check(!requests_.empty() || blocks_.used() == 0, "without requests every block is free or idle");
 }

@@ -14,6 +14,7 @@
 namespace mlxd {
 
 struct Request;
+struct CallerLine;
 
 // One sample of a request: its tokens, and how far the KV cache has them. Inference thread only.
 //
@@ -25,6 +26,8 @@ struct Sequence {
   Request* request = nullptr;
   int sample = 0;
   std::uint64_t age = 0;  // order of arrival; the samples of a request share it
+  int priority = 0;       // as the job's
+  std::uint64_t caller = 0;
   State state = State::waiting;
 
   std::vector<int> tokens;  // prompt, then what was drawn
@@ -35,6 +38,9 @@ struct Sequence {
   int cached_blocks = 0;         // the first so many blocks are in the prefix cache
   int found_tokens = 0;          // of `computed`: found there when it was admitted last
   TokenCounts counts;            // for the penalties; kept only when there are some
+
+  CallerLine* line = nullptr;  // PromptQueue's
+  bool preempted = false;      // it waits, but had begun
 
   // Rows of a step that this sequence occupies at most: all its samples, until they have forked.
   int slots = 1;
@@ -59,6 +65,10 @@ struct Sequence {
   // First come first served; within a request by sample.
   bool older_than(const Sequence& other) const {
     return age != other.age ? age < other.age : sample < other.sample;
+  }
+  // The order in which sequences are served, and the reverse of that in which they are preempted.
+  bool goes_before(const Sequence& other) const {
+    return priority != other.priority ? priority > other.priority : older_than(other);
   }
 };
 
