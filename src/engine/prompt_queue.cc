@@ -101,7 +101,6 @@ PromptQueue::Turn PromptQueue::next_of(Priority& priority, bool admitting) {
       return turn;
     }
     begin_rounds(priority, 1 - most_credit / kQuantum);
-    if (admitting) priority.turn = (priority.turn + 1) % lines;
   }
 }
 
@@ -113,9 +112,12 @@ void PromptQueue::begin_rounds(Priority& priority, int rounds) {
 }
 
 void PromptQueue::charge(const Sequence& sequence, int tokens) {
-  if (priority_of(sequence).contending == 0) return;
-  int& credit = sequence.line->credit;
-  credit = std::max(credit - tokens, -kMostDebt);
+  Priority& priority = priority_of(sequence);
+  CallerLine* const line = sequence.line;
+  if (priority.contending == 0) return;
+  line->credit = std::max(line->credit - tokens, -kMostDebt);
+  const bool its_turn = priority.lines[priority.turn].get() == line;
+  if (its_turn && line->credit <= 0) priority.turn = (priority.turn + 1) % priority.lines.size();
 }
 
 bool PromptQueue::is_starting(const Sequence& sequence) const {
