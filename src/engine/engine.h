@@ -17,7 +17,9 @@
 namespace mlxd {
 
 struct EngineOptions {
-  int max_queued_requests = 256;   // waiting beyond this: 429
+  int max_queued_requests = 256;  // waiting beyond this: 429
+  // Likewise, tokens of their prompts; a prompt that is longer is taken when nothing else waits.
+  std::int64_t max_queued_tokens = 1 << 18;
   int max_running_sequences = 64;  // rows of a decode step
   int max_step_tokens = 512;       // rows of a step, prefill included
   // Prompts are cut so that a step takes about so long, as measured: running streams keep their
@@ -59,12 +61,13 @@ struct GenerateJob {
 };
 
 struct EngineStats {
-  int queued_requests = 0;      // accepted and not begun
-  int live_requests = 0;        // accepted and not ended; 0: a drain is over
-  int running_sequences = 0;    // that hold KV blocks, the paused ones included
-  int paused_sequences = 0;     // of these: their readers are behind
-  int preempted_sequences = 0;  // had begun, gave up their blocks, and wait to be computed again
-  int kv_blocks_used = 0;       // that requests hold
+  int queued_requests = 0;         // accepted and not begun
+  std::int64_t queued_tokens = 0;  // of their prompts
+  int live_requests = 0;           // accepted and not ended; 0: a drain is over
+  int running_sequences = 0;       // that hold KV blocks, the paused ones included
+  int paused_sequences = 0;        // of these: their readers are behind
+  int preempted_sequences = 0;     // had begun, gave up their blocks, and wait to be computed again
+  int kv_blocks_used = 0;          // that requests hold
   int kv_blocks_cached = 0;  // that no request holds and the prefix cache knows: free when needed
   int kv_blocks_total = 0;
   std::uint64_t steps = 0;

@@ -374,7 +374,8 @@ void InferenceLoop::note_begun(Request& request) {
     request.cached_prompt_tokens = request.sequences.front()->found_tokens;
     stats_.cached_prompt_tokens += request.cached_prompt_tokens;
   }
-  shared_.queue_rate.left(now, --shared_.inbox->queued);
+  const auto tokens = static_cast<int>(request.job.prompt.size());
+  shared_.queue_rate.left(now, tokens, shared_.leave_queue(tokens));
 }
 
 void InferenceLoop::finish_sample(Sequence& sequence, FinishReason reason) {
@@ -397,7 +398,7 @@ void InferenceLoop::end(Request& request, Outcome outcome, Error error) {
   for (const auto& sequence : request.sequences) {
     outcome == Outcome::error ? scheduler_.discard(*sequence) : scheduler_.remove(*sequence);
   }
-  if (!request.shared->begun) --shared_.inbox->queued;
+  if (!request.shared->begun) shared_.leave_queue(static_cast<int>(request.job.prompt.size()));
   shared_.live.remove(request.shared.get());
   publish();
   RequestFinished event;

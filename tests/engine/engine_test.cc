@@ -257,6 +257,35 @@ TEST(Engine, RefusesWith429WhenTheQueueIsFull) {
   EXPECT_TRUE(read_all(*again).completed());
 }
 
+TEST(Engine, RefusesWith429WhenThePromptsThatWaitAreTooLong) {
+  std::atomic<bool> open{false};
+  FakeOptions gated;
+  gated.before_step = [&open](const Batch&, std::uint64_t) {
+    while (!open) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  };
+  auto engine = make_engine({.max_queued_tokens = 100, .max_running_sequences = 1}, gated);
+  const auto prompt = [](int tokens) { return job_of(std::vector<int>(tokens, 1), 5); };
+  std::vector<RequestHandle> accepted;
+  accepted.push_back(*engine->submit(prompt(1)));
+  ASSERT_TRUE(eventually([&] { return engine->stats().queued_requests == 0; }));
+  accepted.push_back(*engine->submit(prompt(60)));
+  const auto refused = engine->submit(prompt(41));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().status, 429);
+  EXPECT_EQ(refused.error().code, "queue_full");
+  EXPECT_NE(refused.error().message.find("60 tokens"), std::string::npos);
+  EXPECT_GE(refused.error().retry_after_seconds, 1);
+  accepted.push_back(*engine->submit(prompt(40)));
+  EXPECT_EQ(engine->stats().queued_tokens, 100);
+  accepted.pop_back();  // who leaves makes room
+  open = true;
+  for (RequestHandle& handle : accepted) EXPECT_TRUE(read_all(handle).completed());
+  ASSERT_TRUE(eventually([&] { return engine->stats().queued_tokens == 0; }));
+  auto longest = engine->submit(prompt(500));
+  ASSERT_TRUE(longest) << "nothing else waits";
+  EXPECT_TRUE(read_all(*longest).completed());
+}
+
 // Four requests hold all blocks when an urgent one comes.
 TEST(Engine, AnUrgentRequestTakesThePlaceOfOthersWhoseAnswersStayTheSame) {
   std::atomic<bool> open{false};
