@@ -159,6 +159,16 @@ TEST_F(PromptQueueTest, WhoCannotBeAdmittedKeepsItsTurnWhileOthersThatHaveBegunG
   }
 }
 
+TEST_F(PromptQueueTest, WhoWasPreemptedGoesBeforeYoungerOnesThatHaveBegun) {
+  Sequence& old = add(1, 10);
+  Sequence& young = add(1, 10);
+  queue_.erase(young);
+  young.state = Sequence::State::running;
+  queue_.push(young);
+  EXPECT_EQ(queue_.next(true).sequence, &old);
+  EXPECT_EQ(queue_.next(false).sequence, &young) << "while there is no room for the other";
+}
+
 TEST_F(PromptQueueTest, PassesOverThePausedOnes) {
   Sequence& a = add(1, 10);
   Sequence& b = add(1, 10);
