@@ -224,7 +224,7 @@ bool Scheduler::admit(Sequence& next) {
 // Whatever became of the last step: `computed` counts what is certainly in the KV cache.
 void Scheduler::enter_full_blocks(Sequence& sequence) {
   if (cache_ == nullptr || sequence.state != Sequence::State::running) return;
-  if (sequence.computed / limits_.block_size <= sequence.cached_blocks) return;
+  if (sequence.computed < (sequence.cached_blocks + 1) * limits_.block_size) return;
   sequence.cached_blocks =
       cache_->enter(sequence.cache_salt, std::span(sequence.tokens).first(sequence.computed),
                     sequence.blocks, sequence.cached_blocks);
@@ -252,13 +252,13 @@ void Scheduler::plan_drafts() {
 
 // Sees to it that the block of the next position is there and nobody else's.
 bool Scheduler::make_room_for_next_token(Sequence& sequence, StepPart& part) {
-  const int index = sequence.computed / limits_.block_size;
   while (sequence.state == Sequence::State::running) {
-    if (index == static_cast<int>(sequence.blocks.size())) {
+    const int last = static_cast<int>(sequence.blocks.size()) - 1;
+    if (sequence.computed == (last + 1) * limits_.block_size) {
       if (blocks_.allocate(sequence.blocks, 1)) return true;
-    } else if (!blocks_.is_shared(sequence.blocks[index])) {
+    } else if (!blocks_.is_shared(sequence.blocks[last])) {
       return true;
-    } else if (const auto copy = blocks_.unshare(sequence.blocks, index)) {
+    } else if (const auto copy = blocks_.unshare(sequence.blocks, last)) {
       blocks_.pin(copy->first);
       copies_.push_back(*copy);
       part.copies = 1;
@@ -348,12 +348,12 @@ void Scheduler::append_rows(const StepPart& part, Batch& batch) const {
   entry.query_length = part.rows;
   entry.context_length = sequence.computed + part.rows;
   entry.blocks = std::span(sequence.blocks).first(blocks_for(entry.context_length));
-  for (int i = 0; i < part.rows; ++i) {
-    const int known = part.rows - part.drafted;
-    batch.tokens.push_back(i < known ? sequence.tokens[sequence.computed + i]
-                                     : sequence.draft[i - known]);
-    batch.positions.push_back(sequence.computed + i);
-  }
+  const int known = part.rows - part.drafted;
+  const auto first = sequence.tokens.begin() + sequence.computed;
+  batch.tokens.insert(batch.tokens.end(), first, first + known);
+  batch.tokens.insert(batch.tokens.end(), sequence.draft.begin(),
+                      sequence.draft.begin() + part.drafted);
+  for (int i = 0; i < part.rows; ++i) batch.positions.push_back(sequence.computed + i);
   for (int i = 0; i < part.logit_rows; ++i) {
     batch.logit_rows.push_back(entry.first_row + part.first_logit - sequence.computed + i);
   }
