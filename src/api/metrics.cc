@@ -51,6 +51,8 @@ struct EngineFigure {
 constexpr EngineFigure kEngineFigures[] = {
     {"mlxd_queued_requests", "Requests that wait for their first step.", MetricType::Gauge,
      [](const EngineStats& s) { return double(s.queued_requests); }},
+    {"mlxd_queued_tokens", "Tokens of the prompts that wait for their first step.",
+     MetricType::Gauge, [](const EngineStats& s) { return double(s.queued_tokens); }},
     {"mlxd_running_sequences", "Sequences that hold KV blocks.", MetricType::Gauge,
      [](const EngineStats& s) { return double(s.running_sequences); }},
     {"mlxd_kv_blocks_used", "KV blocks that requests hold.", MetricType::Gauge,

@@ -23,6 +23,7 @@ std::unique_ptr<Engine> start_engine(const ModelFiles& files, const EngineSettin
   options.kv_bytes = plan_memory(files, settings).kv_cache;
   options.max_running_sequences = settings.max_running;
   options.max_queued_requests = settings.max_queued;
+  options.max_queued_tokens = settings.max_queued_tokens;
   options.max_step_tokens = settings.step_tokens;
   options.hang_seconds = settings.hang_timeout;
   options.prefix_cache = settings.prefix_cache;

@@ -126,9 +126,16 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
       ->capture_default_str()
       ->group(kEngine);
   app.add_option("--max-queued", settings.max_queued,
-                 "requests that may wait; beyond it the answer is 429")
+                 "requests that may wait; beyond it the answer is 429. They begin by their "
+                 "`priority`, then in turns between API keys")
       ->envname("MLXD_MAX_QUEUED")
       ->check(CLI::Range(1, 1000000))
+      ->capture_default_str()
+      ->group(kEngine);
+  app.add_option("--max-queued-tokens", settings.max_queued_tokens,
+                 "tokens that the prompts of waiting requests may have together; beyond it 429")
+      ->envname("MLXD_MAX_QUEUED_TOKENS")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000'000}))
       ->capture_default_str()
       ->group(kEngine);
   app.add_option("--step-tokens", settings.step_tokens,

@@ -26,6 +26,7 @@ struct EngineSettings {
   double max_memory_gb = 0;  // weights, buffers and KV cache together; 0: no limit of its own
   int max_running = 64;
   int max_queued = 256;
+  std::int64_t max_queued_tokens = 1 << 18;
   int step_tokens = 512;
   double hang_timeout = 10;
   bool prefix_cache = true;

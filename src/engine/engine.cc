@@ -149,21 +149,15 @@ class Engine::Impl {
     if (!healthy()) {
       return Error{503, "engine_unhealthy", "", "the model is not responding; try again later", 30};
     }
-    Inbox& inbox = *shared_.inbox;
-    if (const int before = inbox.queued.fetch_add(1);
-        before >= shared_.options.max_queued_requests) {
-      --inbox.queued;
-      return Error{429, "queue_full", "",
-                   fmt::format("{} requests are waiting already; try again later", before),
-                   shared_.queue_rate.retry_after(Clock::now(), before)};
-    }
+    const auto tokens = static_cast<int>(job.prompt.size());
+    if (auto full = enter_queue(tokens)) return *full;
     auto request = std::make_unique<Request>();
     request->job = std::move(job);
     request->shared = std::make_shared<RequestHandle::Shared>(
         std::max(shared_.options.channel_capacity, 1), std::move(on_ready), shared_.inbox);
     auto state = request->shared;
-    if (!shared_.live.add(state) || !inbox.arrivals.try_push(std::move(request))) {
-      --inbox.queued;
+    if (!shared_.live.add(state) || !shared_.inbox->arrivals.try_push(std::move(request))) {
+      shared_.leave_queue(tokens);
       shared_.live.remove(state.get());
       return Error{503, "engine_unhealthy", "", "the model is not responding; try again later", 30};
     }
@@ -186,6 +180,7 @@ class Engine::Impl {
       stats = shared_.stats;
     }
     stats.queued_requests = shared_.inbox->queued;
+    stats.queued_tokens = shared_.inbox->queued_tokens;
     stats.live_requests = static_cast<int>(shared_.live.size());
     stats.heartbeat_age_seconds = shared_.heartbeat.age();
     stats.healthy = healthy();
@@ -193,6 +188,26 @@ class Engine::Impl {
   }
 
  private:
+  // Counts a request in, or says why it cannot wait.
+  std::optional<Error> enter_queue(int tokens) {
+    Inbox& inbox = *shared_.inbox;
+    const int requests = inbox.queued.fetch_add(1);
+    const std::int64_t waiting = inbox.queued_tokens.fetch_add(tokens);
+    const bool too_many = requests >= shared_.options.max_queued_requests;
+    const bool too_long = waiting > 0 && waiting + tokens > shared_.options.max_queued_tokens;
+    if (!too_many && !too_long) return std::nullopt;
+    shared_.leave_queue(tokens);
+    auto message = fmt::format("{} requests are waiting already; try again later", requests);
+    if (!too_many) {
+      message = fmt::format(
+          "prompts of {} tokens are waiting already, and this one's {} would make more than {}; "
+          "try again later",
+          waiting, tokens, shared_.options.max_queued_tokens);
+    }
+    return Error{429, "queue_full", "", std::move(message),
+                 shared_.queue_rate.retry_after(Clock::now(), requests, waiting)};
+  }
+
   // The inference thread, from the runner's birth to its death.
   void thread_main(const MakeRunner& make_runner, std::promise<void>& loaded) {
     std::unique_ptr<ModelRunner> runner;

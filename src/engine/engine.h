@@ -20,7 +20,9 @@ namespace mlxd {
 inline constexpr std::size_t kPromptLogitBytes = std::size_t{64} << 20;
 
 struct EngineOptions {
-  int max_queued_requests = 256;   // waiting beyond this: 429
+  int max_queued_requests = 256;  // waiting beyond this: 429
+  // Likewise, tokens of their prompts; a prompt that is longer is taken when nothing else waits.
+  std::int64_t max_queued_tokens = 1 << 18;
   int max_running_sequences = 64;  // rows of a decode step
   int max_step_tokens = 512;       // rows of a step, prefill included
   // Prompts are cut so that a step takes about so long, as measured: running streams keep their
@@ -37,6 +39,8 @@ struct EngineOptions {
   bool check_integrity = false;  // after each step, for tests; debug builds do it whenever idle
 };
 
+constexpr int kHighestPriority = 9;
+
 // What a request asks of the engine; everything in it was validated.
 struct GenerateJob {
   std::string id;           // x-request-id, for logs
@@ -48,6 +52,11 @@ struct GenerateJob {
   bool ignore_eos = false;
   std::vector<int> stop_ids;
   int prompt_logprobs = -1;  // -1: none; else PromptToken events with that many alternatives
+  // 0 .. kHighestPriority: more urgent requests begin first, and take the place of less urgent
+  // ones.
+  int priority = 0;
+  // Whose request it is: callers take turns, however many requests each has.
+  std::uint64_t caller = 0;
   // Requests of one salt share the prefix cache: what another salt's prompts were cannot be told
   // from how long an answer takes.
   std::uint64_t cache_salt = 0;
@@ -63,12 +72,13 @@ struct MemoryUse {
 };
 
 struct EngineStats {
-  int queued_requests = 0;      // accepted and not begun
-  int live_requests = 0;        // accepted and not ended; 0: a drain is over
-  int running_sequences = 0;    // that hold KV blocks, the paused ones included
-  int paused_sequences = 0;     // of these: their readers are behind
-  int preempted_sequences = 0;  // had begun, gave up their blocks, and wait to be computed again
-  int kv_blocks_used = 0;       // that requests hold
+  int queued_requests = 0;         // accepted and not begun
+  std::int64_t queued_tokens = 0;  // of their prompts
+  int live_requests = 0;           // accepted and not ended; 0: a drain is over
+  int running_sequences = 0;       // that hold KV blocks, the paused ones included
+  int paused_sequences = 0;        // of these: their readers are behind
+  int preempted_sequences = 0;     // had begun, gave up their blocks, and wait to be computed again
+  int kv_blocks_used = 0;          // that requests hold
   int kv_blocks_cached = 0;  // that no request holds and the prefix cache knows: free when needed
   int kv_blocks_total = 0;
   MemoryUse memory;

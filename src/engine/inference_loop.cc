@@ -95,6 +95,8 @@ void InferenceLoop::begin(std::unique_ptr<Request> arrived) {
   sequence->tokens = request.job.prompt;
   sequence->prompt_length = sequence->length();
   sequence->slots = request.job.samples;
+  sequence->priority = request.job.priority;
+  sequence->caller = request.job.caller;
   sequence->cache_salt = request.job.cache_salt;
   if (has_penalties(request.job.sampling)) sequence->counts.add_prompt(sequence->tokens);
   set_logit_range(*sequence);
@@ -371,7 +373,8 @@ void InferenceLoop::note_begun(Request& request) {
     request.cached_prompt_tokens = request.sequences.front()->found_tokens;
     stats_.cached_prompt_tokens += request.cached_prompt_tokens;
   }
-  shared_.queue_rate.left(now, --shared_.inbox->queued);
+  const auto tokens = static_cast<int>(request.job.prompt.size());
+  shared_.queue_rate.left(now, tokens, shared_.leave_queue(tokens));
 }
 
 void InferenceLoop::finish_sample(Sequence& sequence, FinishReason reason) {
@@ -394,7 +397,7 @@ void InferenceLoop::end(Request& request, Outcome outcome, Error error) {
   for (const auto& sequence : request.sequences) {
     outcome == Outcome::error ? scheduler_.discard(*sequence) : scheduler_.remove(*sequence);
   }
-  if (!request.shared->begun) --shared_.inbox->queued;
+  if (!request.shared->begun) shared_.leave_queue(static_cast<int>(request.job.prompt.size()));
   shared_.live.remove(request.shared.get());
   publish();
   RequestFinished event;
@@ -417,12 +420,9 @@ void InferenceLoop::publish() {
       runner_.buffer_bytes() + output_.logits.capacity() * sizeof(output_.logits[0]);
   stats_.running_sequences = static_cast<int>(scheduler_.running().size());
   stats_.preemptions = scheduler_.preemptions();
+  stats_.preempted_sequences = scheduler_.preempted();
   stats_.paused_sequences = 0;
-  stats_.preempted_sequences = 0;
   for (const Sequence* sequence : scheduler_.running()) stats_.paused_sequences += sequence->paused;
-  for (const Sequence* sequence : scheduler_.waiting()) {
-    stats_.preempted_sequences += sequence->request->shared->begun;
-  }
   std::lock_guard lock(shared_.stats_mutex);
   shared_.stats = stats_;
 }
@@ -436,7 +436,7 @@ void InferenceLoop::check_integrity() const {
       unfinished += sequence->state != Sequence::State::finished;
     }
   }
-  check(unfinished == scheduler_.running().size() + scheduler_.waiting().size(),
+  check(unfinished == scheduler_.running().size() + scheduler_.waiting(),
         "the scheduler knows the unfinished sequences and no others");
   check(!requests_.empty() || blocks_.used() == 0, "without requests every block is free or idle");
 }

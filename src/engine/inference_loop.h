@@ -28,6 +28,12 @@ struct EngineShared {
         observer(engine_observer),
         inbox(std::make_shared<Inbox>(engine_options.max_queued_requests)) {}
 
+  // A request has begun, ended before that, or could not be queued. Returns how many are queued.
+  int leave_queue(int tokens) {
+    inbox->queued_tokens -= tokens;
+    return --inbox->queued;
+  }
+
   const EngineOptions options;
   EngineObserver* const observer;  // may be null
   const std::shared_ptr<Inbox> inbox;

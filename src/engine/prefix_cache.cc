@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <random>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "base/check.h"
@@ -29,8 +30,8 @@ PrefixCache::PrefixCache(BlockManager& blocks, int block_size, Mix mix)
       mix_(mix),
       secret_(random_word()),
       entries_(blocks.total()),
-      tokens_(static_cast<std::size_t>(blocks.total()) * block_size) {
-  by_hash_.reserve(blocks.total());
+      tokens_(static_cast<std::size_t>(blocks.total()) * block_size),
+      by_hash_(blocks.total()) {
   blocks_.on_evict([this](int block) { erase(block); });
 }
 
@@ -42,7 +43,7 @@ BlockTable PrefixCache::find(std::uint64_t salt, std::span<const int> tokens) co
   const Entry* parent = nullptr;
   for (int index = 0; index < full; ++index) {
     const Key key = key_of(salt, parent, tokens, index);
-    const int block = block_of(key.hash);
+    const int block = by_hash_.find(key.hash);
     if (block < 0 || !is(block, key)) break;
     found.push_back(block);
     parent = &entries_[block];
@@ -58,7 +59,7 @@ int PrefixCache::enter(std::uint64_t salt, std::span<const int> tokens, BlockTab
     if (parent != nullptr && parent->id == 0) break;
     if (blocks_.is_pinned(table[entered])) break;
     const Key key = key_of(salt, parent, tokens, entered);
-    const int known = block_of(key.hash);
+    const int known = by_hash_.find(key.hash);
     if (known < 0) {
       add(table[entered], key);
     } else if (!is(known, key)) {
@@ -98,11 +99,6 @@ PrefixCache::Key PrefixCache::key_of(std::uint64_t salt, const Entry* parent,
   return key;
 }
 
-int PrefixCache::block_of(std::uint64_t hash) const {
-  const auto found = by_hash_.find(hash);
-  return found == by_hash_.end() ? -1 : found->second;
-}
-
 bool PrefixCache::is(int block, const Key& key) const {
   const Entry& entry = entries_[block];
   return entry.parent == key.parent && entry.salt == key.salt &&
@@ -111,25 +107,26 @@ bool PrefixCache::is(int block, const Key& key) const {
 
 void PrefixCache::add(int block, const Key& key) {
   check(entries_[block].id == 0, "a block is in the cache once");
-  by_hash_.emplace(key.hash, block);
+  by_hash_.insert(key.hash, block);
   entries_[block] = {++last_id_, key.parent, key.salt, key.hash};
   std::ranges::copy(key.tokens, tokens_.begin() + std::ptrdiff_t{block} * block_size_);
   blocks_.keep(block);
 }
 
 void PrefixCache::erase(int block) {
-  by_hash_.erase(entries_[block].hash);
+  by_hash_.erase(block);
   entries_[block] = {};
 }
 
 void PrefixCache::check_integrity() const {
   std::unordered_map<std::uint64_t, int> by_id;
-  for (const auto& [hash, block] : by_hash_) {
-    check(entries_[block].id != 0 && entries_[block].hash == hash, "a hash leads to its entry");
+  for (int block = 0; block < blocks_.total(); ++block) {
+    if (entries_[block].id == 0) continue;
+    check(by_hash_.find(entries_[block].hash) == block, "a hash leads to its entry");
     check(blocks_.is_kept(block), "the blocks of the cache are kept");
     by_id[entries_[block].id] = block;
   }
-  check(by_id.size() == by_hash_.size(), "every entry has its own number");
+  check(static_cast<int>(by_id.size()) == size(), "every entry has its own number");
   std::unordered_map<int, int> place;  // of an idle block: 0 goes first
   for (const int block : blocks_.idle_blocks())
     place.emplace(block, static_cast<int>(place.size()));

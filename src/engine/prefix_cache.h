@@ -3,9 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
+#include "engine/block_index.h"
 #include "engine/block_manager.h"
 
 namespace mlxd {
@@ -46,7 +46,7 @@ class PrefixCache {
   // Takes out the table's blocks and all that continue them; who owns them keeps them.
   void forget(const BlockTable& table);
 
-  int size() const { return static_cast<int>(by_hash_.size()); }  // blocks, in use or idle
+  int size() const { return by_hash_.size(); }  // blocks, in use or idle
 
   // Broken: the process ends, naming what broke.
   void check_integrity() const;
@@ -68,8 +68,6 @@ class PrefixCache {
   };
 
   Key key_of(std::uint64_t salt, const Entry* parent, std::span<const int> tokens, int index) const;
-  // The block of a hash, whether or not it is the key's; -1: none.
-  int block_of(std::uint64_t hash) const;
   bool is(int block, const Key& key) const;
   void add(int block, const Key& key);
   void erase(int block);
@@ -84,7 +82,7 @@ class PrefixCache {
   const std::uint64_t secret_;  // so that nobody outside can make hashes collide
   std::vector<Entry> entries_;  // [blocks]
   std::vector<int> tokens_;     // [blocks, block_size]
-  std::unordered_map<std::uint64_t, int> by_hash_;  // -> block
+  BlockIndex by_hash_;
   std::uint64_t last_id_ = 0;
 };
 

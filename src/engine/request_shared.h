@@ -22,7 +22,10 @@ struct Inbox {
   explicit Inbox(std::size_t capacity);
   ~Inbox();
   BoundedQueue<std::unique_ptr<Request>> arrivals;
-  std::atomic<int> queued{0};  // accepted and not yet begun, here or in the scheduler
+  // Accepted and not yet begun, here or in the scheduler: requests, and the tokens of their
+  // prompts.
+  std::atomic<int> queued{0};
+  std::atomic<std::int64_t> queued_tokens{0};
 };
 
 // What the two ends of a request have in common. The inference thread pushes; it, the watchdog or

@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -9,18 +10,14 @@ namespace {
 
 constexpr int kLeastPromptRows = 16;
 
-void insert_by_age(std::vector<Sequence*>& list, Sequence& sequence) {
-  const auto place =
-      std::upper_bound(list.begin(), list.end(), &sequence,
-                       [](const Sequence* a, const Sequence* b) { return a->older_than(*b); });
+void insert_in_order(std::vector<Sequence*>& list, Sequence& sequence) {
+  const auto place = std::ranges::upper_bound(list, &sequence, FirstFirst());
   list.insert(place, &sequence);
 }
 
 int slots_of(const std::vector<Sequence*>& list) {
   int slots = 0;
-  for (const Sequence* sequence : list) {
-    if (sequence->state == Sequence::State::running) slots += sequence->slots;
-  }
+  for (const Sequence* sequence : list) slots += sequence->slots;
   return slots;
 }
 
@@ -28,23 +25,30 @@ int slots_of(const std::vector<Sequence*>& list) {
 
 void Scheduler::add(Sequence& sequence) {
   sequence.state = Sequence::State::waiting;
-  insert_by_age(waiting_, sequence);
+  queue_.join(sequence);
+  queue_.push(sequence);
 }
 
 void Scheduler::fork(Sequence& parent, Sequence& child) {
   enter_full_blocks(parent);  // so that no two sequences have the same blocks yet to enter
   blocks_.share(parent.blocks, child.blocks);
   child.computed = parent.computed;
+  child.priority = parent.priority;
+  child.caller = parent.caller;
   child.cache_salt = parent.cache_salt;
   child.cached_blocks = parent.cached_blocks;
   child.state = Sequence::State::running;
-  insert_by_age(running_, child);
+  queue_.join(child);
+  insert_in_order(running_, child);
 }
 
 void Scheduler::remove(Sequence& sequence) {
   if (sequence.state == Sequence::State::finished) return;
   enter_full_blocks(sequence);
-  std::erase(sequence.state == Sequence::State::running ? running_ : waiting_, &sequence);
+  std::erase(running_, &sequence);
+  std::erase(set_aside_, &sequence);
+  preempted_waiting_ -= sequence.preempted;
+  queue_.leave(sequence);
   blocks_.release(sequence.blocks);
   sequence.state = Sequence::State::finished;
 }
@@ -61,10 +65,11 @@ void Scheduler::schedule() {
   tokens_left_ =
       std::min(std::max(step_tokens_, decoding + kLeastPromptRows), limits_.max_step_tokens);
   logits_left_ = limits_.max_logit_rows;
+  slots_ = slots_of(running_);
 
+  make_way();
   plan_decodes();
   plan_prompts();
-  admit();
   plan_drafts();
   settle_preempted();
 
@@ -80,13 +85,47 @@ void Scheduler::schedule() {
 // repeated in parts; only then may its last reference go.
 void Scheduler::finish_step() {
   for (const auto& [from, to] : copies_) blocks_.unpin(from);
-  for (const StepPart& part : parts_) {
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    const StepPart& part = parts_[i];
     Sequence& sequence = *part.sequence;
+    if (sequence.state != Sequence::State::running) continue;
     enter_full_blocks(sequence);
-    if (part.drafted > 0) blocks_.shorten(sequence.blocks, blocks_for(sequence.computed));
+    // A piece of a prompt may leave nothing but its last token, which is then decoded.
+    if (i >= first_prompt_part_ && sequence.decoding()) queue_.erase(sequence);
+    if (part.drafted == 0) continue;
+    queue_.charge(sequence, std::max(sequence.computed - part.first_logit - 1, 0));
+    blocks_.shorten(sequence.blocks, blocks_for(sequence.computed));
+  }
+  for (Sequence* sequence : set_aside_) {
+    if (!sequence->decoding()) queue_.push(*sequence);
   }
   copies_.clear();
   parts_.clear();
+  set_aside_.clear();
+}
+
+// Who waits and is more urgent than some that run takes what it needs from these. Before the step
+// is planned, since its members are not preempted; one a step.
+void Scheduler::make_way() {
+  const Sequence* next = queue_.next(/*admitting=*/true).sequence;
+  if (next == nullptr || next->state != Sequence::State::waiting) return;
+  const auto less_urgent = [next](const Sequence& s) { return s.priority < next->priority; };
+  if (running_.empty() || !less_urgent(*running_.back())) return;
+
+  int slots = 0;
+  int blocks = 0;
+  for (const Sequence* sequence : running_) {
+    if (!less_urgent(*sequence)) continue;
+    slots += sequence->slots;
+    blocks += static_cast<int>(sequence->blocks.size());
+  }
+  const Needs needs = needs_of(*next);
+  if (slots_ - slots + next->slots > limits_.max_sequences) return;  // it would not be enough
+  if (needs.fresh + slots_ - slots > blocks_.available() + blocks) return;
+  const auto paused = [&](const Sequence& s) { return s.paused && less_urgent(s); };
+  while (slots_ + next->slots > limits_.max_sequences || !fits(needs)) {
+    if (!preempt_last(paused) && !preempt_last(less_urgent)) break;
+  }
 }
 
 void Scheduler::plan_decodes() {
@@ -94,69 +133,98 @@ void Scheduler::plan_decodes() {
     if (sequence->state != Sequence::State::running) continue;  // preempted a moment ago
     if (sequence->paused || !sequence->decoding() || tokens_left_ == 0) continue;
     StepPart part;
-    part.rows = 1;
-    if (make_room_for_next_token(*sequence, part)) plan(*sequence, part);
+    part.sequence = sequence;
+    if (!make_room_for_next_token(*sequence, part)) continue;
+    resize(part, 1);
+    parts_.push_back(part);
+    queue_.charge(*sequence, 1);
   }
 }
 
 void Scheduler::plan_prompts() {
-  for (Sequence* sequence : running_) {
-    if (sequence->state != Sequence::State::running) continue;
-    if (!sequence->paused && !sequence->decoding()) plan_chunk(*sequence);
-  }
-}
-
-// Starts waiting sequences whose tokens so far fit beside a block for each running one to grow
-// into; a smaller reserve would preempt soon what it let in.
-void Scheduler::admit() {
-  int slots = slots_of(running_);
-  int begun = 0;
-  for (; begun < static_cast<int>(waiting_.size()) && tokens_left_ > 0;) {
-    Sequence& next = *waiting_[begun];
-    if (next.paused) {  // preempted, and its reader is still behind
-      ++begun;
+  first_prompt_part_ = parts_.size();
+  bool admitting = true;
+  while (tokens_left_ > 0) {
+    const auto [sequence, tokens] = queue_.next(admitting);
+    if (sequence == nullptr) break;
+    if (sequence->state == Sequence::State::waiting && !admit(*sequence)) {
+      admitting = false;
       continue;
     }
-    // Who was preempted while it was paused finds its place taken, perhaps by others who are
-    // paused.
-    while (slots + next.slots > limits_.max_sequences &&
-           preempt_youngest(/*paused_only=*/true, &next)) {
-      slots = slots_of(running_);
+    const int rows = plan_chunk(*sequence, std::min(tokens, tokens_left_));
+    queue_.charge(*sequence, rows);
+    const StepPart* part = rows > 0 ? &*part_of(*sequence) : nullptr;
+    if (part == nullptr || sequence->computed + part->rows == sequence->length()) {
+      queue_.erase(*sequence);  // it has all that this step can give it
+      set_aside_.push_back(sequence);
     }
-    if (slots + next.slots > limits_.max_sequences) break;
-    const BlockTable prefix = find_prefix(next);
-    const int fresh = blocks_for(next.length()) - static_cast<int>(prefix.size());
-    const auto fits = [&] {
-      // Blocks of the prefix that others hold cost nothing; idle ones are taken from the available.
-      const auto idle = std::ranges::count_if(prefix, [&](int b) { return !blocks_.in_use(b); });
-      return fresh + static_cast<int>(idle) + slots <= blocks_.available();
-    };
-    while (!fits() && preempt_youngest(/*paused_only=*/true)) slots = slots_of(running_);
-    if (!fits()) break;
-    blocks_.adopt(next.blocks, prefix);
-    check(blocks_.allocate(next.blocks, fresh), "blocks that were counted are there");
-    next.cached_blocks = static_cast<int>(prefix.size());
-    next.found_tokens = next.cached_blocks * limits_.block_size;
-    next.computed = next.found_tokens;
-    waiting_.erase(waiting_.begin() + begun);
-    next.state = Sequence::State::running;
-    insert_by_age(running_, next);
-    slots += next.slots;
-    plan_chunk(next);
   }
 }
 
-// Rows whose logits are still wanted are computed: the last token's always, those of the prompt
-// when its log-probabilities were asked for.
-BlockTable Scheduler::find_prefix(const Sequence& sequence) const {
-  if (cache_ == nullptr) return {};
-  return cache_->find(sequence.cache_salt, std::span(sequence.tokens).first(sequence.logits_from));
+Scheduler::Needs Scheduler::needs_of(const Sequence& sequence) const {
+  Needs needs;
+  // Rows whose logits are still wanted are computed: the last token's always, those of the prompt
+  // when its log-probabilities were asked for.
+  if (cache_ != nullptr) {
+    needs.prefix =
+        cache_->find(sequence.cache_salt, std::span(sequence.tokens).first(sequence.logits_from));
+  }
+  needs.fresh = blocks_for(sequence.length()) - static_cast<int>(needs.prefix.size());
+  return needs;
+}
+
+// Beside a block for each running sequence to grow into; a smaller reserve would preempt soon what
+// it let in. Blocks of the prefix that others hold cost nothing; idle ones are taken from the
+// available.
+bool Scheduler::fits(const Needs& needs) const {
+  const auto idle =
+      std::ranges::count_if(needs.prefix, [&](int block) { return !blocks_.in_use(block); });
+  return needs.fresh + static_cast<int>(idle) + slots_ <= blocks_.available();
+}
+
+bool Scheduler::admit(Sequence& next) {
+  // Who had to go for want of blocks comes back before others take what it left.
+  if (std::ranges::any_of(preempted_, [&](const Sequence* victim) {
+        return !victim->paused && victim->goes_before(next);
+      })) {
+    return false;
+  }
+  // Who was preempted while it was paused finds its place taken, perhaps by others who are paused.
+  // Older ones have it back whatever their priority: their readers may be the same, who read one
+  // answer after the other.
+  const auto gives_its_place = [&](const Sequence& s) {
+    return s.paused && (next.goes_before(s) || next.older_than(s));
+  };
+  while (slots_ + next.slots > limits_.max_sequences) {
+    if (!preempt_last(gives_its_place)) return false;
+  }
+  const auto paused = [](const Sequence& s) { return s.paused; };
+  while (slots_ >= blocks_.available()) {  // less than any sequence needs
+    if (!preempt_last(paused)) return false;
+  }
+  const Needs needs = needs_of(next);
+  while (!fits(needs)) {
+    if (!preempt_last(paused)) return false;
+  }
+
+  queue_.erase(next);
+  blocks_.adopt(next.blocks, needs.prefix);
+  check(blocks_.allocate(next.blocks, needs.fresh), "blocks that were counted are there");
+  next.cached_blocks = static_cast<int>(needs.prefix.size());
+  next.found_tokens = next.cached_blocks * limits_.block_size;
+  next.computed = next.found_tokens;
+  next.state = Sequence::State::running;
+  preempted_waiting_ -= std::exchange(next.preempted, false);
+  insert_in_order(running_, next);
+  slots_ += next.slots;
+  queue_.push(next);
+  return true;
 }
 
 // Whatever became of the last step: `computed` counts what is certainly in the KV cache.
 void Scheduler::enter_full_blocks(Sequence& sequence) {
   if (cache_ == nullptr || sequence.state != Sequence::State::running) return;
-  if (sequence.computed / limits_.block_size <= sequence.cached_blocks) return;
+  if (sequence.computed < (sequence.cached_blocks + 1) * limits_.block_size) return;
   sequence.cached_blocks =
       cache_->enter(sequence.cache_salt, std::span(sequence.tokens).first(sequence.computed),
                     sequence.blocks, sequence.cached_blocks);
@@ -184,36 +252,40 @@ void Scheduler::plan_drafts() {
 
 // Sees to it that the block of the next position is there and nobody else's.
 bool Scheduler::make_room_for_next_token(Sequence& sequence, StepPart& part) {
-  const int index = sequence.computed / limits_.block_size;
   while (sequence.state == Sequence::State::running) {
-    if (index == static_cast<int>(sequence.blocks.size())) {
+    const int last = static_cast<int>(sequence.blocks.size()) - 1;
+    if (sequence.computed == (last + 1) * limits_.block_size) {
       if (blocks_.allocate(sequence.blocks, 1)) return true;
-    } else if (!blocks_.is_shared(sequence.blocks[index])) {
+    } else if (!blocks_.is_shared(sequence.blocks[last])) {
       return true;
-    } else if (const auto copy = blocks_.unshare(sequence.blocks, index)) {
+    } else if (const auto copy = blocks_.unshare(sequence.blocks, last)) {
       blocks_.pin(copy->first);
       copies_.push_back(*copy);
       part.copies = 1;
       return true;
     }
-    preempt_youngest(/*paused_only=*/true) || preempt_youngest(/*paused_only=*/false);
+    preempt_last([](const Sequence& s) { return s.paused; }) ||
+        preempt_last([](const Sequence&) { return true; });
   }
-  return false;  // it was the youngest itself
+  return false;  // it was the last itself
 }
 
-// Members of the step being planned are never hit: they are older than whoever asks, and not
-// paused. With `in_favour_of`, only who is younger than that is.
-bool Scheduler::preempt_youngest(bool paused_only, const Sequence* in_favour_of) {
+// Members of the step being planned are never hit: they go before whoever asks, and are not paused.
+template <class MayGo>
+bool Scheduler::preempt_last(MayGo may_go) {
   for (auto it = running_.rbegin(); it != running_.rend(); ++it) {
     Sequence& victim = **it;
-    if (victim.state != Sequence::State::running || (paused_only && !victim.paused)) continue;
-    if (in_favour_of != nullptr && !in_favour_of->older_than(victim)) return false;
+    if (victim.state != Sequence::State::running || !may_go(victim)) continue;
+    queue_.erase(victim);
     blocks_.release(victim.blocks);
     victim.computed = 0;
     victim.cached_blocks = 0;
     victim.draft_rows = 0;
     victim.state = Sequence::State::waiting;
+    victim.preempted = true;
+    slots_ -= victim.slots;
     preempted_.push_back(&victim);
+    ++preempted_waiting_;
     ++preemptions_;
     return true;
   }
@@ -223,31 +295,50 @@ bool Scheduler::preempt_youngest(bool paused_only, const Sequence* in_favour_of)
 void Scheduler::settle_preempted() {
   for (Sequence* sequence : preempted_) {
     std::erase(running_, sequence);
-    insert_by_age(waiting_, *sequence);
+    queue_.push(*sequence);
   }
   preempted_.clear();
 }
 
-void Scheduler::plan_chunk(Sequence& sequence) {
-  StepPart part;
-  part.rows = std::min(tokens_left_, sequence.length() - sequence.computed);
+// Plans up to `most` rows of the sequence, beside those that it may have in this step already.
+// Returns how many.
+int Scheduler::plan_chunk(Sequence& sequence, int most) {
+  const auto planned = part_of(sequence);
+  StepPart part = planned != parts_.end() ? *planned : StepPart{.sequence = &sequence};
+  const int before = part.rows;
+  int rows = std::min(before + most, sequence.length() - sequence.computed);
   // Rows of the prompt that give logits are many: they are bounded by memory and by the reader.
   if (sequence.logits_from < sequence.length() - 1) {
-    const int allowed = std::min(sequence.prompt_logit_limit, logits_left_);
+    const int allowed = std::min(sequence.prompt_logit_limit, logits_left_ + part.logit_rows);
     const int silent = std::max(sequence.logits_from - sequence.computed, 0);
-    part.rows = std::min(part.rows, silent + allowed);
+    rows = std::min(rows, silent + allowed);
   }
-  if (part.rows > 0) plan(sequence, part);
+  if (rows == before) return 0;
+  resize(part, rows);
+  if (planned != parts_.end()) {
+    *planned = part;
+  } else {
+    parts_.push_back(part);
+  }
+  return rows - before;
 }
 
-void Scheduler::plan(Sequence& sequence, StepPart part) {
-  part.sequence = &sequence;
+std::vector<StepPart>::iterator Scheduler::part_of(const Sequence& sequence) {
+  return std::find_if(parts_.begin() + first_prompt_part_, parts_.end(),
+                      [&](const StepPart& part) { return part.sequence == &sequence; });
+}
+
+// Takes the rows from what the step has left.
+void Scheduler::resize(StepPart& part, int rows) {
+  const Sequence& sequence = *part.sequence;
+  tokens_left_ += part.rows;
+  logits_left_ += part.logit_rows;
+  part.rows = rows;
   part.first_logit = std::max(sequence.logits_from, sequence.computed);
   part.logit_rows =
-      std::max(std::min(sequence.logits_to, sequence.computed + part.rows) - part.first_logit, 0);
+      std::max(std::min(sequence.logits_to, sequence.computed + rows) - part.first_logit, 0);
   tokens_left_ -= part.rows;
   logits_left_ -= part.logit_rows;
-  parts_.push_back(part);
 }
 
 void Scheduler::append_rows(const StepPart& part, Batch& batch) const {
@@ -257,12 +348,12 @@ void Scheduler::append_rows(const StepPart& part, Batch& batch) const {
   entry.query_length = part.rows;
   entry.context_length = sequence.computed + part.rows;
   entry.blocks = std::span(sequence.blocks).first(blocks_for(entry.context_length));
-  for (int i = 0; i < part.rows; ++i) {
-    const int known = part.rows - part.drafted;
-    batch.tokens.push_back(i < known ? sequence.tokens[sequence.computed + i]
-                                     : sequence.draft[i - known]);
-    batch.positions.push_back(sequence.computed + i);
-  }
+  const int known = part.rows - part.drafted;
+  const auto first = sequence.tokens.begin() + sequence.computed;
+  batch.tokens.insert(batch.tokens.end(), first, first + known);
+  batch.tokens.insert(batch.tokens.end(), sequence.draft.begin(),
+                      sequence.draft.begin() + part.drafted);
+  for (int i = 0; i < part.rows; ++i) batch.positions.push_back(sequence.computed + i);
   for (int i = 0; i < part.logit_rows; ++i) {
     batch.logit_rows.push_back(entry.first_row + part.first_logit - sequence.computed + i);
   }
@@ -292,15 +383,13 @@ void Scheduler::check_integrity() const {
     check(sequence->cached_blocks <= sequence->computed / limits_.block_size,
           "only what is computed is in the prefix cache");
     check(sequence->computed < sequence->length(), "a running sequence has something to compute");
+    check(sequence->decoding() || queue_.is_starting(*sequence) ||
+              std::ranges::count(set_aside_, sequence) == 1,
+          "who is neither decoding nor in this step with all it has is in the queue");
     tables.push_back(&sequence->blocks);
   }
-  for (const Sequence* sequence : waiting_) {
-    check(sequence->state == Sequence::State::waiting, "waiting sequences know that they wait");
-    check(sequence->blocks.empty() && sequence->computed == 0, "who waits holds no blocks");
-  }
-  const auto by_age = [](const Sequence* a, const Sequence* b) { return a->older_than(*b); };
-  check(std::is_sorted(running_.begin(), running_.end(), by_age), "running: oldest first");
-  check(std::is_sorted(waiting_.begin(), waiting_.end(), by_age), "waiting: oldest first");
+  check(std::ranges::is_sorted(running_, FirstFirst()), "running: as they are served");
+  queue_.check_integrity();
   blocks_.check_integrity(tables);
   if (cache_ != nullptr) cache_->check_integrity();
 }

@@ -5,6 +5,7 @@
 #include "engine/block_manager.h"
 #include "engine/model_runner.h"
 #include "engine/prefix_cache.h"
+#include "engine/prompt_queue.h"
 #include "engine/sequence.h"
 
 namespace mlxd {
@@ -37,10 +38,15 @@ struct StepPart {
 // Decides what the next step computes. Pure bookkeeping over sequences that others own: no
 // channels, no clock, no device. Inference thread only.
 //
-// First come, first served. Sequences that decode come first in every step, so that running streams
-// keep their pace; prompts fill what is left of the step. When blocks run out, the youngest running
-// sequence gives up its own and is computed again later, but those whose reader is behind (paused)
-// go before it. The oldest can therefore always go on.
+// Sequences that decode come first in every step, so that running streams keep their pace; prompts
+// fill what is left of the step, in the turns of PromptQueue: higher priorities first, then fairly
+// between callers, then first come, first served. Who cannot be admitted for want of places or
+// blocks holds up all who would be admitted after it, so nothing large waits for ever.
+//
+// When blocks run out, the youngest running sequence of the lowest priority gives up its own and is
+// computed again later, but those whose reader is behind (paused) go before it. The oldest of the
+// highest priority can therefore always go on. A sequence that waits takes places and blocks from
+// those of lower priority in the same way, and from nobody else.
 //
 // With a prefix cache a sequence begins with the blocks of its longest known prefix, and every
 // block that a step filled is entered when the step is over.
@@ -77,23 +83,33 @@ class Scheduler {
   // One part alone, or less of it, for the repetition of a failed step.
   void fill_single(const StepPart& part, Batch& batch) const;
 
-  const std::vector<Sequence*>& running() const { return running_; }
-  const std::vector<Sequence*>& waiting() const { return waiting_; }
+  const std::vector<Sequence*>& running() const { return running_; }  // as they are served
+  int waiting() const { return queue_.waiting(); }
+  int preempted() const { return preempted_waiting_; }  // of the waiting ones, those that had begun
   std::uint64_t preemptions() const { return preemptions_; }
 
   void check_integrity() const;
 
  private:
+  void make_way();
   void plan_decodes();
   void plan_prompts();
-  void admit();
-  BlockTable find_prefix(const Sequence& sequence) const;
+  // What a waiting sequence takes when it is admitted.
+  struct Needs {
+    BlockTable prefix;  // found in the cache
+    int fresh = 0;      // blocks beside it
+  };
+  Needs needs_of(const Sequence& sequence) const;
+  bool fits(const Needs& needs) const;
+  bool admit(Sequence& sequence);
   void enter_full_blocks(Sequence& sequence);
   void plan_drafts();
   bool make_room_for_next_token(Sequence& sequence, StepPart& part);
-  bool preempt_youngest(bool paused_only, const Sequence* in_favour_of = nullptr);
-  void plan(Sequence& sequence, StepPart part);
-  void plan_chunk(Sequence& sequence);
+  template <class MayGo>
+  bool preempt_last(MayGo may_go);
+  int plan_chunk(Sequence& sequence, int most);
+  std::vector<StepPart>::iterator part_of(const Sequence& sequence);
+  void resize(StepPart& part, int rows);
   int blocks_for(int tokens) const {
     return (tokens + limits_.block_size - 1) / limits_.block_size;
   }
@@ -104,12 +120,17 @@ class Scheduler {
   BlockManager& blocks_;
   PrefixCache* const cache_;
   int step_tokens_;
-  std::vector<Sequence*> waiting_, running_;  // oldest first
-  std::vector<Sequence*> preempted_;          // in this schedule(), still in running_
+  PromptQueue queue_;
+  std::vector<Sequence*> running_;    // in the order in which they are served
+  std::vector<Sequence*> preempted_;  // in this schedule(), still in running_
+  std::vector<Sequence*> set_aside_;  // out of the queue until the step is over
   std::vector<StepPart> parts_;
+  std::size_t first_prompt_part_ = 0;
   std::vector<std::pair<int, int>> copies_;
+  int slots_ = 0;  // of the running sequences, while a step is planned
   int tokens_left_ = 0, logits_left_ = 0;
   Batch batch_;
+  int preempted_waiting_ = 0;
   std::uint64_t preemptions_ = 0;
 };
 

@@ -14,6 +14,7 @@
 namespace mlxd {
 
 struct Request;
+struct CallerLine;
 
 // One sample of a request: its tokens, and how far the KV cache has them. Inference thread only.
 //
@@ -22,34 +23,37 @@ struct Request;
 struct Sequence {
   enum class State { waiting, running, finished };
 
-  Request* request = nullptr;
-  int sample = 0;
-  std::uint64_t age = 0;  // order of arrival; the samples of a request share it
-  State state = State::waiting;
-
+  // What every step reads of every sequence lies together.
   std::vector<int> tokens;  // prompt, then what was drawn
-  int prompt_length = 0;
-  int computed = 0;  // the first so many tokens are in the KV cache
   BlockTable blocks;
-  std::uint64_t cache_salt = 0;  // prefixes are shared with sequences of the same salt
-  int cached_blocks = 0;         // the first so many blocks are in the prefix cache
-  int found_tokens = 0;          // of `computed`: found there when it was admitted last
-  TokenCounts counts;            // for the penalties; kept only when there are some
-
+  State state = State::waiting;
+  int computed = 0;       // the first so many tokens are in the KV cache
+  int cached_blocks = 0;  // the first so many blocks are in the prefix cache
   // Rows of a step that this sequence occupies at most: all its samples, until they have forked.
   int slots = 1;
-  // The reader is behind: not to be scheduled.
-  bool paused = false;
   // Positions [logits_from, logits_to) give logits when they are computed.
   int logits_from = 0;
   int logits_to = 0;
+  int draft_rows = 0;          // of `draft`, to be checked in the next step; 0 unless it decodes
+  bool paused = false;         // the reader is behind: not to be scheduled
+  bool preempted = false;      // it waits, but had begun
+  int priority = 0;            // as the job's
+  CallerLine* line = nullptr;  // PromptQueue's
+
+  Request* request = nullptr;
+  std::uint64_t age = 0;  // order of arrival; the samples of a request share it
+  int sample = 0;
+  int prompt_length = 0;
+  std::uint64_t caller = 0;
+  std::uint64_t cache_salt = 0;  // prefixes are shared with sequences of the same salt
+  int found_tokens = 0;          // of `computed`: found in the cache when it was admitted last
   // Rows with logits of the prompt that a step may hold; further ones wait for the next step.
   int prompt_logit_limit = 0;
+  TokenCounts counts;  // for the penalties; kept only when there are some
 
-  // Guesses at the tokens after the last one. The next step is to check the first draft_rows of
-  // them, which are not 0 only while the sequence decodes; the one behind is compared for free.
+  // Guesses at the tokens after the last one; the one behind those that are checked is compared
+  // for free.
   std::vector<int> draft;
-  int draft_rows = 0;
   NgramDrafter drafter;
   DraftRecord draft_record;
 
@@ -59,6 +63,10 @@ struct Sequence {
   // First come first served; within a request by sample.
   bool older_than(const Sequence& other) const {
     return age != other.age ? age < other.age : sample < other.sample;
+  }
+  // The order in which sequences are served, and the reverse of that in which they are preempted.
+  bool goes_before(const Sequence& other) const {
+    return priority != other.priority ? priority > other.priority : older_than(other);
   }
 };
 

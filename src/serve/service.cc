@@ -141,6 +141,8 @@ Result<Generation> Service::start(const GenerateRequest& request,
   job.ignore_eos = request.ignore_eos;
   job.stop_ids = model_.stop_ids;
   job.prompt_logprobs = request.echo ? request.echo_logprobs : -1;
+  job.priority = request.priority;
+  job.caller = request.caller;
   job.cache_salt = request.cache_salt;
   job.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
                                     std::chrono::duration<double>(request.timeout_seconds));

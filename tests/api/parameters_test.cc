@@ -84,6 +84,7 @@ const std::vector<Values> kBoth = {
     {"ignore_eos", kNotFlag, {"true", "false"}},
     {"min_tokens", {"-1", "\"1\"", "0.5"}, {"0", "5"}},
     {"max_tokens", {"-1", "\"1\"", "0.5", "1e12", "99999999999"}, {"0", "5"}},
+    {"priority", {"-1", "10", "1.5", "\"1\"", "true", "[]"}, {"0", "9", "3.0"}},
     {"timeout", {"0", "-1", "301", "\"1\"", "[]"}, {"0.5", "300"}},
     {"model", {"1", "[]", "{}"}, {}},
     {"user", kNotText, {"\"me\""}},
@@ -210,6 +211,7 @@ TEST(Parameters, DefaultsAreTheContracts) {
   EXPECT_FALSE(request.sampling.logprobs);
   EXPECT_EQ(request.samples, 1);
   EXPECT_EQ(request.timeout_seconds, 300);
+  EXPECT_EQ(request.priority, 0);
   EXPECT_FALSE(parsed->wire.stream);
   EXPECT_EQ(completion("")->prompts.at(0).max_tokens, 16);
   EXPECT_EQ(completion("")->prompts.at(0).echo_logprobs, -1);
@@ -220,7 +222,8 @@ TEST(Parameters, ValuesReachTheRequest) {
       R"("temperature":0.5,"top_p":0.25,"top_k":7,"min_p":0.125,"presence_penalty":-1,
          "frequency_penalty":1.5,"repetition_penalty":1.25,"logit_bias":{"3":-5},"logprobs":true,
          "top_logprobs":4,"n":3,"min_tokens":2,"max_completion_tokens":9,"ignore_eos":true,
-         "stop":["a","b"],"timeout":12,"stream":true,"stream_options":{"include_usage":true})");
+         "stop":["a","b"],"timeout":12,"priority":7,"stream":true,
+         "stream_options":{"include_usage":true})");
   ASSERT_TRUE(good);
   const auto& request = good->prompts.at(0);
   EXPECT_EQ(request.sampling.temperature, 0.5F);
@@ -241,6 +244,7 @@ TEST(Parameters, ValuesReachTheRequest) {
   EXPECT_TRUE(request.ignore_eos);
   EXPECT_EQ(request.stop, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(request.timeout_seconds, 12);
+  EXPECT_EQ(request.priority, 7);
   EXPECT_TRUE(good->wire.stream);
   EXPECT_TRUE(good->wire.include_usage);
   EXPECT_EQ(good->wire.choices, 3);

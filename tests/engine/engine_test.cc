@@ -257,6 +257,81 @@ TEST(Engine, RefusesWith429WhenTheQueueIsFull) {
   EXPECT_TRUE(read_all(*again).completed());
 }
 
+TEST(Engine, RefusesWith429WhenThePromptsThatWaitAreTooLong) {
+  std::atomic<bool> open{false};
+  FakeOptions gated;
+  gated.before_step = [&open](const Batch&, std::uint64_t) {
+    while (!open) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  };
+  auto engine = make_engine({.max_queued_tokens = 100, .max_running_sequences = 1}, gated);
+  const auto prompt = [](int tokens) { return job_of(std::vector<int>(tokens, 1), 5); };
+  std::vector<RequestHandle> accepted;
+  accepted.push_back(*engine->submit(prompt(1)));
+  ASSERT_TRUE(eventually([&] { return engine->stats().queued_requests == 0; }));
+  accepted.push_back(*engine->submit(prompt(60)));
+  const auto refused = engine->submit(prompt(41));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().status, 429);
+  EXPECT_EQ(refused.error().code, "queue_full");
+  EXPECT_NE(refused.error().message.find("60 tokens"), std::string::npos);
+  EXPECT_GE(refused.error().retry_after_seconds, 1);
+  accepted.push_back(*engine->submit(prompt(40)));
+  EXPECT_EQ(engine->stats().queued_tokens, 100);
+  accepted.pop_back();  // who leaves makes room
+  open = true;
+  for (RequestHandle& handle : accepted) EXPECT_TRUE(read_all(handle).completed());
+  ASSERT_TRUE(eventually([&] { return engine->stats().queued_tokens == 0; }));
+  auto longest = engine->submit(prompt(500));
+  ASSERT_TRUE(longest) << "nothing else waits";
+  EXPECT_TRUE(read_all(*longest).completed());
+}
+
+// Four requests hold all blocks when an urgent one comes.
+TEST(Engine, AnUrgentRequestTakesThePlaceOfOthersWhoseAnswersStayTheSame) {
+  std::atomic<bool> open{false};
+  FakeOptions gated;
+  gated.before_step = [&open](const Batch&, std::uint64_t step) {
+    while (step >= 20 && !open) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  };
+  auto engine = make_engine({.max_running_sequences = 4, .kv_blocks = 64}, gated);
+  const auto job = [](int i) { return job_of(std::vector<int>(20, i), 200, i); };
+  std::vector<RequestHandle> handles;
+  for (int i = 0; i < 8; ++i) handles.push_back(*engine->submit(job(i)));
+  ASSERT_TRUE(eventually([&] { return engine->stats().steps >= 20; }));
+  GenerateJob urgent = job_of({7, 8, 9}, 3);
+  urgent.priority = 5;
+  auto first = engine->submit(urgent);
+  open = true;
+  EXPECT_TRUE(read_all(*first).completed());
+  EXPECT_LT(engine->stats().generated_tokens, 600u) << "nobody else's 200 tokens were waited for";
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_EQ(read_all(handles[i]).tokens, run_alone(job(i)).tokens) << i;
+  }
+  EXPECT_GT(engine->stats().preemptions, 0u);
+}
+
+TEST(Engine, ACallerWithOneRequestDoesNotWaitForAnothersHundreds) {
+  std::atomic<bool> open{false};
+  FakeOptions gated;
+  gated.before_step = [&open](const Batch&, std::uint64_t) {
+    while (!open) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  };
+  auto engine = make_engine({.max_running_sequences = 8}, gated);
+  std::vector<RequestHandle> many;
+  for (int i = 0; i < 200; ++i) {
+    GenerateJob job = job_of(std::vector<int>(50, i % 64), 10, i);
+    job.caller = 1;
+    many.push_back(*engine->submit(job));
+  }
+  GenerateJob single = job_of({1, 2, 3}, 5);
+  single.caller = 2;
+  auto one = engine->submit(single);
+  open = true;
+  EXPECT_TRUE(read_all(*one).completed());
+  EXPECT_GT(engine->stats().queued_requests, 100);
+  for (RequestHandle& handle : many) EXPECT_TRUE(read_all(handle).completed());
+}
+
 TEST(Engine, WhileDrainingItAcceptsNothingAndFinishesWhatItHas) {
   auto engine = make_engine();
   auto handle = engine->submit(job_of({1}, 500));

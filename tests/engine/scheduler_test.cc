@@ -1,71 +1,13 @@
-#include "engine/scheduler.h"
-
-#include <algorithm>
-#include <memory>
 #include <random>
 
 #include <gtest/gtest.h>
 
+#include "engine/scheduler_fixture.h"
+
 namespace mlxd {
 namespace {
 
-// A scheduler whose sequences draw token 0 for ever.
-class SchedulerTest : public ::testing::Test {
- protected:
-  void make(const SchedulerLimits& limits, int kv_blocks, bool with_cache = false) {
-    limits_ = limits;
-    scheduler_.reset();
-    cache_.reset();
-    blocks_ = std::make_unique<BlockManager>(kv_blocks);
-    if (with_cache) cache_ = std::make_unique<PrefixCache>(*blocks_, limits.block_size);
-    scheduler_ = std::make_unique<Scheduler>(limits, *blocks_, cache_.get());
-  }
-
-  Sequence& add(int prompt_length, int slots = 1) {
-    Sequence& sequence = *sequences_.emplace_back(std::make_unique<Sequence>());
-    sequence.age = sequences_.size();
-    sequence.tokens.assign(prompt_length, 0);
-    sequence.prompt_length = prompt_length;
-    sequence.slots = slots;
-    want_last_logits(sequence);
-    scheduler_->add(sequence);
-    return sequence;
-  }
-
-  static void want_last_logits(Sequence& sequence) {
-    sequence.logits_from = sequence.length() - 1;
-    sequence.logits_to = sequence.length();
-  }
-
-  const Batch& step() {
-    scheduler_->schedule();
-    scheduler_->check_integrity();
-    for (const StepPart& part : scheduler_->parts()) {
-      Sequence& sequence = *part.sequence;
-      sequence.computed += part.rows - part.drafted;  // no draft comes true
-      if (sequence.computed < sequence.length()) continue;
-      sequence.tokens.push_back(0);
-      want_last_logits(sequence);
-    }
-    return scheduler_->batch();
-  }
-
-  bool in_step(const Sequence& sequence) const {
-    return std::ranges::count(scheduler_->parts(), &sequence, &StepPart::sequence) > 0;
-  }
-  int rows_of(const Sequence& sequence) const {
-    for (const StepPart& part : scheduler_->parts()) {
-      if (part.sequence == &sequence) return part.rows;
-    }
-    return 0;
-  }
-
-  SchedulerLimits limits_;
-  std::unique_ptr<BlockManager> blocks_;
-  std::unique_ptr<PrefixCache> cache_;
-  std::unique_ptr<Scheduler> scheduler_;
-  std::vector<std::unique_ptr<Sequence>> sequences_;
-};
+using SchedulerTest = testing::SchedulerFixture;
 
 TEST_F(SchedulerTest, ComputesAPromptInChunksBesideDecodingSequences) {
   make({.max_sequences = 4, .max_step_tokens = 20, .max_logit_rows = 8, .block_size = 4}, 100);

@@ -72,6 +72,7 @@ Result<Admitted> Admission::admit(Core& core, Endpoint endpoint,
   Admitted admitted{*std::move(parsed), {}};
   for (auto& prompt : admitted.request.prompts) {
     prompt.id = id_;
+    prompt.caller = caller_;
     prompt.cache_salt = core.options.share_prefix_cache ? 0 : caller_;
     auto source = admitted.request.model->start(prompt, [bell] { bell->ring(); });
     if (!source) return source.error();  // and those before it are cancelled

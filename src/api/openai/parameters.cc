@@ -92,6 +92,7 @@ const std::array kParameters = {
       "an object with include_usage: true or false"},
     P{"ignore_eos", true, true, P::Flag{&Draft::ignore_eos}, {}, "false"},
     P{"min_tokens", true, true, P::Integer{&Draft::min_tokens, 0, kMaxInt}, {}, "0"},
+    P{"priority", true, true, P::Integer{&Draft::priority, 0, kHighestPriority}, {}, "0"},
     P{"timeout", true, true, P::Custom{read_timeout},
       "seconds, more than 0 and at most the server's own limit", "the server's limit"},
 

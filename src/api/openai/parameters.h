@@ -35,6 +35,7 @@ struct Draft : SamplingParams {
   int max_completion_tokens = -1;
   int completion_logprobs = -1;
   int min_tokens = 0;
+  int priority = 0;
   int n = 1;
   int best_of = -1;
   bool ignore_eos = false;

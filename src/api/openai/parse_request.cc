@@ -144,6 +144,7 @@ GenerateRequest shared_part(const Draft& draft, const ParseOptions& options) {
   if (request.samples > draft.n) request.sampling.logprobs = true;
   request.max_tokens = draft.max_tokens;
   request.min_tokens = draft.min_tokens;
+  request.priority = draft.priority;
   request.ignore_eos = draft.ignore_eos;
   request.stop = draft.stop;
   request.echo = draft.echo;
