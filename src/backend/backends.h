@@ -12,9 +12,10 @@
 namespace mlxd {
 
 struct BackendOptions {
-  std::string name;  // "cpu", "mlx"; "": the default of this system
-  int threads = 0;   // cpu
-  std::string isa;   // cpu
+  std::string name;           // "cpu", "mlx"; "": the default of this system
+  int threads = 0;            // cpu
+  std::string isa;            // cpu
+  std::string kv_cache_type;  // "f16", "int8" (cpu); "": "f16"
 };
 
 // The backend that `options` ends up with.

@@ -114,6 +114,13 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
       ->capture_default_str()
       ->group(kEngine);
   app.add_option(
+         "--kv-cache-type", settings.backend.kv_cache_type,
+         "f16, or int8: half the memory and less to read at long contexts, for a small loss")
+      ->envname("MLXD_KV_CACHE_TYPE")
+      ->check(CLI::IsMember({"f16", "int8"}))
+      ->default_str("f16")
+      ->group(kEngine);
+  app.add_option(
          "--max-memory-gb", settings.max_memory_gb,
          "weights, buffers and KV cache of a model together, in GiB (0: no limit of its own)")
       ->envname("MLXD_MAX_MEMORY_GB")

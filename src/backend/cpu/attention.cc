@@ -136,7 +136,7 @@ void AttentionWork::attend(const Task& task, int partition, const VectorOps& ops
     scratch.first[i] = std::clamp(seen - begin, 0, kPartition);
     scratch.end[i] = std::clamp(position + 1 - begin, 0, kPartition);
   }
-  ops.attend(query);
+  ops.kv(data.cache->format()).attend(query);
 }
 
 float* AttentionWork::output(const Data& data, int row, int kv_head, int head) const {

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "backend/cpu/kv_cache.h"
 #include "engine/model_runner.h"
 #include "model/model_plan.h"
 
@@ -12,6 +13,7 @@ struct CpuOptions {
   int threads = 0;      // compute workers, the calling thread included; 0: the processor's cores
   std::string isa{};    // "portable", "avx2", "avx512_vnni"; "": the best this processor runs
   int block_size = 16;  // tokens in one KV block
+  KvFormat kv_format = KvFormat::f16;
 };
 
 // Repacks the plan's weights (slow: seconds for a large model) and starts the workers. To be called

@@ -264,6 +264,7 @@ void ForwardPass::rotate_and_store(const Worker& worker, const PackedAttention& 
                                    int query_rows) {
   const int d = block.head_dim, block_size = cache_.block_size();
   const RopeTable& rope = ropes_[block.rope];
+  const KvOps& kv = ops_.kv(cache_.format());
   const auto turn = [&](float* head, const std::optional<RmsNorm>& norm, int position) {
     if (norm) ops_.rms_norm(head, norm->weight.data(), norm->epsilon, d, head);
     ops_.rotate(head, rope.cosines(position), rope.sines(position), rope.half());
@@ -278,9 +279,9 @@ void ForwardPass::rotate_and_store(const Worker& worker, const PackedAttention& 
     const int tile = position % block_size / kKeyTile, slot = position % kKeyTile;
     float* key = key_.row(row) + head * d;
     turn(key, block.key_norm, position);
-    ops_.store_key(key, d, cache_.keys(block.layer, cache_block, head, tile), slot);
-    ops_.store_value(value_.row(row) + head * d, d,
-                     cache_.values(block.layer, cache_block, head, tile), slot);
+    kv.store_key(key, d, cache_.keys(block.layer, cache_block, head, tile), slot);
+    kv.store_value(value_.row(row) + head * d, d,
+                   cache_.values(block.layer, cache_block, head, tile), slot);
   }
   const bool narrow = query_rows < batch_->rows();
   const Range queries = share(worker, query_rows * block.heads);

@@ -9,7 +9,8 @@
 
 namespace mlxd::cpu {
 
-KvCache::KvCache(std::vector<KvShape> layers, int block_size) : block_size_(block_size) {
+KvCache::KvCache(std::vector<KvShape> layers, int block_size, KvFormat format)
+    : block_size_(block_size), format_(format) {
   if (block_size < kKeyTile || block_size % kKeyTile != 0) {
     throw LoadError("the cpu backend needs a KV block size that is a multiple of " +
                     std::to_string(kKeyTile) + ", not " + std::to_string(block_size));
@@ -19,9 +20,12 @@ KvCache::KvCache(std::vector<KvShape> layers, int block_size) : block_size_(bloc
       throw LoadError("the cpu backend needs a head dimension that is a multiple of " +
                       std::to_string(kKeyTile) + ", not " + std::to_string(shape.head_dim));
     }
-    layers_.push_back({shape, block_halves_});
-    block_halves_ +=
-        std::size_t{2} * block_size * shape.kv_heads * static_cast<std::size_t>(shape.head_dim);
+    const std::size_t numbers = kKeyTile * static_cast<std::size_t>(shape.head_dim);
+    const std::size_t tile_bytes = format == KvFormat::int8 ? numbers + kKeyTile * sizeof(float)
+                                                            : numbers * sizeof(std::uint16_t);
+    layers_.push_back({block_bytes_, tile_bytes});
+    block_bytes_ += 2 * tile_bytes * static_cast<std::size_t>(block_size / kKeyTile) *
+                    static_cast<std::size_t>(shape.kv_heads);
   }
 }
 
@@ -29,12 +33,11 @@ void KvCache::resize(int blocks) {
   memory_.reset();
   blocks_ = 0;
   memory_ = allocate_huge(block_bytes() * static_cast<std::size_t>(blocks) + 64);
-  data_ = reinterpret_cast<std::uint16_t*>(memory_.get());
   blocks_ = blocks;
 }
 
 void KvCache::copy_block(int from, int to) {
-  std::memcpy(data_ + to * block_halves_, data_ + from * block_halves_, block_bytes());
+  std::memcpy(memory_.get() + to * block_bytes_, memory_.get() + from * block_bytes_, block_bytes_);
 }
 
 }  // namespace mlxd::cpu

@@ -38,7 +38,7 @@ class CpuRunner final : public ModelRunner {
  public:
   CpuRunner(const ModelPlan& plan, const Kernels& kernels, const CpuOptions& options,
             void (*progress)(double))
-      : cache_(kv_shapes(plan), options.block_size),
+      : cache_(kv_shapes(plan), options.block_size, options.kv_format),
         pool_(options.threads > 0 ? options.threads : default_worker_count()),
         model_(pack_model(plan, kernels, pool_, progress)),
         forward_(model_, kernels, find_vector_ops(kernels.name), pool_, cache_) {

@@ -20,6 +20,10 @@ struct Simd {
   static Simd load_half(const std::uint16_t* from) {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)))};
   }
+  static Simd load_int8(const std::int8_t* from) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
+  }
   void store(float* to) const { _mm512_storeu_ps(to, v); }
   void store_half(std::uint16_t* to) const {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),

@@ -32,6 +32,11 @@ struct Simd {
     for (int i = 0; i < 16; ++i) r.lane[i] = half_to_float(from[i]);
     return r;
   }
+  static Simd load_int8(const std::int8_t* from) {
+    Simd r;
+    for (int i = 0; i < 16; ++i) r.lane[i] = from[i];
+    return r;
+  }
   void store(float* to) const {
     for (int i = 0; i < 16; ++i) to[i] = lane[i];
   }

@@ -14,8 +14,8 @@ inline constexpr int kPartitionTiles = kPartition / kKeyTile;
 
 // Some query heads (of one KV head, of one or more rows) against one partition of the context.
 struct PartitionQuery {
-  const std::uint16_t* keys[kPartitionTiles] = {};  // tiles of the cache; those from `tiles` on are
-  const std::uint16_t* values[kPartitionTiles] = {};  // not read
+  const std::uint8_t* keys[kPartitionTiles] = {};  // tiles of the cache; those from `tiles` on are
+  const std::uint8_t* values[kPartitionTiles] = {};  // not read
   int tiles = 0;
   int head_dim = 0;
   float softcap = 0;  // 0: none
@@ -29,6 +29,17 @@ struct PartitionQuery {
   float* maxima = nullptr;  // [queries]: highest score; unspecified where nothing is visible
   float* sums = nullptr;    // [queries]: sum of exp(score - maximum), 0 where nothing is visible
   float* out = nullptr;     // [queries, head_dim]: sum of exp(score - maximum) * value
+};
+
+// What depends on how the cache keeps its numbers (KvFormat).
+struct KvOps {
+  // Into token `slot` (0..15) of a tile, as finite numbers: what is larger than a 16-bit float
+  // becomes the largest, and a NaN a number.
+  void (*store_key)(const float* key, int head_dim, std::uint8_t* tile, int slot);
+  void (*store_value)(const float* value, int head_dim, std::uint8_t* tile, int slot);
+
+  // Online softmax (Milakov & Gimelshein 2018; Dao et al. 2022), one partition at a time.
+  void (*attend)(const PartitionQuery& partition);
 };
 
 // What the forward pass computes besides matrix products, for one instruction set. All functions
@@ -47,16 +58,12 @@ struct VectorOps {
   // Turns pairs (x[i], x[i + half]), i < half (any count), by angles of these cosines and sines.
   void (*rotate)(float* x, const float* cosines, const float* sines, int half);
 
-  // Into token `slot` (0..15) of a tile, as finite 16-bit floats: what is larger becomes the
-  // largest, and a NaN a number.
-  void (*store_key)(const float* key, int head_dim, std::uint16_t* tile, int slot);
-  void (*store_value)(const float* value, int head_dim, std::uint16_t* tile, int slot);
-
-  // Online softmax (Milakov & Gimelshein 2018; Dao et al. 2022), one partition at a time.
-  void (*attend)(const PartitionQuery& partition);
+  KvOps half, int8;
   // Folds the result of the next partition into (maximum, sum, out) of those before.
   void (*fold)(float* maximum, float* sum, float* out, float next_maximum, float next_sum,
                const float* next_out, int head_dim);
+
+  const KvOps& kv(KvFormat format) const { return format == KvFormat::int8 ? int8 : half; }
 };
 
 // The functions that go with the kernels of that name (Kernels::name).

@@ -124,26 +124,74 @@ Simd finite_half(Simd x) {
   return Simd::min(Simd::max(x, Simd::set(-kLargestHalf)), Simd::set(kLargestHalf));
 }
 
-void store_key(const float* key, int head_dim, std::uint16_t* tile, int slot) {
-  std::uint16_t halves[kLanes];
-  for (int d = 0; d < head_dim; d += kLanes) {
-    finite_half(Simd::load(key + d)).store_half(halves);
-    for (int i = 0; i < kLanes; ++i) tile[(d + i) * kKeyTile + slot] = halves[i];
-  }
-}
+// The numbers of a tile of the cache as 16-bit floats.
+struct HalfKv {
+  using Number = std::uint16_t;
+  static constexpr bool kScaled = false;
 
-void store_value(const float* value, int head_dim, std::uint16_t* tile, int slot) {
-  std::uint16_t* to = tile + slot * head_dim;
-  for (int d = 0; d < head_dim; d += kLanes) finite_half(Simd::load(value + d)).store_half(to + d);
-}
+  static Simd load(const Number* from) { return Simd::load_half(from); }
+
+  static void store_key(const float* key, int head_dim, std::uint8_t* tile, int slot) {
+    auto* numbers = reinterpret_cast<Number*>(tile);
+    Number halves[kLanes];
+    for (int d = 0; d < head_dim; d += kLanes) {
+      finite_half(Simd::load(key + d)).store_half(halves);
+      for (int i = 0; i < kLanes; ++i) numbers[(d + i) * kKeyTile + slot] = halves[i];
+    }
+  }
+
+  static void store_value(const float* value, int head_dim, std::uint8_t* tile, int slot) {
+    auto* to = reinterpret_cast<Number*>(tile) + slot * head_dim;
+    for (int d = 0; d < head_dim; d += kLanes) {
+      finite_half(Simd::load(value + d)).store_half(to + d);
+    }
+  }
+};
+
+// The same as 8-bit integers, followed by the scale of each token.
+struct Int8Kv {
+  using Number = std::int8_t;
+  static constexpr bool kScaled = true;
+
+  static Simd load(const Number* from) { return Simd::load_int8(from); }
+
+  static const float* scales(const std::uint8_t* tile, int head_dim) {
+    return reinterpret_cast<const float*>(tile + kKeyTile * head_dim);
+  }
+
+  static void store_key(const float* key, int head_dim, std::uint8_t* tile, int slot) {
+    store(key, head_dim, tile, slot, reinterpret_cast<Number*>(tile) + slot, kKeyTile);
+  }
+  static void store_value(const float* value, int head_dim, std::uint8_t* tile, int slot) {
+    store(value, head_dim, tile, slot, reinterpret_cast<Number*>(tile) + slot * head_dim, 1);
+  }
+
+ private:
+  static void store(const float* values, int head_dim, std::uint8_t* tile, int slot, Number* to,
+                    int stride) {
+    Simd highest = Simd::set(0);
+    for (int d = 0; d < head_dim; d += kLanes) {
+      const Simd x = finite_half(Simd::load(values + d));
+      highest = Simd::max(highest, Simd::max(x, Simd::set(0) - x));
+    }
+    const float maximum = highest.highest();
+    reinterpret_cast<float*>(tile + kKeyTile * head_dim)[slot] = maximum / 127;
+    const Simd inverse = Simd::set(maximum > 0 ? 127 / maximum : 0);
+    float lanes[kLanes];
+    for (int d = 0; d < head_dim; d += kLanes) {
+      (finite_half(Simd::load(values + d)) * inverse).rounded().store(lanes);
+      for (int i = 0; i < kLanes; ++i) to[(d + i) * stride] = static_cast<Number>(lanes[i]);
+    }
+  }
+};
 
 // scores[q, token] = query[q] . key[token] for Tiles * 16 tokens from tile `tile` on and Queries
 // queries from `first` on, summed over d in ascending order whatever the block's size.
-template <int Tiles, int Queries>
+template <class Kv, int Tiles, int Queries>
 void score_block(const PartitionQuery& p, int tile, int first) {
   Simd sum[Queries][Tiles];
   const float* query[Queries];
-  const std::uint16_t* keys[Tiles];
+  const typename Kv::Number* keys[Tiles];
 #pragma GCC unroll 8
   for (int q = 0; q < Queries; ++q) {
     query[q] = p.query[first + q];
@@ -151,11 +199,13 @@ void score_block(const PartitionQuery& p, int tile, int first) {
     for (int t = 0; t < Tiles; ++t) sum[q][t] = Simd::set(0);
   }
 #pragma GCC unroll 8
-  for (int t = 0; t < Tiles; ++t) keys[t] = p.keys[tile + t];
+  for (int t = 0; t < Tiles; ++t) {
+    keys[t] = reinterpret_cast<const typename Kv::Number*>(p.keys[tile + t]);
+  }
   for (int d = 0; d < p.head_dim; ++d) {
     Simd key[Tiles];
 #pragma GCC unroll 8
-    for (int t = 0; t < Tiles; ++t) key[t] = Simd::load_half(keys[t] + d * kKeyTile);
+    for (int t = 0; t < Tiles; ++t) key[t] = Kv::load(keys[t] + d * kKeyTile);
 #pragma GCC unroll 8
     for (int q = 0; q < Queries; ++q) {
       const Simd factor = Simd::set(query[q][d]);
@@ -167,6 +217,9 @@ void score_block(const PartitionQuery& p, int tile, int first) {
   for (int q = 0; q < Queries; ++q) {
 #pragma GCC unroll 8
     for (int t = 0; t < Tiles; ++t) {
+      if constexpr (Kv::kScaled) {
+        sum[q][t] = sum[q][t] * Simd::load(Kv::scales(p.keys[tile + t], p.head_dim));
+      }
       sum[q][t].store(p.scores + (first + q) * kPartition + (tile + t) * kKeyTile);
     }
   }
@@ -175,7 +228,7 @@ void score_block(const PartitionQuery& p, int tile, int first) {
 // out[q, d] = sum over tokens [begin, end) of scores[q, token] * value[token, d] for Chunks * 16
 // numbers from `d` on, in ascending order of tokens. Tokens that a query does not see have weight
 // 0 and change nothing, so that the range may be that of the whole block.
-template <int Chunks, int Queries>
+template <class Kv, int Chunks, int Queries>
 void weigh_block(const PartitionQuery& p, int d, int first, int begin, int end) {
   Simd sum[Queries][Chunks];
 #pragma GCC unroll 8
@@ -185,10 +238,11 @@ void weigh_block(const PartitionQuery& p, int d, int first, int begin, int end) 
   }
   const float* weights = p.scores + first * kPartition;
   for (int token = begin; token < end; ++token) {
-    const std::uint16_t* from = p.values[token / kKeyTile] + (token % kKeyTile) * p.head_dim + d;
+    const auto* from = reinterpret_cast<const typename Kv::Number*>(p.values[token / kKeyTile]) +
+                       (token % kKeyTile) * p.head_dim + d;
     Simd value[Chunks];
 #pragma GCC unroll 8
-    for (int c = 0; c < Chunks; ++c) value[c] = Simd::load_half(from + c * kLanes);
+    for (int c = 0; c < Chunks; ++c) value[c] = Kv::load(from + c * kLanes);
 #pragma GCC unroll 8
     for (int q = 0; q < Queries; ++q) {
       const Simd weight = Simd::set(weights[q * kPartition + token]);
@@ -206,38 +260,40 @@ void weigh_block(const PartitionQuery& p, int d, int first, int begin, int end) 
 }
 
 // Calls block<Size, Queries> for the number of queries at hand.
-template <int Size, int Queries = Simd::kMaxQueries>
+template <class Kv, int Size, int Queries = Simd::kMaxQueries>
 void score_queries(const PartitionQuery& p, int tile, int first, int count) {
   if constexpr (Queries > 1) {
-    if (count < Queries) return score_queries<Size, Queries - 1>(p, tile, first, count);
+    if (count < Queries) return score_queries<Kv, Size, Queries - 1>(p, tile, first, count);
   }
-  score_block<Size, Queries>(p, tile, first);
+  score_block<Kv, Size, Queries>(p, tile, first);
 }
 
-template <int Size, int Queries = Simd::kMaxQueries>
+template <class Kv, int Size, int Queries = Simd::kMaxQueries>
 void weigh_queries(const PartitionQuery& p, int d, int first, int count, int begin, int end) {
   if constexpr (Queries > 1) {
-    if (count < Queries) return weigh_queries<Size, Queries - 1>(p, d, first, count, begin, end);
+    if (count < Queries)
+      return weigh_queries<Kv, Size, Queries - 1>(p, d, first, count, begin, end);
   }
-  weigh_block<Size, Queries>(p, d, first, begin, end);
+  weigh_block<Kv, Size, Queries>(p, d, first, begin, end);
 }
 
-template <int Tiles = Simd::kMaxTiles>
+template <class Kv, int Tiles = Simd::kMaxTiles>
 void score_tiles(const PartitionQuery& p, int tile, int end_tile, int first, int count) {
-  for (; tile + Tiles <= end_tile; tile += Tiles) score_queries<Tiles>(p, tile, first, count);
-  if constexpr (Tiles > 1) score_tiles<Tiles / 2>(p, tile, end_tile, first, count);
+  for (; tile + Tiles <= end_tile; tile += Tiles) score_queries<Kv, Tiles>(p, tile, first, count);
+  if constexpr (Tiles > 1) score_tiles<Kv, Tiles / 2>(p, tile, end_tile, first, count);
 }
 
-template <int Chunks = Simd::kMaxChunks>
+template <class Kv, int Chunks = Simd::kMaxChunks>
 void weigh_chunks(const PartitionQuery& p, int d, int first, int count, int begin, int end) {
   for (; d + Chunks * kLanes <= p.head_dim; d += Chunks * kLanes) {
-    weigh_queries<Chunks>(p, d, first, count, begin, end);
+    weigh_queries<Kv, Chunks>(p, d, first, count, begin, end);
   }
-  if constexpr (Chunks > 1) weigh_chunks<Chunks / 2>(p, d, first, count, begin, end);
+  if constexpr (Chunks > 1) weigh_chunks<Kv, Chunks / 2>(p, d, first, count, begin, end);
 }
 
 // Scores of one query in tiles [first_tile, end_tile) to weights exp(score - highest), 0 for tokens
-// that it does not see. It sees none outside of these tiles.
+// that it does not see. It sees none outside of these tiles. Weights take in the values' scales.
+template <class Kv>
 void soften(const PartitionQuery& p, int query, int first_tile, int end_tile) {
   float* scores = p.scores + query * kPartition;
   const int first = p.first[query], end = p.end[query];
@@ -256,12 +312,16 @@ void soften(const PartitionQuery& p, int query, int first_tile, int end_tile) {
   for (int t = first_tile; t < end_tile; ++t) {
     Simd weight = exponential(Simd::load(scores + t * kKeyTile) - maximum);
     weight = weight.keep(first - t * kKeyTile, end - t * kKeyTile, zero);
-    weight.store(scores + t * kKeyTile);
     sum = sum + weight;
+    if constexpr (Kv::kScaled) {
+      weight = weight * Simd::load(Kv::scales(p.values[t], p.head_dim));
+    }
+    weight.store(scores + t * kKeyTile);
   }
   p.sums[query] = sum.sum();
 }
 
+template <class Kv>
 void attend(const PartitionQuery& p) {
   for (int first = 0; first < p.queries; first += Simd::kMaxQueries) {
     const int count = least(Simd::kMaxQueries, p.queries - first);
@@ -276,9 +336,9 @@ void attend(const PartitionQuery& p) {
       for (int q = first; q < first + count; ++q) p.sums[q] = 0;
       continue;
     }
-    score_tiles(p, first_tile, end_tile, first, count);
-    for (int q = first; q < first + count; ++q) soften(p, q, first_tile, end_tile);
-    weigh_chunks(p, 0, first, count, begin, end);
+    score_tiles<Kv>(p, first_tile, end_tile, first, count);
+    for (int q = first; q < first + count; ++q) soften<Kv>(p, q, first_tile, end_tile);
+    weigh_chunks<Kv>(p, 0, first, count, begin, end);
   }
 }
 
@@ -305,6 +365,11 @@ void fold(float* maximum, float* sum, float* out, float next_maximum, float next
   }
 }
 
+template <class Kv>
+constexpr KvOps kv_ops() {
+  return {.store_key = Kv::store_key, .store_value = Kv::store_value, .attend = attend<Kv>};
+}
+
 constexpr VectorOps make_vector_ops(std::string_view name) {
   return {.name = name,
           .add = add,
@@ -314,9 +379,8 @@ constexpr VectorOps make_vector_ops(std::string_view name) {
           .gelu_gate = gelu_gate,
           .rms_norm = rms_norm,
           .rotate = rotate,
-          .store_key = store_key,
-          .store_value = store_value,
-          .attend = attend,
+          .half = kv_ops<HalfKv>(),
+          .int8 = kv_ops<Int8Kv>(),
           .fold = fold};
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <random>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -99,6 +100,11 @@ TEST(VectorOps, RotateTurnsHalvesOfAnyWidth) {
   }
 }
 
+template <class T>
+std::uint8_t* bytes_of(std::vector<T>& values) {
+  return reinterpret_cast<std::uint8_t*>(values.data());
+}
+
 TEST(VectorOps, TheCacheHoldsFiniteNumbersOnly) {
   std::vector<float> values(16, 1);
   values[3] = INFINITY;
@@ -106,8 +112,8 @@ TEST(VectorOps, TheCacheHoldsFiniteNumbersOnly) {
   values[5] = NAN;
   for (const VectorOps* ops : all_ops()) {
     std::vector<std::uint16_t> keys(16 * 16), rows(16 * 16);
-    ops->store_key(values.data(), 16, keys.data(), 2);
-    ops->store_value(values.data(), 16, rows.data(), 2);
+    ops->half.store_key(values.data(), 16, bytes_of(keys), 2);
+    ops->half.store_value(values.data(), 16, bytes_of(rows), 2);
     for (int i = 0; i < 16; ++i) {
       EXPECT_TRUE(std::isfinite(half_to_float(keys[i * 16 + 2]))) << ops->name;
       EXPECT_EQ(keys[i * 16 + 2], rows[2 * 16 + i]) << ops->name;
@@ -115,13 +121,21 @@ TEST(VectorOps, TheCacheHoldsFiniteNumbersOnly) {
     EXPECT_EQ(half_to_float(rows[2 * 16 + 3]), 65504);
     EXPECT_EQ(half_to_float(rows[2 * 16 + 4]), -65504);
     EXPECT_EQ(half_to_float(rows[2 * 16]), 1);
+    std::vector<float> tile(16 * 16 / 4 + 16);  // 256 bytes of numbers and 16 scales
+    ops->int8.store_key(values.data(), 16, bytes_of(tile), 2);
+    EXPECT_EQ(tile[16 * 16 / 4 + 2], 65504.0f / 127) << ops->name;
+    EXPECT_EQ(static_cast<std::int8_t>(bytes_of(tile)[3 * 16 + 2]), 127) << ops->name;
+    EXPECT_EQ(static_cast<std::int8_t>(bytes_of(tile)[4 * 16 + 2]), -127) << ops->name;
   }
 }
 
 // One sequence whose keys and values lie in shuffled blocks, and queries for all its positions.
 struct Context {
-  Context(const AttentionShape& attention_shape, int length, const VectorOps& vector_ops)
-      : shape(attention_shape), ops(vector_ops), cache({{shape.kv_heads, shape.head_dim}}, 16) {
+  Context(const AttentionShape& attention_shape, int length, const VectorOps& vector_ops,
+          KvFormat format)
+      : shape(attention_shape),
+        ops(vector_ops),
+        cache({{shape.kv_heads, shape.head_dim}}, 16, format) {
     const int count = (length + 15) / 16;
     cache.resize(count);
     for (int i = 0; i < count; ++i) blocks.push_back(i);
@@ -132,8 +146,11 @@ struct Context {
     for (int p = 0; p < length; ++p) {
       for (int h = 0; h < shape.kv_heads; ++h) {
         const std::size_t at = p * columns + h * shape.head_dim;
-        ops.store_key(&keys[at], shape.head_dim, cache.keys(0, blocks[p / 16], h, 0), p % 16);
-        ops.store_value(&values[at], shape.head_dim, cache.values(0, blocks[p / 16], h, 0), p % 16);
+        const KvOps& kv = ops.kv(format);
+        kv.store_key(&keys[at], shape.head_dim, cache.keys(0, blocks[p / 16], h, 0), p % 16);
+        kv.store_value(&values[at], shape.head_dim, cache.values(0, blocks[p / 16], h, 0), p % 16);
+        round(&keys[at]);
+        round(&values[at]);
       }
     }
     batch.sequences = {{0, length, length, blocks}};
@@ -181,15 +198,25 @@ struct Context {
       double score = 0;
       for (int i = 0; i < shape.head_dim; ++i) {
         score += static_cast<double>(query.row(position)[head * shape.head_dim + i]) *
-                 rounded(keys[p * columns + kv + i]);
+                 keys[p * columns + kv + i];
       }
       if (shape.softcap != 0) score = shape.softcap * std::tanh(score / shape.softcap);
       sum += std::exp(score);
-      weighed += std::exp(score) * rounded(values[p * columns + kv + d]);
+      weighed += std::exp(score) * values[p * columns + kv + d];
     }
     return weighed / sum;
   }
-  static double rounded(float x) { return half_to_float(float_to_half(x)); }
+
+  // A head's numbers as the cache keeps them.
+  void round(float* numbers) const {
+    float maximum = 0;
+    for (int d = 0; d < shape.head_dim; ++d) maximum = std::max(maximum, std::abs(numbers[d]));
+    for (int d = 0; d < shape.head_dim; ++d) {
+      numbers[d] = cache.format() == KvFormat::f16
+                       ? half_to_float(float_to_half(numbers[d]))
+                       : std::nearbyint(numbers[d] * (127 / maximum)) * (maximum / 127);
+    }
+  }
 
   AttentionShape shape;
   const VectorOps& ops;
@@ -206,10 +233,19 @@ const AttentionShape kShapes[] = {
     {2, 2, 80, 0, 16}, {4, 4, 16, 0, 1},   {14, 2, 32, 0, 64}, {7, 1, 96, 3, 65},
 };
 
+std::vector<std::pair<AttentionShape, KvFormat>> all_cases() {
+  std::vector<std::pair<AttentionShape, KvFormat>> cases;
+  for (const AttentionShape& shape : kShapes) {
+    cases.push_back({shape, KvFormat::f16});
+    cases.push_back({shape, KvFormat::int8});
+  }
+  return cases;
+}
+
 TEST(Attention, AgreesWithSoftmaxInDoublePrecision) {
   for (const VectorOps* ops : all_ops()) {
-    for (const AttentionShape& shape : kShapes) {
-      Context context(shape, 300, *ops);
+    for (const auto& [shape, format] : all_cases()) {
+      Context context(shape, 300, *ops, format);
       const std::vector<float> out = context.attend(0, 300, 1);
       for (const int position : {0, 1, 15, 16, 63, 64, 65, 128, 200, 299}) {
         for (int head = 0; head < shape.heads; ++head) {
@@ -227,13 +263,13 @@ TEST(Attention, AgreesWithSoftmaxInDoublePrecision) {
 TEST(Attention, ARowIsTheSameBitsHoweverRowsAndContextAreDealtOut) {
   std::mt19937 random(5);
   for (const VectorOps* ops : all_ops()) {
-    for (const AttentionShape& shape : kShapes) {
-      Context context(shape, 400, *ops);
+    for (const auto& [shape, format] : all_cases()) {
+      Context context(shape, 400, *ops, format);
       const std::vector<float> whole = context.attend(0, 400, 1);
       EXPECT_FALSE(context.split);
       const int columns = shape.heads * shape.head_dim;
       bool was_split = false;
-      for (int i = 0; i < 60; ++i) {
+      for (int i = 0; i < 40; ++i) {
         const int first = static_cast<int>(random() % 400);
         const int end = std::min<int>(400, first + 1 + random() % (i % 2 == 0 ? 3 : 90));
         const std::vector<float> part = context.attend(first, end, i % 3 == 0 ? 1 : 64);
