@@ -21,8 +21,10 @@ KvCache::KvCache(std::vector<KvShape> layers, int block_size, KvFormat format)
                       std::to_string(kKeyTile) + ", not " + std::to_string(shape.head_dim));
     }
     const std::size_t numbers = kKeyTile * static_cast<std::size_t>(shape.head_dim);
-    const std::size_t tile_bytes = format == KvFormat::int8 ? numbers + kKeyTile * sizeof(float)
-                                                            : numbers * sizeof(std::uint16_t);
+    const auto groups = static_cast<std::size_t>(kv_groups(shape.head_dim));
+    const std::size_t tile_bytes = format == KvFormat::int8
+                                       ? numbers + kKeyTile * groups * sizeof(float)
+                                       : numbers * sizeof(std::uint16_t);
     layers_.push_back({block_bytes_, tile_bytes});
     block_bytes_ += 2 * tile_bytes * static_cast<std::size_t>(block_size / kKeyTile) *
                     static_cast<std::size_t>(shape.kv_heads);

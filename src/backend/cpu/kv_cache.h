@@ -9,9 +9,13 @@ namespace mlxd::cpu {
 
 inline constexpr int kKeyTile = 16;  // tokens whose keys lie side by side
 
-// How numbers are kept: as 16-bit floats, or as 8-bit integers with a scale for each token and
-// head.
+// How numbers are kept: as 16-bit floats, or as 8-bit integers with a scale for each kKvGroup
+// numbers of a token's key or value. (One scale for a whole head ruined Qwen2, whose keys have a
+// few huge numbers.)
 enum class KvFormat { f16, int8 };
+
+inline constexpr int kKvGroup = 32;
+constexpr int kv_groups(int head_dim) { return (head_dim + kKvGroup - 1) / kKvGroup; }
 
 // The heads of one layer's keys and values.
 struct KvShape {
@@ -21,8 +25,8 @@ struct KvShape {
 
 // Keys and values of past tokens, in blocks of `block_size` tokens of all layers:
 //
-//   [block][layer][kv_head][block_size / 16] x { keys [head_dim][16], key scales [16],
-//                                                values [16][head_dim], value scales [16] }
+//   [block][layer][kv_head][block_size / 16] x { keys [head_dim][16], key scales [groups][16],
+//                                                values [16][head_dim], value scales [16][groups] }
 //
 // where the scales are 32-bit floats, and f16 has none.
 //

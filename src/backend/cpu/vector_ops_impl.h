@@ -124,12 +124,18 @@ Simd finite_half(Simd x) {
   return Simd::min(Simd::max(x, Simd::set(-kLargestHalf)), Simd::set(kLargestHalf));
 }
 
-// The numbers of a tile of the cache as 16-bit floats.
+// What a tile of the cache holds (kv_cache.h), as 16-bit floats.
 struct HalfKv {
   using Number = std::uint16_t;
-  static constexpr bool kScaled = false;
 
-  static Simd load(const Number* from) { return Simd::load_half(from); }
+  // Number d of the keys of a tile's 16 tokens.
+  static Simd key(const std::uint8_t* tile, int /*head_dim*/, int d) {
+    return Simd::load_half(reinterpret_cast<const Number*>(tile) + d * kKeyTile);
+  }
+  // Numbers d .. d + 15 of a token's value.
+  static Simd value(const std::uint8_t* tile, int head_dim, int token, int d) {
+    return Simd::load_half(reinterpret_cast<const Number*>(tile) + token * head_dim + d);
+  }
 
   static void store_key(const float* key, int head_dim, std::uint8_t* tile, int slot) {
     auto* numbers = reinterpret_cast<Number*>(tile);
@@ -139,7 +145,6 @@ struct HalfKv {
       for (int i = 0; i < kLanes; ++i) numbers[(d + i) * kKeyTile + slot] = halves[i];
     }
   }
-
   static void store_value(const float* value, int head_dim, std::uint8_t* tile, int slot) {
     auto* to = reinterpret_cast<Number*>(tile) + slot * head_dim;
     for (int d = 0; d < head_dim; d += kLanes) {
@@ -148,39 +153,59 @@ struct HalfKv {
   }
 };
 
-// The same as 8-bit integers, followed by the scale of each token.
+// The same as 8-bit integers with a scale for each group of kKvGroup numbers.
 struct Int8Kv {
   using Number = std::int8_t;
-  static constexpr bool kScaled = true;
 
-  static Simd load(const Number* from) { return Simd::load_int8(from); }
-
-  static const float* scales(const std::uint8_t* tile, int head_dim) {
-    return reinterpret_cast<const float*>(tile + kKeyTile * head_dim);
+  static Simd key(const std::uint8_t* tile, int head_dim, int d) {
+    const float* scales = scales_of(tile, head_dim) + d / kKvGroup * kKeyTile;
+    return Simd::load_int8(reinterpret_cast<const Number*>(tile) + d * kKeyTile) *
+           Simd::load(scales);
+  }
+  static Simd value(const std::uint8_t* tile, int head_dim, int token, int d) {
+    const float* scales = scales_of(tile, head_dim) + token * kv_groups(head_dim);
+    return Simd::load_int8(reinterpret_cast<const Number*>(tile) + token * head_dim + d) *
+           Simd::set(scales[d / kKvGroup]);
   }
 
   static void store_key(const float* key, int head_dim, std::uint8_t* tile, int slot) {
-    store(key, head_dim, tile, slot, reinterpret_cast<Number*>(tile) + slot, kKeyTile);
+    for (int d = 0; d < head_dim; d += kKvGroup) {
+      store(key + d, least(kKvGroup, head_dim - d),
+            reinterpret_cast<Number*>(tile) + d * kKeyTile + slot, kKeyTile,
+            scales_of(tile, head_dim) + d / kKvGroup * kKeyTile + slot);
+    }
   }
   static void store_value(const float* value, int head_dim, std::uint8_t* tile, int slot) {
-    store(value, head_dim, tile, slot, reinterpret_cast<Number*>(tile) + slot * head_dim, 1);
+    for (int d = 0; d < head_dim; d += kKvGroup) {
+      store(value + d, least(kKvGroup, head_dim - d),
+            reinterpret_cast<Number*>(tile) + slot * head_dim + d, 1,
+            scales_of(tile, head_dim) + slot * kv_groups(head_dim) + d / kKvGroup);
+    }
   }
 
  private:
-  static void store(const float* values, int head_dim, std::uint8_t* tile, int slot, Number* to,
-                    int stride) {
+  static const float* scales_of(const std::uint8_t* tile, int head_dim) {
+    return reinterpret_cast<const float*>(tile + kKeyTile * head_dim);
+  }
+  static float* scales_of(std::uint8_t* tile, int head_dim) {
+    return reinterpret_cast<float*>(tile + kKeyTile * head_dim);
+  }
+
+  static void store(const float* values, int count, Number* to, int stride, float* scale) {
     Simd highest = Simd::set(0);
-    for (int d = 0; d < head_dim; d += kLanes) {
-      const Simd x = finite_half(Simd::load(values + d));
+    for (int i = 0; i < count; i += kLanes) {
+      const Simd x = finite_half(Simd::load(values + i));
       highest = Simd::max(highest, Simd::max(x, Simd::set(0) - x));
     }
     const float maximum = highest.highest();
-    reinterpret_cast<float*>(tile + kKeyTile * head_dim)[slot] = maximum / 127;
+    *scale = maximum / 127;
     const Simd inverse = Simd::set(maximum > 0 ? 127 / maximum : 0);
     float lanes[kLanes];
-    for (int d = 0; d < head_dim; d += kLanes) {
-      (finite_half(Simd::load(values + d)) * inverse).rounded().store(lanes);
-      for (int i = 0; i < kLanes; ++i) to[(d + i) * stride] = static_cast<Number>(lanes[i]);
+    for (int i = 0; i < count; i += kLanes) {
+      (finite_half(Simd::load(values + i)) * inverse).rounded().store(lanes);
+      for (int lane = 0; lane < kLanes; ++lane) {
+        to[(i + lane) * stride] = static_cast<Number>(lanes[lane]);
+      }
     }
   }
 };
@@ -191,21 +216,18 @@ template <class Kv, int Tiles, int Queries>
 void score_block(const PartitionQuery& p, int tile, int first) {
   Simd sum[Queries][Tiles];
   const float* query[Queries];
-  const typename Kv::Number* keys[Tiles];
 #pragma GCC unroll 8
   for (int q = 0; q < Queries; ++q) {
     query[q] = p.query[first + q];
 #pragma GCC unroll 8
     for (int t = 0; t < Tiles; ++t) sum[q][t] = Simd::set(0);
   }
-#pragma GCC unroll 8
-  for (int t = 0; t < Tiles; ++t) {
-    keys[t] = reinterpret_cast<const typename Kv::Number*>(p.keys[tile + t]);
-  }
   for (int d = 0; d < p.head_dim; ++d) {
     Simd key[Tiles];
 #pragma GCC unroll 8
-    for (int t = 0; t < Tiles; ++t) key[t] = Kv::load(keys[t] + d * kKeyTile);
+    for (int t = 0; t < Tiles; ++t) {
+      key[t] = Kv::key(p.keys[tile + t], p.head_dim, d);
+    }
 #pragma GCC unroll 8
     for (int q = 0; q < Queries; ++q) {
       const Simd factor = Simd::set(query[q][d]);
@@ -217,9 +239,6 @@ void score_block(const PartitionQuery& p, int tile, int first) {
   for (int q = 0; q < Queries; ++q) {
 #pragma GCC unroll 8
     for (int t = 0; t < Tiles; ++t) {
-      if constexpr (Kv::kScaled) {
-        sum[q][t] = sum[q][t] * Simd::load(Kv::scales(p.keys[tile + t], p.head_dim));
-      }
       sum[q][t].store(p.scores + (first + q) * kPartition + (tile + t) * kKeyTile);
     }
   }
@@ -238,11 +257,12 @@ void weigh_block(const PartitionQuery& p, int d, int first, int begin, int end) 
   }
   const float* weights = p.scores + first * kPartition;
   for (int token = begin; token < end; ++token) {
-    const auto* from = reinterpret_cast<const typename Kv::Number*>(p.values[token / kKeyTile]) +
-                       (token % kKeyTile) * p.head_dim + d;
+    const std::uint8_t* tile = p.values[token / kKeyTile];
     Simd value[Chunks];
 #pragma GCC unroll 8
-    for (int c = 0; c < Chunks; ++c) value[c] = Kv::load(from + c * kLanes);
+    for (int c = 0; c < Chunks; ++c) {
+      value[c] = Kv::value(tile, p.head_dim, token % kKeyTile, d + c * kLanes);
+    }
 #pragma GCC unroll 8
     for (int q = 0; q < Queries; ++q) {
       const Simd weight = Simd::set(weights[q * kPartition + token]);
@@ -292,8 +312,7 @@ void weigh_chunks(const PartitionQuery& p, int d, int first, int count, int begi
 }
 
 // Scores of one query in tiles [first_tile, end_tile) to weights exp(score - highest), 0 for tokens
-// that it does not see. It sees none outside of these tiles. Weights take in the values' scales.
-template <class Kv>
+// that it does not see. It sees none outside of these tiles.
 void soften(const PartitionQuery& p, int query, int first_tile, int end_tile) {
   float* scores = p.scores + query * kPartition;
   const int first = p.first[query], end = p.end[query];
@@ -312,11 +331,8 @@ void soften(const PartitionQuery& p, int query, int first_tile, int end_tile) {
   for (int t = first_tile; t < end_tile; ++t) {
     Simd weight = exponential(Simd::load(scores + t * kKeyTile) - maximum);
     weight = weight.keep(first - t * kKeyTile, end - t * kKeyTile, zero);
-    sum = sum + weight;
-    if constexpr (Kv::kScaled) {
-      weight = weight * Simd::load(Kv::scales(p.values[t], p.head_dim));
-    }
     weight.store(scores + t * kKeyTile);
+    sum = sum + weight;
   }
   p.sums[query] = sum.sum();
 }
@@ -337,7 +353,7 @@ void attend(const PartitionQuery& p) {
       continue;
     }
     score_tiles<Kv>(p, first_tile, end_tile, first, count);
-    for (int q = first; q < first + count; ++q) soften<Kv>(p, q, first_tile, end_tile);
+    for (int q = first; q < first + count; ++q) soften(p, q, first_tile, end_tile);
     weigh_chunks<Kv>(p, 0, first, count, begin, end);
   }
 }

@@ -209,12 +209,15 @@ struct Context {
 
   // A head's numbers as the cache keeps them.
   void round(float* numbers) const {
-    float maximum = 0;
-    for (int d = 0; d < shape.head_dim; ++d) maximum = std::max(maximum, std::abs(numbers[d]));
-    for (int d = 0; d < shape.head_dim; ++d) {
-      numbers[d] = cache.format() == KvFormat::f16
-                       ? half_to_float(float_to_half(numbers[d]))
-                       : std::nearbyint(numbers[d] * (127 / maximum)) * (maximum / 127);
+    for (int first = 0; first < shape.head_dim; first += kKvGroup) {
+      const int end = std::min(first + kKvGroup, shape.head_dim);
+      float maximum = 0;
+      for (int d = first; d < end; ++d) maximum = std::max(maximum, std::abs(numbers[d]));
+      for (int d = first; d < end; ++d) {
+        numbers[d] = cache.format() == KvFormat::f16
+                         ? half_to_float(float_to_half(numbers[d]))
+                         : std::nearbyint(numbers[d] * (127 / maximum)) * (maximum / 127);
+      }
     }
   }
 

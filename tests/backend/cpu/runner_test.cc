@@ -118,8 +118,9 @@ INSTANTIATE_TEST_SUITE_P(Cpu, RunnerFlavours, testing::ValuesIn(kFlavours),
 
 // What each position's logits are when a sequence is computed alone, a token a step, on one thread.
 SequenceDriver::Logits alone(const ModelPlan& plan, const std::string& isa,
-                             const std::vector<std::vector<int>>& prompts) {
-  const auto runner = make_cpu_runner(plan, {.threads = 1, .isa = isa});
+                             const std::vector<std::vector<int>>& prompts,
+                             KvFormat format = KvFormat::f16) {
+  const auto runner = make_cpu_runner(plan, {.threads = 1, .isa = isa, .kv_format = format});
   SequenceDriver driver(*runner, 200);
   SequenceDriver::Logits all;
   for (const std::vector<int>& prompt : prompts) {
@@ -174,12 +175,14 @@ TEST(Runner, ARowGivesTheSameBitsInAnyBatchOnAnyNumberOfThreads) {
                                                    random_tokens(131, 3), random_tokens(20, 4),
                                                    random_tokens(64, 5),  random_tokens(90, 6)};
     for (const std::string& isa : instruction_sets()) {
-      const SequenceDriver::Logits expected = alone(plan, isa, prompts);
+      const KvFormat format = model.bias ? KvFormat::int8 : KvFormat::f16;
+      const SequenceDriver::Logits expected = alone(plan, isa, prompts, format);
       int steps = 0;
       for (unsigned seed = 0; seed < 24; ++seed) {
         const int threads = static_cast<int>(seed % 3) + 1;
         const int block_size = seed % 4 == 3 ? 48 : 16;
-        steps += run_random_batches(plan, {threads, isa, block_size}, seed, prompts, expected);
+        steps +=
+            run_random_batches(plan, {threads, isa, block_size, format}, seed, prompts, expected);
         if (HasFailure()) return;
       }
       EXPECT_GT(steps, 500);
