@@ -372,6 +372,11 @@ TEST(Engine, RefusesWhatItCouldNeverCompute) {
   EXPECT_NE(too_long.message.find("11 KV blocks"), std::string::npos) << too_long.message;
   EXPECT_NE(too_long.message.find("has 10"), std::string::npos) << too_long.message;
   EXPECT_EQ(refusal(job_of({}, 5)).param, "prompt");
+  for (const int priority : {-1, 10}) {
+    GenerateJob job = job_of({1}, 5);
+    job.priority = priority;
+    EXPECT_EQ(refusal(job).param, "priority");
+  }
   EXPECT_EQ(refusal(job_of({64}, 5)).param, "prompt");
   EXPECT_EQ(refusal(job_of({-1}, 5)).param, "prompt");
   GenerateJob job = job_of({1}, 5);
