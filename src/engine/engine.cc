@@ -49,6 +49,11 @@ std::optional<Error> find_mistake(const GenerateJob& job, const EngineOptions& o
   if (job.max_tokens < 0) {
     return refusal(400, "invalid_value", "max_tokens", "max_tokens is negative");
   }
+  if (job.priority < 0 || job.priority > kHighestPriority) {
+    return refusal(
+        400, "invalid_value", "priority",
+        fmt::format("priority is {}; it must be 0 to {}", job.priority, kHighestPriority));
+  }
   if (prompt + job.max_tokens > info.context_length) {
     return refusal(
         400, "context_length_exceeded", "max_tokens",

@@ -119,8 +119,8 @@ void Scheduler::make_way() {
     slots += sequence->slots;
     blocks += static_cast<int>(sequence->blocks.size());
   }
-  const Needs needs = needs_of(*next);
   if (slots_ - slots + next->slots > limits_.max_sequences) return;  // it would not be enough
+  const Needs needs = needs_of(*next);
   if (needs.fresh + slots_ - slots > blocks_.available() + blocks) return;
   const auto paused = [&](const Sequence& s) { return s.paused && less_urgent(s); };
   while (slots_ + next->slots > limits_.max_sequences || !fits(needs)) {

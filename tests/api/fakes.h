@@ -187,6 +187,7 @@ class FakeExchange : public http::Exchange {
     return all;
   }
 
+  http::Request request_;  // as it is when the handler begins
   http::Response response_;
   http::Headers stream_headers_;
   std::vector<std::string> writes_;
@@ -196,7 +197,6 @@ class FakeExchange : public http::Exchange {
   bool ended_ = false;
 
  private:
-  http::Request request_;
   std::shared_ptr<http::Wakeup> wakeup_;
   bool gone_ = false;
 };

@@ -59,6 +59,7 @@ class Handlers : public ::testing::Test {
                                       const std::string& body = "") {
     api();
     auto exchange = std::make_shared<FakeExchange>(io_, method, path, body);
+    exchange->request_.caller = caller_;
     const auto match = router_.match(method, path);
     EXPECT_NE(match.handler, nullptr) << path;
     boost::asio::co_spawn(io_, (*match.handler)(*exchange),
@@ -105,6 +106,7 @@ class Handlers : public ::testing::Test {
   FakeModel* model_ = nullptr;
   std::vector<std::unique_ptr<ModelPort>> models_;
   std::unique_ptr<Api> api_;
+  std::uint64_t caller_ = 0;
   int ended_ = 0;
 };
 
@@ -182,6 +184,18 @@ TEST_F(Handlers, AnswerEventsThatComeLaterFromAnotherThread) {
   EXPECT_EQ(ended_, 1);
   EXPECT_EQ(data_frames(exchange->streamed()).size(), 52U);
   EXPECT_TRUE(run->destroyed);
+}
+
+TEST_F(Handlers, TellTheEngineWhoCallsThoughAllShareThePrefixCache) {
+  options_.share_prefix_cache = true;
+  caller_ = 7;
+  start("POST", kChatPath, chat_body(R"(,"priority":3)"));
+  const auto run = wait_for_run(0);
+  EXPECT_EQ(run->request.caller, 7U);
+  EXPECT_EQ(run->request.cache_salt, 0U);
+  EXPECT_EQ(run->request.priority, 3);
+  run->push({sample_end(), generation_end()});
+  finish();
 }
 
 TEST_F(Handlers, KeepASilentStreamAliveWithComments) {

@@ -286,24 +286,39 @@ TEST(Engine, RefusesWith429WhenThePromptsThatWaitAreTooLong) {
   EXPECT_TRUE(read_all(*longest).completed());
 }
 
-// Four requests hold all blocks when an urgent one comes.
-TEST(Engine, AnUrgentRequestTakesThePlaceOfOthersWhoseAnswersStayTheSame) {
+// Notes the first step that computes a prompt which begins with this token; steps from `gate` on
+// wait until they may go on. Other prompts begin with tokens below 50.
+struct FirstStepOf60 {
+  static constexpr int kToken = 60;
+  std::uint64_t gate = 0;
   std::atomic<bool> open{false};
-  FakeOptions gated;
-  gated.before_step = [&open](const Batch&, std::uint64_t step) {
-    while (step >= 20 && !open) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  };
-  auto engine = make_engine({.max_running_sequences = 4, .kv_blocks = 64}, gated);
+  std::atomic<std::uint64_t> begun{0};
+
+  FakeOptions fake() {
+    FakeOptions options;
+    options.before_step = [this](const Batch& batch, std::uint64_t step) {
+      while (step >= gate && !open) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      for (int row = 0; row < batch.rows(); ++row) {
+        if (batch.positions[row] == 0 && batch.tokens[row] == kToken) begun = step;
+      }
+    };
+    return options;
+  }
+};
+
+TEST(Engine, AnUrgentRequestTakesThePlaceOfOthersWhoseAnswersStayTheSame) {
+  FirstStepOf60 first{.gate = 20};
+  auto engine = make_engine({.max_running_sequences = 4, .kv_blocks = 64}, first.fake());
   const auto job = [](int i) { return job_of(std::vector<int>(20, i), 200, i); };
   std::vector<RequestHandle> handles;
   for (int i = 0; i < 8; ++i) handles.push_back(*engine->submit(job(i)));
   ASSERT_TRUE(eventually([&] { return engine->stats().steps >= 20; }));
-  GenerateJob urgent = job_of({7, 8, 9}, 3);
+  GenerateJob urgent = job_of({FirstStepOf60::kToken, 8, 9}, 3);
   urgent.priority = 5;
-  auto first = engine->submit(urgent);
-  open = true;
-  EXPECT_TRUE(read_all(*first).completed());
-  EXPECT_LT(engine->stats().generated_tokens, 600u) << "nobody else's 200 tokens were waited for";
+  auto handle = engine->submit(urgent);
+  first.open = true;
+  EXPECT_TRUE(read_all(*handle).completed());
+  EXPECT_LE(first.begun, 22u) << "nobody else's 200 tokens were waited for";
   for (int i = 0; i < 8; ++i) {
     EXPECT_EQ(read_all(handles[i]).tokens, run_alone(job(i)).tokens) << i;
   }
@@ -311,24 +326,20 @@ TEST(Engine, AnUrgentRequestTakesThePlaceOfOthersWhoseAnswersStayTheSame) {
 }
 
 TEST(Engine, ACallerWithOneRequestDoesNotWaitForAnothersHundreds) {
-  std::atomic<bool> open{false};
-  FakeOptions gated;
-  gated.before_step = [&open](const Batch&, std::uint64_t) {
-    while (!open) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  };
-  auto engine = make_engine({.max_running_sequences = 8}, gated);
+  FirstStepOf60 first;
+  auto engine = make_engine({.max_running_sequences = 8}, first.fake());
   std::vector<RequestHandle> many;
   for (int i = 0; i < 200; ++i) {
-    GenerateJob job = job_of(std::vector<int>(50, i % 64), 10, i);
+    GenerateJob job = job_of(std::vector<int>(50, i % 50), 10, i);
     job.caller = 1;
     many.push_back(*engine->submit(job));
   }
-  GenerateJob single = job_of({1, 2, 3}, 5);
+  GenerateJob single = job_of({FirstStepOf60::kToken, 2, 3}, 5);
   single.caller = 2;
   auto one = engine->submit(single);
-  open = true;
+  first.open = true;
   EXPECT_TRUE(read_all(*one).completed());
-  EXPECT_GT(engine->stats().queued_requests, 100);
+  EXPECT_LT(first.begun, 20u) << "what was running, at most";
   for (RequestHandle& handle : many) EXPECT_TRUE(read_all(handle).completed());
 }
 
@@ -372,6 +383,11 @@ TEST(Engine, RefusesWhatItCouldNeverCompute) {
   EXPECT_NE(too_long.message.find("11 KV blocks"), std::string::npos) << too_long.message;
   EXPECT_NE(too_long.message.find("has 10"), std::string::npos) << too_long.message;
   EXPECT_EQ(refusal(job_of({}, 5)).param, "prompt");
+  for (const int priority : {-1, 10}) {
+    GenerateJob job = job_of({1}, 5);
+    job.priority = priority;
+    EXPECT_EQ(refusal(job).param, "priority");
+  }
   EXPECT_EQ(refusal(job_of({64}, 5)).param, "prompt");
   EXPECT_EQ(refusal(job_of({-1}, 5)).param, "prompt");
   GenerateJob job = job_of({1}, 5);
