@@ -124,11 +124,18 @@ void AttentionWork::attend(const Task& task, int partition, const VectorOps& ops
                        .maxima = maxima,
                        .sums = sums,
                        .out = out};
-  for (int t = 0; t < query.tiles; ++t) {
-    const int tile = begin / kKeyTile + t;
+  const auto find = [&](int tile, const std::uint8_t*& keys, const std::uint8_t*& values) {
     const int block = blocks[tile / tiles_per_block];
-    query.keys[t] = data.cache->keys(data.layer, block, task.kv_head, tile % tiles_per_block);
-    query.values[t] = data.cache->values(data.layer, block, task.kv_head, tile % tiles_per_block);
+    keys = data.cache->keys(data.layer, block, task.kv_head, tile % tiles_per_block);
+    values = data.cache->values(data.layer, block, task.kv_head, tile % tiles_per_block);
+  };
+  for (int t = 0; t < query.tiles; ++t) {
+    find(begin / kKeyTile + t, query.keys[t], query.values[t]);
+  }
+  if (partition + 1 < task.end_partition) {
+    const int next = begin / kKeyTile + kPartitionTiles;
+    const int count = std::min(kPartitionTiles, last / kKeyTile + 1 - next);
+    for (int t = 0; t < count; ++t) find(next + t, query.next_keys[t], query.next_values[t]);
   }
   for (int i = 0; i < query.queries; ++i) {
     const int position = positions_[task.first_row + i / shape_.group()];

@@ -17,6 +17,10 @@ struct PartitionQuery {
   const std::uint8_t* keys[kPartitionTiles] = {};  // tiles of the cache; those from `tiles` on are
   const std::uint8_t* values[kPartitionTiles] = {};  // not read
   int tiles = 0;
+  // Tiles that will be read next, to be fetched meanwhile; null where there are none. A cache's
+  // tiles of one head lie far apart, so that the processor does not see them coming.
+  const std::uint8_t* next_keys[kPartitionTiles] = {};
+  const std::uint8_t* next_values[kPartitionTiles] = {};
   int head_dim = 0;
   float softcap = 0;  // 0: none
 

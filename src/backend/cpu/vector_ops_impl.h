@@ -210,6 +210,12 @@ struct Int8Kv {
   }
 };
 
+constexpr int kCacheLine = 64;
+
+void fetch(const std::uint8_t* tile, int byte) {
+  if (tile != nullptr) __builtin_prefetch(tile + byte);
+}
+
 // scores[q, token] = query[q] . key[token] for Tiles * 16 tokens from tile `tile` on and Queries
 // queries from `first` on, summed over d in ascending order whatever the block's size.
 template <class Kv, int Tiles, int Queries>
@@ -222,7 +228,12 @@ void score_block(const PartitionQuery& p, int tile, int first) {
 #pragma GCC unroll 8
     for (int t = 0; t < Tiles; ++t) sum[q][t] = Simd::set(0);
   }
+  constexpr int kKeyBytes = kKeyTile * static_cast<int>(sizeof(typename Kv::Number));
   for (int d = 0; d < p.head_dim; ++d) {
+    if (first == 0 && d * kKeyBytes % kCacheLine == 0) {
+#pragma GCC unroll 8
+      for (int t = 0; t < Tiles; ++t) fetch(p.next_keys[tile + t], d * kKeyBytes);
+    }
     Simd key[Tiles];
 #pragma GCC unroll 8
     for (int t = 0; t < Tiles; ++t) {
@@ -258,6 +269,14 @@ void weigh_block(const PartitionQuery& p, int d, int first, int begin, int end) 
   const float* weights = p.scores + first * kPartition;
   for (int token = begin; token < end; ++token) {
     const std::uint8_t* tile = p.values[token / kKeyTile];
+    if (first == 0) {
+      constexpr int kNumber = static_cast<int>(sizeof(typename Kv::Number));
+      const int at = (token % kKeyTile * p.head_dim + d) * kNumber;
+#pragma GCC unroll 8
+      for (int byte = 0; byte < Chunks * kLanes * kNumber; byte += kCacheLine) {
+        fetch(p.next_values[token / kKeyTile], at + byte);
+      }
+    }
     Simd value[Chunks];
 #pragma GCC unroll 8
     for (int c = 0; c < Chunks; ++c) {
