@@ -41,7 +41,7 @@ struct GenerateRequest {
   bool echo = false;
   int echo_logprobs = -1;  // -1: none; else alternatives for the prompt's tokens
   double timeout_seconds = 300;
-  int priority = 0;              // this and the next two as GenerateJob's
+  int priority = 0;  // this and the next two as GenerateJob's
   std::uint64_t caller = 0;
   std::uint64_t cache_salt = 0;
 };
