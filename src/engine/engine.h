@@ -25,8 +25,8 @@ struct EngineOptions {
   std::int64_t max_queued_tokens = 1 << 18;
   int max_running_sequences = 64;  // rows of a decode step
   int max_step_tokens = 512;       // rows of a step, prefill included
-  // Prompts are cut so that a step takes about so long, as measured: running streams keep their
-  // pace, and a slow machine with a long prompt does not look hung.
+  // Prompts are cut so that a step takes about so long, as measured, and a slow machine with a long
+  // prompt does not look hung. Beside sequences that decode they are cut smaller: StepPace.
   double target_step_seconds = 0.5;
   // Tokens at most that a decoding sequence guesses from its own text and checks in one step: the
   // same answers in fewer steps where a text repeats itself. 0: none.

@@ -61,7 +61,7 @@ void InferenceLoop::run() {
     sweep();
     heed_readers();
     propose_drafts();
-    scheduler_.set_step_tokens(pace_.rows());
+    scheduler_.set_step_tokens(pace_.rows(scheduler_.decoding()));
     scheduler_.schedule();
     if (scheduler_.parts().empty()) {
       sleep();
@@ -185,7 +185,12 @@ void InferenceLoop::sleep() {
 
 void InferenceLoop::step() {
   const TimePoint started = Clock::now();
-  for (const StepPart& part : scheduler_.parts()) note_begun(*part.sequence->request);
+  int drafted = 0, decoding = 0;
+  for (const StepPart& part : scheduler_.parts()) {
+    note_begun(*part.sequence->request);
+    drafted += part.drafted;
+    decoding += part.sequence->decoding();
+  }
   if (run_batch(scheduler_.batch())) {
     std::span<float> logits(output_.logits);
     const std::size_t vocabulary = runner_.info().vocab_size;
@@ -199,11 +204,10 @@ void InferenceLoop::step() {
   ++stats_.steps;
   const double seconds = seconds_between(started, Clock::now());
   const int rows = scheduler_.batch().rows();
-  const int sequences = static_cast<int>(scheduler_.parts().size());
-  int drafted = 0;
-  for (const StepPart& part : scheduler_.parts()) drafted += part.drafted;
-  pace_.observe(seconds, rows - drafted, sequences);
-  if (shared_.observer != nullptr) shared_.observer->on_step(seconds, rows, sequences);
+  pace_.observe(seconds, rows - drafted, decoding);
+  if (shared_.observer != nullptr) {
+    shared_.observer->on_step(seconds, rows, static_cast<int>(scheduler_.parts().size()));
+  }
 }
 
 // After a step that failed. Each sequence gets one more try, on its own and without a draft: who

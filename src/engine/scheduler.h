@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "engine/block_manager.h"
@@ -83,6 +84,11 @@ class Scheduler {
   // One part alone, or less of it, for the repetition of a failed step.
   void fill_single(const StepPart& part, Batch& batch) const;
 
+  // Sequences that will take part in the next step with their next token.
+  int decoding() const {
+    return static_cast<int>(std::ranges::count_if(
+        running_, [](const Sequence* s) { return s->decoding() && !s->paused; }));
+  }
   const std::vector<Sequence*>& running() const { return running_; }  // as they are served
   int waiting() const { return queue_.waiting(); }
   int preempted() const { return preempted_waiting_; }  // of the waiting ones, those that had begun

@@ -1,6 +1,11 @@
+#include <algorithm>
+#include <chrono>
+#include <mutex>
 #include <random>
+#include <span>
 #include <stdexcept>
 #include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -81,6 +86,42 @@ TEST(Pressure, EveryAcceptedRequestGetsExactlyOneTerminalEventWhateverIsInjected
 }
 
 // Whose reader waits holds places and blocks that the one who is read needs.
+// A step of this model takes 2 ms and 0.2 ms a row.
+TEST(Pressure, RunningStreamsKeepTheirPaceWhileALongPromptEnters) {
+  std::mutex mutex;
+  std::vector<int> mixed;  // rows of steps with both
+  FakeOptions fake;
+  fake.before_step = [&](const Batch& batch, std::uint64_t) {
+    std::this_thread::sleep_for(std::chrono::microseconds(2000 + 200 * batch.rows()));
+    const auto rows = std::span(batch.sequences);
+    const auto is_long = [](const BatchSequence& s) { return s.query_length > 1; };
+    if (rows.size() < 5 || std::ranges::none_of(rows, is_long)) return;
+    std::lock_guard lock(mutex);
+    mixed.push_back(batch.rows());
+  };
+  auto engine = make_engine({.max_draft_tokens = 0, .prefix_cache = false}, fake);
+  const auto submit = [&](int prompt, int max_tokens) {
+    GenerateJob job = job_of(std::vector<int>(prompt, 3), max_tokens);
+    job.ignore_eos = true;
+    return *engine->submit(job);
+  };
+  RequestHandle first = submit(1500, 1);  // what a row costs
+  ASSERT_TRUE(read_all(first).completed());
+  std::vector<RequestHandle> streams;
+  for (int i = 0; i < 4; ++i) streams.push_back(submit(2, 250));
+  ASSERT_TRUE(eventually([&] { return engine->stats().generated_tokens > 100; }));
+  RequestHandle late = submit(1500, 1);
+  EXPECT_TRUE(read_all(late).completed());
+  for (RequestHandle& stream : streams) EXPECT_TRUE(read_all(stream).completed());
+
+  std::lock_guard lock(mutex);
+  ASSERT_GE(mixed.size(), 3u);
+  std::ranges::nth_element(mixed, mixed.begin() + mixed.size() / 2);
+  // Four rows take 2.8 ms, and 25 take 2.5 times that; on a busy machine a sleep takes longer. The
+  // prompt alone gets 512.
+  EXPECT_LE(mixed[mixed.size() / 2], 256);
+}
+
 TEST(Pressure, RequestsThatAreReadOneAfterTheOtherAllEnd) {
   EngineOptions options;
   options.max_running_sequences = 6;

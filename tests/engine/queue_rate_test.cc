@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/step_pace.h"
-
 namespace mlxd {
 namespace {
 
@@ -53,25 +51,6 @@ TEST(QueueRate, IgnoresTimeInWhichNobodyWaited) {
 
 TEST(QueueRate, IsOneSecondBeforeAnythingWasMeasured) {
   EXPECT_EQ(QueueRate().retry_after(at(0), 256, 100'000), 1);
-}
-
-TEST(StepPace, DoublesUntilAStepTakesTheWantedTime) {
-  StepPace pace(0.5, 512);
-  EXPECT_EQ(pace.rows(), 64);
-  pace.observe(0.01, 64, 1);
-  EXPECT_EQ(pace.rows(), 128);
-  pace.observe(0.64, 128, 1);  // 5 ms a row
-  EXPECT_EQ(pace.rows(), 100);
-}
-
-TEST(StepPace, KeepsWhatItLearntThroughShortPromptsAndDecoding) {
-  StepPace pace(0.5, 512);
-  for (int i = 0; i < 5; ++i) pace.observe(0.01, pace.rows(), 1);
-  ASSERT_EQ(pace.rows(), 512);
-  pace.observe(0.001, 5, 1);
-  EXPECT_EQ(pace.rows(), 512);
-  pace.observe(3, 16, 16);  // slow, but no prompt
-  EXPECT_EQ(pace.rows(), 512);
 }
 
 }  // namespace
