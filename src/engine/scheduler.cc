@@ -8,8 +8,6 @@
 namespace mlxd {
 namespace {
 
-constexpr int kLeastPromptRows = 16;
-
 void insert_in_order(std::vector<Sequence*>& list, Sequence& sequence) {
   const auto place = std::ranges::upper_bound(list, &sequence, FirstFirst());
   list.insert(place, &sequence);

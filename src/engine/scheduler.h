@@ -11,6 +11,9 @@
 
 namespace mlxd {
 
+// Rows of prompts that a step has room for at least, however many sequences decode.
+inline constexpr int kLeastPromptRows = 4;
+
 struct SchedulerLimits {
   int max_sequences = 64;     // rows of a decode step
   int max_step_tokens = 512;  // rows of a step, at least max_sequences

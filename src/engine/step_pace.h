@@ -39,7 +39,7 @@ class StepPace {
   }
 
  private:
-  static constexpr int kTellingRows = 8;  // fewer cost what a step costs, not what a row does
+  static constexpr int kTellingRows = 4;  // fewer cost what a step costs, not what a row does
 
   static void learn(double& mean, double value) {
     mean = mean == 0 ? value : mean + (value - mean) / 8;

@@ -226,7 +226,8 @@ class World {
   }
 
   void check_nobody_is_left_out(int were_running) {
-    const int budget = std::min(std::max(step_tokens_, were_running + 16), limits_.max_step_tokens);
+    const int budget =
+        std::min(std::max(step_tokens_, were_running + kLeastPromptRows), limits_.max_step_tokens);
     const bool full = scheduler_->batch().rows() >= budget;
     bool anyone = false;
     for (const auto& life : lives_) {
