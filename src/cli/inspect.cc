@@ -17,8 +17,8 @@ std::string mebibytes(std::size_t bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
-boost::json::object as_json(const ModelSummary& summary, const ModelFiles& files) {
-  const MemoryPlan plan = plan_memory(files, EngineSettings());
+boost::json::object as_json(const ModelSummary& summary, const ModelFiles& files,
+                            const MemoryPlan& plan) {
   boost::json::array formats;
   for (const ModelSummary::Format& format : summary.formats) {
     formats.push_back(
@@ -47,7 +47,7 @@ boost::json::object as_json(const ModelSummary& summary, const ModelFiles& files
           {"kv_cache_bytes", plan.kv_cache}};
 }
 
-void print(const ModelSummary& summary, const ModelFiles& files) {
+void print(const ModelSummary& summary, const ModelFiles& files, const MemoryPlan& plan) {
   const auto line = [](const char* name, const std::string& value) {
     std::printf("%-18s %s\n", name, value.c_str());
   };
@@ -68,7 +68,6 @@ void print(const ModelSummary& summary, const ModelFiles& files) {
     label = "";
   }
   line("KV cache", fmt::format("{} bytes a token at 16 bits", summary.kv_bytes_per_token));
-  const MemoryPlan plan = plan_memory(files, EngineSettings());
   const auto needed = [&](int tokens) {
     return mebibytes(summary.memory_for(tokens) + plan.buffers);
   };
@@ -88,10 +87,11 @@ void print(const ModelSummary& summary, const ModelFiles& files) {
 int run_inspect(const InspectSettings& settings) {
   const ModelFiles files = open_model(find_model(settings.model));
   const ModelSummary summary = summarize(files);
+  const MemoryPlan plan = plan_memory(files, EngineSettings());
   if (settings.json) {
-    std::printf("%s\n", boost::json::serialize(as_json(summary, files)).c_str());
+    std::printf("%s\n", boost::json::serialize(as_json(summary, files, plan)).c_str());
   } else {
-    print(summary, files);
+    print(summary, files, plan);
   }
   return 0;
 }

@@ -10,7 +10,7 @@ namespace mlxd {
 
 // Starts the engine of an opened model as the settings say: backend, KV cache within the memory
 // limits. Shows the progress of loading where stderr is a terminal. Throws StartupError when the
-// weights alone exceed --max-memory-gb (memory_plan.h).
+// weights and buffers alone exceed --max-memory-gb (memory_plan.h).
 std::unique_ptr<Engine> start_engine(const ModelFiles& files, const EngineSettings& settings,
                                      EngineObserver* observer = nullptr);
 

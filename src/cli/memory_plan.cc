@@ -45,11 +45,11 @@ std::size_t step_bytes(const ModelPlan& plan, const EngineSettings& settings) {
 MemoryPlan plan_memory(const ModelFiles& files, const EngineSettings& settings) {
   MemoryPlan plan;
   plan.available = available_memory();
-  plan.limit = static_cast<std::size_t>(settings.max_memory_gb * kGiB);
+  const auto limit = static_cast<std::size_t>(settings.max_memory_gb * kGiB);
   for (const Tensor& tensor : files.plan.weights->all()) plan.weights += tensor.byte_size();
   plan.buffers = step_bytes(files.plan, settings);
   const std::size_t taken = plan.weights + plan.buffers;
-  if (plan.limit > 0 && taken >= plan.limit) {
+  if (limit > 0 && taken >= limit) {
     throw StartupError(fmt::format(
         "{} takes {:.2f} GiB of weights and {:.2f} GiB of buffers, but --max-memory-gb "
         "allows {:.2f} GiB; raise it, serve a smaller model, or lower --step-tokens "
@@ -60,7 +60,7 @@ MemoryPlan plan_memory(const ModelFiles& files, const EngineSettings& settings) 
       plan.available > taken ? plan.available - taken : plan.available / kShareOfRest;
   plan.kv_cache = settings.kv_cache_gb > 0 ? static_cast<std::size_t>(settings.kv_cache_gb * kGiB)
                                            : rest / kShareOfRest;
-  if (plan.limit > 0) plan.kv_cache = std::min(plan.kv_cache, plan.limit - taken);
+  if (limit > 0) plan.kv_cache = std::min(plan.kv_cache, limit - taken);
   return plan;
 }
 

@@ -10,12 +10,9 @@ namespace mlxd {
 // A model's memory, decided before any of it is taken. In bytes.
 struct MemoryPlan {
   std::size_t available = 0;  // without swapping, now
-  std::size_t limit = 0;      // --max-memory-gb; 0: none
   std::size_t weights = 0;    // repacked, they take as many bytes as in the file
   std::size_t buffers = 0;    // of the largest step: intermediate values and logits
   std::size_t kv_cache = 0;   // what is asked for, or a quarter of what is left; within the limit
-
-  std::size_t total() const { return weights + buffers + kv_cache; }
 };
 
 // Throws StartupError when weights and buffers alone exceed --max-memory-gb.

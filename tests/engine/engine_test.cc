@@ -230,13 +230,18 @@ TEST(Engine, DeadlinesHoldWhileRunningAndWhileQueued) {
   EXPECT_TRUE(second.tokens.empty());
 }
 
-TEST(Engine, RefusesWith429WhenTheQueueIsFull) {
-  std::atomic<bool> open{false};
-  FakeOptions gated;
-  gated.before_step = [&open](const Batch&, std::uint64_t) {
+// A model whose steps wait until `open`.
+FakeOptions gated_by(const std::atomic<bool>& open) {
+  FakeOptions fake;
+  fake.before_step = [&open](const Batch&, std::uint64_t) {
     while (!open) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   };
-  auto engine = make_engine({.max_queued_requests = 3, .max_running_sequences = 1}, gated);
+  return fake;
+}
+
+TEST(Engine, RefusesWith429WhenTheQueueIsFull) {
+  std::atomic<bool> open{false};
+  auto engine = make_engine({.max_queued_requests = 3, .max_running_sequences = 1}, gated_by(open));
   std::vector<RequestHandle> accepted;
   accepted.push_back(*engine->submit(job_of({1}, 5)));
   ASSERT_TRUE(eventually([&] { return engine->stats().queued_requests == 0; }));
@@ -259,11 +264,7 @@ TEST(Engine, RefusesWith429WhenTheQueueIsFull) {
 
 TEST(Engine, RefusesWith429WhenThePromptsThatWaitAreTooLong) {
   std::atomic<bool> open{false};
-  FakeOptions gated;
-  gated.before_step = [&open](const Batch&, std::uint64_t) {
-    while (!open) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  };
-  auto engine = make_engine({.max_queued_tokens = 100, .max_running_sequences = 1}, gated);
+  auto engine = make_engine({.max_queued_tokens = 100, .max_running_sequences = 1}, gated_by(open));
   const auto prompt = [](int tokens) { return job_of(std::vector<int>(tokens, 1), 5); };
   std::vector<RequestHandle> accepted;
   accepted.push_back(*engine->submit(prompt(1)));

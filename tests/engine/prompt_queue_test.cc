@@ -23,16 +23,19 @@ class PromptQueueTest : public ::testing::Test {
     return sequence;
   }
 
+  // Admits one that waits.
+  void begin(Sequence& sequence) {
+    queue_.erase(sequence);
+    sequence.state = Sequence::State::running;
+    queue_.push(sequence);
+  }
+
   // Computes a piece of whoever's turn it is and returns whose it was; the queue is told of its
   // end.
   Sequence* serve() {
     const auto [sequence, most] = queue_.next(/*admitting=*/true);
     if (sequence == nullptr) return nullptr;
-    if (sequence->state == Sequence::State::waiting) {
-      queue_.erase(*sequence);
-      sequence->state = Sequence::State::running;
-      queue_.push(*sequence);
-    }
+    if (sequence->state == Sequence::State::waiting) begin(*sequence);
     const int tokens = std::min(most, sequence->length() - sequence->computed);
     sequence->computed += tokens;
     served_[sequence->caller] += tokens;
@@ -146,9 +149,7 @@ TEST_F(PromptQueueTest, WhoCannotBeAdmittedKeepsItsTurnWhileOthersThatHaveBegunG
   ASSERT_EQ(serve(), &started);  // alone, so all of it
   Sequence& first = add(1, 100);
   Sequence& other = add(2, 1000);
-  queue_.erase(other);
-  other.state = Sequence::State::running;
-  queue_.push(other);
+  begin(other);
   ASSERT_EQ(queue_.next(true).sequence, &first);
   for (int i = 0; i < 5; ++i) {
     const auto turn = queue_.next(false);
@@ -162,9 +163,7 @@ TEST_F(PromptQueueTest, WhoCannotBeAdmittedKeepsItsTurnWhileOthersThatHaveBegunG
 TEST_F(PromptQueueTest, WhoWasPreemptedGoesBeforeYoungerOnesThatHaveBegun) {
   Sequence& old = add(1, 10);
   Sequence& young = add(1, 10);
-  queue_.erase(young);
-  young.state = Sequence::State::running;
-  queue_.push(young);
+  begin(young);
   EXPECT_EQ(queue_.next(true).sequence, &old);
   EXPECT_EQ(queue_.next(false).sequence, &young) << "while there is no room for the other";
 }

@@ -113,8 +113,7 @@ void AttentionWork::attend(const Task& task, int partition, const VectorOps& ops
   const int last = positions_[task.first_row + task.rows - 1];
   const int tiles_per_block = data.cache->block_size() / kKeyTile;
   const std::span<const int> blocks = data.batch->sequences[task.sequence].blocks;
-  PartitionQuery query{.tiles = std::min(kPartitionTiles, (last - begin) / kKeyTile + 1),
-                       .head_dim = shape_.head_dim,
+  PartitionQuery query{.head_dim = shape_.head_dim,
                        .softcap = shape_.softcap,
                        .queries = queries_of(task.rows),
                        .query = scratch.query.data(),
@@ -124,18 +123,19 @@ void AttentionWork::attend(const Task& task, int partition, const VectorOps& ops
                        .maxima = maxima,
                        .sums = sums,
                        .out = out};
-  const auto find = [&](int tile, const std::uint8_t*& keys, const std::uint8_t*& values) {
-    const int block = blocks[tile / tiles_per_block];
-    keys = data.cache->keys(data.layer, block, task.kv_head, tile % tiles_per_block);
-    values = data.cache->values(data.layer, block, task.kv_head, tile % tiles_per_block);
+  const auto locate = [&](int of, const std::uint8_t** keys, const std::uint8_t** values) {
+    const int first = of * kPartitionTiles;
+    const int count = std::min(kPartitionTiles, last / kKeyTile + 1 - first);
+    for (int t = 0; t < count; ++t) {
+      const int block = blocks[(first + t) / tiles_per_block];
+      const int tile = (first + t) % tiles_per_block;
+      keys[t] = data.cache->keys(data.layer, block, task.kv_head, tile);
+      values[t] = data.cache->values(data.layer, block, task.kv_head, tile);
+    }
   };
-  for (int t = 0; t < query.tiles; ++t) {
-    find(begin / kKeyTile + t, query.keys[t], query.values[t]);
-  }
+  locate(partition, query.keys, query.values);
   if (partition + 1 < task.end_partition) {
-    const int next = begin / kKeyTile + kPartitionTiles;
-    const int count = std::min(kPartitionTiles, last / kKeyTile + 1 - next);
-    for (int t = 0; t < count; ++t) find(next + t, query.next_keys[t], query.next_values[t]);
+    locate(partition + 1, query.next_keys, query.next_values);
   }
   for (int i = 0; i < query.queries; ++i) {
     const int position = positions_[task.first_row + i / shape_.group()];

@@ -14,9 +14,9 @@ inline constexpr int kPartitionTiles = kPartition / kKeyTile;
 
 // Some query heads (of one KV head, of one or more rows) against one partition of the context.
 struct PartitionQuery {
-  const std::uint8_t* keys[kPartitionTiles] = {};  // tiles of the cache; those from `tiles` on are
-  const std::uint8_t* values[kPartitionTiles] = {};  // not read
-  int tiles = 0;
+  // Tiles of the cache; those that no query sees are not read, and may be null.
+  const std::uint8_t* keys[kPartitionTiles] = {};
+  const std::uint8_t* values[kPartitionTiles] = {};
   // Tiles that will be read next, to be fetched meanwhile; null where there are none. A cache's
   // tiles of one head lie far apart, so that the processor does not see them coming.
   const std::uint8_t* next_keys[kPartitionTiles] = {};
