@@ -65,6 +65,8 @@ constexpr EngineFigure kEngineFigures[] = {
      MetricType::Gauge, [](const EngineStats& s) { return s.heartbeat_age_seconds; }},
     {"mlxd_engine_healthy", "1 while the inference thread steps, 0 when it hangs or has died.",
      MetricType::Gauge, [](const EngineStats& s) { return s.healthy ? 1.0 : 0.0; }},
+    {"mlxd_hangs_total", "Steps that hung and cost requests.", MetricType::Counter,
+     [](const EngineStats& s) { return double(s.hangs); }},
     {"mlxd_steps_total", "Forward steps.", MetricType::Counter,
      [](const EngineStats& s) { return double(s.steps); }},
     {"mlxd_prompt_tokens_total", "Prompt tokens computed.", MetricType::Counter,

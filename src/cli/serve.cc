@@ -113,9 +113,15 @@ bool all_healthy(const Models& models) {
                      [](const auto& model) { return model->engine->stats().healthy; });
 }
 
+// Whether one has ended its requests for a step that hung, even if the step then ended.
+bool any_hung(const Models& models) {
+  return std::any_of(models.begin(), models.end(),
+                     [](const auto& model) { return model->engine->stats().hangs > 0; });
+}
+
 // The inference thread is stuck in a step and cannot be joined: what there is to say was said.
 [[noreturn]] void exit_hung() {
-  spdlog::critical("a model's inference thread hangs: exiting with code {}", kExitHung);
+  spdlog::critical("a step of a model has hung: exiting with code {}", kExitHung);
   spdlog::shutdown();
   std::_Exit(kExitHung);
 }
@@ -125,9 +131,9 @@ bool all_healthy(const Models& models) {
 void supervise(const ServeSettings& settings, const StopSignals& signals, ServiceManager& manager,
                http::Server& server, const Models& models) {
   while (!signals.wait_for(0.5)) {
-    if (all_healthy(models)) {
-      manager.alive();
-    } else if (settings.exit_on_hang) {
+    const bool healthy = all_healthy(models);
+    if (healthy) manager.alive();
+    if (settings.exit_on_hang && (!healthy || any_hung(models))) {
       server.stop_accepting();
       server.wait_until_idle(2);  // the streams' last words
       exit_hung();

@@ -133,6 +133,7 @@ class Engine::Impl {
       if (shared_.live.size() == 0) return;  // this hang's requests were ended before
       spdlog::critical("a step of the model has taken more than {} s: ending all requests",
                        shared_.options.hang_seconds);
+      ++hangs_;
       shared_.live.end_all(
           {503, "engine_hung", "", "the model has stopped responding; this request was ended"});
     });
@@ -189,6 +190,7 @@ class Engine::Impl {
     stats.live_requests = static_cast<int>(shared_.live.size());
     stats.heartbeat_age_seconds = shared_.heartbeat.age();
     stats.healthy = healthy();
+    stats.hangs = hangs_;
     return stats;
   }
 
@@ -249,6 +251,7 @@ class Engine::Impl {
   int kv_blocks_ = 0;  // likewise
   std::atomic<bool> draining_{false};
   std::atomic<bool> dead_{false};
+  std::atomic<std::uint64_t> hangs_{0};
   std::thread thread_;
   std::unique_ptr<Watchdog> watchdog_;
 };

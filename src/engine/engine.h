@@ -91,6 +91,7 @@ struct EngineStats {
   std::uint64_t preemptions = 0;
   double heartbeat_age_seconds = 0;  // since the inference thread last showed life; 0 when idle
   bool healthy = true;               // false: a step hangs, or the thread has died
+  std::uint64_t hangs = 0;           // steps that did and cost requests, though they may have ended
 };
 
 // What the inference thread reports as it goes; called on it, must be quick and must not throw.

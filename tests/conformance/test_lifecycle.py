@@ -245,6 +245,7 @@ def test_a_step_that_hangs_ends_its_streams_and_is_recovered_from(start_server):
 
 
 def test_exit_on_hang_leaves_a_code_for_the_supervisor(start_server):
+    # Also if the step has ended by the time that the process looks.
     server = start_server("--hang-timeout", "0.2", "--step-tokens", 4096, "--exit-on-hang")
     assert b"engine_hung" in server.post("/v1/completions", LONG_PROMPT)[2]
     assert server.process.wait(20) == 70

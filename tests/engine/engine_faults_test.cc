@@ -194,6 +194,7 @@ TEST_F(HangTest, EndsAllRequestsAndRefusesNewOnesWhileTheStepHangs) {
   auto after = engine_->submit(job_of({1}, 3));
   ASSERT_TRUE(after);
   EXPECT_TRUE(read_all(*after).completed());
+  EXPECT_EQ(engine_->stats().hangs, 1u) << "a supervisor is still told of it";
 }
 
 TEST_F(HangTest, AReaderMayLeaveWhileTheStepHangs) {
