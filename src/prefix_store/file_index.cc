@@ -1,0 +1,69 @@
+#include "prefix_store/file_index.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+namespace mlxd {
+
+void FileIndex::insert(const BlockName& name) {
+  const Entry& entry = entries_[name.key] = {name.parent, ++clock_};
+  if (is_end(name.key)) ends_.emplace(entry.used, name.key);
+  if (const auto parent = entries_.find(name.parent); parent != entries_.end()) {
+    ends_.erase({parent->second.used, name.parent});
+  }
+  children_[name.parent].push_back(name.key);
+}
+
+void FileIndex::use(const Digest& key) {
+  const auto found = entries_.find(key);
+  if (found == entries_.end()) return;
+  const bool end = ends_.erase({found->second.used, key}) > 0;
+  found->second.used = ++clock_;
+  if (end) ends_.emplace(clock_, key);
+}
+
+void FileIndex::erase(const Digest& key) {
+  const auto found = entries_.find(key);
+  if (found == entries_.end()) return;
+  const Entry gone = found->second;
+  entries_.erase(found);
+  ends_.erase({gone.used, key});
+  const auto siblings = children_.find(gone.parent);
+  std::erase(siblings->second, key);
+  if (!siblings->second.empty()) return;
+  children_.erase(siblings);
+  const auto parent = entries_.find(gone.parent);
+  if (parent == entries_.end()) return;
+  // It was used whenever what continued it was.
+  parent->second.used = std::max(parent->second.used, gone.used);
+  ends_.emplace(parent->second.used, gone.parent);
+}
+
+std::optional<BlockName> FileIndex::oldest_end() const {
+  if (ends_.empty()) return std::nullopt;
+  const Digest& key = ends_.begin()->second;
+  return BlockName{key, entries_.at(key).parent};
+}
+
+std::vector<BlockName> FileIndex::take_subtree(const Digest& key) {
+  std::vector<BlockName> taken;
+  std::vector<Digest> keys = {key};
+  std::unordered_set<Digest, DigestHash> seen = {
+      key};  // names come from a folder: no trust in them
+  for (std::size_t next = 0; next < keys.size(); ++next) {
+    const Digest at = keys[next];
+    if (const auto children = children_.find(at); children != children_.end()) {
+      for (const Digest& child : children->second) {
+        if (seen.insert(child).second) keys.push_back(child);
+      }
+    }
+    if (const auto found = entries_.find(at); found != entries_.end()) {
+      taken.push_back({at, found->second.parent});
+    }
+  }
+  // Ends first, so that each is an end when its turn comes.
+  for (auto name = taken.rbegin(); name != taken.rend(); ++name) erase(name->key);
+  return taken;
+}
+
+}  // namespace mlxd

@@ -1,0 +1,114 @@
+// Several stores in one folder, and folders that cannot be used.
+#include <stdexcept>
+
+#include <gmock/gmock.h>
+
+#include "prefix_store/leftovers.h"
+#include "prefix_store/prefix_store.h"
+#include "prefix_store/store_fixture.h"
+
+namespace mlxd::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+class FoldersTest : public StoreFixture {
+ protected:
+  PrefixStoreOptions options_for(const fs::path& directory) const {
+    PrefixStoreOptions options;
+    options.directory = directory;
+    options.identity = "a model";
+    options.block_size = kBlock;
+    options.block_bytes = kBlockBytes;
+    return options;
+  }
+  std::string refusal(const PrefixStoreOptions& options) const {
+    try {
+      const PrefixStore store(options);
+    } catch (const std::runtime_error& error) {
+      return error.what();
+    }
+    return "none";
+  }
+};
+
+TEST_F(FoldersTest, TwoModelsDoNotFindEachOthersBlocks) {
+  open("one");
+  put(numbers(0, 12));
+  open("two");
+  EXPECT_EQ(found(numbers(0, 12)), 0);
+  put(numbers(0, 8));
+  open("one");
+  EXPECT_EQ(found(numbers(0, 12)), 3);
+  open("two");
+  EXPECT_EQ(found(numbers(0, 12)), 2);
+}
+
+TEST_F(FoldersTest, TheFolderSaysInWordsWhoseBlocksItHolds) {
+  open("mlxd 1.2.3\nmodel x\n");
+  EXPECT_EQ(contents_of(store_->path() / "identity"), "mlxd 1.2.3\nmodel x\n");
+}
+
+TEST_F(FoldersTest, AFolderInUseIsNotUsedTwice) {
+  open();
+  EXPECT_THAT(refusal(options_for(folder_.path())), ::testing::HasSubstr("in use"));
+  store_.reset();
+  EXPECT_EQ(refusal(options_for(folder_.path())), "none");
+}
+
+TEST_F(FoldersTest, MakesTheFolderThatIsNotThere) {
+  EXPECT_EQ(refusal(options_for(folder_.path() / "some" / "where")), "none");
+}
+
+TEST_F(FoldersTest, AFolderThatCannotBeMadeIsNamed) {
+  write_file(folder_.path() / "file", "");
+  const fs::path below = folder_.path() / "file" / "folder";
+  EXPECT_THAT(refusal(options_for(below)), ::testing::HasSubstr(below.string()));
+}
+
+TEST_F(FoldersTest, ABoundThatHoldsNoBlockIsRefused) {
+  PrefixStoreOptions options = options_for(folder_.path());
+  options.max_bytes = 200;
+  EXPECT_THAT(refusal(options), ::testing::HasSubstr("200"));
+}
+
+TEST_F(FoldersTest, WhatFormerModelsLeftGoesWhenThereIsNoRoom) {
+  open("oldest");
+  put(numbers(0, 16));
+  const fs::path oldest = store_->path();
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  open("old");
+  put(numbers(0, 16));
+  const fs::path old = store_->path();
+  open("new", 12 * store_->format().file_bytes());
+  put(numbers(0, 12));
+  EXPECT_TRUE(fs::exists(oldest)) << "there was room";
+  put(numbers(0, 24));
+  EXPECT_FALSE(fs::exists(oldest));
+  EXPECT_TRUE(fs::exists(old));
+  put(numbers(0, 48));
+  EXPECT_FALSE(fs::exists(old));
+  EXPECT_EQ(found(numbers(0, 48)), 12);
+}
+
+TEST_F(FoldersTest, AnotherModelThatIsServedKeepsItsBlocks) {
+  open("one");
+  put(numbers(0, 16));
+  const auto one = std::move(store_);
+  open("two", 4 * one->format().file_bytes());
+  put(numbers(0, 40));
+  EXPECT_EQ(found(numbers(0, 40)), 4);
+  EXPECT_EQ(one->stats().blocks, 4u);
+  EXPECT_TRUE(fs::exists(one->path()));
+}
+
+TEST_F(FoldersTest, OnlyFoldersThatAStoreMadeAreLeftovers) {
+  fs::create_directory(folder_.path() / "photos");
+  fs::create_directory(folder_.path() / std::string(32, 'a'));  // has no file "identity"
+  write_file(folder_.path() / std::string(32, 'a') / "letter", "keep me");
+  write_file(folder_.path() / std::string(32, 'b'), "no folder");
+  EXPECT_TRUE(Leftovers(folder_.path(), "own").empty());
+}
+
+}  // namespace
+}  // namespace mlxd::testing

@@ -1,0 +1,214 @@
+// What a store keeps, finds and lets go of.
+#include "prefix_store/prefix_store.h"
+
+#include <csignal>
+
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "prefix_store/store_fixture.h"
+
+namespace mlxd::testing {
+namespace {
+
+class PrefixStoreTest : public StoreFixture {
+ protected:
+  void SetUp() override { open(); }
+  std::uint64_t room_for(int blocks) const { return blocks * store_->format().file_bytes(); }
+};
+
+TEST_F(PrefixStoreTest, FindsWhatItWasOffered) {
+  put(numbers(0, 12));
+  EXPECT_EQ(found(numbers(0, 12)), 3);
+  EXPECT_EQ(found(numbers(0, 20)), 3);
+  EXPECT_EQ(found(numbers(4, 8)), 0) << "the same tokens after others";
+  EXPECT_EQ(found(numbers(0, 12), 1), 0) << "another salt";
+  const PrefixStoreStats stats = store_->stats();
+  EXPECT_EQ(stats.blocks, 3u);
+  EXPECT_EQ(stats.bytes, room_for(3));
+  EXPECT_EQ(stats.written, 3u);
+  EXPECT_EQ(stats.read, 6u);
+  EXPECT_EQ(stats.damaged + stats.dropped, 0u);
+}
+
+TEST_F(PrefixStoreTest, ABlockIsKnownFromTheMomentItIsTaken) {
+  const auto blocks = blocks_of(numbers(0, 4));
+  EXPECT_FALSE(store_->has(blocks[0].name.key));
+  offer(blocks[0]);
+  EXPECT_TRUE(store_->has(blocks[0].name.key));
+  store_->flush();
+  EXPECT_TRUE(store_->contains(blocks[0].name.key));
+}
+
+TEST_F(PrefixStoreTest, ARestartKeepsAll) {
+  put(numbers(0, 40));
+  put(numbers(100, 8), 7);
+  open();
+  EXPECT_EQ(found(numbers(0, 40)), 10);
+  EXPECT_EQ(found(numbers(100, 8), 7), 2);
+  EXPECT_EQ(found(numbers(100, 8)), 0);
+}
+
+TEST_F(PrefixStoreTest, WhatWasTakenIsWrittenBeforeTheEnd) {
+  const auto blocks = blocks_of(numbers(0, 400));
+  for (const Block& block : blocks) offer(block);
+  open();
+  EXPECT_EQ(found(numbers(0, 400)), 100);
+}
+
+TEST_F(PrefixStoreTest, HoldsNoMoreThanItMayAndDropsWhatWasUsedLongestAgo) {
+  open("a model", room_for(6));
+  put(numbers(0, 12));
+  put(numbers(100, 12));
+  store_->note_use(blocks_of(numbers(0, 12))[2].name);
+  put(numbers(200, 8));
+  EXPECT_EQ(found(numbers(0, 12)), 3);
+  EXPECT_EQ(found(numbers(100, 12)), 1) << "a prefix loses its end before its beginning";
+  EXPECT_EQ(found(numbers(200, 8)), 2);
+  EXPECT_EQ(files(), 6);
+  EXPECT_EQ(store_->stats().bytes, room_for(6));
+}
+
+TEST_F(PrefixStoreTest, TheOrderOfUseSurvivesARestart) {
+  put(numbers(0, 8));
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // a file system's clock ticks
+  put(numbers(100, 8));
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  store_->note_use(blocks_of(numbers(0, 8))[1].name);
+  store_->flush();
+  open("a model", room_for(4));
+  put(numbers(200, 4));
+  EXPECT_EQ(found(numbers(0, 8)), 2);
+  EXPECT_EQ(found(numbers(100, 8)), 1);
+}
+
+TEST_F(PrefixStoreTest, ALowerBoundHoldsFromTheStart) {
+  put(numbers(0, 40));
+  open("a model", room_for(4));
+  while (store_->stats().blocks > 4) std::this_thread::yield();
+  store_->flush();
+  EXPECT_EQ(found(numbers(0, 40)), 4);
+}
+
+TEST_F(PrefixStoreTest, APrefixLongerThanTheBoundKeepsItsBeginning) {
+  open("a model", room_for(4));
+  put(numbers(0, 40));
+  EXPECT_EQ(found(numbers(0, 40)), 4);
+  EXPECT_EQ(store_->stats().dropped, 6u);
+}
+
+TEST_F(PrefixStoreTest, ABlockIsNotKeptWithoutTheOneBeforeIt) {
+  const auto blocks = blocks_of(numbers(0, 12));
+  offer(blocks[0]);
+  offer(blocks[2]);
+  store_->flush();
+  EXPECT_FALSE(store_->has(blocks[2].name.key));
+  EXPECT_EQ(files(), 1);
+}
+
+TEST_F(PrefixStoreTest, ForgetsABlockAndWhatContinuesItAtOnce) {
+  put(numbers(0, 12));
+  std::vector<int> branch = numbers(0, 4);
+  branch.insert(branch.end(), {9, 9, 9, 9});
+  put(branch);
+  put(numbers(50, 8));
+  store_->forget(blocks_of(numbers(0, 12))[1].name.key);
+  EXPECT_EQ(found(numbers(0, 12)), 1);
+  EXPECT_EQ(found(branch), 2);
+  open();
+  EXPECT_EQ(found(numbers(0, 12)), 1) << "after a restart too";
+  EXPECT_EQ(found(numbers(50, 8)), 2);
+}
+
+TEST_F(PrefixStoreTest, ForgetsWhatIsStillOnItsWay) {
+  for (int round = 0; round < 50; ++round) {
+    const auto blocks = blocks_of(numbers(1000 * round, 80));
+    for (const Block& block : blocks) offer(block);
+    store_->forget(blocks[0].name.key);
+    for (const Block& block : blocks) EXPECT_FALSE(store_->has(block.name.key));
+    store_->flush();
+    ASSERT_EQ(files(), 0);
+  }
+}
+
+TEST_F(PrefixStoreTest, WhatWasForgottenCanBeComputedAndKeptAgain) {
+  for (int round = 0; round < 50; ++round) {
+    put(numbers(0, 12));
+    store_->forget(blocks_of(numbers(0, 12))[0].name.key);
+    put(numbers(0, 12));
+    ASSERT_EQ(found(numbers(0, 12)), 3);
+  }
+}
+
+TEST_F(PrefixStoreTest, DropsWhatItHasNoRoomFor) {
+  PrefixStoreOptions options;
+  options.directory = folder_.path();
+  options.identity = "few buffers";
+  options.block_size = kBlock;
+  options.block_bytes = kBlockBytes;
+  options.write_buffer_bytes = 0;  // the fewest
+  store_ = std::make_unique<PrefixStore>(options);
+  int taken = 0;
+  for (std::uint64_t salt = 0; salt < 1000; ++salt) {
+    const Block block = blocks_of(numbers(0, 4), salt)[0];
+    if (!store_->has_room()) continue;
+    taken += store_->offer(block.name, true, block.tokens, [](std::span<std::byte>) {});
+  }
+  store_->flush();
+  const PrefixStoreStats stats = store_->stats();
+  EXPECT_GE(taken, 2);
+  EXPECT_EQ(stats.written, static_cast<std::uint64_t>(taken));
+  EXPECT_EQ(stats.dropped, 1000u - taken);
+  EXPECT_TRUE(store_->has_room());
+}
+
+TEST_F(PrefixStoreTest, ABlockThatCannotBeFilledIsNotWritten) {
+  const auto blocks = blocks_of(numbers(0, 4));
+  EXPECT_THROW(store_->offer(blocks[0].name, true, blocks[0].tokens,
+                             [](std::span<std::byte>) { throw std::runtime_error("no"); }),
+               std::runtime_error);
+  EXPECT_FALSE(store_->has(blocks[0].name.key));
+  EXPECT_TRUE(store_->has_room());
+}
+
+TEST_F(PrefixStoreTest, OnlyItsOwnerCanRead) {
+  put(numbers(0, 4));
+  struct stat status {};
+  ASSERT_EQ(::stat(store_->path().c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0700u);
+  for (const auto& entry : std::filesystem::directory_iterator(store_->path())) {
+    ASSERT_EQ(::stat(entry.path().c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0600u) << entry.path();
+  }
+}
+
+// As on a full disk: every write fails half-way.
+TEST_F(PrefixStoreTest, AFullDiskCostsMissesAndNothingElse) {
+  put(numbers(0, 8));
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small = {room_for(1) / 2, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  offer(blocks_of(numbers(100, 4))[0]);
+  store_->flush();
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(store_->stats().dropped, 1u);
+  EXPECT_EQ(found(numbers(100, 4)), 0);
+  EXPECT_EQ(found(numbers(0, 8)), 2);
+  EXPECT_EQ(files(), 2);
+  EXPECT_FALSE(store_->has_room()) << "it is given time";
+}
+
+TEST_F(PrefixStoreTest, FilesThatSomebodyRemovedAreMisses) {
+  put(numbers(0, 12));
+  std::filesystem::remove(file_of(blocks_of(numbers(0, 12))[1]));
+  EXPECT_EQ(found(numbers(0, 12)), 1);
+  EXPECT_EQ(store_->stats().damaged, 0u);
+  put(numbers(0, 12));
+  EXPECT_EQ(found(numbers(0, 12)), 3);
+}
+
+}  // namespace
+}  // namespace mlxd::testing
