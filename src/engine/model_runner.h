@@ -22,6 +22,10 @@ struct RunnerInfo {
   // A row's logits are the same bits whatever else is in the batch and however the prompt was cut
   // into steps. Without it answers are as good, but not the same, and drafts are not made.
   bool rows_are_independent = true;
+  // What an exported KV block is: its layout, and how its numbers are computed. To be changed with
+  // either, so that no block is imported that this runner would not have computed. "": blocks
+  // cannot be exported.
+  std::string kv_format;
 };
 
 // One sequence's part of a batch. Its rows are consecutive and in the order of positions.
@@ -59,6 +63,10 @@ class ModelRunner {
   // Throws std::exception on failure; writing KV for the same position twice is harmless, so a
   // failed step may be repeated in parts.
   virtual void step(const Batch& batch, StepOutput& output) = 0;
+  // Copies the contents of a KV block out and in, block_bytes of them; only where info().kv_format
+  // is not empty. May throw std::exception.
+  virtual void export_block(int block, std::span<std::byte> contents) const;
+  virtual void import_block(int block, std::span<const std::byte> contents);
   // Memory that the runner holds now for the values between a step's operations, in bytes.
   virtual std::size_t buffer_bytes() const { return 0; }
 };

@@ -32,7 +32,10 @@ PrefixCache::PrefixCache(BlockManager& blocks, int block_size, Mix mix)
       entries_(blocks.total()),
       tokens_(static_cast<std::size_t>(blocks.total()) * block_size),
       by_hash_(blocks.total()) {
-  blocks_.on_evict([this](int block) { erase(block); });
+  blocks_.on_evict([this](int block) {
+    erase(block);
+    if (listener_ != nullptr) listener_->on_evict(block);
+  });
 }
 
 PrefixCache::~PrefixCache() { blocks_.on_evict({}); }
@@ -62,6 +65,10 @@ int PrefixCache::enter(std::uint64_t salt, std::span<const int> tokens, BlockTab
     const int known = by_hash_.find(key.hash);
     if (known < 0) {
       add(table[entered], key);
+      if (listener_ != nullptr) {
+        listener_->on_enter(table[entered], entered == 0 ? -1 : table[entered - 1], salt,
+                            key.tokens);
+      }
     } else if (!is(known, key)) {
       break;
     } else if (known != table[entered]) {
@@ -85,6 +92,7 @@ void PrefixCache::forget(const BlockTable& table) {
     gone.insert(entries_[block].id);
     erase(block);
     blocks_.forget(block);
+    if (listener_ != nullptr) listener_->on_forget(block);
   }
 }
 

@@ -22,6 +22,18 @@ namespace mlxd {
 // nothing is evicted before what continues it.
 class PrefixCache {
  public:
+  // Hears what becomes of the cache's blocks.
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    // It was entered behind `parent`, which is in the cache; -1: it is a prefix's first.
+    virtual void on_enter(int block, int parent, std::uint64_t salt,
+                          std::span<const int> tokens) = 0;
+    virtual void on_evict(int block) = 0;
+    // It holds what nobody is to find, as do the blocks that continue it, which are named later.
+    virtual void on_forget(int block) = 0;
+  };
+
   // Hashes one more word into what was hashed before.
   using Mix = std::uint64_t (*)(std::uint64_t hash, std::uint64_t word);
 
@@ -31,6 +43,9 @@ class PrefixCache {
   PrefixCache(const PrefixCache&) = delete;
   PrefixCache& operator=(const PrefixCache&) = delete;
   ~PrefixCache();
+
+  // Null: nobody. It hears of what comes from now on, and must not throw.
+  void set_listener(Listener* listener) { listener_ = listener; }
 
   // The blocks that hold a prefix of the tokens, as long as there are some. To be adopted before
   // anything is allocated.
@@ -47,6 +62,11 @@ class PrefixCache {
   void forget(const BlockTable& table);
 
   int size() const { return by_hash_.size(); }  // blocks, in use or idle
+
+  // Of a block in the cache. [block_size]
+  std::span<const int> tokens_of(int block) const {
+    return std::span(tokens_).subspan(static_cast<std::size_t>(block) * block_size_, block_size_);
+  }
 
   // Broken: the process ends, naming what broke.
   void check_integrity() const;
@@ -72,10 +92,6 @@ class PrefixCache {
   void add(int block, const Key& key);
   void erase(int block);
 
-  std::span<const int> tokens_of(int block) const {
-    return std::span(tokens_).subspan(static_cast<std::size_t>(block) * block_size_, block_size_);
-  }
-
   BlockManager& blocks_;
   const int block_size_;
   const Mix mix_;
@@ -84,6 +100,7 @@ class PrefixCache {
   std::vector<int> tokens_;     // [blocks, block_size]
   BlockIndex by_hash_;
   std::uint64_t last_id_ = 0;
+  Listener* listener_ = nullptr;
 };
 
 }  // namespace mlxd

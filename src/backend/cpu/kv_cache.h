@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 namespace mlxd::cpu {
@@ -42,6 +43,10 @@ class KvCache {
   // Room for `blocks` blocks, all zero. Memory is given by the system as it is touched.
   void resize(int blocks);
   void copy_block(int from, int to);
+  // All of a block. Whoever writes it puts back what was read of one.
+  std::span<std::byte> block(int block) const {
+    return std::as_writable_bytes(std::span(memory_.get() + block * block_bytes_, block_bytes_));
+  }
 
   int blocks() const { return blocks_; }
   int block_size() const { return block_size_; }

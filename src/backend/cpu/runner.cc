@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cstring>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -14,6 +16,11 @@
 
 namespace mlxd::cpu {
 namespace {
+
+// What a KV block holds: kv_cache.h's layout, and what forward.cc and the kernels compute. The
+// number is to be counted up when either gives other bits for the same tokens: blocks on disk are
+// then no longer found.
+const char* kv_format_name(KvFormat format) { return format == KvFormat::f16 ? "f16-1" : "int8-1"; }
 
 // The shape of each KV layer, which attention blocks name by `layer`.
 std::vector<KvShape> kv_shapes(const ModelPlan& plan) {
@@ -49,6 +56,7 @@ class CpuRunner final : public ModelRunner {
     info_.block_size = options.block_size;
     info_.block_bytes = cache_.block_bytes();
     info_.weight_bytes = model_.weight_bytes;
+    info_.kv_format = kv_format_name(options.kv_format);
   }
 
   const RunnerInfo& info() const override { return info_; }
@@ -57,6 +65,12 @@ class CpuRunner final : public ModelRunner {
   void step(const Batch& batch, StepOutput& output) override {
     check_batch(batch, info_, cache_.blocks());
     forward_.run(batch, output);
+  }
+  void export_block(int block, std::span<std::byte> contents) const override {
+    std::memcpy(contents.data(), cache_.block(block).data(), contents.size());
+  }
+  void import_block(int block, std::span<const std::byte> contents) override {
+    std::memcpy(cache_.block(block).data(), contents.data(), contents.size());
   }
   std::size_t buffer_bytes() const override { return forward_.buffer_bytes(); }
 

@@ -1,6 +1,7 @@
 #include "engine/fake/fake_runner.h"
 
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -30,6 +31,7 @@ FakeRunner::FakeRunner(FakeOptions options) : options_(std::move(options)) {
   info_.block_size = options_.block_size;
   info_.block_bytes = options_.block_bytes;
   info_.rows_are_independent = options_.rows_are_independent;
+  info_.kv_format = options_.kv_format;
 }
 
 void FakeRunner::resize_kv(int blocks) {
@@ -79,6 +81,26 @@ void FakeRunner::check_batch(const Batch& batch) const {
     }
   }
   demand(row == batch.rows(), "every row belongs to a sequence");
+}
+
+std::span<const FakeRunner::Slot> FakeRunner::slots_of(int block, std::size_t bytes) const {
+  const std::size_t width = options_.block_size;
+  demand(!options_.kv_format.empty(), "blocks are exported only by who says so");
+  demand(bytes == options_.block_bytes && width * sizeof(Slot) <= bytes, "a block fits its bytes");
+  demand((block + 1) * width <= cache_.size(), "blocks are of the pool");
+  return std::span(cache_).subspan(block * width, width);
+}
+
+void FakeRunner::export_block(int block, std::span<std::byte> contents) const {
+  const auto slots = std::as_bytes(slots_of(block, contents.size()));
+  std::ranges::copy(slots, contents.begin());
+  std::ranges::fill(contents.subspan(slots.size()), std::byte{0});
+}
+
+void FakeRunner::import_block(int block, std::span<const std::byte> contents) {
+  const std::size_t bytes = slots_of(block, contents.size()).size_bytes();
+  std::memcpy(&cache_.at(static_cast<std::size_t>(block) * options_.block_size), contents.data(),
+              bytes);
 }
 
 FakeRunner::Slot& FakeRunner::slot(std::span<const int> blocks, int position) {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/model_runner.h"
@@ -20,6 +21,7 @@ struct FakeOptions {
   int block_size = 4;
   std::size_t block_bytes = 1024;
   bool rows_are_independent = true;  // what it says of itself; they are
+  std::string kv_format = "fake-1";  // likewise; "": it exports no blocks
   // Called on the inference thread before each step (counted from 0, repetitions included) with
   // nothing written yet: may sleep, throw, or wait for as long as a hang is wanted.
   std::function<void(const Batch&, std::uint64_t step)> before_step;
@@ -36,6 +38,9 @@ class FakeRunner : public ModelRunner {
   void resize_kv(int blocks) override;
   // Throws std::logic_error for a batch that breaks the contract of Batch.
   void step(const Batch& batch, StepOutput& output) override;
+  // A block's slots, at its beginning: block_bytes must hold them.
+  void export_block(int block, std::span<std::byte> contents) const override;
+  void import_block(int block, std::span<const std::byte> contents) override;
 
  private:
   struct Slot {
@@ -44,6 +49,7 @@ class FakeRunner : public ModelRunner {
   };
 
   void check_batch(const Batch& batch) const;
+  std::span<const Slot> slots_of(int block, std::size_t bytes) const;
   Slot& slot(std::span<const int> blocks, int position);
   void read_history(const BatchSequence& sequence, int length);
   void write_logits(std::span<float> logits);
