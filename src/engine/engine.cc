@@ -162,7 +162,9 @@ class Engine::Impl {
     request->shared = std::make_shared<RequestHandle::Shared>(
         std::max(shared_.options.channel_capacity, 1), std::move(on_ready), shared_.inbox);
     auto state = request->shared;
-    if (!shared_.live.add(state) || !shared_.inbox->arrivals.try_push(std::move(request))) {
+    const bool live = shared_.live.add(state);
+    if (live) fetch_prefix(request->job);
+    if (!live || !shared_.inbox->arrivals.try_push(std::move(request))) {
       shared_.leave_queue(tokens);
       shared_.live.remove(state.get());
       return Error{503, "engine_unhealthy", "", "the model is not responding; try again later", 30};
@@ -191,10 +193,20 @@ class Engine::Impl {
     stats.heartbeat_age_seconds = shared_.heartbeat.age();
     stats.healthy = healthy();
     stats.hangs = hangs_;
+    if (shared_.stored_prefixes) {
+      stats.prefix_store = shared_.stored_prefixes->store().stats();
+      stats.memory.buffers += stats.prefix_store.buffer_bytes;
+    }
     return stats;
   }
 
  private:
+  // Whose rows are all wanted is computed from the first token, and who wants none not at all.
+  void fetch_prefix(const GenerateJob& job) {
+    if (!shared_.stored_prefixes || job.prompt_logprobs >= 0 || job.max_tokens == 0) return;
+    shared_.stored_prefixes->fetch(job.cache_salt, job.prompt);
+  }
+
   // Counts a request in, or says why it cannot wait.
   std::optional<Error> enter_queue(int tokens) {
     Inbox& inbox = *shared_.inbox;
@@ -224,6 +236,8 @@ class Engine::Impl {
       info_ = runner->info();
       kv_blocks_ = choose_kv_blocks(shared_.options, info_);
       runner->resize_kv(kv_blocks_);
+      shared_.stored_prefixes = open_stored_prefixes(
+          shared_.options, info_, [inbox = shared_.inbox] { inbox->arrivals.wake(); });
       loop = std::make_unique<InferenceLoop>(shared_, *runner, kv_blocks_);
     } catch (...) {
       loop.reset();

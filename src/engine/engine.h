@@ -13,11 +13,21 @@
 #include "engine/model_runner.h"
 #include "engine/sampling_params.h"
 #include "engine/token_event.h"
+#include "prefix_store/store_stats.h"
 
 namespace mlxd {
 
 // Logits of prompt rows that a step may hold beside those of decoding sequences.
 inline constexpr std::size_t kPromptLogitBytes = std::size_t{64} << 20;
+
+// The prefix cache's tier on disk.
+struct PrefixDiskOptions {
+  std::string directory;  // "": none
+  std::uint64_t max_bytes = std::uint64_t{8} << 30;
+  // Which weights, by their contents, and whose computation: blocks of one name are found by all
+  // who give it.
+  std::string model;
+};
 
 struct EngineOptions {
   int max_queued_requests = 256;  // waiting beyond this: 429
@@ -33,7 +43,8 @@ struct EngineOptions {
   int max_draft_tokens = 8;
   int kv_blocks = 0;  // 0: as many as kv_bytes hold
   std::size_t kv_bytes = std::size_t{1} << 30;
-  bool prefix_cache = true;      // prompts that begin alike are computed once while blocks last
+  bool prefix_cache = true;         // prompts that begin alike are computed once while blocks last
+  PrefixDiskOptions prefix_disk{};  // beyond that
   int channel_capacity = 256;    // events a slow reader may leave unread before its sequence pauses
   double hang_seconds = 10;      // a step longer than this makes the engine unhealthy
   bool check_integrity = false;  // after each step, for tests; debug builds do it whenever idle
@@ -68,7 +79,7 @@ struct MemoryUse {
   std::size_t weights = 0;
   std::size_t kv_cache = 0;     // blocks that requests hold or the prefix cache knows
   std::size_t kv_reserved = 0;  // all blocks; most systems give memory as it is first written
-  std::size_t buffers = 0;      // of steps: intermediate values and logits
+  std::size_t buffers = 0;      // of steps: values and logits; of blocks on their way to disk
 };
 
 struct EngineStats {
@@ -89,6 +100,7 @@ struct EngineStats {
   std::uint64_t drafted_tokens = 0;   // guesses that were computed
   std::uint64_t accepted_tokens = 0;  // of these, those that came true: each saved a step
   std::uint64_t preemptions = 0;
+  PrefixStoreStats prefix_store;
   double heartbeat_age_seconds = 0;  // since the inference thread last showed life; 0 when idle
   bool healthy = true;               // false: a step hangs, or the thread has died
   std::uint64_t hangs = 0;           // steps that did and cost requests, though they may have ended
@@ -138,7 +150,8 @@ class Engine {
   // Ends all requests with an error event and joins the thread; waits for the step that runs.
   ~Engine();
 
-  // Any thread. Refuses with 429 queue_full, with 503 while draining or unhealthy, and with 400
+  // Any thread; reads what the prefix cache has on disk of the prompt, which may take a while.
+  // Refuses with 429 queue_full, with 503 while draining or unhealthy, and with 400
   // what can never be computed (longer than the context or than all KV blocks, say). `on_ready` is
   // called when a channel that was empty has events, on the inference thread or whichever thread
   // ends the request; it must only signal, and owns what it touches: one call may still be under

@@ -46,6 +46,9 @@ InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, int kv_b
       cache_(shared.options.prefix_cache
                  ? std::make_unique<PrefixCache>(blocks_, runner.info().block_size)
                  : nullptr),
+      mover_(cache_ && shared.stored_prefixes
+                 ? std::make_unique<BlockMover>(*shared.stored_prefixes, runner, blocks_, *cache_)
+                 : nullptr),
       scheduler_(limits_of(shared.options, runner.info()), blocks_, cache_.get()),
       pace_(shared.options.target_step_seconds, shared.options.max_step_tokens) {
   stats_.kv_blocks_total = kv_blocks;
@@ -76,7 +79,10 @@ void InferenceLoop::run() {
 }
 
 void InferenceLoop::take_arrivals() {
-  for (auto& request : shared_.inbox->arrivals.drain()) begin(std::move(request));
+  auto arrivals = shared_.inbox->arrivals.drain();
+  // What was read from disk for them was handed over before they were.
+  if (mover_) mover_->enter_fetched();
+  for (auto& request : arrivals) begin(std::move(request));
 }
 
 void InferenceLoop::begin(std::unique_ptr<Request> arrived) {
@@ -442,6 +448,7 @@ void InferenceLoop::check_integrity() const {
   }
   check(unfinished == scheduler_.running().size() + scheduler_.waiting(),
         "the scheduler knows the unfinished sequences and no others");
+  if (mover_) mover_->check_integrity();
   check(!requests_.empty() || blocks_.used() == 0, "without requests every block is free or idle");
 }
 

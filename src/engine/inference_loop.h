@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/block_manager.h"
+#include "engine/block_mover.h"
 #include "engine/engine.h"
 #include "engine/live_requests.h"
 #include "engine/model_runner.h"
@@ -17,6 +18,7 @@
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
 #include "engine/step_pace.h"
+#include "engine/stored_prefixes.h"
 #include "engine/watchdog.h"
 
 namespace mlxd {
@@ -41,6 +43,8 @@ struct EngineShared {
   Heartbeat heartbeat;
   QueueRate queue_rate;
   std::atomic<bool> stopping{false};
+  // Null: the prefix cache has no tier on disk. Made by the inference thread before any caller.
+  std::unique_ptr<StoredPrefixes> stored_prefixes;
   std::mutex stats_mutex;
   EngineStats stats;  // as of the last step; the live figures are added by Engine::stats
 };
@@ -86,6 +90,7 @@ class InferenceLoop {
   ModelRunner& runner_;
   BlockManager blocks_;
   const std::unique_ptr<PrefixCache> cache_;  // null when it is switched off
+  const std::unique_ptr<BlockMover> mover_;   // null when nothing goes to disk
   Scheduler scheduler_;
   Sampler sampler_;
   StepPace pace_;

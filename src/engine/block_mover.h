@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/block_manager.h"
+#include "engine/model_runner.h"
+#include "engine/prefix_cache.h"
+#include "engine/stored_prefixes.h"
+
+namespace mlxd {
+
+// The inference thread's side of the prefix cache's tier on disk. What the cache enters it copies
+// out of the KV cache for the disk's writer; what StoredPrefixes has read it copies into fresh
+// blocks and enters, idle, as if a request had computed them and ended. Inference thread only.
+class BlockMover : public PrefixCache::Listener {
+ public:
+  // All outlive it.
+  BlockMover(StoredPrefixes& prefixes, ModelRunner& runner, BlockManager& blocks,
+             PrefixCache& cache);
+  ~BlockMover() override;
+
+  // Enters what was read since the last time, between two steps. Nobody's blocks are taken for it
+  // but idle ones; what does not fit, or does not continue the cache any more, is let go.
+  void enter_fetched();
+
+  // Broken: the process ends, naming what broke.
+  void check_integrity() const;
+
+ private:
+  void enter(const StoredBlocks& part);
+  void offer(int block);
+  bool offer_one(int block);
+
+  void on_enter(int block, int parent, std::uint64_t salt, std::span<const int> tokens) override;
+  void on_evict(int block) override;
+  void on_forget(int block) override;
+
+  // Where a block of the cache stands in the tree of prefixes.
+  struct Place {
+    BlockName name;
+    int parent = -1;  // the block before it; -1: none
+  };
+
+  StoredPrefixes& prefixes_;
+  PrefixStore& store_;
+  ModelRunner& runner_;
+  BlockManager& blocks_;
+  PrefixCache& cache_;
+  std::vector<Place> places_;  // [blocks], of those in the cache
+  std::vector<int> missing_;   // of `offer`
+};
+
+}  // namespace mlxd

@@ -1,0 +1,143 @@
+#include "engine/stored_prefixes.h"
+
+#include <chrono>
+#include <exception>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace mlxd {
+namespace {
+
+// Waiting for the inference thread to take what was read, which it does between two steps. A
+// request that has waited so long computes the rest.
+constexpr std::chrono::seconds kLongestWait{2};
+// Handed over at once: few enough that reading goes on while others are entered.
+constexpr std::size_t kBlocksTogether = 16;
+
+}  // namespace
+
+void StoredPrefixes::fetch(std::uint64_t salt, std::span<const int> prompt) noexcept {
+  try {
+    read_prefix(salt, prompt);
+  } catch (const std::exception& exception) {
+    spdlog::warn("a prompt's prefix was not read from disk: {}", exception.what());
+  }
+}
+
+void StoredPrefixes::read_prefix(std::uint64_t salt, std::span<const int> prompt) {
+  const BlockFormat& format = store_.format();
+  const int size = format.block_size();
+  // The last token is computed whatever is known: its logits are wanted.
+  const int blocks = static_cast<int>(prompt.size() - 1) / size;
+  const TimePoint limit = Clock::now() + kLongestWait;
+  StoredBlocks part;
+  part.epoch = epoch_;
+  part.salt = salt;
+  BlockName name{.key = format.root(salt), .parent = {}};
+  std::optional<BlockName> last;  // on disk
+  for (int block = 0; block < blocks; ++block) {
+    const auto tokens = prompt.subspan(static_cast<std::size_t>(block) * size, size);
+    name = {.key = format.key(name.key, tokens), .parent = name.key};
+    const bool stored = store_.contains(name.key);
+    if (stored) last = name;
+    if (is_resident(name.key)) {
+      hand_over(part);
+      continue;
+    }
+    if (!stored) break;
+    if (!part.prompt) {
+      part.prompt = std::make_shared<std::vector<int>>(prompt.begin(), prompt.end());
+    }
+    if (part.files.empty()) part.first = block;
+    if (!read_block(part, name, tokens, limit)) break;
+    if (part.files.size() == kBlocksTogether) hand_over(part);
+  }
+  hand_over(part);
+  if (last) store_.note_use(*last);
+}
+
+// Whoever waits for a buffer holds none, so that two who wait do not wait for each other.
+bool StoredPrefixes::read_block(StoredBlocks& part, const BlockName& name,
+                                std::span<const int> tokens, TimePoint limit) {
+  PrefixStore::Buffer file = store_.buffer_until(TimePoint::min());
+  if (!file) {
+    hand_over(part);
+    file = store_.buffer_until(limit);
+  }
+  if (!file || !store_.read(name, tokens, file.bytes())) return false;
+  part.files.push_back(std::move(file));
+  return true;
+}
+
+// What is read next continues it.
+void StoredPrefixes::hand_over(StoredBlocks& part) {
+  if (part.files.empty()) return;
+  const int blocks = static_cast<int>(part.files.size());
+  {
+    std::lock_guard lock(mutex_);
+    handed_over_.push_back(
+        {part.epoch, part.salt, part.prompt, part.first, std::exchange(part.files, {})});
+  }
+  part.first += blocks;
+  wake_();
+}
+
+std::vector<StoredBlocks> StoredPrefixes::take() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(handed_over_, {});
+}
+
+void StoredPrefixes::add_resident(const Digest& key) {
+  std::lock_guard lock(mutex_);
+  resident_.insert(key);
+}
+
+void StoredPrefixes::remove_resident(const Digest& key) {
+  std::lock_guard lock(mutex_);
+  resident_.erase(key);
+}
+
+std::size_t StoredPrefixes::resident() const {
+  std::lock_guard lock(mutex_);
+  return resident_.size();
+}
+
+bool StoredPrefixes::is_resident(const Digest& key) const {
+  std::lock_guard lock(mutex_);
+  return resident_.contains(key);
+}
+
+std::unique_ptr<StoredPrefixes> open_stored_prefixes(const EngineOptions& options,
+                                                     const RunnerInfo& info,
+                                                     std::function<void()> wake) {
+  const PrefixDiskOptions& disk = options.prefix_disk;
+  if (disk.directory.empty() || !options.prefix_cache) return nullptr;
+  if (info.kv_format.empty()) {
+    spdlog::warn(
+        "the {} backend cannot put its KV blocks on disk: the prefix cache stays in memory alone",
+        info.backend);
+    return nullptr;
+  }
+  PrefixStoreOptions store;
+  store.directory = disk.directory;
+  store.max_bytes = disk.max_bytes;
+  store.identity =
+      fmt::format("{}\n{} {}\nKV blocks {}, {} tokens, {} bytes\n", disk.model, info.backend,
+                  info.instruction_set, info.kv_format, info.block_size, info.block_bytes);
+  store.block_size = info.block_size;
+  store.block_bytes = info.block_bytes;
+  try {
+    auto opened = std::make_unique<StoredPrefixes>(store, std::move(wake));
+    spdlog::info("prefix cache on disk: {} has {} blocks", opened->store().path().string(),
+                 opened->store().stats().blocks);
+    return opened;
+  } catch (const std::exception& exception) {
+    spdlog::warn("the prefix cache stays in memory alone: {}", exception.what());
+  }
+  return nullptr;
+}
+
+}  // namespace mlxd

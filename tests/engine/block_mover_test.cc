@@ -1,0 +1,194 @@
+#include "engine/block_mover.h"
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "engine/fake/fake_runner.h"
+#include "prefix_store/temporary_folder.h"
+
+namespace mlxd::testing {
+namespace {
+
+using Tokens = std::vector<int>;
+
+Tokens numbers(int from, int count) {
+  Tokens tokens(count);
+  for (int i = 0; i < count; ++i) tokens[i] = from + i;
+  return tokens;
+}
+
+// The prefix cache with its tier on disk, and no engine around it.
+class BlockMoverTest : public ::testing::Test {
+ protected:
+  static constexpr int kBlock = 4;
+
+  void start(int blocks = 20, std::size_t buffer_bytes = 1 << 20) {
+    stop();
+    PrefixStoreOptions options;
+    options.directory = folder_.path();
+    options.identity = "a model";
+    options.block_size = kBlock;
+    options.block_bytes = 1024;
+    options.write_buffer_bytes = buffer_bytes;
+    prefixes_ = std::make_unique<StoredPrefixes>(options, [this] { ++wakes_; });
+    runner_ = std::make_unique<FakeRunner>(FakeOptions{});
+    runner_->resize_kv(blocks);
+    blocks_ = std::make_unique<BlockManager>(blocks);
+    cache_ = std::make_unique<PrefixCache>(*blocks_, kBlock);
+    mover_ = std::make_unique<BlockMover>(*prefixes_, *runner_, *blocks_, *cache_);
+  }
+  void stop() {
+    mover_.reset();
+    cache_.reset();
+    blocks_.reset();
+    runner_.reset();
+    prefixes_.reset();
+  }
+  void SetUp() override { start(); }
+  void TearDown() override { stop(); }
+
+  // Enters the tokens' full blocks, as when a request has computed them and ended.
+  void compute(const Tokens& tokens) {
+    BlockTable table;
+    blocks_->adopt(table, cache_->find(0, tokens));
+    const int known = static_cast<int>(table.size());
+    ASSERT_TRUE(blocks_->allocate(table, static_cast<int>(tokens.size()) / kBlock - known));
+    cache_->enter(0, tokens, table, known);
+    blocks_->release(table);
+    mover_->check_integrity();
+  }
+  int in_memory(const Tokens& tokens) const {
+    return static_cast<int>(cache_->find(0, tokens).size());
+  }
+  std::uint64_t on_disk() {
+    prefixes_->store().flush();
+    return prefixes_->store().stats().blocks;
+  }
+  // As for a request whose prompt these tokens begin.
+  void fetch(Tokens tokens) {
+    tokens.push_back(63);
+    prefixes_->fetch(0, tokens);
+  }
+  void enter_fetched() {
+    mover_->enter_fetched();
+    mover_->check_integrity();
+    cache_->check_integrity();
+    blocks_->check_integrity({});
+  }
+
+  TemporaryFolder folder_;
+  int wakes_ = 0;
+  std::unique_ptr<StoredPrefixes> prefixes_;
+  std::unique_ptr<FakeRunner> runner_;
+  std::unique_ptr<BlockManager> blocks_;
+  std::unique_ptr<PrefixCache> cache_;
+  std::unique_ptr<BlockMover> mover_;
+};
+
+TEST_F(BlockMoverTest, WhatWasEnteredComesBackIntoAnEmptyCache) {
+  compute(numbers(0, 40));
+  EXPECT_EQ(on_disk(), 10u);
+  start();
+  fetch(numbers(0, 40));
+  EXPECT_GE(wakes_, 1);
+  EXPECT_EQ(in_memory(numbers(0, 40)), 0) << "this thread's turn comes";
+  enter_fetched();
+  EXPECT_EQ(in_memory(numbers(0, 40)), 10);
+  EXPECT_EQ(blocks_->used(), 0) << "idle, as if a request had ended";
+  EXPECT_EQ(on_disk(), 10u);
+  EXPECT_EQ(prefixes_->store().stats().written, 0u) << "what is there is not written again";
+}
+
+TEST_F(BlockMoverTest, ReadsOnlyWhatMemoryDoesNotHold) {
+  compute(numbers(0, 40));
+  start();
+  compute(numbers(0, 24));
+  fetch(numbers(0, 40));
+  EXPECT_EQ(prefixes_->store().stats().read, 4u);
+  enter_fetched();
+  EXPECT_EQ(in_memory(numbers(0, 40)), 10);
+  fetch(numbers(0, 40));
+  EXPECT_EQ(prefixes_->store().stats().read, 4u);
+}
+
+TEST_F(BlockMoverTest, TheLastTokensBlockIsNotRead) {
+  compute(numbers(0, 40));
+  start();
+  prefixes_->fetch(0, numbers(0, 40));
+  EXPECT_EQ(prefixes_->store().stats().read, 9u);
+}
+
+TEST_F(BlockMoverTest, TwoWhoReadTheSameMakeOneCopy) {
+  compute(numbers(0, 40));
+  start();
+  fetch(numbers(0, 40));
+  fetch(numbers(0, 32));
+  enter_fetched();
+  EXPECT_EQ(cache_->size(), 10);
+}
+
+TEST_F(BlockMoverTest, TakesNobodysBlocks) {
+  compute(numbers(0, 40));
+  start();
+  BlockTable running;
+  ASSERT_TRUE(blocks_->allocate(running, 14));
+  fetch(numbers(0, 40));
+  mover_->enter_fetched();
+  EXPECT_EQ(in_memory(numbers(0, 40)), 6) << "as many as fit";
+  EXPECT_EQ(blocks_->available(), 6);
+  ASSERT_TRUE(blocks_->allocate(running, 6)) << "and they hold up no allocation";
+  EXPECT_EQ(cache_->size(), 0);
+  mover_->check_integrity();
+  fetch(numbers(0, 40));
+  mover_->enter_fetched();
+  EXPECT_EQ(cache_->size(), 0);
+  blocks_->release(running);
+}
+
+TEST_F(BlockMoverTest, WhatDoesNotContinueTheCacheAnyMoreIsLetGo) {
+  compute(numbers(0, 40));
+  start();
+  compute(numbers(0, 24));
+  fetch(numbers(0, 40));
+  BlockTable running;
+  ASSERT_TRUE(blocks_->allocate(running, 17));  // evicts the last of the six
+  blocks_->release(running);
+  enter_fetched();
+  EXPECT_EQ(in_memory(numbers(0, 40)), 3);
+}
+
+TEST_F(BlockMoverTest, WhatWasForgottenIsNotFoundEvenByWhoHadReadIt) {
+  compute(numbers(0, 40));
+  start();
+  fetch(numbers(0, 40));
+  compute(numbers(0, 40));
+  cache_->forget(cache_->find(0, numbers(0, 40)));
+  enter_fetched();
+  EXPECT_EQ(cache_->size(), 0);
+  EXPECT_EQ(on_disk(), 0u);
+}
+
+TEST_F(BlockMoverTest, WhatWasDroppedIsOfferedAgainWithWhatContinuesIt) {
+  start(200, 0);  // two buffers
+  Tokens tokens = numbers(0, 400);
+  compute(tokens);
+  std::uint64_t before = on_disk();
+  EXPECT_LT(before, 100u);
+  for (int round = 0; before < 100 && round < 100; ++round) {
+    for (int i = 0; i < kBlock; ++i) tokens.push_back(7);
+    compute(tokens);
+    const std::uint64_t now = on_disk();
+    EXPECT_GT(now, before);
+    before = now;
+  }
+  start(200);
+  fetch(tokens);
+  enter_fetched();
+  EXPECT_GE(in_memory(tokens), 100);
+}
+
+}  // namespace
+}  // namespace mlxd::testing
