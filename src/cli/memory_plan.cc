@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/system_memory.h"
 #include "engine/engine.h"
+#include "prefix_store/prefix_store.h"
 
 namespace mlxd {
 namespace {
@@ -48,6 +49,7 @@ MemoryPlan plan_memory(const ModelFiles& files, const EngineSettings& settings) 
   const auto limit = static_cast<std::size_t>(settings.max_memory_gb * kGiB);
   for (const Tensor& tensor : files.plan.weights->all()) plan.weights += tensor.byte_size();
   plan.buffers = step_bytes(files.plan, settings);
+  if (!settings.prefix_cache_dir.empty()) plan.buffers += kPrefixStoreBufferBytes;
   const std::size_t taken = plan.weights + plan.buffers;
   if (limit > 0 && taken >= limit) {
     throw StartupError(fmt::format(

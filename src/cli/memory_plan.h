@@ -11,8 +11,9 @@ namespace mlxd {
 struct MemoryPlan {
   std::size_t available = 0;  // without swapping, now
   std::size_t weights = 0;    // repacked, they take as many bytes as in the file
-  std::size_t buffers = 0;    // of the largest step: intermediate values and logits
-  std::size_t kv_cache = 0;   // what is asked for, or a quarter of what is left; within the limit
+  // Of the largest step, intermediate values and logits; of blocks on their way to and from disk.
+  std::size_t buffers = 0;
+  std::size_t kv_cache = 0;  // what is asked for, or a quarter of what is left; within the limit
 };
 
 // Throws StartupError when weights and buffers alone exceed --max-memory-gb.

@@ -258,6 +258,17 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
       ->default_str("on")
       ->type_name("on|off")
       ->group(kEngine);
+  app.add_option("--prefix-cache-dir", settings.engine.prefix_cache_dir,
+                 "folder in which the prefix cache survives a restart (default: none); it will "
+                 "hold what prompts and answers said")
+      ->envname("MLXD_PREFIX_CACHE_DIR")
+      ->group(kEngine);
+  app.add_option("--prefix-cache-disk-gb", settings.engine.prefix_cache_disk_gb,
+                 "GiB that the folder may hold for each model")
+      ->envname("MLXD_PREFIX_CACHE_DISK_GB")
+      ->check(CLI::Range(0.001, 1e6))
+      ->capture_default_str()
+      ->group(kEngine);
   app.add_flag("--share-prefix-cache", settings.share_prefix_cache,
                "let all API keys share the prefix cache; else a key finds its own prompts alone")
       ->envname("MLXD_SHARE_PREFIX_CACHE")

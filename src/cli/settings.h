@@ -30,6 +30,8 @@ struct EngineSettings {
   int step_tokens = 512;
   double hang_timeout = 10;
   bool prefix_cache = true;
+  std::string prefix_cache_dir;  // "": in memory alone
+  double prefix_cache_disk_gb = 8;
   int max_draft_tokens = 8;
 };
 void add_engine_options(CLI::App& app, EngineSettings& settings);

@@ -100,6 +100,10 @@ def test_chat_in_a_terminal_stops_an_answer_at_ctrl_c():
         (["serve", "--port", "99999", "--model", "x"], ["port"]),
         (["serve"], ["--model"]),
         (["serve", "--no-such-flag"], ["no-such-flag"]),
+        (
+            ["serve", "--model", SMOLLM2, "--prefix-cache", "off", "--prefix-cache-dir", "cache"],
+            ["--prefix-cache-dir", "--prefix-cache off"],
+        ),
         (["frobnicate"], ["frobnicate"]),
     ],
     ids=str,

@@ -1,5 +1,6 @@
 """Prompts that begin alike: what usage tells, and what it saves."""
 
+import signal
 import time
 
 from conftest import MODEL
@@ -24,11 +25,20 @@ def first_token_seconds(client, messages, max_tokens=32):
     return first, text, usage
 
 
+def agents_history():
+    """Messages of some 3,500 tokens."""
+    log = "\n".join(f"{i}: the build of target {i * 7919 % 1009} passed" for i in range(280))
+    return [{"role": "user", "content": f"What does this log say?\n{log}"}]
+
+
+def warm(client):
+    first_token_seconds(client, [{"role": "user", "content": "Hello!"}])
+
+
 def test_an_agents_second_turn_costs_a_twentieth_of_the_first(start_server):
     client = start_server().client()
-    first_token_seconds(client, [{"role": "user", "content": "Hello!"}])  # warm
-    log = "\n".join(f"{i}: the build of target {i * 7919 % 1009} passed" for i in range(280))
-    messages = [{"role": "user", "content": f"What does this log say?\n{log}"}]
+    warm(client)
+    messages = agents_history()
     slow, answer, usage = first_token_seconds(client, messages)
     assert usage.prompt_tokens > 3500
     assert usage.prompt_tokens_details.cached_tokens < 64
@@ -72,3 +82,84 @@ def test_keys_share_the_cache_only_where_the_operator_says_so(start_server):
         ]
         assert cached[0] == 0 and cached[2] > 0 and cached[3] > 0
         assert (cached[1] > 0) == shared
+
+
+def blocks_on_disk(running):
+    """Once all that was computed so far is written."""
+    blocks = -1
+    while (now := running.metric("mlxd_prefix_disk_blocks")) != blocks:
+        blocks = now
+        time.sleep(0.2)
+    return blocks
+
+
+def test_a_restart_keeps_nine_tenths_of_what_the_cache_saves(start_server, tmp_path):
+    running = start_server("--prefix-cache-dir", tmp_path / "cache")
+    client = running.client()
+    warm(client)
+    messages = agents_history()
+    slow, answer, usage = first_token_seconds(client, messages)
+    assert usage.prompt_tokens > 3500 and usage.prompt_tokens_details.cached_tokens < 64
+    messages.append({"role": "assistant", "content": answer})
+    messages.append({"role": "user", "content": "And which came last?"})
+    turns, answers = [], []  # the best of three restarts: the machine may be busy just then
+    for restart in range(3):
+        assert running.stop() == 0
+        running = start_server("--prefix-cache-dir", tmp_path / "cache")
+        warm(running.client())
+        seconds, text, again = first_token_seconds(running.client(), messages)
+        assert again.prompt_tokens_details.cached_tokens >= usage.prompt_tokens - 32
+        assert running.metric("mlxd_prefix_disk_damaged_total") == 0
+        turns.append(seconds)
+        answers.append(text)
+    seconds, text, again = first_token_seconds(running.client(), messages)
+    fast = min(turns)
+    print(
+        f"first turn {slow:.2f} s of {usage.prompt_tokens} tokens, second after a restart "
+        f"{fast * 1000:.0f} ms, from memory {seconds * 1000:.0f} ms"
+    )
+    assert answers == [text] * 3
+    # The gain without a restart is slow - seconds.
+    assert slow - fast >= 0.9 * (slow - seconds)
+    assert fast <= 0.1 * slow + 0.05
+
+
+def test_a_killed_server_leaves_a_cache_that_works(start_server, tmp_path):
+    ask = dict(model=MODEL, prompt="one two three four " * 100, max_tokens=8, seed=1, logprobs=2)
+    answers = []
+    for life in range(4):
+        running = start_server("--prefix-cache-dir", tmp_path)
+        answer = running.client().completions.create(**ask)
+        answers.append((answer.choices[0].text, answer.choices[0].logprobs))
+        assert (answer.usage.prompt_tokens_details.cached_tokens > 350) == (life > 0)
+        assert blocks_on_disk(running) >= 20
+        running.stop(signal.SIGKILL)
+        if life == 2:  # and some of its files are damaged
+            for number, file in enumerate(sorted(tmp_path.glob("*/*-*"))):
+                if number % 7 == 6:
+                    file.write_bytes(file.read_bytes()[: 1000 * number])
+            (tmp_path / "notes").write_text("of the operator")
+            break
+    assert answers == answers[:1] * 3
+    answer = start_server("--prefix-cache-dir", tmp_path).client().completions.create(**ask)
+    assert (answer.choices[0].text, answer.choices[0].logprobs) == answers[0]
+
+
+def test_keys_do_not_share_the_cache_after_a_restart_either(start_server, tmp_path):
+    cached = []
+    for key in ("one", "two", "one", "two"):
+        running = start_server("--api-key", "one,two", "--prefix-cache-dir", tmp_path)
+        answer = running.client(api_key=key).completions.create(
+            model=MODEL, prompt="one two three " * 20, max_tokens=1
+        )
+        cached.append(answer.usage.prompt_tokens_details.cached_tokens)
+        assert running.stop() == 0
+    assert cached[:2] == [0, 0] and cached[2] > 0 and cached[3] > 0
+
+
+def test_a_folder_that_cannot_be_used_is_a_warning(start_server, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    running = start_server("--prefix-cache-dir", tmp_path / "file")
+    answer = running.client().completions.create(model=MODEL, prompt="one two", max_tokens=1)
+    assert answer.usage.completion_tokens == 1
+    assert [line for line in running.lines if "warning" in line and "memory alone" in line]
