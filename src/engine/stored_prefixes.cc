@@ -11,8 +11,8 @@
 namespace mlxd {
 namespace {
 
-// Waiting for the inference thread to take what was read, which it does between two steps. A
-// request that has waited so long computes the rest.
+// Waiting for the inference thread to take some of what was read, which it does between two steps.
+// A request that has waited so long for nothing computes the rest.
 constexpr std::chrono::seconds kLongestWait{2};
 // Handed over at once: few enough that reading goes on while others are entered.
 constexpr std::size_t kBlocksTogether = 16;
@@ -32,7 +32,6 @@ void StoredPrefixes::read_prefix(std::uint64_t salt, std::span<const int> prompt
   const int size = format.block_size();
   // The last token is computed whatever is known: its logits are wanted.
   const int blocks = static_cast<int>(prompt.size() - 1) / size;
-  const TimePoint limit = Clock::now() + kLongestWait;
   StoredBlocks part;
   part.epoch = epoch_;
   part.salt = salt;
@@ -52,7 +51,7 @@ void StoredPrefixes::read_prefix(std::uint64_t salt, std::span<const int> prompt
       part.prompt = std::make_shared<std::vector<int>>(prompt.begin(), prompt.end());
     }
     if (part.files.empty()) part.first = block;
-    if (!read_block(part, name, tokens, limit)) break;
+    if (!read_block(part, name, tokens)) break;
     if (part.files.size() == kBlocksTogether) hand_over(part);
   }
   hand_over(part);
@@ -61,11 +60,11 @@ void StoredPrefixes::read_prefix(std::uint64_t salt, std::span<const int> prompt
 
 // Whoever waits for a buffer holds none, so that two who wait do not wait for each other.
 bool StoredPrefixes::read_block(StoredBlocks& part, const BlockName& name,
-                                std::span<const int> tokens, TimePoint limit) {
+                                std::span<const int> tokens) {
   PrefixStore::Buffer file = store_.buffer_until(TimePoint::min());
   if (!file) {
     hand_over(part);
-    file = store_.buffer_until(limit);
+    file = store_.buffer_until(Clock::now() + kLongestWait);
   }
   if (!file || !store_.read(name, tokens, file.bytes())) return false;
   part.files.push_back(std::move(file));

@@ -35,8 +35,8 @@ class StoredPrefixes {
       : store_(options), wake_(std::move(wake)) {}
 
   // Any thread but the inference thread, which must go on meanwhile: it gives back the buffers.
-  // Reads what it can within a bounded time. All that it hands over, it hands over before it
-  // returns.
+  // Waits for that a bounded time only, and then reads no more. All that it hands over, it hands
+  // over before it returns.
   void fetch(std::uint64_t salt, std::span<const int> prompt) noexcept;
 
   // The rest is the inference thread's.
@@ -53,8 +53,7 @@ class StoredPrefixes {
 
  private:
   void read_prefix(std::uint64_t salt, std::span<const int> prompt);
-  bool read_block(StoredBlocks& part, const BlockName& name, std::span<const int> tokens,
-                  TimePoint limit);
+  bool read_block(StoredBlocks& part, const BlockName& name, std::span<const int> tokens);
   void hand_over(StoredBlocks& part);
   bool is_resident(const Digest& key) const;
 
