@@ -119,9 +119,9 @@ def test_a_restart_keeps_nine_tenths_of_what_the_cache_saves(start_server, tmp_p
         f"{fast * 1000:.0f} ms, from memory {seconds * 1000:.0f} ms"
     )
     assert answers == [text] * 3
-    # The gain without a restart is slow - seconds.
+    # What the cache saves without a restart is slow - seconds, on a busy machine too.
     assert slow - fast >= 0.9 * (slow - seconds)
-    assert fast <= 0.1 * slow + 0.05
+    assert fast <= 0.2 * slow
 
 
 def test_a_killed_server_leaves_a_cache_that_works(start_server, tmp_path):
