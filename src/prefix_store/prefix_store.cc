@@ -144,6 +144,7 @@ void PrefixStore::forget(const Digest& key) {
   take_out(key);
   if (writing_ && is_gone(*writing_)) {
     forgotten_while_writing_ = true;
+    on_their_way_.erase(writing_->key);  // it may be offered again at once
     take_out(writing_->key);
   }
   std::erase_if(writes_, [&](const Write& write) {
@@ -215,7 +216,7 @@ void PrefixStore::write_next(Lock& lock) {
   } else if (can_be_found) {
     retry_at_ = Clock::now() + kRetryAfter;
   }
-  on_their_way_.erase(next.name.key);
+  if (!forgotten_while_writing_) on_their_way_.erase(next.name.key);
   writing_.reset();
   if (!written) {
     ++stats_.dropped;
