@@ -1,7 +1,8 @@
-"""llama.cpp, the peer that bench/compare and bench/divergence measure mlxd beside.
+"""llama.cpp, the peer that bench/compare, bench/compare_http and bench/divergence measure mlxd
+beside.
 
 `build()` compiles it once, for this processor, from the source package of llama-cpp-python on PyPI
-(which holds it whole), into .cache/llama.cpp/bin. Some 8 minutes on two cores.
+(which holds it whole), into .cache/llama.cpp/bin. Some 10 minutes on two cores.
 """
 import hashlib
 import os
@@ -18,7 +19,8 @@ BIN = ROOT / ".cache/llama.cpp/bin"
 PACKAGE = "llama-cpp-python==0.3.36"
 SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 # llama-logits is ours: bench/llama/logits.cc.
-PROGRAMS = ["llama-bench", "llama-batched-bench", "llama-tokenize", "llama-quantize", "llama-logits"]
+PROGRAMS = ["llama-bench", "llama-batched-bench", "llama-server", "llama-tokenize", "llama-quantize",
+            "llama-logits"]
 
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 QWEN = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
@@ -53,7 +55,8 @@ def build():
 def compile_into_bin(source, folder):
     run("cmake", "-S", ROOT / "bench/llama", "-B", folder, f"-DLLAMA_SOURCE={source}",
         "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DLLAMA_BUILD_COMMON=ON",
-        "-DLLAMA_BUILD_TOOLS=ON", "-DLLAMA_CURL=OFF", "-DBUILD_SHARED_LIBS=OFF")
+        "-DLLAMA_BUILD_TOOLS=ON", "-DLLAMA_BUILD_SERVER=ON", "-DLLAMA_BUILD_UI=OFF",
+        "-DLLAMA_USE_PREBUILT_UI=OFF", "-DLLAMA_CURL=OFF", "-DBUILD_SHARED_LIBS=OFF")
     run("cmake", "--build", folder, "-j", os.cpu_count(), "--target", *PROGRAMS)
     BIN.mkdir(parents=True, exist_ok=True)
     for name in PROGRAMS:
