@@ -76,8 +76,13 @@ asio::awaitable<Outcome> Connection::ask(std::string body, Clock::time_point beg
   Outcome outcome;
   outcome.begun = begun;
   try {
-    if (!connected_) co_await connect();
-    co_await exchange(std::move(body), outcome);
+    // A server may close a connection between two requests at any time.
+    const bool used_before = std::exchange(connected_, true);
+    if (!used_before || !co_await send(body)) {
+      co_await connect();
+      if (!co_await send(body)) throw beast::system_error(http::error::end_of_stream);
+    }
+    co_await receive(outcome);
     if (!outcome.ok && outcome.error.empty()) outcome.error = "the stream ended without [DONE]";
   } catch (const std::exception& exception) {
     outcome.ok = false;
@@ -96,20 +101,27 @@ asio::awaitable<void> Connection::connect() {
       co_await resolver.async_resolve(server_.host, server_.port, asio::use_awaitable);
   co_await stream_.async_connect(found, asio::use_awaitable);
   stream_.socket().set_option(asio::ip::tcp::no_delay(true));
-  connected_ = true;
 }
 
-asio::awaitable<void> Connection::exchange(std::string body, Outcome& outcome) {
-  http::request<http::string_body> request(http::verb::post, "/v1/chat/completions", 11,
-                                           std::move(body));
+asio::awaitable<bool> Connection::send(const std::string& body) {
+  http::request<http::string_body> request(http::verb::post, "/v1/chat/completions", 11, body);
   request.set(http::field::host, "localhost");
   request.set(http::field::content_type, "application/json");
   if (!server_.api_key.empty()) {
     request.set(http::field::authorization, "Bearer " + server_.api_key);
   }
   request.prepare_payload();
-  co_await http::async_write(stream_, request, asio::use_awaitable);
+  beast::error_code error;
+  co_await http::async_write(stream_, request, asio::redirect_error(asio::use_awaitable, error));
+  if (error) co_return false;
+  co_await stream_.socket().async_wait(asio::ip::tcp::socket::wait_read, asio::use_awaitable);
+  char first = 0;
+  const std::size_t got =
+      stream_.socket().receive(asio::buffer(&first, 1), asio::socket_base::message_peek, error);
+  co_return !error && got > 0;
+}
 
+asio::awaitable<void> Connection::receive(Outcome& outcome) {
   http::response_parser<http::buffer_body> parser;
   parser.body_limit(boost::none);
   co_await http::async_read_header(stream_, buffer_, parser, asio::use_awaitable);

@@ -42,12 +42,14 @@ class Connection {
 
  private:
   boost::asio::awaitable<void> connect();
-  boost::asio::awaitable<void> exchange(std::string body, Outcome& outcome);
+  // False when the connection had ended before anything of an answer came.
+  boost::asio::awaitable<bool> send(const std::string& body);
+  boost::asio::awaitable<void> receive(Outcome& outcome);
 
   boost::beast::tcp_stream stream_;
   boost::beast::flat_buffer buffer_;
   const Server& server_;
-  bool connected_ = false;
+  bool connected_ = false;  // as far as known
 };
 
 }  // namespace mlxd::load

@@ -111,7 +111,8 @@ void Sampler::adjust(const Request& request) {
       if (count.in_output > 0) {
         logit -= params.presence_penalty + params.frequency_penalty * count.in_output;
       }
-      change(token, logit);
+      constexpr float kMost = std::numeric_limits<float>::max();
+      change(token, std::clamp(logit, -kMost, kMost));
     }
   }
   for (const int token : request.forbidden) {

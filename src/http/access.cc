@@ -45,11 +45,9 @@ std::optional<std::uint64_t> ApiKeys::find(std::string_view authorization) const
 }
 
 HostList::HostList(const std::vector<std::string>& allowed, const std::string& bound_host) {
-  if (allowed.empty()) {
-    names_ = {"localhost", "127.0.0.1", "[::1]", as_host(bound_host)};
-    // Bound to every address: the one that the client connected to is the bound one.
-    local_address_too_ = bound_host == "0.0.0.0" || names_.back() == "[::]";
-  }
+  names_ = {"localhost", "127.0.0.1", "[::1]", as_host(bound_host)};
+  // Bound to every address: the one that the client connected to is the bound one.
+  local_address_too_ = bound_host == "0.0.0.0" || names_.back() == "[::]";
   for (const std::string& name : allowed) {
     if (name == "*") any_ = true;
     names_.push_back(as_host(name));

@@ -13,7 +13,7 @@ import time
 import openai
 import pytest
 
-from conftest import MODEL, SMOLLM2
+from conftest import MODEL, ROOT, SMOLLM2
 
 LONG = {
     "model": MODEL,
@@ -207,6 +207,22 @@ def test_the_log_says_one_line_a_request_and_no_content(start_server):
     assert secret not in server.log()
 
 
+def test_every_line_of_the_json_log_is_json(start_server):
+    odd = 'he "said" so'
+    server = start_server("--log-format", "json", model=f"{odd}={SMOLLM2}")
+    server.stop()
+    messages = [json.loads(line)["message"] for line in server.lines]
+    assert any(odd in message for message in messages)
+
+
+def test_the_dashboard_asks_for_metrics_that_exist(server):
+    server.client().completions.create(model=MODEL, prompt="x", max_tokens=2)
+    known = set(re.findall(r"^[a-z_0-9]+", server.get("/metrics")[1], re.MULTILINE))
+    asked = set(re.findall(r"(?:mlxd|process)_[a-z_]+", (ROOT / "deploy/grafana.json").read_text()))
+    assert len(asked) > 20
+    assert asked <= known, asked - known
+
+
 def test_metrics_are_prometheus_text(server):
     server.client().completions.create(model=MODEL, prompt="x", max_tokens=2)
     text = server.get("/metrics")[1]
@@ -242,6 +258,23 @@ def test_a_step_that_hangs_ends_its_streams_and_is_recovered_from(start_server):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert server.get("/health")[0] == 200
+
+
+def test_a_hang_is_told_to_every_client_and_to_health(start_server):
+    server = start_server("--hang-timeout", "0.2", "--step-tokens", 4096)
+    with concurrent.futures.ThreadPoolExecutor(5) as clients:
+        stream = LONG_PROMPT | {"stream": True}
+        streams = [clients.submit(server.post, "/v1/completions", stream) for _ in range(4)]
+        whole = clients.submit(server.post, "/v1/completions", LONG_PROMPT)
+        statuses = set()
+        while not all(call.done() for call in (*streams, whole)):
+            status, text = server.get("/health")
+            statuses.add(status)
+            assert (status == 503) == ("unhealthy" in text)
+        for call in (*streams, whole):  # before the first token it is an answer, not an event
+            status, _, text = call.result()
+            assert status == 503 and b"engine_hung" in text
+    assert 503 in statuses
 
 
 def test_exit_on_hang_leaves_a_code_for_the_supervisor(start_server):

@@ -98,3 +98,19 @@ def test_a_rolling_restart_under_load_loses_no_request(start_server, balancer):
     assert all(len(texts) == 1 for texts in answers.values()), "replicas agree"
     finished = [replica.metric("mlxd_requests_total", outcome="completed") for replica in replicas]
     assert all(count > 0 for count in finished), finished
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+def test_a_client_finds_its_history_in_its_replicas_cache(start_server, balancer):
+    front, ports = balancer
+    for port in ports:
+        start_server("--threads", 1, "--kv-cache-gb", 0.5, port=port)
+    for number in range(6):
+        history = [{"role": "user", "content": f"Story {number}. " * 100}]
+        client = openai.OpenAI(base_url=f"http://127.0.0.1:{front}/v1", api_key=f"user-{number}",
+                               max_retries=0, timeout=120)
+        usages = [client.chat.completions.create(model=MODEL, messages=history, max_tokens=1).usage
+                  for _ in range(3)]
+        cached = [usage.prompt_tokens_details.cached_tokens for usage in usages]
+        assert cached[0] < 0.2 * usages[0].prompt_tokens
+        assert min(cached[1:]) > 0.9 * usages[0].prompt_tokens, cached

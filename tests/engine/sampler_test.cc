@@ -180,6 +180,18 @@ TEST(Sampler, RefusesLogitsThatAreNotFinite) {
   }
 }
 
+TEST(Sampler, TheSmallestAndTheLargestPenaltyLeaveATokenToDraw) {
+  for (const float penalty :
+       {std::numeric_limits<float>::denorm_min(), std::numeric_limits<float>::max()}) {
+    auto logits = random_logits(100, 4);
+    SamplingParams params;
+    params.repetition_penalty = penalty;
+    TokenCounts counts;
+    for (int token = 0; token < 100; ++token) counts.add_output(token);
+    EXPECT_TRUE(Sampler().draw(logits, {&params, &counts, {}, 0, 0})) << penalty;
+  }
+}
+
 TEST(Sampler, LogprobsAreOfTheModelsOwnDistributionWhateverIsAdjusted) {
   auto logits = random_logits(500, 8);
   const auto before = logits;

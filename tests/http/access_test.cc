@@ -57,10 +57,11 @@ TEST(HostList, BoundToEveryAddressItKnowsTheOneThatTheClientConnectedTo) {
   }
 }
 
-TEST(HostList, AListReplacesTheDefaultAndAStarAllowsAll) {
+TEST(HostList, AListAddsToThisMachinesNamesAndAStarAllowsAll) {
   const HostList hosts({"LLM.example"}, "127.0.0.1");
   EXPECT_TRUE(hosts.accept("llm.example", "127.0.0.1"));
-  EXPECT_FALSE(hosts.accept("localhost", "127.0.0.1"));
+  EXPECT_TRUE(hosts.accept("localhost", "127.0.0.1"));
+  EXPECT_FALSE(hosts.accept("other.example", "127.0.0.1"));
   EXPECT_TRUE(HostList({"*"}, "127.0.0.1").accept("anything.example", "127.0.0.1"));
 }
 
