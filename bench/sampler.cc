@@ -4,13 +4,13 @@
 //   bench_sampler --benchmark_filter=262144
 //
 // The logits are those of a model in the middle of a text: one token in some thousands is likely.
+#include "engine/sampler.h"
+
 #include <random>
 #include <string>
 #include <vector>
 
 #include <benchmark/benchmark.h>
-
-#include "engine/sampler.h"
 
 namespace mlxd {
 namespace {

@@ -25,6 +25,11 @@ if(TARGET mlxd)
       install(FILES ${license} DESTINATION ${CMAKE_INSTALL_DOCDIR}/licenses RENAME mlx.txt)
     endforeach()
   endif()
+  install(
+    CODE "execute_process(COMMAND \${CMAKE_COMMAND} -DCARGO=${CARGO}
+      -DMANIFEST=${CMAKE_SOURCE_DIR}/rust/textkit/Cargo.toml
+      -DOUT=\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DOCDIR}/licenses/rust
+      -P ${CMAKE_SOURCE_DIR}/cmake/rust_licenses.cmake)")
   install(FILES LICENSE NOTICE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
   foreach(package libboost1.81-dev libssl3 libcli11-dev libfmt-dev libspdlog-dev
                   prometheus-cpp-dev)

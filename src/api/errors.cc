@@ -1,6 +1,5 @@
 #include "api/errors.h"
 
-#include <cmath>
 #include <string_view>
 #include <utility>
 
@@ -53,9 +52,8 @@ http::Response error_response(const Error& error) {
   http::Response response;
   response.status = error.status;
   response.body = error_json(error);
-  if (error.retry_after_seconds > 0) {
-    const auto seconds = static_cast<long>(std::ceil(error.retry_after_seconds));
-    response.headers.emplace_back("Retry-After", std::to_string(seconds));
+  if (auto seconds = retry_after(error)) {
+    response.headers.emplace_back("Retry-After", *std::move(seconds));
   }
   return response;
 }

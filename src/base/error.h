@@ -2,6 +2,8 @@
 // It knows nothing of models, requests or HTTP.
 #pragma once
 
+#include <cmath>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -18,6 +20,12 @@ struct Error {
   std::string message;             // one sentence: what is wrong and what to send instead
   double retry_after_seconds = 0;  // > 0: sent as Retry-After (429 and 503)
 };
+
+// The value of the header Retry-After, in whole seconds; none where the error has none.
+inline std::optional<std::string> retry_after(const Error& error) {
+  if (error.retry_after_seconds <= 0) return std::nullopt;
+  return std::to_string(static_cast<long>(std::ceil(error.retry_after_seconds)));
+}
 
 // Something that keeps the program from starting: a bad file, setting or machine. Thrown, caught
 // once in main, printed as one sentence that names the thing and says what to do.

@@ -50,7 +50,7 @@ PrefixDiskOptions prefix_disk(const ModelFiles& files, const EngineSettings& set
   }
   options.directory = settings.prefix_cache_dir;
   options.max_bytes = static_cast<std::uint64_t>(settings.prefix_cache_disk_gb * (1 << 30));
-  options.model = describe(files);
+  options.model = [&files] { return describe(files); };
   return options;
 }
 

@@ -1,11 +1,13 @@
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include "api/api.h"
@@ -14,6 +16,7 @@
 #include "cli/cli.h"
 #include "cli/descriptor_limit.h"
 #include "cli/local_model.h"
+#include "cli/logging.h"
 #include "cli/service_manager.h"
 #include "cli/stop_signals.h"
 #include "cli/version.h"
@@ -21,16 +24,6 @@
 
 namespace mlxd {
 namespace {
-
-void set_up_logging(const ServeSettings& settings) {
-  auto logger = spdlog::stderr_logger_mt("mlxd");
-  logger->set_level(spdlog::level::from_str(settings.log_level));
-  logger->set_pattern(settings.log_format == "json"
-                          ? R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","message":"%v"})"
-                          : "%Y-%m-%d %H:%M:%S.%e %l %v");
-  logger->flush_on(spdlog::level::info);
-  spdlog::set_default_logger(std::move(logger));
-}
 
 // sysexits.h's EX_SOFTWARE: a supervisor may tell it from a mistake in the settings, which is 1.
 constexpr int kExitHung = 70;
@@ -126,6 +119,28 @@ bool any_hung(const Models& models) {
   std::_Exit(kExitHung);
 }
 
+// A signal while the models are read ends the process at once: nobody is served yet.
+class StopWhileLoading {
+ public:
+  explicit StopWhileLoading(const StopSignals& signals)
+      : thread_([this, &signals] {
+          while (!loaded_) {
+            if (!signals.wait_for(0.01)) continue;
+            spdlog::info("stopped while loading");
+            spdlog::shutdown();
+            std::_Exit(0);
+          }
+        }) {}
+  ~StopWhileLoading() {
+    loaded_ = true;
+    thread_.join();
+  }
+
+ private:
+  std::atomic<bool> loaded_{false};
+  std::thread thread_;
+};
+
 // Until SIGTERM or SIGINT: tells the service manager that all is well while it is. A model that
 // hangs has ended its requests itself; by option the process then makes way for its successor.
 void supervise(const ServeSettings& settings, const StopSignals& signals, ServiceManager& manager,
@@ -161,6 +176,7 @@ void shut_down(const ServeSettings& settings, const StopSignals& signals, api::A
     error.status = 503;
     error.code = "server_stopping";
     error.message = "The server is stopping; send the request again.";
+    error.retry_after_seconds = 5;
     for (const auto& model : models) model->engine->abort_all(error);
     server.wait_until_idle(2);
   }
@@ -171,7 +187,7 @@ void shut_down(const ServeSettings& settings, const StopSignals& signals, api::A
 
 int run_serve(const ServeSettings& settings) {
   const StopSignals signals;
-  set_up_logging(settings);
+  set_up_logging(settings.log_level, settings.log_format);
   if (!is_loopback(settings.host) && settings.api_keys.empty() && !settings.no_auth) {
     throw StartupError(fmt::format(
         "--host {} can be reached from other machines: give --api-key, or --no-auth if everyone "
@@ -183,6 +199,7 @@ int run_serve(const ServeSettings& settings) {
   api::Metrics metrics;
   Models models;
   std::vector<ServedModel*> served;
+  std::optional<StopWhileLoading> loading(signals);
   for (const ModelSetting& model : listed) {
     models.push_back(load_local_model(model, settings.engine, metrics.engine_observer()));
     const RunnerInfo& info = models.back()->engine->info();
@@ -190,7 +207,16 @@ int run_serve(const ServeSettings& settings) {
                  models.back()->id, info.backend, info.instruction_set, info.context_length,
                  static_cast<double>(info.weight_bytes) / (1 << 20),
                  models.back()->engine->stats().kv_blocks_total);
+    const int longest = models.back()->engine->longest_sequence();
+    if (longest < info.context_length) {
+      spdlog::warn(
+          "the KV cache holds {} tokens, fewer than the context of {}: longer requests are "
+          "refused; "
+          "raise --kv-cache-gb for them",
+          longest, info.context_length);
+    }
   }
+  loading.reset();
   for (const auto& model : models) {
     const std::string& default_name =
         settings.default_model.empty() ? listed.front().name : settings.default_model;

@@ -2,12 +2,28 @@
 
 #include <algorithm>
 #include <exception>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
 #include "base/check.h"
 
 namespace mlxd {
+namespace {
+
+// The cache is in the midst of a change when it tells of it: nothing may cut that short.
+template <class Work>
+void safely(Work work) noexcept {
+  try {
+    work();
+  } catch (const std::exception& exception) {
+    spdlog::error("a KV block is not kept on disk as it should be: {}", exception.what());
+  } catch (...) {
+    spdlog::error("a KV block is not kept on disk as it should be");
+  }
+}
+
+}  // namespace
 
 BlockMover::BlockMover(StoredPrefixes& prefixes, ModelRunner& runner, BlockManager& blocks,
                        PrefixCache& cache)
@@ -24,19 +40,23 @@ BlockMover::~BlockMover() { cache_.set_listener(nullptr); }
 
 void BlockMover::enter_fetched() {
   for (const StoredBlocks& part : prefixes_.take()) {
-    if (part.epoch == prefixes_.epoch()) enter(part);
+    const bool current = part.prompt->epoch == prefixes_.epoch();
+    if (!current || !enter(part)) part.prompt->let_go = true;
   }
 }
 
-void BlockMover::enter(const StoredBlocks& part) {
+// False when not all are in the cache now.
+bool BlockMover::enter(const StoredBlocks& part) {
+  const StoredPrompt& prompt = *part.prompt;
   const int size = store_.format().block_size();
   const int end = part.first + static_cast<int>(part.files.size());
   const auto tokens = [&](int blocks) {
-    return std::span(*part.prompt).first(static_cast<std::size_t>(blocks) * size);
+    return std::span(prompt.tokens).first(static_cast<std::size_t>(blocks) * size);
   };
   BlockTable table;
-  blocks_.adopt(table, cache_.find(part.salt, tokens(end)));  // or they would be evicted
+  blocks_.adopt(table, cache_.find(prompt.salt, tokens(end)));  // or they would be evicted
   const int known = static_cast<int>(table.size());
+  int entered = known;
   const int fresh = known < part.first ? 0 : std::min(end - known, blocks_.available());
   if (fresh > 0 && blocks_.allocate(table, fresh)) {
     try {
@@ -44,36 +64,62 @@ void BlockMover::enter(const StoredBlocks& part) {
         const auto& file = part.files[block - part.first];
         runner_.import_block(table[block], store_.format().payload(file.bytes()));
       }
-      cache_.enter(part.salt, tokens(known + fresh), table, known);
+      entered = cache_.enter(prompt.salt, tokens(known + fresh), table, known);
     } catch (const std::exception& exception) {
       spdlog::error("KV blocks read from disk were not taken: {}", exception.what());
     }
   }
   blocks_.release(table);
+  return entered == end;
 }
 
 void BlockMover::on_enter(int block, int parent, std::uint64_t salt, std::span<const int> tokens) {
-  const BlockFormat& format = store_.format();
-  const Digest before = parent < 0 ? format.root(salt) : places_[parent].name.key;
-  places_[block] = {{.key = format.key(before, tokens), .parent = before}, parent};
-  prefixes_.add_resident(places_[block].name.key);
-  offer(block);
+  places_[block] = {std::nullopt, parent};
+  safely([&] { give_name(block, salt, tokens); });
+  if (places_[block].name) {
+    safely([&] { offer(block); });
+  } else {
+    ++nameless_;
+  }
 }
 
-void BlockMover::on_evict(int block) { prefixes_.remove_resident(places_[block].name.key); }
+void BlockMover::give_name(int block, std::uint64_t salt, std::span<const int> tokens) {
+  const int parent = places_[block].parent;
+  if (parent >= 0 && !places_[parent].name) return;
+  const BlockFormat& format = store_.format();
+  const Digest before = parent < 0 ? format.root(salt) : places_[parent].name->key;
+  const Digest key = format.key(before, tokens);
+  prefixes_.add_resident(key);
+  places_[block].name = {.key = key, .parent = before};
+}
+
+void BlockMover::on_evict(int block) { take_name(block); }
 
 void BlockMover::on_forget(int block) {
+  if (const auto name = take_name(block)) {
+    safely([&] { store_.forget(name->key); });
+  }
+  // After that: whoever begins to read in the new epoch does not find it.
   prefixes_.begin_epoch();
-  prefixes_.remove_resident(places_[block].name.key);
-  store_.forget(places_[block].name.key);
+}
+
+// It leaves the cache.
+std::optional<BlockName> BlockMover::take_name(int block) {
+  const auto name = std::exchange(places_[block], {}).name;
+  if (name) {
+    prefixes_.remove_resident(name->key);
+  } else {
+    --nameless_;
+  }
+  return name;
 }
 
 // A block is of no use on disk without those before it, so these are offered again where they were
 // dropped.
 void BlockMover::offer(int block) {
-  if (store_.has(places_[block].name.key) || !store_.has_room()) return;
+  if (store_.has(places_[block].name->key) || !store_.has_room()) return;
   missing_.clear();
-  for (; block >= 0 && !store_.has(places_[block].name.key); block = places_[block].parent) {
+  for (; block >= 0 && !store_.has(places_[block].name->key); block = places_[block].parent) {
     missing_.push_back(block);
   }
   while (!missing_.empty() && offer_one(missing_.back())) missing_.pop_back();
@@ -82,7 +128,7 @@ void BlockMover::offer(int block) {
 bool BlockMover::offer_one(int block) {
   const Place& place = places_[block];
   try {
-    return store_.offer(place.name, place.parent < 0, cache_.tokens_of(block),
+    return store_.offer(*place.name, place.parent < 0, cache_.tokens_of(block),
                         [&](std::span<std::byte> out) { runner_.export_block(block, out); });
   } catch (const std::exception& exception) {
     spdlog::error("a KV block was not put on disk: {}", exception.what());
@@ -91,7 +137,7 @@ bool BlockMover::offer_one(int block) {
 }
 
 void BlockMover::check_integrity() const {
-  check(prefixes_.resident() == static_cast<std::size_t>(cache_.size()),
+  check(prefixes_.resident() + nameless_ == static_cast<std::size_t>(cache_.size()),
         "what is known to be in memory is what is in the prefix cache");
 }
 

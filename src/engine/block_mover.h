@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -29,7 +30,9 @@ class BlockMover : public PrefixCache::Listener {
   void check_integrity() const;
 
  private:
-  void enter(const StoredBlocks& part);
+  bool enter(const StoredBlocks& part);
+  void give_name(int block, std::uint64_t salt, std::span<const int> tokens);
+  std::optional<BlockName> take_name(int block);
   void offer(int block);
   bool offer_one(int block);
 
@@ -37,9 +40,10 @@ class BlockMover : public PrefixCache::Listener {
   void on_evict(int block) override;
   void on_forget(int block) override;
 
-  // Where a block of the cache stands in the tree of prefixes.
+  // Where a block of the cache stands in the tree of prefixes. Without a name, for want of memory
+  // when it was entered, the block and those that continue it stay in memory alone.
   struct Place {
-    BlockName name;
+    std::optional<BlockName> name;
     int parent = -1;  // the block before it; -1: none
   };
 
@@ -49,6 +53,7 @@ class BlockMover : public PrefixCache::Listener {
   BlockManager& blocks_;
   PrefixCache& cache_;
   std::vector<Place> places_;  // [blocks], of those in the cache
+  std::size_t nameless_ = 0;   // of these
   std::vector<int> missing_;   // of `offer`
 };
 

@@ -135,14 +135,14 @@ class Engine::Impl {
                        shared_.options.hang_seconds);
       ++hangs_;
       shared_.live.end_all(
-          {503, "engine_hung", "", "the model has stopped responding; this request was ended"});
+          {503, "engine_hung", "", "the model has stopped responding; this request was ended", 30});
     });
   }
 
   ~Impl() {
     draining_ = true;
     shared_.stopping = true;
-    shared_.live.close({503, "shutting_down", "", "the server is shutting down"});
+    shared_.live.close({503, "shutting_down", "", "the server is shutting down", 5});
     shared_.inbox->arrivals.wake();
     thread_.join();
   }
@@ -163,7 +163,7 @@ class Engine::Impl {
         std::max(shared_.options.channel_capacity, 1), std::move(on_ready), shared_.inbox);
     auto state = request->shared;
     const bool live = shared_.live.add(state);
-    if (live) fetch_prefix(request->job);
+    if (live) fetch_prefix(request->job, *state);
     if (!live || !shared_.inbox->arrivals.try_push(std::move(request))) {
       shared_.leave_queue(tokens);
       shared_.live.remove(state.get());
@@ -180,6 +180,12 @@ class Engine::Impl {
   }
 
   const RunnerInfo& info() const { return info_; }
+
+  int longest_sequence() const {
+    // The last token drawn is never fed back, so it needs no place.
+    const std::int64_t held = std::int64_t{kv_blocks_} * info_.block_size + 1;
+    return static_cast<int>(std::min<std::int64_t>(info_.context_length, held));
+  }
 
   EngineStats stats() {
     EngineStats stats;
@@ -202,9 +208,11 @@ class Engine::Impl {
 
  private:
   // Whose rows are all wanted is computed from the first token, and who wants none not at all.
-  void fetch_prefix(const GenerateJob& job) {
+  void fetch_prefix(const GenerateJob& job, const RequestHandle::Shared& state) {
     if (!shared_.stored_prefixes || job.prompt_logprobs >= 0 || job.max_tokens == 0) return;
-    shared_.stored_prefixes->fetch(job.cache_salt, job.prompt);
+    shared_.stored_prefixes->fetch(job.cache_salt, job.prompt, [this, &state] {
+      return draining_ || state.ended || state.cancelled;
+    });
   }
 
   // Counts a request in, or says why it cannot wait.
@@ -252,7 +260,8 @@ class Engine::Impl {
       spdlog::critical("the inference thread ends: {}", exception.what());
       dead_ = true;
     }
-    shared_.live.close({503, "engine_dead", "", "the model has stopped; this request was ended"});
+    shared_.live.close(
+        {503, "engine_dead", "", "the model has stopped; this request was ended", 30});
     shared_.inbox->arrivals.close();
     shared_.inbox->arrivals.drain();
     shared_.heartbeat.rest();
@@ -282,6 +291,7 @@ Result<RequestHandle> Engine::submit(GenerateJob job, std::function<void()> on_r
 void Engine::drain() { impl_->drain(); }
 void Engine::abort_all(Error error) { impl_->abort_all(error); }
 const RunnerInfo& Engine::info() const { return impl_->info(); }
+int Engine::longest_sequence() const { return impl_->longest_sequence(); }
 EngineStats Engine::stats() const { return impl_->stats(); }
 
 }  // namespace mlxd

@@ -24,9 +24,10 @@ inline constexpr std::size_t kPromptLogitBytes = std::size_t{64} << 20;
 struct PrefixDiskOptions {
   std::string directory;  // "": none
   std::uint64_t max_bytes = std::uint64_t{8} << 30;
-  // Which weights, by their contents, and whose computation: blocks of one name are found by all
-  // who give it.
-  std::string model;
+  // Says which weights, by their contents, and whose computation: blocks of one name are found by
+  // all who give it. Called once while the engine starts, and only if blocks can go to disk; what
+  // it throws costs the tier alone.
+  std::function<std::string()> model;
 };
 
 struct EngineOptions {
@@ -164,7 +165,10 @@ class Engine {
   void abort_all(Error error);
 
   const RunnerInfo& info() const;  // any thread
-  EngineStats stats() const;       // any thread
+  // Tokens at most of a prompt and its answer: the model's context, or what all KV blocks hold
+  // where that is less. Any thread.
+  int longest_sequence() const;
+  EngineStats stats() const;  // any thread
 
  private:
   class Impl;

@@ -116,7 +116,7 @@ void InferenceLoop::sweep() {
   for (const auto& request : requests_) {
     const auto& state = *request->shared;
     if (state.ended) {
-      end(*request, Outcome::error);  // its reader knows already
+      end(*request, Outcome::cancelled);  // its reader knows why; what it computed is good
     } else if (state.cancelled) {
       end(*request, Outcome::cancelled);
     } else if (now >= request->job.deadline) {
@@ -236,8 +236,10 @@ void InferenceLoop::step_one_by_one() {
 
 bool InferenceLoop::run_batch(const Batch& batch) {
   try {
+    const std::size_t logits = batch.logit_rows.size() * runner_.info().vocab_size;
+    output_.logits.reserve(logits);  // exactly: growing by itself a vector takes up to twice that
     runner_.step(batch, output_);
-    if (output_.logits.size() != batch.logit_rows.size() * runner_.info().vocab_size) {
+    if (output_.logits.size() != logits) {
       throw std::logic_error("the backend returned another number of logits than was asked for");
     }
     return true;

@@ -1,5 +1,6 @@
 #include "engine/stored_prefixes.h"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <optional>
@@ -11,33 +12,42 @@
 namespace mlxd {
 namespace {
 
-// Waiting for the inference thread to take some of what was read, which it does between two steps.
-// A request that has waited so long for nothing computes the rest.
+// For one prompt: what a slow disk has not given by then is computed.
+constexpr std::chrono::seconds kLongestFetch{3};
+// Of these, waiting for the inference thread to take some of what was read, which it does between
+// two steps.
 constexpr std::chrono::seconds kLongestWait{2};
 // Handed over at once: few enough that reading goes on while others are entered.
 constexpr std::size_t kBlocksTogether = 16;
 
+// Held by the one caller that reads, of all engines: they share the callers' threads.
+std::mutex reading;
+
 }  // namespace
 
-void StoredPrefixes::fetch(std::uint64_t salt, std::span<const int> prompt) noexcept {
+void StoredPrefixes::fetch(std::uint64_t salt, std::span<const int> prompt,
+                           const std::function<bool()>& gone) noexcept {
   try {
-    read_prefix(salt, prompt);
+    const std::unique_lock alone(reading, std::try_to_lock);
+    if (alone) read_prefix(salt, prompt, gone);
   } catch (const std::exception& exception) {
     spdlog::warn("a prompt's prefix was not read from disk: {}", exception.what());
   }
 }
 
-void StoredPrefixes::read_prefix(std::uint64_t salt, std::span<const int> prompt) {
+void StoredPrefixes::read_prefix(std::uint64_t salt, std::span<const int> prompt,
+                                 const std::function<bool()>& gone) {
+  const TimePoint limit = Clock::now() + kLongestFetch;
+  const std::uint64_t epoch = epoch_;
   const BlockFormat& format = store_.format();
   const int size = format.block_size();
   // The last token is computed whatever is known: its logits are wanted.
   const int blocks = static_cast<int>(prompt.size() - 1) / size;
   StoredBlocks part;
-  part.epoch = epoch_;
-  part.salt = salt;
   BlockName name{.key = format.root(salt), .parent = {}};
   std::optional<BlockName> last;  // on disk
   for (int block = 0; block < blocks; ++block) {
+    if (gone() || Clock::now() >= limit || (part.prompt && part.prompt->let_go)) break;
     const auto tokens = prompt.subspan(static_cast<std::size_t>(block) * size, size);
     name = {.key = format.key(name.key, tokens), .parent = name.key};
     const bool stored = store_.contains(name.key);
@@ -48,23 +58,26 @@ void StoredPrefixes::read_prefix(std::uint64_t salt, std::span<const int> prompt
     }
     if (!stored) break;
     if (!part.prompt) {
-      part.prompt = std::make_shared<std::vector<int>>(prompt.begin(), prompt.end());
+      part.prompt = std::make_shared<StoredPrompt>();
+      part.prompt->epoch = epoch;
+      part.prompt->salt = salt;
+      part.prompt->tokens.assign(prompt.begin(), prompt.end());
     }
     if (part.files.empty()) part.first = block;
-    if (!read_block(part, name, tokens)) break;
+    if (!read_block(part, name, tokens, limit)) break;
     if (part.files.size() == kBlocksTogether) hand_over(part);
   }
   hand_over(part);
   if (last) store_.note_use(*last);
 }
 
-// Whoever waits for a buffer holds none, so that two who wait do not wait for each other.
+// Who waits for a buffer has handed over those it held, or they would never come back.
 bool StoredPrefixes::read_block(StoredBlocks& part, const BlockName& name,
-                                std::span<const int> tokens) {
+                                std::span<const int> tokens, TimePoint limit) {
   PrefixStore::Buffer file = store_.buffer_until(TimePoint::min());
   if (!file) {
     hand_over(part);
-    file = store_.buffer_until(Clock::now() + kLongestWait);
+    file = store_.buffer_until(std::min(limit, Clock::now() + kLongestWait));
   }
   if (!file || !store_.read(name, tokens, file.bytes())) return false;
   part.files.push_back(std::move(file));
@@ -77,8 +90,7 @@ void StoredPrefixes::hand_over(StoredBlocks& part) {
   const int blocks = static_cast<int>(part.files.size());
   {
     std::lock_guard lock(mutex_);
-    handed_over_.push_back(
-        {part.epoch, part.salt, part.prompt, part.first, std::exchange(part.files, {})});
+    handed_over_.push_back({part.prompt, part.first, std::exchange(part.files, {})});
   }
   part.first += blocks;
   wake_();
@@ -120,15 +132,15 @@ std::unique_ptr<StoredPrefixes> open_stored_prefixes(const EngineOptions& option
         info.backend);
     return nullptr;
   }
-  PrefixStoreOptions store;
-  store.directory = disk.directory;
-  store.max_bytes = disk.max_bytes;
-  store.identity =
-      fmt::format("{}\n{} {}\nKV blocks {}, {} tokens, {} bytes\n", disk.model, info.backend,
-                  info.instruction_set, info.kv_format, info.block_size, info.block_bytes);
-  store.block_size = info.block_size;
-  store.block_bytes = info.block_bytes;
   try {
+    PrefixStoreOptions store;
+    store.directory = disk.directory;
+    store.max_bytes = disk.max_bytes;
+    store.identity = fmt::format("{}\n{} {}\nKV blocks {}, {} tokens, {} bytes\n",
+                                 disk.model ? disk.model() : "", info.backend, info.instruction_set,
+                                 info.kv_format, info.block_size, info.block_bytes);
+    store.block_size = info.block_size;
+    store.block_bytes = info.block_bytes;
     auto opened = std::make_unique<StoredPrefixes>(store, std::move(wake));
     spdlog::info("prefix cache on disk: {} has {} blocks", opened->store().path().string(),
                  opened->store().stats().blocks);

@@ -15,11 +15,18 @@
 
 namespace mlxd {
 
-// Some blocks of a prompt, read from disk and to be entered to the prefix cache.
-struct StoredBlocks {
+// A prompt whose blocks are read from disk.
+struct StoredPrompt {
   std::uint64_t epoch = 0;  // of StoredPrefixes when they were looked for
   std::uint64_t salt = 0;
-  std::shared_ptr<const std::vector<int>> prompt;
+  std::vector<int> tokens;
+  // Some of its blocks were not entered, so that those after them cannot be either.
+  std::atomic<bool> let_go{false};
+};
+
+// Some blocks of a prompt, to be entered to the prefix cache.
+struct StoredBlocks {
+  std::shared_ptr<StoredPrompt> prompt;
   int first = 0;                           // number of the first of them in the prompt
   std::vector<PrefixStore::Buffer> files;  // one after the other
 };
@@ -35,9 +42,12 @@ class StoredPrefixes {
       : store_(options), wake_(std::move(wake)) {}
 
   // Any thread but the inference thread, which must go on meanwhile: it gives back the buffers.
-  // Waits for that a bounded time only, and then reads no more. All that it hands over, it hands
+  // Takes a bounded time, and ends when the request is `gone`, which it asks before each block. One
+  // caller of the process at a time reads; who comes meanwhile returns at once and computes, so
+  // that of several callers' threads one alone waits for the disk. All that it hands over, it hands
   // over before it returns.
-  void fetch(std::uint64_t salt, std::span<const int> prompt) noexcept;
+  void fetch(std::uint64_t salt, std::span<const int> prompt,
+             const std::function<bool()>& gone) noexcept;
 
   // The rest is the inference thread's.
   std::vector<StoredBlocks> take();
@@ -52,8 +62,10 @@ class StoredPrefixes {
   PrefixStore& store() { return store_; }
 
  private:
-  void read_prefix(std::uint64_t salt, std::span<const int> prompt);
-  bool read_block(StoredBlocks& part, const BlockName& name, std::span<const int> tokens);
+  void read_prefix(std::uint64_t salt, std::span<const int> prompt,
+                   const std::function<bool()>& gone);
+  bool read_block(StoredBlocks& part, const BlockName& name, std::span<const int> tokens,
+                  TimePoint limit);
   void hand_over(StoredBlocks& part);
   bool is_resident(const Digest& key) const;
 

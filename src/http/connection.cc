@@ -186,10 +186,11 @@ asio::awaitable<void> Connection::run(std::shared_ptr<Connection> self) {
 }
 
 asio::awaitable<void> Connection::refuse(std::shared_ptr<Connection> self) {
-  const Refusal refusal{make_error(503, "too_many_connections",
-                                   "The server has as many connections as it may; try again."),
-                        {{"retry-after", "1"}},
-                        true};
+  Refusal refusal{make_error(503, "too_many_connections",
+                             "The server has as many connections as it may; try again."),
+                  {},
+                  true};
+  refusal.error.retry_after_seconds = 1;
   const std::string id = make_request_id();
   co_await self->refuse_request(refusal, id, Headers(), false);
   co_await self->linger();
@@ -262,8 +263,10 @@ asio::awaitable<std::optional<Error>> Connection::read_body(const RequestHead& h
     input_.erase(0, input_.size() - unread.size());
     if (!keep) body.clear();
     if (!memory.hold(body.capacity())) {
-      co_return make_error(503, "overloaded",
-                           "The server holds too many request bodies; try again.");
+      Error error =
+          make_error(503, "overloaded", "The server holds too many request bodies; try again.");
+      error.retry_after_seconds = 1;
+      co_return error;
     }
     if (more && !co_await wait_for_input(deadline)) {
       if (peer_gone()) {
@@ -295,6 +298,7 @@ asio::awaitable<bool> Connection::refuse_request(const Refusal& refusal, const s
   const bool close = refusal.close || state_->draining;
   const std::string body = state_->error_body(refusal.error);
   cors.insert(cors.end(), refusal.headers.begin(), refusal.headers.end());
+  if (const auto text = retry_after(refusal.error)) cors.emplace_back("retry-after", *text);
   std::string text =
       response_head(refusal.error.status, id, close, cors, "application/json", body.size(), false);
   if (!without_body) text += body;

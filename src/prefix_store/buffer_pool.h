@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <span>
 #include <utility>
 #include <vector>
@@ -47,9 +48,9 @@ class BufferPool {
     free_.reserve(most);  // so that giving back cannot fail
   }
 
-  // None when all are in use.
+  // None when all are in use, or there is no memory for one more.
   Buffer try_take() { return take_until(TimePoint::min()); }
-  // Waits for one, but not beyond `limit`.
+  // Likewise, but waits for one that is in use until `limit`.
   Buffer take_until(TimePoint limit) {
     std::unique_lock lock(mutex_);
     const auto ready = [this] { return !free_.empty() || made_ < most_; };
@@ -57,7 +58,8 @@ class BufferPool {
       return {};
     }
     if (free_.empty()) {
-      auto memory = std::make_unique_for_overwrite<std::byte[]>(buffer_bytes_);
+      std::unique_ptr<std::byte[]> memory(new (std::nothrow) std::byte[buffer_bytes_]);
+      if (!memory) return {};
       ++made_;
       return Buffer(*this, std::move(memory));
     }

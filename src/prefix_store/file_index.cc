@@ -1,17 +1,21 @@
 #include "prefix_store/file_index.h"
 
 #include <algorithm>
-#include <unordered_set>
 
 namespace mlxd {
 
 void FileIndex::insert(const BlockName& name) {
   const Entry& entry = entries_[name.key] = {name.parent, ++clock_};
-  if (is_end(name.key)) ends_.emplace(entry.used, name.key);
+  try {
+    children_[name.parent].insert(name.key);
+    if (is_end(name.key)) ends_.emplace(entry.used, name.key);
+  } catch (...) {
+    erase(name.key);
+    throw;
+  }
   if (const auto parent = entries_.find(name.parent); parent != entries_.end()) {
     ends_.erase({parent->second.used, name.parent});
   }
-  children_[name.parent].push_back(name.key);
 }
 
 void FileIndex::use(const Digest& key) {
@@ -22,34 +26,37 @@ void FileIndex::use(const Digest& key) {
   if (end) ends_.emplace(clock_, key);
 }
 
-void FileIndex::erase(const Digest& key) {
+bool FileIndex::erase(const Digest& key) {
   const auto found = entries_.find(key);
-  if (found == entries_.end()) return;
+  if (found == entries_.end()) return false;
   const Entry gone = found->second;
   entries_.erase(found);
   ends_.erase({gone.used, key});
   const auto siblings = children_.find(gone.parent);
-  std::erase(siblings->second, key);
-  if (!siblings->second.empty()) return;
+  if (siblings == children_.end()) return true;  // an insertion that failed
+  siblings->second.erase(key);
+  if (!siblings->second.empty()) return true;
   children_.erase(siblings);
   const auto parent = entries_.find(gone.parent);
-  if (parent == entries_.end()) return;
+  if (parent == entries_.end()) return true;
+  if (ends_.contains({parent->second.used, gone.parent})) return true;  // likewise
   // It was used whenever what continued it was.
   parent->second.used = std::max(parent->second.used, gone.used);
   ends_.emplace(parent->second.used, gone.parent);
+  return true;
 }
 
-std::optional<BlockName> FileIndex::oldest_end() const {
-  if (ends_.empty()) return std::nullopt;
-  const Digest& key = ends_.begin()->second;
-  return BlockName{key, entries_.at(key).parent};
+std::optional<BlockName> FileIndex::oldest_end(const Digest& spared) const {
+  auto oldest = ends_.begin();
+  if (oldest != ends_.end() && oldest->second == spared) ++oldest;
+  if (oldest == ends_.end()) return std::nullopt;
+  return BlockName{oldest->second, entries_.at(oldest->second).parent};
 }
 
 std::vector<BlockName> FileIndex::take_subtree(const Digest& key) {
   std::vector<BlockName> taken;
   std::vector<Digest> keys = {key};
-  std::unordered_set<Digest, DigestHash> seen = {
-      key};  // names come from a folder: no trust in them
+  Keys seen = {key};  // names come from a folder: no trust in them
   for (std::size_t next = 0; next < keys.size(); ++next) {
     const Digest at = keys[next];
     if (const auto children = children_.find(at); children != children_.end()) {

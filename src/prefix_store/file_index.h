@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -21,13 +22,15 @@ class FileIndex {
   std::size_t size() const { return entries_.size(); }
   bool contains(const Digest& key) const { return entries_.contains(key); }
 
-  // As used just now. It is not there yet; its parent may be missing.
+  // As used just now. It is not there yet; its parent may be missing. All or nothing when memory is
+  // short.
   void insert(const BlockName& name);
   // The prefix that ends with this block was used just now: that of its end tells of all before.
   void use(const Digest& key);
-  // Nothing when it is not there.
-  void erase(const Digest& key);
-  std::optional<BlockName> oldest_end() const;
+  // False when it is not there.
+  bool erase(const Digest& key);
+  // What goes first, and is not `spared`.
+  std::optional<BlockName> oldest_end(const Digest& spared = {}) const;
   // Takes out the block, if it is there, and all that continue it.
   std::vector<BlockName> take_subtree(const Digest& key);
 
@@ -37,12 +40,13 @@ class FileIndex {
     std::uint64_t used = 0;
   };
   using Entries = std::unordered_map<Digest, Entry, DigestHash>;
+  using Keys = std::unordered_set<Digest, DigestHash>;
 
   bool is_end(const Digest& key) const { return !children_.contains(key); }
 
   Entries entries_;
-  // Of keys whether or not they are there themselves; without any, there is no list.
-  std::unordered_map<Digest, std::vector<Digest>, DigestHash> children_;
+  // Of keys whether or not they are there themselves; without any, there is no set.
+  std::unordered_map<Digest, Keys, DigestHash> children_;
   std::set<std::pair<std::uint64_t, Digest>> ends_;  // (used, key)
   std::uint64_t clock_ = 0;                          // ticks with every use
 };

@@ -57,9 +57,7 @@ void Leftovers::remove_oldest() {
   folders_.pop_back();
   const Descriptor lock = lock_folder(oldest.path);
   if (!lock) return;
-  std::error_code error;
-  fs::remove_all(oldest.path, error);
-  if (error) {
+  if (const std::error_code error = remove_folder(oldest.path)) {
     spdlog::warn("the prefix cache's old folder {} cannot be removed: {}", oldest.path.string(),
                  error.message());
   } else {

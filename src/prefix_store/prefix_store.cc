@@ -12,8 +12,7 @@
 namespace mlxd {
 namespace {
 
-// After a write that failed, on a full disk or because nothing may go for it: trying again at once
-// would fail again.
+// After a write that failed, on a full disk say: trying again at once would fail again.
 constexpr std::chrono::seconds kRetryAfter{10};
 
 int buffers_of(std::size_t bytes, std::size_t file_bytes) {
@@ -37,14 +36,14 @@ const PrefixStoreOptions& checked(const PrefixStoreOptions& options) {
 
 PrefixStore::PrefixStore(const PrefixStoreOptions& options)
     : max_bytes_(checked(options).max_bytes),
+      last_writes_(options.last_writes),
       format_(sha256(std::as_bytes(std::span(options.identity))), options.block_size,
               options.block_bytes),
       folder_(options.directory, options.identity),
       write_buffers_(format_.file_bytes(),
                      buffers_of(options.write_buffer_bytes, format_.file_bytes())),
       read_buffers_(format_.file_bytes(),
-                    buffers_of(options.read_buffer_bytes, format_.file_bytes())),
-      leftovers_(options.directory, folder_name(options.identity)) {
+                    buffers_of(options.read_buffer_bytes, format_.file_bytes())) {
   for (const BlockName& name : folder_.scan(format_.file_bytes())) {
     if (!index_.contains(name.key)) index_.insert(name);
   }
@@ -55,6 +54,7 @@ PrefixStore::~PrefixStore() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
+    write_until_ = Clock::now() + last_writes_;
   }
   work_.notify_one();
   writer_.join();
@@ -81,15 +81,16 @@ bool PrefixStore::read(const BlockName& name, std::span<const int> tokens,
     return true;
   }
   if (outcome == StoreFolder::Outcome::failed) return false;
-  index_.erase(name.key);
-  if (outcome == StoreFolder::Outcome::missing) return false;
-  if (++stats_.damaged == 1) {
+  if (outcome != StoreFolder::Outcome::missing && ++stats_.damaged == 1) {
     spdlog::warn(
         "{}: a block of the prefix cache is damaged, and is removed; metrics count further ones",
         folder_.path().string());
   }
-  removals_.push_back(name);
-  work_.notify_one();
+  // The file goes with its entry, either of which may be newer than what was read.
+  if (index_.erase(name.key)) {
+    removals_.push_back(name);
+    work_.notify_one();
+  }
   return false;
 }
 
@@ -112,17 +113,24 @@ bool PrefixStore::has_room() {
 bool PrefixStore::offer(const BlockName& name, bool first, std::span<const int> tokens,
                         const std::function<void(std::span<std::byte>)>& fill) {
   Buffer file = write_buffers_.try_take();
-  if (!file) {
+  {
     std::lock_guard lock(mutex_);
-    ++stats_.dropped;
-    return false;
+    if (!file || full_behind_ == name.parent) {
+      ++stats_.dropped;
+      return false;
+    }
   }
   format_.write_header(file.bytes(), name.parent, tokens);
   fill(format_.payload(file.bytes()));
   {
     std::lock_guard lock(mutex_);
-    on_their_way_.insert(name.key);
-    writes_.push_back({name, first, std::move(file)});
+    const auto [key, added] = on_their_way_.insert(name.key);
+    try {
+      writes_.push_back({name, first, std::move(file)});
+    } catch (...) {
+      on_their_way_.erase(key);
+      throw;
+    }
   }
   work_.notify_one();
   return true;
@@ -141,6 +149,7 @@ void PrefixStore::forget(const Digest& key) {
   const auto is_gone = [&](const BlockName& name) {
     return gone.contains(name.key) || gone.contains(name.parent);
   };
+  full_behind_.reset();
   take_out(key);
   if (writing_ && is_gone(*writing_)) {
     forgotten_while_writing_ = true;
@@ -176,18 +185,42 @@ void PrefixStore::flush() {
 
 void PrefixStore::run() {
   Lock lock(mutex_);
-  make_room(lock, 0, {});  // the bound may have been lowered
+  attempt(lock, &PrefixStore::start);
   while (true) {
     if (idle()) rested_.notify_all();
     work_.wait(lock, [this] { return stopping_ || !idle(); });
-    // Removals first, so that a block that was forgotten and computed again stays.
-    if (!removals_.empty() || !touches_.empty()) {
-      tidy(lock);
-    } else if (!writes_.empty()) {
-      write_next(lock);
-    } else if (stopping_) {
-      return;
+    if (idle()) return;
+    attempt(lock, &PrefixStore::go_on);
+  }
+}
+
+// What fails, for want of memory say, costs blocks and never the process.
+void PrefixStore::attempt(Lock& lock, void (PrefixStore::*work)(Lock&)) {
+  try {
+    (this->*work)(lock);
+  } catch (const std::exception& exception) {
+    if (!lock.owns_lock()) lock.lock();
+    if (!std::exchange(has_failed_, true)) {
+      spdlog::error("the prefix cache on disk has failed, and goes on: {}", exception.what());
     }
+    if (writing_ && !forgotten_while_writing_) on_their_way_.erase(writing_->key);
+    if (writing_) ++stats_.dropped;
+    writing_.reset();
+  }
+  tidying_ = false;
+}
+
+// The bound may have been lowered.
+void PrefixStore::start(Lock& lock) { make_room(lock, 0, {}); }
+
+// Removals first, so that a block that was forgotten and computed again stays.
+void PrefixStore::go_on(Lock& lock) {
+  if (!removals_.empty() || !touches_.empty()) {
+    tidy(lock);
+  } else if (Clock::now() < write_until_) {
+    write_next(lock);
+  } else {
+    drop_writes();
   }
 }
 
@@ -199,7 +232,6 @@ void PrefixStore::tidy(Lock& lock) {
   for (const BlockName& name : removals) folder_.remove(name);
   for (const BlockName& name : touches) folder_.touch(name);
   lock.lock();
-  tidying_ = false;
 }
 
 void PrefixStore::write_next(Lock& lock) {
@@ -207,40 +239,57 @@ void PrefixStore::write_next(Lock& lock) {
   writes_.pop_front();
   writing_ = next.name;
   forgotten_while_writing_ = false;
-  const bool can_be_found = next.first || index_.contains(next.name.parent);
-  bool written = false;
-  if (can_be_found && make_room(lock, format_.file_bytes(), next.name.parent)) {
+  if (!leftovers_ && !stopping_) {
     lock.unlock();
-    written = write(next);
+    leftovers_.emplace(folder_.path().parent_path(), folder_.path().filename().string());
     lock.lock();
-  } else if (can_be_found) {
-    retry_at_ = Clock::now() + kRetryAfter;
   }
-  if (!forgotten_while_writing_) on_their_way_.erase(next.name.key);
-  writing_.reset();
+  bool written = false;
+  if (next.first || index_.contains(next.name.parent)) {
+    if (make_room(lock, format_.file_bytes(), next.name.parent)) {
+      lock.unlock();
+      written = write(next);
+      lock.lock();
+    } else {
+      full_behind_ = next.name.parent;
+    }
+  }
   if (!written) {
     ++stats_.dropped;
   } else if (forgotten_while_writing_) {
     removals_.push_back(next.name);
   } else {
-    ++stats_.written;
     index_.insert(next.name);
+    ++stats_.written;
+    full_behind_.reset();
   }
+  if (!forgotten_while_writing_) on_their_way_.erase(next.name.key);
+  writing_.reset();
 }
 
-// False when only `needed` is left to go, the predecessor of what is to be written.
+void PrefixStore::drop_writes() {
+  spdlog::warn("the prefix cache's disk is slow: {} blocks were not written before the end",
+               writes_.size());
+  stats_.dropped += writes_.size();
+  for (const Write& write : writes_) on_their_way_.erase(write.name.key);
+  writes_.clear();
+}
+
+// False when only `needed` is left to go, which the bytes are to continue, and when there is no
+// time for it.
 bool PrefixStore::make_room(Lock& lock, std::uint64_t bytes, const Digest& needed) {
-  while (leftovers_.bytes() + index_.size() * format_.file_bytes() + bytes > max_bytes_) {
-    if (!leftovers_.empty()) {
-      Leftovers leftovers = std::exchange(leftovers_, {});
+  const auto others = [this] { return leftovers_ ? leftovers_->bytes() : 0; };
+  while (others() + index_.size() * format_.file_bytes() + bytes > max_bytes_) {
+    if (Clock::now() >= write_until_) return false;
+    if (others() > 0) {
+      if (stopping_) return false;
       lock.unlock();
-      leftovers.remove_oldest();
+      leftovers_->remove_oldest();
       lock.lock();
-      leftovers_ = std::move(leftovers);
       continue;
     }
-    const auto oldest = index_.oldest_end();
-    if (!oldest || oldest->key == needed) return false;
+    const auto oldest = index_.oldest_end(needed);
+    if (!oldest) return false;
     index_.erase(oldest->key);
     lock.unlock();
     folder_.remove(*oldest);

@@ -3,6 +3,7 @@
 // means; engine/ offers it what the prefix cache enters and asks it for what that has not.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -31,6 +32,8 @@ inline constexpr std::size_t kPrefixStoreWriteBytes = std::size_t{64} << 20;
 inline constexpr std::size_t kPrefixStoreReadBytes = std::size_t{32} << 20;
 inline constexpr std::size_t kPrefixStoreBufferBytes =
     kPrefixStoreWriteBytes + kPrefixStoreReadBytes;
+// For writing what is on its way when a store ends; a disk that takes longer loses the rest.
+inline constexpr std::chrono::milliseconds kPrefixStoreLastWrites{5000};
 
 struct PrefixStoreOptions {
   std::filesystem::path directory;
@@ -42,6 +45,7 @@ struct PrefixStoreOptions {
   std::size_t block_bytes = 0;  // of a block's contents
   std::size_t write_buffer_bytes = kPrefixStoreWriteBytes;
   std::size_t read_buffer_bytes = kPrefixStoreReadBytes;
+  std::chrono::milliseconds last_writes = kPrefixStoreLastWrites;
 };
 
 // A bounded folder of blocks. Whatever is wrong with it costs a miss and never an answer: what is
@@ -53,7 +57,8 @@ class PrefixStore {
 
   // Throws std::runtime_error, in one sentence, when the folder cannot be used.
   explicit PrefixStore(const PrefixStoreOptions& options);
-  // Writes what it was offered before.
+  // Writes what it was offered before, as far as there is time for it, and removes what was
+  // forgotten.
   ~PrefixStore();
 
   const BlockFormat& format() const { return format_; }
@@ -95,29 +100,37 @@ class PrefixStore {
   using Lock = std::unique_lock<std::mutex>;
 
   void run();
+  void attempt(Lock& lock, void (PrefixStore::*work)(Lock&));
+  void start(Lock& lock);
+  void go_on(Lock& lock);
   void tidy(Lock& lock);
   void write_next(Lock& lock);
+  void drop_writes();
   bool make_room(Lock& lock, std::uint64_t bytes, const Digest& needed);
   bool write(const Write& block);
   bool idle() const;
 
   const std::uint64_t max_bytes_;
+  const std::chrono::milliseconds last_writes_;
   const BlockFormat format_;
   const StoreFolder folder_;
   BufferPool write_buffers_, read_buffers_;
+  std::optional<Leftovers> leftovers_;  // the writer's; none before the first write
 
   mutable std::mutex mutex_;  // of all that follows; never held while the disk is waited for
   std::condition_variable work_, rested_;
   FileIndex index_;
-  Leftovers leftovers_;
   std::deque<Write> writes_;          // predecessors before what continues them
   std::optional<BlockName> writing_;  // out of writes_, and not in the index yet
   bool forgotten_while_writing_ = false;
   std::unordered_set<Digest, DigestHash> on_their_way_;  // of writes_ and writing_
   std::vector<BlockName> removals_, touches_;            // files
-  bool tidying_ = false;
+  bool tidying_ = true;                                  // from the start on
   bool stopping_ = false;
+  TimePoint write_until_ = TimePoint::max();
   TimePoint retry_at_ = TimePoint::min();  // a write has failed: nothing is taken before
+  std::optional<Digest> full_behind_;      // a prefix so long that nothing else can go for its end
+  bool has_failed_ = false;                // the log knows
   PrefixStoreStats stats_;
   std::thread writer_;
 };

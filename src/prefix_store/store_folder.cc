@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <optional>
 #include <stdexcept>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include <fcntl.h>
@@ -13,6 +15,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 namespace mlxd {
 namespace {
@@ -22,6 +26,9 @@ namespace fs = std::filesystem;
 constexpr const char* kIdentity = "identity";
 constexpr const char* kIncoming = "incoming";  // becomes a block's file when it is whole
 constexpr std::size_t kHexDigits = 2 * sizeof(Digest);
+// For a lock; whoever holds it longer uses the folder.
+constexpr std::chrono::seconds kLongestWait{1};
+constexpr std::chrono::milliseconds kBetweenTries{10};
 
 std::string file_name(const BlockName& name) {
   return to_hex(name.key) + "-" + to_hex(name.parent);
@@ -44,7 +51,18 @@ void make_private_folder(const fs::path& path) {
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) fail(path, "make the folder");
 }
 
-bool lock(const Descriptor& file) { return ::flock(file.get(), LOCK_EX | LOCK_NB) == 0; }
+// Whether what is open is what has this path now: not removed, and not made anew.
+bool is_at(const Descriptor& file, const fs::path& path) {
+  struct stat ours {};
+  struct stat there {};
+  return ::fstat(file.get(), &ours) == 0 && ::lstat(path.c_str(), &there) == 0 &&
+         ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
+// A lock on what was removed before it was had locks nothing.
+bool lock(const Descriptor& file, const fs::path& path) {
+  return ::flock(file.get(), LOCK_EX | LOCK_NB) == 0 && is_at(file, path);
+}
 
 bool write_all(int file, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
@@ -73,8 +91,24 @@ bool is_folder_name(const std::string& name) {
 }
 
 Descriptor lock_folder(const fs::path& folder) {
-  Descriptor file(::open((folder / kIdentity).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-  return file && lock(file) ? std::move(file) : Descriptor();
+  const fs::path identity = folder / kIdentity;
+  Descriptor file(::open(identity.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  return file && lock(file, identity) ? std::move(file) : Descriptor();
+}
+
+// The locked file goes last: until then nobody else takes the folder for theirs, and if this is cut
+// off, it is still a folder that a store has made.
+std::error_code remove_folder(const fs::path& folder) {
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->path().filename() == kIdentity) continue;
+    fs::remove_all(entry->path(), error);
+    if (error) break;
+  }
+  if (!error) fs::remove(folder / kIdentity, error);
+  if (!error) fs::remove(folder, error);
+  return error;
 }
 
 StoreFolder::StoreFolder(const fs::path& root, const std::string& identity)
@@ -82,8 +116,24 @@ StoreFolder::StoreFolder(const fs::path& root, const std::string& identity)
   std::error_code error;  // told by what follows
   if (root.has_parent_path()) fs::create_directories(root.parent_path(), error);
   make_private_folder(root);
+  const TimePoint limit = Clock::now() + kLongestWait;
+  while (!open()) {
+    if (Clock::now() >= limit) {
+      throw std::runtime_error(fmt::format("{} is in use already", path_.string()));
+    }
+    std::this_thread::sleep_for(kBetweenTries);
+  }
+  if (::ftruncate(identity_.get(), 0) != 0 ||
+      !write_all(identity_.get(), std::as_bytes(std::span(identity)))) {
+    fail(path_ / kIdentity, "write");
+  }
+}
+
+// False when somebody else has the lock, or removed the folder meanwhile.
+bool StoreFolder::open() {
   make_private_folder(path_);
   folder_ = Descriptor(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!folder_ && errno == ENOENT) return false;
   if (!folder_) fail(path_, "open the folder");
   struct stat status {};
   if (::fstat(folder_.get(), &status) != 0) fail(path_, "look at the folder");
@@ -94,14 +144,9 @@ StoreFolder::StoreFolder(const fs::path& root, const std::string& identity)
 
   identity_ = Descriptor(
       ::openat(folder_.get(), kIdentity, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!identity_ && errno == ENOENT) return false;
   if (!identity_) fail(path_ / kIdentity, "open");
-  if (!lock(identity_)) {
-    throw std::runtime_error(fmt::format("{} is in use already", path_.string()));
-  }
-  if (::ftruncate(identity_.get(), 0) != 0 ||
-      !write_all(identity_.get(), std::as_bytes(std::span(identity)))) {
-    fail(path_ / kIdentity, "write");
-  }
+  return lock(identity_, path_ / kIdentity) && is_at(folder_, path_);
 }
 
 std::vector<BlockName> StoreFolder::scan(std::uint64_t file_bytes) const {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -37,7 +38,8 @@ class Descriptor {
 // in words whose blocks they are, and is locked by the process that uses the folder.
 class StoreFolder {
  public:
-  // Makes what is missing. Throws std::runtime_error that says what is wrong.
+  // Makes what is missing. Waits a moment for a lock, since another process may be looking whether
+  // the folder is in use. Throws std::runtime_error that says what is wrong.
   StoreFolder(const std::filesystem::path& root, const std::string& identity);
 
   const std::filesystem::path& path() const { return path_; }
@@ -58,7 +60,9 @@ class StoreFolder {
   void remove(const BlockName& name) const;
 
  private:
-  std::filesystem::path path_;
+  bool open();
+
+  const std::filesystem::path path_;
   Descriptor folder_;
   Descriptor identity_;  // the file; holds the lock
 };
@@ -69,5 +73,7 @@ bool is_folder_name(const std::string& name);
 
 // Locks the folder's file "identity", which must be there; none when somebody else has.
 Descriptor lock_folder(const std::filesystem::path& folder);
+// Of a folder that the caller has locked. Who opens it meanwhile gets a whole one or a new one.
+std::error_code remove_folder(const std::filesystem::path& folder);
 
 }  // namespace mlxd

@@ -105,12 +105,14 @@ Result<Prompt> make_prompt(const ServedModel& model, const GenerateRequest& requ
   return prompt;
 }
 
-// How many tokens each sample may have.
-Result<int> token_limit(const Prompt& prompt, int max_tokens, int context) {
+// How many tokens each sample may have. What exceeds the KV cache is left for the engine to refuse.
+Result<int> token_limit(const Prompt& prompt, int max_tokens, const Engine& engine) {
+  const int context = engine.info().context_length;
   const auto length = static_cast<std::int64_t>(prompt.tokens.size());
   const std::int64_t left = context - length;
   if (max_tokens < 0) {
-    if (left > 0) return static_cast<int>(left);
+    const std::int64_t held = engine.longest_sequence() - length;
+    if (left > 0) return static_cast<int>(std::max<std::int64_t>(std::min(left, held), 1));
     return context_exceeded(prompt.param(), context,
                             fmt::format("your {} take {} of them and leave no room for an answer",
                                         prompt.param(), length));
@@ -127,8 +129,7 @@ Result<Generation> Service::start(const GenerateRequest& request,
                                   std::function<void()> on_ready) const {
   Result<Prompt> prompt = make_prompt(model_, request);
   if (!prompt) return prompt.error();
-  const Result<int> max_tokens =
-      token_limit(*prompt, request.max_tokens, model_.engine->info().context_length);
+  const Result<int> max_tokens = token_limit(*prompt, request.max_tokens, *model_.engine);
   if (!max_tokens) return max_tokens.error();
 
   GenerateJob job;

@@ -34,7 +34,7 @@ struct GenerateRequest {
   std::vector<int> prompt_tokens;
   SamplingParams sampling;
   int samples = 1;
-  int max_tokens = -1;  // -1: what is left of the context
+  int max_tokens = -1;  // -1: what is left of the context, or of the KV cache if that is less
   int min_tokens = 0;
   bool ignore_eos = false;
   std::vector<std::string> stop;

@@ -133,6 +133,7 @@ def test_an_installed_tree_runs_from_elsewhere(tmp_path):
     version = subprocess.run([moved / "bin/mlxd", "--version"], capture_output=True, text=True)
     assert version.returncode == 0, version.stderr
     assert (moved / "share/doc/mlxd/LICENSE").exists()
+    assert list((moved / "share/doc/mlxd/licenses/rust").glob("tokenizers-*/LICENSE"))
     linked = subprocess.run(["ldd", moved / "bin/mlxd"], capture_output=True, text=True).stdout
     if "libmlx" in linked:
         assert str(moved) in re.search(r"libmlx\S* => (\S+)", linked).group(1)

@@ -272,8 +272,8 @@ def test_a_hang_is_told_to_every_client_and_to_health(start_server):
             statuses.add(status)
             assert (status == 503) == ("unhealthy" in text)
         for call in (*streams, whole):  # before the first token it is an answer, not an event
-            status, _, text = call.result()
-            assert status == 503 and b"engine_hung" in text
+            status, headers, text = call.result()
+            assert status == 503 and b"engine_hung" in text and "Retry-After" in headers
     assert 503 in statuses
 
 

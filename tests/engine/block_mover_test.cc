@@ -1,13 +1,30 @@
 #include "engine/block_mover.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <functional>
 #include <memory>
+#include <new>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
 
 #include "engine/fake/fake_runner.h"
 #include "prefix_store/temporary_folder.h"
+
+// How often this thread may allocate before memory is short; -1: as often as it likes.
+static thread_local int allocations_left = -1;
+
+// Not inlined: the compiler would miss the pairs.
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
+  if (allocations_left > 0) --allocations_left;
+  void* memory = allocations_left == 0 ? nullptr : std::malloc(std::max<std::size_t>(bytes, 1));
+  return memory != nullptr ? memory : throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace mlxd::testing {
 namespace {
@@ -68,9 +85,9 @@ class BlockMoverTest : public ::testing::Test {
     return prefixes_->store().stats().blocks;
   }
   // As for a request whose prompt these tokens begin.
-  void fetch(Tokens tokens) {
+  void fetch(Tokens tokens, const std::function<bool()>& gone = [] { return false; }) {
     tokens.push_back(63);
-    prefixes_->fetch(0, tokens);
+    prefixes_->fetch(0, tokens, gone);
   }
   void enter_fetched() {
     mover_->enter_fetched();
@@ -117,7 +134,7 @@ TEST_F(BlockMoverTest, ReadsOnlyWhatMemoryDoesNotHold) {
 TEST_F(BlockMoverTest, TheLastTokensBlockIsNotRead) {
   compute(numbers(0, 40));
   start();
-  prefixes_->fetch(0, numbers(0, 40));
+  prefixes_->fetch(0, numbers(0, 40), [] { return false; });
   EXPECT_EQ(prefixes_->store().stats().read, 9u);
 }
 
@@ -188,6 +205,104 @@ TEST_F(BlockMoverTest, WhatWasDroppedIsOfferedAgainWithWhatContinuesIt) {
   fetch(tokens);
   enter_fetched();
   EXPECT_GE(in_memory(tokens), 100);
+}
+
+TEST_F(BlockMoverTest, NothingIsReadForARequestThatIsGone) {
+  compute(numbers(0, 40));
+  start();
+  int asked = 0;
+  fetch(numbers(0, 40), [&] { return ++asked == 4; });
+  EXPECT_EQ(prefixes_->store().stats().read, 3u);
+}
+
+TEST_F(BlockMoverTest, OneCallerAtATimeReads) {
+  compute(numbers(0, 40));
+  start();
+  int others = 0;
+  fetch(numbers(0, 40), [&] {
+    if (others++ == 0) std::thread([this] { fetch(numbers(0, 40)); }).join();
+    return false;
+  });
+  EXPECT_EQ(prefixes_->store().stats().read, 10u) << "and the other computes";
+}
+
+TEST_F(BlockMoverTest, ReadingEndsWhenWhatWasReadDoesNotFit) {
+  start(200);
+  compute(numbers(0, 200));
+  ASSERT_EQ(on_disk(), 50u);
+  start();
+  BlockTable running;
+  ASSERT_TRUE(blocks_->allocate(running, 14));
+  fetch(numbers(0, 200), [this] {
+    mover_->enter_fetched();
+    return false;
+  });
+  EXPECT_EQ(prefixes_->store().stats().read, 16u) << "the first that were handed over";
+  EXPECT_EQ(in_memory(numbers(0, 200)), 6);
+  blocks_->release(running);
+}
+
+TEST_F(BlockMoverTest, ReadingEndsWhenSomethingIsForgotten) {
+  start(200);
+  compute(numbers(0, 200));
+  ASSERT_EQ(on_disk(), 50u);
+  start(200);
+  compute(numbers(500, 4));
+  fetch(numbers(0, 200), [this] {
+    if (prefixes_->store().stats().read == 10) cache_->forget(cache_->find(0, numbers(500, 4)));
+    mover_->enter_fetched();
+    return false;
+  });
+  EXPECT_EQ(prefixes_->store().stats().read, 16u);
+  EXPECT_EQ(in_memory(numbers(0, 200)), 0);
+}
+
+// Hears of the cache in the mover's place, and lets that allocate only so often.
+class Starved : public PrefixCache::Listener {
+ public:
+  Starved(PrefixCache::Listener& mover, int allocations)
+      : mover_(mover), allocations_(allocations) {}
+  void on_enter(int block, int parent, std::uint64_t salt, std::span<const int> tokens) override {
+    starve([&] { mover_.on_enter(block, parent, salt, tokens); });
+  }
+  void on_evict(int block) override {
+    starve([&] { mover_.on_evict(block); });
+  }
+  void on_forget(int block) override {
+    starve([&] { mover_.on_forget(block); });
+  }
+
+ private:
+  template <class Call>
+  void starve(Call call) {
+    allocations_left = 1 + allocations_;
+    EXPECT_NO_THROW(call());
+    allocations_left = -1;
+  }
+
+  PrefixCache::Listener& mover_;
+  const int allocations_;
+};
+
+TEST_F(BlockMoverTest, WantOfMemoryCostsBlocksOnDiskAndNothingElse) {
+  spdlog::set_level(spdlog::level::off);
+  for (int allocations = 0; allocations < 40; ++allocations) {
+    start();
+    Starved starved(*mover_, allocations);
+    cache_->set_listener(&starved);
+    const int first = 1000 * allocations;
+    compute(numbers(first, 40));
+    compute(numbers(first + 100, 60));  // evicts half of these
+    cache_->forget(cache_->find(0, numbers(first + 100, 60)));
+    mover_->check_integrity();
+    cache_->set_listener(mover_.get());
+    compute(numbers(first + 200, 40));
+    EXPECT_GE(on_disk(), 10u);
+    fetch(numbers(first + 200, 40));
+    enter_fetched();
+    EXPECT_EQ(in_memory(numbers(first + 200, 40)), 10);
+  }
+  spdlog::set_level(spdlog::level::info);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ class PrefixOnDisk : public ::testing::Test {
  protected:
   EngineOptions on_disk(EngineOptions options = {}) const {
     options.prefix_disk.directory = folder_.path();
-    options.prefix_disk.model = "a model";
+    options.prefix_disk.model = [] { return "a model"; };
     return options;
   }
 
@@ -98,7 +98,7 @@ TEST_F(PrefixOnDisk, AnotherModelFindsNothing) {
   const GenerateJob job = job_of(random_tokens(random_, 30), 5);
   run_once(job);
   EngineOptions options = on_disk();
-  options.prefix_disk.model = "another model";
+  options.prefix_disk.model = [] { return "another model"; };
   EXPECT_EQ(cached(run(*make_engine(options), job)), 0);
   FakeOptions fake;
   fake.kv_format = "fake-2";
@@ -148,9 +148,14 @@ TEST_F(PrefixOnDisk, ADamagedFileIsAMissAndIsMended) {
 TEST_F(PrefixOnDisk, ABackendWhoseBlocksStayWhereTheyAreServesWithoutIt) {
   FakeOptions fake;
   fake.kv_format = "";
+  EngineOptions options = on_disk();
+  options.prefix_disk.model = [] {
+    ADD_FAILURE() << "its weights are not even summed";
+    return "";
+  };
   const GenerateJob job = job_of(random_tokens(random_, 40), 4);
-  EXPECT_TRUE(run_once(job, fake).completed());
-  EXPECT_EQ(cached(run_once(job, fake)), 0);
+  EXPECT_TRUE(run(*make_engine(options, fake), job).completed());
+  EXPECT_EQ(cached(run(*make_engine(options, fake), job)), 0);
   EXPECT_TRUE(files().empty());
 }
 
@@ -162,6 +167,14 @@ TEST_F(PrefixOnDisk, AFolderThatCannotBeUsedIsNoReasonNotToServe) {
   const GenerateJob job = job_of(random_tokens(random_, 40), 4);
   run(*engine, job);
   EXPECT_EQ(cached(run(*engine, job)), 36) << "the cache in memory is there";
+}
+
+TEST_F(PrefixOnDisk, WeightsThatCannotBeSummedAreNoReasonNotToServe) {
+  EngineOptions options = on_disk();
+  options.prefix_disk.model = []() -> std::string { throw std::runtime_error("no Poly1305"); };
+  auto engine = make_engine(options);
+  EXPECT_TRUE(run(*engine, job_of(random_tokens(random_, 40), 4)).completed());
+  EXPECT_TRUE(files().empty());
 }
 
 TEST_F(PrefixOnDisk, TheSwitchTurnsItOffToo) {

@@ -85,7 +85,6 @@ TEST(Pressure, EveryAcceptedRequestGetsExactlyOneTerminalEventWhateverIsInjected
   }
 }
 
-// Whose reader waits holds places and blocks that the one who is read needs.
 // A step of this model takes 2 ms and 0.2 ms a row.
 TEST(Pressure, RunningStreamsKeepTheirPaceWhileALongPromptEnters) {
   std::mutex mutex;
@@ -119,9 +118,10 @@ TEST(Pressure, RunningStreamsKeepTheirPaceWhileALongPromptEnters) {
   std::ranges::nth_element(mixed, mixed.begin() + mixed.size() / 2);
   // Four rows take 2.8 ms, and 25 take 2.5 times that; on a busy machine a sleep takes longer. The
   // prompt alone gets 512.
-  EXPECT_LE(mixed[mixed.size() / 2], 256);
+  EXPECT_LE(mixed[mixed.size() / 2], 100);
 }
 
+// Whose reader waits holds places and blocks that the one who is read needs.
 TEST(Pressure, RequestsThatAreReadOneAfterTheOtherAllEnd) {
   EngineOptions options;
   options.max_running_sequences = 6;

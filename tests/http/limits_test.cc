@@ -68,7 +68,9 @@ TEST_F(LimitsTest, BodiesOfAllConnectionsTogetherAreBounded) {
   auto holder = connect();
   holder.send(std::string_view(first).substr(0, 190'000));
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  EXPECT_EQ(ask(first).status, 503);
+  const Answer refused = ask(first);
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_NE(refused.header("retry-after"), "");
   holder.send(std::string_view(first).substr(190'000));
   EXPECT_EQ(holder.read_answer().status, 200);
   EXPECT_EQ(ask(first).status, 200);

@@ -1,6 +1,7 @@
 #include "prefix_store/file_index.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <random>
 #include <set>
@@ -12,11 +13,14 @@ namespace {
 
 Digest key_of(int number) {
   Digest key{};
-  key[0] = static_cast<std::uint8_t>(number);
-  key[1] = static_cast<std::uint8_t>(number >> 8);
+  std::memcpy(key.data(), &number, sizeof number);
   return key;
 }
-int number_of(const Digest& key) { return key[0] | key[1] << 8; }
+int number_of(const Digest& key) {
+  int number = 0;
+  std::memcpy(&number, key.data(), sizeof number);
+  return number;
+}
 
 constexpr int kRoot = 0;
 
@@ -71,6 +75,15 @@ TEST_F(FileIndexTest, TheUseOfABeginningCountsWhenItHasBecomeAnEnd) {
   EXPECT_EQ(order(), (std::vector{2, 9, 1}));
 }
 
+TEST_F(FileIndexTest, WhatIsSparedIsPassedOver) {
+  EXPECT_FALSE(index_.oldest_end(key_of(1)));
+  insert(1, kRoot);
+  EXPECT_FALSE(index_.oldest_end(key_of(1)));
+  insert(2, kRoot);
+  EXPECT_EQ(number_of(index_.oldest_end(key_of(1))->key), 2);
+  EXPECT_EQ(number_of(index_.oldest_end(key_of(2))->key), 1);
+}
+
 TEST_F(FileIndexTest, WhatContinuesAMissingBlockIsAnEndUntilTheBlockIsBack) {
   insert(2, 1);
   insert(3, 2);
@@ -95,6 +108,22 @@ TEST_F(FileIndexTest, ASubtreeIsTakenThoughItsRootIsMissing) {
   insert(2, 1);
   EXPECT_EQ(index_.take_subtree(key_of(1)).size(), 1u);
   EXPECT_EQ(index_.size(), 0u);
+}
+
+// In no time: a salt's root has a child for each way in which its prompts begin.
+TEST_F(FileIndexTest, ABlockMayHaveAHundredThousandChildren) {
+  constexpr int kChildren = 100000;
+  for (const bool together : {true, false}) {
+    insert(1, kRoot);
+    for (int child = 2; child < 2 + kChildren; ++child) insert(child, 1);
+    if (together) {
+      EXPECT_EQ(index_.take_subtree(key_of(1)).size(), 1u + kChildren);
+    } else {
+      for (int child = 1 + kChildren; child > 1; --child) index_.erase(key_of(child));
+      EXPECT_EQ(order(), std::vector{1});
+    }
+    EXPECT_EQ(index_.size(), 0u);
+  }
 }
 
 TEST_F(FileIndexTest, NamesThatGoInACircleEndNothing) {

@@ -1,11 +1,13 @@
 // Several stores in one folder, and folders that cannot be used.
 #include <stdexcept>
+#include <thread>
 
 #include <gmock/gmock.h>
 
 #include "prefix_store/leftovers.h"
 #include "prefix_store/prefix_store.h"
 #include "prefix_store/store_fixture.h"
+#include "prefix_store/store_folder.h"
 
 namespace mlxd::testing {
 namespace {
@@ -56,6 +58,41 @@ TEST_F(FoldersTest, AFolderInUseIsNotUsedTwice) {
   EXPECT_EQ(refusal(options_for(folder_.path())), "none");
 }
 
+TEST_F(FoldersTest, AFolderThatSomebodyLooksAtForAMomentIsUsedAllTheSame) {
+  open();
+  put(numbers(0, 12));
+  const fs::path path = store_->path();
+  store_.reset();
+  std::thread looks([&, lock = lock_folder(path)]() mutable {
+    EXPECT_TRUE(lock);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    lock.close();
+  });
+  open();
+  looks.join();
+  EXPECT_EQ(found(numbers(0, 12)), 3);
+}
+
+TEST_F(FoldersTest, AFolderThatIsRemovedWhileItIsOpenedIsMadeAnew) {
+  open();
+  put(numbers(0, 12));
+  const fs::path path = store_->path();
+  store_.reset();
+  std::thread removes([&, lock = lock_folder(path)]() mutable {
+    EXPECT_TRUE(lock);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    EXPECT_FALSE(remove_folder(path));
+    lock.close();
+  });
+  open();
+  removes.join();
+  EXPECT_EQ(found(numbers(0, 12)), 0);
+  put(numbers(0, 12));
+  EXPECT_FALSE(lock_folder(path)) << "it is in use";
+  open();
+  EXPECT_EQ(found(numbers(0, 12)), 3);
+}
+
 TEST_F(FoldersTest, MakesTheFolderThatIsNotThere) {
   EXPECT_EQ(refusal(options_for(folder_.path() / "some" / "where")), "none");
 }
@@ -89,6 +126,21 @@ TEST_F(FoldersTest, WhatFormerModelsLeftGoesWhenThereIsNoRoom) {
   put(numbers(0, 48));
   EXPECT_FALSE(fs::exists(old));
   EXPECT_EQ(found(numbers(0, 48)), 12);
+}
+
+TEST_F(FoldersTest, AModelThatIsStillToBeLoadedKeepsItsBlocks) {
+  open("one");
+  put(numbers(0, 16));
+  const fs::path path = store_->path();
+  open("two", 4 * store_->format().file_bytes());
+  store_->flush();
+  EXPECT_TRUE(fs::exists(path)) << "nothing was written yet";
+  auto other = std::move(store_);
+  open("one");
+  store_.swap(other);
+  put(numbers(0, 40));
+  EXPECT_EQ(found(numbers(0, 40)), 4);
+  EXPECT_EQ(other->stats().blocks, 4u);
 }
 
 TEST_F(FoldersTest, AnotherModelThatIsServedKeepsItsBlocks) {

@@ -3,6 +3,7 @@
 
 #include <csignal>
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -56,6 +57,29 @@ TEST_F(PrefixStoreTest, WhatWasTakenIsWrittenBeforeTheEnd) {
   EXPECT_EQ(found(numbers(0, 400)), 100);
 }
 
+// A pipe in the place of the file that is written holds the writer until somebody reads.
+TEST_F(PrefixStoreTest, TheEndWaitsForASlowDiskOnlySoLong) {
+  PrefixStoreOptions options;
+  options.directory = folder_.path();
+  options.identity = "a slow disk";
+  options.block_size = kBlock;
+  options.block_bytes = kBlockBytes;
+  options.last_writes = {};
+  store_ = std::make_unique<PrefixStore>(options);
+  const auto incoming = store_->path() / "incoming";
+  ASSERT_EQ(::mkfifo(incoming.c_str(), 0600), 0);
+  for (const Block& block : blocks_of(numbers(0, 40))) offer(block);
+  Descriptor reader;
+  std::thread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    reader = Descriptor(::open(incoming.c_str(), O_RDONLY | O_NONBLOCK));
+  });
+  store_.reset();
+  later.join();
+  open("a slow disk");
+  EXPECT_EQ(files(), 0) << "the first went into the pipe, and the others were dropped";
+}
+
 TEST_F(PrefixStoreTest, HoldsNoMoreThanItMayAndDropsWhatWasUsedLongestAgo) {
   open("a model", room_for(6));
   put(numbers(0, 12));
@@ -85,7 +109,6 @@ TEST_F(PrefixStoreTest, TheOrderOfUseSurvivesARestart) {
 TEST_F(PrefixStoreTest, ALowerBoundHoldsFromTheStart) {
   put(numbers(0, 40));
   open("a model", room_for(4));
-  while (store_->stats().blocks > 4) std::this_thread::yield();
   store_->flush();
   EXPECT_EQ(found(numbers(0, 40)), 4);
 }
@@ -95,6 +118,22 @@ TEST_F(PrefixStoreTest, APrefixLongerThanTheBoundKeepsItsBeginning) {
   put(numbers(0, 40));
   EXPECT_EQ(found(numbers(0, 40)), 4);
   EXPECT_EQ(store_->stats().dropped, 6u);
+  const Block fifth = blocks_of(numbers(0, 40))[4];
+  EXPECT_FALSE(store_->offer(fifth.name, false, fifth.tokens, [](std::span<std::byte>) {
+    ADD_FAILURE() << "it is not even copied";
+  }));
+  put(numbers(100, 4));
+  EXPECT_EQ(found(numbers(100, 4)), 1) << "others are taken at once";
+}
+
+TEST_F(PrefixStoreTest, AnotherPrefixMakesRoomForTheOneThatGoesOnThoughItWasUsedLater) {
+  open("a model", room_for(4));
+  put(numbers(0, 8));
+  put(numbers(100, 8));
+  put(numbers(0, 12));
+  EXPECT_EQ(found(numbers(0, 12)), 3);
+  EXPECT_EQ(found(numbers(100, 8)), 1);
+  EXPECT_TRUE(store_->has_room());
 }
 
 TEST_F(PrefixStoreTest, ABlockIsNotKeptWithoutTheOneBeforeIt) {

@@ -32,7 +32,8 @@ constexpr int kContext = 256;
 
 // Serves a model whose answer to every prompt is `script`, byte by byte, then <|im_end|>. The
 // answer begins after the prompt, whose length is learnt from the first step.
-inline std::unique_ptr<ServedModel> serve(const Vocabulary& vocabulary, FakeOptions fake) {
+inline std::unique_ptr<ServedModel> serve(const Vocabulary& vocabulary, FakeOptions fake,
+                                          int kv_blocks = 512) {
   auto model = std::make_unique<ServedModel>();
   model->id = "test-model";
   model->tokenizer = Tokenizer::load(vocabulary);
@@ -41,7 +42,7 @@ inline std::unique_ptr<ServedModel> serve(const Vocabulary& vocabulary, FakeOpti
   fake.vocab_size = static_cast<int>(vocabulary.tokens.size());
   fake.context_length = kContext;
   EngineOptions options;
-  options.kv_blocks = 512;
+  options.kv_blocks = kv_blocks;
   model->engine =
       std::make_unique<Engine>(options, [fake] { return std::make_unique<FakeRunner>(fake); });
   return model;

@@ -218,6 +218,24 @@ TEST(Service, WithoutALimitAnAnswerFillsTheContext) {
   EXPECT_EQ(refusal_of(request).code, "context_length_exceeded");
 }
 
+TEST(Service, WithoutALimitAnAnswerFillsAKvCacheThatIsSmallerThanTheContext) {
+  constexpr int kBlocks = 6;
+  const auto model = serve(chat_vocabulary(), answering("", 3), kBlocks);
+  const int held = kBlocks * model->engine->info().block_size;
+  ASSERT_LT(held, kContext);
+  GenerateRequest request = text_request("abc", -1);
+  request.ignore_eos = true;
+  auto generation = Service(*model).start(request, {});
+  ASSERT_TRUE(generation);
+  // The last token takes no place.
+  EXPECT_EQ(collect(*std::move(generation)).end.usage.completion_tokens, held - 3 + 1);
+  request.prompt_text.clear();
+  request.prompt_tokens.assign(held + 1, 'a');
+  const auto refused = Service(*model).start(request, {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, "kv_cache_exceeded");
+}
+
 TEST(Service, AMuchTooLongTextIsRefusedUnread) {
   const Error error = refusal_of(text_request(std::string(8 << 20, 'a')));
   EXPECT_EQ(error.code, "context_length_exceeded");
