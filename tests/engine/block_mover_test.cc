@@ -18,9 +18,12 @@
 static thread_local int allocations_left = -1;
 
 // Not inlined: the compiler would miss the pairs.
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
+[[gnu::noinline]] void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
   if (allocations_left > 0) --allocations_left;
-  void* memory = allocations_left == 0 ? nullptr : std::malloc(std::max<std::size_t>(bytes, 1));
+  return allocations_left == 0 ? nullptr : std::malloc(std::max<std::size_t>(bytes, 1));
+}
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
+  void* memory = operator new(bytes, std::nothrow);
   return memory != nullptr ? memory : throw std::bad_alloc();
 }
 [[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
