@@ -211,8 +211,7 @@ int run_serve(const ServeSettings& settings) {
     if (longest < info.context_length) {
       spdlog::warn(
           "the KV cache holds {} tokens, fewer than the context of {}: longer requests are "
-          "refused; "
-          "raise --kv-cache-gb for them",
+          "refused; raise --kv-cache-gb for them",
           longest, info.context_length);
     }
   }

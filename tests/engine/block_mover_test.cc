@@ -12,6 +12,7 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/fake/fake_runner.h"
+#include "prefix_store/numbers.h"
 #include "prefix_store/temporary_folder.h"
 
 // How often this thread may allocate before memory is short; -1: as often as it likes.
@@ -33,12 +34,6 @@ namespace mlxd::testing {
 namespace {
 
 using Tokens = std::vector<int>;
-
-Tokens numbers(int from, int count) {
-  Tokens tokens(count);
-  for (int i = 0; i < count; ++i) tokens[i] = from + i;
-  return tokens;
-}
 
 // The prefix cache with its tier on disk, and no engine around it.
 class BlockMoverTest : public ::testing::Test {

@@ -220,22 +220,10 @@ TEST_F(PrefixOnDisk, AnswersAreTheSameWithAndWithoutIt) {
 TEST_F(PrefixOnDisk, AnswersAreTheSameBesideFailuresAndCancels) {
   const auto jobs = shared_prefix_jobs(22, 240);
   const auto expected = run_in_waves(*make_engine({.prefix_cache = false}), jobs, 40);
-  FakeOptions fake;
-  fake.before_step = [random = std::mt19937(12)](const Batch&, std::uint64_t) mutable {
-    if (random() % 20 == 0) throw std::runtime_error("injected");
-  };
-  EngineOptions options;
-  options.max_step_tokens = 40;
-  options.kv_blocks = 90;
-  options.max_running_sequences = 10;
   int completed = 0;
   for (std::size_t begin = 0; begin < jobs.size(); begin += 40) {
-    auto engine = make_engine(on_disk(options), fake);
-    std::vector<RequestHandle> handles;
-    for (std::size_t i = begin; i < begin + 40; ++i) {
-      handles.push_back(*engine->submit(jobs[i]));
-      if (random_() % 5 == 0) handles[random_() % handles.size()].cancel();
-    }
+    auto engine = make_engine(on_disk(tight_options()), failing_now_and_then());
+    auto handles = submit_with_cancels(*engine, std::span(jobs).subspan(begin, 40), random_);
     for (std::size_t i = 0; i < handles.size(); ++i) {
       const Answer answer = read_all(handles[i]);
       ASSERT_EQ(answer.terminals.size(), 1u);

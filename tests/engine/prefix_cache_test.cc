@@ -9,16 +9,13 @@
 
 #include <gtest/gtest.h>
 
+#include "prefix_store/numbers.h"
+
 namespace mlxd {
 namespace {
 
+using testing::numbers;
 using Tokens = std::vector<int>;
-
-Tokens numbers(int from, int count) {
-  Tokens tokens(count);
-  for (int i = 0; i < count; ++i) tokens[i] = from + i;
-  return tokens;
-}
 
 class PrefixCacheTest : public ::testing::Test {
  protected:

@@ -5,6 +5,7 @@
 #include <memory>
 #include <random>
 #include <span>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -107,6 +108,36 @@ inline void expect_same(const Answer& a, const Answer& b) {
     };
     ASSERT_EQ(logprobs_of(a), logprobs_of(b));
   }
+}
+
+// One step in twenty throws.
+inline FakeOptions failing_now_and_then() {
+  FakeOptions fake;
+  fake.before_step = [random = std::mt19937(12)](const Batch&, std::uint64_t) mutable {
+    if (random() % 20 == 0) throw std::runtime_error("injected");
+  };
+  return fake;
+}
+
+// Few blocks and places, and prompts in pieces.
+inline EngineOptions tight_options() {
+  EngineOptions options;
+  options.max_step_tokens = 40;
+  options.kv_blocks = 90;
+  options.max_running_sequences = 10;
+  return options;
+}
+
+// Submits all, and cancels one of those submitted after some.
+inline std::vector<RequestHandle> submit_with_cancels(Engine& engine,
+                                                      std::span<const GenerateJob> jobs,
+                                                      std::mt19937& random) {
+  std::vector<RequestHandle> handles;
+  for (const GenerateJob& job : jobs) {
+    handles.push_back(*engine.submit(job));
+    if (random() % 5 == 0) handles[random() % handles.size()].cancel();
+  }
+  return handles;
 }
 
 inline std::vector<Answer> run_in_waves(Engine& engine, const std::vector<GenerateJob>& jobs,

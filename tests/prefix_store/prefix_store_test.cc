@@ -59,13 +59,9 @@ TEST_F(PrefixStoreTest, WhatWasTakenIsWrittenBeforeTheEnd) {
 
 // A pipe in the place of the file that is written holds the writer until somebody reads.
 TEST_F(PrefixStoreTest, TheEndWaitsForASlowDiskOnlySoLong) {
-  PrefixStoreOptions options;
-  options.directory = folder_.path();
-  options.identity = "a slow disk";
-  options.block_size = kBlock;
-  options.block_bytes = kBlockBytes;
+  PrefixStoreOptions options = options_of("a slow disk");
   options.last_writes = {};
-  store_ = std::make_unique<PrefixStore>(options);
+  open(options);
   const auto incoming = store_->path() / "incoming";
   ASSERT_EQ(::mkfifo(incoming.c_str(), 0600), 0);
   for (const Block& block : blocks_of(numbers(0, 40))) offer(block);
@@ -180,13 +176,9 @@ TEST_F(PrefixStoreTest, WhatWasForgottenCanBeComputedAndKeptAgain) {
 }
 
 TEST_F(PrefixStoreTest, DropsWhatItHasNoRoomFor) {
-  PrefixStoreOptions options;
-  options.directory = folder_.path();
-  options.identity = "few buffers";
-  options.block_size = kBlock;
-  options.block_bytes = kBlockBytes;
+  PrefixStoreOptions options = options_of("few buffers");
   options.write_buffer_bytes = 0;  // the fewest
-  store_ = std::make_unique<PrefixStore>(options);
+  open(options);
   int taken = 0;
   for (std::uint64_t salt = 0; salt < 1000; ++salt) {
     const Block block = blocks_of(numbers(0, 4), salt)[0];

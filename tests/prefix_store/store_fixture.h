@@ -11,6 +11,7 @@
 
 #include <gtest/gtest.h>
 
+#include "prefix_store/numbers.h"
 #include "prefix_store/prefix_store.h"
 #include "prefix_store/temporary_folder.h"
 
@@ -31,16 +32,24 @@ class StoreFixture : public ::testing::Test {
     Bytes contents;
   };
 
-  void open(const std::string& identity = "a model",
-            std::uint64_t max_bytes = std::uint64_t{1} << 30) {
-    store_.reset();
+  PrefixStoreOptions options_of(const std::string& identity) const {
     PrefixStoreOptions options;
     options.directory = folder_.path();
     options.identity = identity;
-    options.max_bytes = max_bytes;
+    options.max_bytes = std::uint64_t{1} << 30;
     options.block_size = kBlock;
     options.block_bytes = kBlockBytes;
+    return options;
+  }
+  void open(const PrefixStoreOptions& options) {
+    store_.reset();
     store_ = std::make_unique<PrefixStore>(options);
+  }
+  void open(const std::string& identity = "a model") { open(options_of(identity)); }
+  void open(const std::string& identity, std::uint64_t max_bytes) {
+    PrefixStoreOptions options = options_of(identity);
+    options.max_bytes = max_bytes;
+    open(options);
   }
 
   // The blocks of a prefix, whether or not they are stored.
@@ -107,12 +116,6 @@ class StoreFixture : public ::testing::Test {
   TemporaryFolder folder_;
   std::unique_ptr<PrefixStore> store_;
 };
-
-inline std::vector<int> numbers(int from, int count) {
-  std::vector<int> tokens(count);
-  for (int i = 0; i < count; ++i) tokens[i] = from + i;
-  return tokens;
-}
 
 inline std::string contents_of(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
