@@ -64,7 +64,7 @@ void InferenceLoop::run() {
     sweep();
     heed_readers();
     propose_drafts();
-    scheduler_.set_step_tokens(pace_.rows(scheduler_.decoding()));
+    scheduler_.set_step_tokens(pace_.rows(scheduler_.decoding(), scheduler_.waiting()));
     scheduler_.schedule();
     if (scheduler_.parts().empty()) {
       sleep();

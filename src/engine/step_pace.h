@@ -7,8 +7,9 @@ namespace mlxd {
 // How many rows fit a step, learnt from the steps so far. Without sequences that decode, as many as
 // take the wanted time. Beside such, prompts get what makes the step at most kSlowdown times as
 // long as one without prompts: streams keep their pace, while weights that are read for them anyway
-// serve a piece of a prompt as well. Begins small and at most doubles, so that the first long
-// prompt on a slow machine is no surprise.
+// serve a piece of a prompt as well. When more sequences wait than decode, the step may be up to
+// twice that: the more decode at a time, the fewer times the weights are read for all. Begins small
+// and at most doubles, so that the first long prompt on a slow machine is no surprise.
 class StepPace {
  public:
   static constexpr double kSlowdown = 2.5;
@@ -16,19 +17,25 @@ class StepPace {
   StepPace(double target_seconds, int most_rows)
       : target_seconds_(target_seconds), most_rows_(most_rows), rows_(std::min(64, most_rows)) {}
 
-  // Of a step in which so many sequences decode.
-  int rows(int decoding) const {
-    if (decoding == 0 || decode_seconds_ == 0 || row_seconds_ == 0) return rows_;
-    const double spare = (kSlowdown - 1) * decode_seconds_ / row_seconds_;
+  // Of a step in which so many sequences decode, while so many have yet to begin.
+  int rows(int decoding, int waiting) const {
+    if (decoding == 0 || decode_.seconds == 0 || row_seconds_ == 0) return rows_;
+    const double slowdown =
+        kSlowdown * std::clamp(static_cast<double>(waiting) / decoding, 1.0, 2.0);
+    const double spare = (slowdown - 1) * decode_seconds(decoding) / row_seconds_;
     return std::min(decoding + static_cast<int>(std::clamp(spare, 1.0, double(rows_))), rows_);
   }
 
   // A step took so long for `rows` rows, one each of `decoding` sequences and the rest of prompts.
   void observe(double seconds, int rows, int decoding) {
     const int prompt = rows - decoding;
-    if (prompt == 0) return learn(decode_seconds_, seconds);
+    if (prompt == 0) {
+      learn(decode_.rows, decoding);
+      learn(decode_.seconds, seconds);
+      return;
+    }
     if (prompt >= kTellingRows) {
-      const double beside = decoding > 0 ? std::min(decode_seconds_, seconds / 2) : 0;
+      const double beside = decoding > 0 ? std::min(decode_seconds(decoding), seconds / 2) : 0;
       learn(row_seconds_, (seconds - beside) / prompt);
     }
     if (prompt < decoding) return;  // says little of how many rows fit
@@ -45,11 +52,22 @@ class StepPace {
     mean = mean == 0 ? value : mean + (value - mean) / 8;
   }
 
+  // Of a step without prompts. While many wait there is none for long, and the last ones were of
+  // fewer sequences: the others are taken to cost what rows of prompts do.
+  double decode_seconds(int decoding) const {
+    const double others = decoding - decode_.rows;
+    return others > 0 ? decode_.seconds + others * row_seconds_
+                      : std::max(decode_.seconds + others * row_seconds_,
+                                 decode_.seconds * decoding / decode_.rows);
+  }
+
   const double target_seconds_;
   const int most_rows_;
   int rows_;
-  double decode_seconds_ = 0;  // of a step without prompts; 0: not known
-  double row_seconds_ = 0;     // that a row of a prompt adds; 0: not known
+  struct {
+    double rows = 0, seconds = 0;
+  } decode_;                // of steps without prompts, means; 0: not known
+  double row_seconds_ = 0;  // that a row of a prompt adds; 0: not known
 };
 
 }  // namespace mlxd
