@@ -113,6 +113,7 @@ int run_bench(const BenchSettings& settings) {
       *std::max_element(settings.batch_sizes.begin(), settings.batch_sizes.end());
   engine_settings.prefix_cache = false;  // every run is to read its prompts again
   const LocalModels models({parse_model_setting(settings.model)}, engine_settings);
+  admit(models.memory());
   print_warnings(models.memory());
   const ModelFiles& files = models.files(0);
   const auto engine = start_engine(files, models.memory().models[0].kv_cache, engine_settings);

@@ -76,6 +76,7 @@ Answer stream_answer(const Service& service, const GenerateRequest& request) {
 
 int run_chat(const ChatSettings& settings) {
   LocalModels models({parse_model_setting(settings.model)}, settings.engine);
+  admit(models.memory());
   print_warnings(models.memory());
   const auto model = models.load(0);
   if (!model->chat_template) {

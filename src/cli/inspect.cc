@@ -51,7 +51,8 @@ boost::json::object as_json(const ModelSummary& summary, const ModelFiles& files
           {"memory_bytes_full_context", needed(memory, summary.context_length)},
           {"available_bytes", plan.available},
           {"connection_bytes", connections},
-          {"warnings", std::move(warnings)}};
+          {"warnings", std::move(warnings)},
+          {"refusal", plan.refusal}};
 }
 
 void print_line(const char* name, const std::string& value) {
@@ -95,6 +96,7 @@ void print_plan(const MemoryPlan& plan, std::size_t connections) {
   print_line("connections", fmt::format("at the very most {}, when all send what they may and wait",
                                         mebibytes(connections)));
   for (const std::string& warning : plan.warnings) print_line("warning", warning);
+  if (!plan.refusal.empty()) print_line("would not start", plan.refusal);
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ class LocalModels {
   // Throws StartupError or LoadError.
   LocalModels(const std::vector<ModelSetting>& models, const EngineSettings& settings);
 
-  const MemoryPlan& memory() const { return memory_; }
+  const MemoryPlan& memory() const { return memory_; }  // to be admitted before anything is loaded
   const ModelFiles& files(std::size_t index) const { return files_[index]; }
 
   // Makes a model ready to answer in this process: loaded, its engine running. Its files are closed

@@ -67,22 +67,23 @@ std::string list_weights_and_buffers(const std::vector<ModelMemory>& models) {
   return text;
 }
 
-void refuse_what_cannot_fit(const MemoryPlan& plan, const EngineSettings& settings,
-                            const SystemMemory& system) {
+std::string refuse_what_cannot_fit(const MemoryPlan& plan, const EngineSettings& settings,
+                                   const SystemMemory& system) {
   const std::size_t limit = to_bytes(settings.max_memory_gb);
   if (limit > 0 && plan.weights_and_buffers() >= limit) {
-    throw StartupError(fmt::format(
+    return fmt::format(
         "{}, but --max-memory-gb allows {} for all that is served; raise it, serve smaller or "
         "fewer models, or lower --step-tokens and --max-running",
-        list_weights_and_buffers(plan.models), in_gib(limit)));
+        list_weights_and_buffers(plan.models), in_gib(limit));
   }
   // Buffers are an upper bound, the weights are not.
   if (sum(plan.models, [](const auto& model) { return model.weights; }) >= system.most) {
-    throw StartupError(fmt::format(
+    return fmt::format(
         "{}, but this process can never have more than {}, swap included; serve smaller or fewer "
         "models, or raise the limit of its container or service",
-        list_weights_and_buffers(plan.models), in_gib(system.most)));
+        list_weights_and_buffers(plan.models), in_gib(system.most));
   }
+  return {};
 }
 
 // For all models.
@@ -123,14 +124,15 @@ void share_kv(std::vector<ModelMemory>& models, std::size_t budget,
   }
 }
 
-void refuse_empty_caches(const std::vector<ModelMemory>& models) {
+std::string refuse_empty_caches(const std::vector<ModelMemory>& models) {
   for (const ModelMemory& model : models) {
     if (model.kv_cache > 0) continue;
-    throw StartupError(
-        fmt::format("{} is left without a KV cache, of which a block takes {} bytes: raise "
-                    "--kv-cache-gb or --max-memory-gb, or serve smaller or fewer models",
-                    model.name, model.kv_block));
+    return fmt::format(
+        "{} is left without a KV cache, of which a block takes {} bytes: raise --kv-cache-gb or "
+        "--max-memory-gb, or serve smaller or fewer models",
+        model.name, model.kv_block);
   }
+  return {};
 }
 
 std::vector<std::string> list_warnings(const MemoryPlan& plan, const EngineSettings& settings) {
@@ -186,12 +188,19 @@ ModelMemory memory_of(std::string name, const ModelFiles& files, const EngineSet
 
 MemoryPlan plan_memory(std::vector<ModelMemory> models, const EngineSettings& settings,
                        const SystemMemory& system) {
-  MemoryPlan plan{system.available, std::move(models), {}};
-  refuse_what_cannot_fit(plan, settings, system);
+  MemoryPlan plan;
+  plan.available = system.available;
+  plan.models = std::move(models);
+  plan.refusal = refuse_what_cannot_fit(plan, settings, system);
+  if (!plan.refusal.empty()) return plan;
   share_kv(plan.models, kv_budget(plan, settings), settings);
-  refuse_empty_caches(plan.models);
+  plan.refusal = refuse_empty_caches(plan.models);
   plan.warnings = list_warnings(plan, settings);
   return plan;
+}
+
+void admit(const MemoryPlan& plan) {
+  if (!plan.refusal.empty()) throw StartupError(plan.refusal);
 }
 
 }  // namespace mlxd

@@ -32,6 +32,7 @@ struct MemoryPlan {
   std::size_t available = 0;  // when it was made
   std::vector<ModelMemory> models;
   std::vector<std::string> warnings;  // sentences for the operator
+  std::string refusal;                // why it cannot be carried out; "": it can
 
   std::size_t weights_and_buffers() const;
   std::size_t kv_cache() const;
@@ -42,9 +43,12 @@ struct MemoryPlan {
 // shared by tokens: each model's cache holds as many as the others', and none more than its
 // kv_most.
 //
-// Throws StartupError when weights and buffers alone exceed --max-memory-gb, or the weights all the
-// memory there is; what may merely lead to swapping is a warning.
+// Refused are weights and buffers that alone exceed --max-memory-gb, and weights that exceed all
+// the memory there is; what may merely lead to swapping is a warning.
 MemoryPlan plan_memory(std::vector<ModelMemory> models, const EngineSettings& settings,
                        const SystemMemory& system = system_memory());
+
+// Throws StartupError with the refusal of a plan that has one.
+void admit(const MemoryPlan& plan);
 
 }  // namespace mlxd

@@ -212,6 +212,7 @@ int run_serve(const ServeSettings& settings) {
   std::vector<ServedModel*> served;
   std::optional<StopWhileLoading> loading(signals);
   LocalModels local(listed, settings.engine);
+  admit(local.memory());
   log_memory(local.memory());
   for (std::size_t i = 0; i < listed.size(); ++i) {
     models.push_back(local.load(i, metrics.engine_observer()));

@@ -46,13 +46,9 @@ EngineSettings settings_of(double kv_cache_gb, double max_memory_gb) {
 
 std::string refusal_of(std::vector<ModelMemory> models, const EngineSettings& settings,
                        const SystemMemory& system) {
-  try {
-    plan_memory(std::move(models), settings, system);
-  } catch (const StartupError& error) {
-    return error.what();
-  }
-  ADD_FAILURE() << "no StartupError";
-  return {};
+  const MemoryPlan plan = plan_memory(std::move(models), settings, system);
+  EXPECT_THROW(admit(plan), StartupError);
+  return plan.refusal;
 }
 
 TEST(MemoryPlan, GivesTheKvCacheAQuarterOfWhatWeightsAndBuffersLeave) {
@@ -118,8 +114,9 @@ TEST(MemoryPlan, RefusesWeightsAndBuffersThatTogetherExceedTheLimit) {
   EXPECT_THAT(refusal, HasSubstr("a takes 1.00 GiB of weights and 0.25 GiB of buffers, "
                                  "b takes 3.00 GiB of weights and 0.25 GiB of buffers"));
   EXPECT_THAT(refusal, HasSubstr("--max-memory-gb allows 4.25 GiB"));
-  // Each alone fits.
-  for (const ModelMemory& model : models) plan_memory({model}, settings_of(0, 4.25), machine(64));
+  for (const ModelMemory& model : models) {  // each alone fits
+    admit(plan_memory({model}, settings_of(0, 4.25), machine(64)));
+  }
 }
 
 TEST(MemoryPlan, RefusesALimitThatLeavesNoBlockOfKvCache) {

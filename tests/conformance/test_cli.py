@@ -77,6 +77,14 @@ def test_inspect_warns_of_more_than_there_is():
     assert inspected(SMOLLM2, "--kv-cache-gb", 0.1)[0]["warnings"] == []
 
 
+def test_inspect_tells_of_a_model_that_would_not_start():
+    (plan,) = inspected(SMOLLM2, "--max-memory-gb", 0.1)
+    assert "--max-memory-gb" in plan["refusal"] and plan["weight_bytes"] > 50 * 2**20
+    text = mlxd("inspect", SMOLLM2, "--max-memory-gb", 0.1)
+    assert text.returncode == 0 and re.search(r"^would not start .*--max-memory", text.stdout, re.M)
+    assert inspected(SMOLLM2)[0]["refusal"] == ""
+
+
 def test_models_share_one_plan():
     models = inspected(SMOLLM2, MODELS / "SmolLM2-135M-Instruct-4bit", "--max-memory-gb", 1)
     assert [model["file_format"] for model in models] == ["gguf", "safetensors"]
