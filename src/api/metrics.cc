@@ -158,11 +158,12 @@ std::string Metrics::text(const ScrapeState& state) const {
     }
     families.push_back(std::move(family));
   }
-  MetricFamily memory{"mlxd_memory_bytes",
-                      "Memory that a model holds; kv_reserved is the whole cache, of which systems "
-                      "give what is written.",
-                      MetricType::Gauge,
-                      {}};
+  MetricFamily memory{
+      "mlxd_memory_bytes",
+      "Memory that a model holds, and what connections do; kv_reserved is the whole "
+      "cache, of which systems give what is written.",
+      MetricType::Gauge,
+      {}};
   for (const auto& model : state.models) {
     const MemoryUse& use = model.stats.memory;
     const std::pair<const char*, std::size_t> parts[] = {{"weights", use.weights},
@@ -173,6 +174,10 @@ std::string Metrics::text(const ScrapeState& state) const {
       memory.metric.push_back(
           sample(MetricType::Gauge, {{"model", model.id}, {"part", part}}, double(bytes)));
     }
+  }
+  if (state.server) {
+    memory.metric.push_back(sample(MetricType::Gauge, {{"part", "connections"}},
+                                   double(state.server->body_bytes + state.server->buffer_bytes)));
   }
   families.push_back(std::move(memory));
   const auto gauge = [&families](const char* name, const char* help, double value) {

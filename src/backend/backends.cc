@@ -5,6 +5,27 @@
 #include "base/error.h"
 
 namespace mlxd {
+namespace {
+
+bool uses_mlx(const BackendOptions& options) {
+  if (backend_name(options) != "mlx") return false;
+  if (options.kv_cache_type == "int8") {
+    throw StartupError(
+        "the mlx backend keeps its KV cache in the model's own format: leave out "
+        "--kv-cache-type int8, or use --backend cpu");
+  }
+  return true;
+}
+
+cpu::CpuOptions cpu_options(const BackendOptions& options) {
+  cpu::CpuOptions chosen;
+  chosen.threads = options.threads;
+  chosen.isa = options.isa;
+  if (options.kv_cache_type == "int8") chosen.kv_format = cpu::KvFormat::int8;
+  return chosen;
+}
+
+}  // namespace
 
 std::string backend_name(const BackendOptions& options) {
   if (!options.name.empty()) return options.name;
@@ -16,22 +37,15 @@ std::string backend_name(const BackendOptions& options) {
 
 std::string available_backends() { return mlx_backend::available() ? "cpu, mlx" : "cpu"; }
 
+RunnerMemory foresee_memory(const ModelPlan& plan, const BackendOptions& options) {
+  if (uses_mlx(options)) return mlx_backend::foresee_mlx_memory(plan, {});
+  return cpu::foresee_cpu_memory(plan, cpu_options(options));
+}
+
 std::unique_ptr<ModelRunner> make_runner(const ModelPlan& plan, const BackendOptions& options,
                                          void (*progress)(double)) {
-  const bool int8 = options.kv_cache_type == "int8";
-  if (backend_name(options) == "mlx") {
-    if (int8) {
-      throw StartupError(
-          "the mlx backend keeps its KV cache in the model's own format: leave out "
-          "--kv-cache-type int8, or use --backend cpu");
-    }
-    return mlx_backend::make_mlx_runner(plan, {});
-  }
-  cpu::CpuOptions cpu_options;
-  cpu_options.threads = options.threads;
-  cpu_options.isa = options.isa;
-  if (int8) cpu_options.kv_format = cpu::KvFormat::int8;
-  return cpu::make_cpu_runner(plan, cpu_options, progress);
+  if (uses_mlx(options)) return mlx_backend::make_mlx_runner(plan, {});
+  return cpu::make_cpu_runner(plan, cpu_options(options), progress);
 }
 
 }  // namespace mlxd

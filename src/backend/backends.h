@@ -24,6 +24,9 @@ std::string backend_name(const BackendOptions& options);
 // The names of the backends in this build, for --version.
 std::string available_backends();
 
+// What the runner of `plan` will hold, by its headers alone. Throws as make_runner does.
+RunnerMemory foresee_memory(const ModelPlan& plan, const BackendOptions& options);
+
 // Makes the runner of `plan`; to be called on the inference thread. `plan` must outlive the call.
 std::unique_ptr<ModelRunner> make_runner(const ModelPlan& plan, const BackendOptions& options,
                                          void (*progress)(double) = nullptr);

@@ -1,12 +1,19 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 
 namespace mlxd {
 
-// Memory that could be used now without swapping, in bytes: what the system reports as available,
-// within the limit of the control group, if any.
-std::size_t available_memory();
+// What the system could give this process, within the limits of its control groups (cgroup v2), in
+// bytes.
+struct SystemMemory {
+  std::size_t available = 0;  // now, without swapping; file contents that it keeps count as free
+  std::size_t most = 0;       // ever, swap included: who needs more is ended
+};
+
+// As /proc and /sys below `root` tell. Where they do not, nothing is known to be short.
+SystemMemory system_memory(const std::filesystem::path& root = "/");
 
 // Memory of this process that is in RAM, in bytes; 0 where the system does not tell.
 std::size_t resident_memory();

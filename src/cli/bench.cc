@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "cli/cli.h"
 #include "cli/local_engine.h"
-#include "model/model_lookup.h"
+#include "cli/local_model.h"
 
 namespace mlxd {
 namespace {
@@ -108,12 +108,15 @@ double median(std::vector<double> values) {
 }  // namespace
 
 int run_bench(const BenchSettings& settings) {
-  const ModelFiles files = open_model(find_model(settings.model));
   EngineSettings engine_settings = settings.engine;
   engine_settings.max_running =
       *std::max_element(settings.batch_sizes.begin(), settings.batch_sizes.end());
   engine_settings.prefix_cache = false;  // every run is to read its prompts again
-  const auto engine = start_engine(files, engine_settings);
+  const LocalModels models({parse_model_setting(settings.model)}, engine_settings);
+  admit(models.memory());
+  print_warnings(models.memory());
+  const ModelFiles& files = models.files(0);
+  const auto engine = start_engine(files, models.memory().models[0].kv_cache, engine_settings);
   const RunnerInfo& info = engine->info();
   if (settings.prompt_tokens + 1 > info.context_length ||
       settings.depth + settings.generated_tokens + 1 > info.context_length) {

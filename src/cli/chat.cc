@@ -75,7 +75,10 @@ Answer stream_answer(const Service& service, const GenerateRequest& request) {
 }  // namespace
 
 int run_chat(const ChatSettings& settings) {
-  const auto model = load_local_model(parse_model_setting(settings.model), settings.engine);
+  LocalModels models({parse_model_setting(settings.model)}, settings.engine);
+  admit(models.memory());
+  print_warnings(models.memory());
+  const auto model = models.load(0);
   if (!model->chat_template) {
     throw StartupError(fmt::format(
         "{} is a base model without a chat template; serve it and use /v1/completions", model->id));

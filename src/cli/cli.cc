@@ -90,10 +90,17 @@ int run_command_line(int argc, char** argv) {
 
   InspectSettings inspect;
   CLI::App* inspect_command =
-      app.add_subcommand("inspect", "what a model file holds, and the memory that it needs");
-  inspect_command->add_option("FILE", inspect.model, "a .gguf file, a folder, or an id")
+      app.add_subcommand("inspect", "what model files hold, and the memory that they need");
+  inspect_command->footer(
+      "The options are those of serve that bear on memory, with its variables: what is told of\n"
+      "memory is what serve would take with them, all files served together.");
+  inspect_command
+      ->add_option("FILE", inspect.models, "a .gguf file, a folder, or an id; or several")
       ->required();
-  inspect_command->add_flag("--json", inspect.json, "as one JSON object");
+  inspect_command->add_flag("--json", inspect.json, "one JSON object a line, a line for each file");
+  add_memory_options(*inspect_command, inspect.engine);
+  add_prefix_cache_dir(*inspect_command, inspect.engine);
+  add_max_connections(*inspect_command, inspect.max_connections);
 
   const auto is_asked_for = [&](const CLI::App* command) { return command->check_name(argv[1]); };
   if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_asked_for).empty()) {

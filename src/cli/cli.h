@@ -34,9 +34,12 @@ struct BenchSettings {
   EngineSettings engine;
 };
 
+// What `serve` would take with the same models and settings.
 struct InspectSettings {
-  std::string model;
+  std::vector<std::string> models;
   bool json = false;
+  EngineSettings engine;
+  int max_connections = kMaxConnections;
 };
 
 // Each runs to its end and returns the exit status; a StartupError passes through.

@@ -5,9 +5,8 @@
 #include <fmt/format.h>
 
 #include "cli/cli.h"
-#include "cli/memory_plan.h"
-#include "model/model_files.h"
-#include "model/model_lookup.h"
+#include "cli/local_model.h"
+#include "http/server.h"
 #include "model/summary.h"
 
 namespace mlxd {
@@ -17,13 +16,19 @@ std::string mebibytes(std::size_t bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
+std::size_t needed(const ModelMemory& memory, int tokens) {
+  return memory.weights + memory.buffers + static_cast<std::size_t>(tokens) * memory.kv_token();
+}
+
 boost::json::object as_json(const ModelSummary& summary, const ModelFiles& files,
-                            const MemoryPlan& plan) {
+                            const ModelMemory& memory, const MemoryPlan& plan,
+                            std::size_t connections) {
   boost::json::array formats;
   for (const ModelSummary::Format& format : summary.formats) {
     formats.push_back(
         {{"name", format.name}, {"tensors", format.tensors}, {"bytes", format.bytes}});
   }
+  boost::json::array warnings(plan.warnings.begin(), plan.warnings.end());
   return {{"path", files.path.string()},
           {"name", summary.name},
           {"architecture", summary.architecture},
@@ -39,60 +44,83 @@ boost::json::object as_json(const ModelSummary& summary, const ModelFiles& files
           {"vocab_size", summary.vocab_size},
           {"chat_template", summary.has_chat_template},
           {"formats", std::move(formats)},
-          {"weight_bytes", summary.weight_bytes},
-          {"kv_bytes_per_token", summary.kv_bytes_per_token},
-          {"memory_bytes_full_context", summary.memory_for(summary.context_length)},
-          {"buffer_bytes", plan.buffers},
+          {"weight_bytes", memory.weights},
+          {"buffer_bytes", memory.buffers},
+          {"kv_bytes_per_token", memory.kv_token()},
+          {"kv_cache_bytes", memory.kv_cache},
+          {"memory_bytes_full_context", needed(memory, summary.context_length)},
           {"available_bytes", plan.available},
-          {"kv_cache_bytes", plan.kv_cache}};
+          {"connection_bytes", connections},
+          {"warnings", std::move(warnings)},
+          {"refusal", plan.refusal}};
 }
 
-void print(const ModelSummary& summary, const ModelFiles& files, const MemoryPlan& plan) {
-  const auto line = [](const char* name, const std::string& value) {
-    std::printf("%-18s %s\n", name, value.c_str());
-  };
-  line("file", files.path.string());
-  if (!summary.name.empty()) line("name", summary.name);
-  line("architecture", fmt::format("{} ({})", summary.architecture, summary.file_format));
-  line("parameters", fmt::format("{:.1f} million", static_cast<double>(summary.parameters) / 1e6));
-  line("shape",
-       fmt::format("{} layers, hidden {}, {} heads over {} KV heads of {}", summary.layers,
-                   summary.hidden_size, summary.heads, summary.kv_heads, summary.head_dim));
-  line("context", fmt::format("{} tokens", summary.context_length));
-  line("vocabulary", fmt::format("{} tokens", summary.vocab_size));
-  line("chat template", summary.has_chat_template ? "yes" : "no: /v1/completions only");
+void print_line(const char* name, const std::string& value) {
+  std::printf("%-18s %s\n", name, value.c_str());
+}
+
+void print_model(const ModelSummary& summary, const ModelFiles& files, const ModelMemory& memory) {
+  print_line("file", files.path.string());
+  if (!summary.name.empty()) print_line("name", summary.name);
+  print_line("architecture", fmt::format("{} ({})", summary.architecture, summary.file_format));
+  print_line("parameters",
+             fmt::format("{:.1f} million", static_cast<double>(summary.parameters) / 1e6));
+  print_line("shape",
+             fmt::format("{} layers, hidden {}, {} heads over {} KV heads of {}", summary.layers,
+                         summary.hidden_size, summary.heads, summary.kv_heads, summary.head_dim));
+  print_line("context", fmt::format("{} tokens", summary.context_length));
+  print_line("vocabulary", fmt::format("{} tokens", summary.vocab_size));
+  print_line("chat template", summary.has_chat_template ? "yes" : "no: /v1/completions only");
   const char* label = "weights";
   for (const ModelSummary::Format& format : summary.formats) {
-    line(label, fmt::format("{:<28} {:>4} tensors {:>12}", format.name, format.tensors,
-                            mebibytes(format.bytes)));
+    print_line(label, fmt::format("{:<28} {:>4} tensors {:>12}", format.name, format.tensors,
+                                  mebibytes(format.bytes)));
     label = "";
   }
-  line("KV cache", fmt::format("{} bytes a token at 16 bits", summary.kv_bytes_per_token));
-  const auto needed = [&](int tokens) {
-    return mebibytes(summary.memory_for(tokens) + plan.buffers);
-  };
-  line("memory needed", fmt::format("{} with 4,096 tokens of context, {} with all {}",
-                                    needed(std::min(4096, summary.context_length)),
-                                    needed(summary.context_length), summary.context_length));
-  line("", fmt::format("of it weights {}, buffers of steps at most {}", mebibytes(plan.weights),
-                       mebibytes(plan.buffers)));
-  line("available here",
-       fmt::format("{}; the KV cache would get {}, {} tokens", mebibytes(plan.available),
-                   mebibytes(plan.kv_cache),
-                   plan.kv_cache / std::max<std::size_t>(1, summary.kv_bytes_per_token)));
+  print_line("memory needed", fmt::format("{} with 4,096 tokens of context, {} with all {}",
+                                          mebibytes(needed(memory, 4096)),
+                                          mebibytes(needed(memory, summary.context_length)),
+                                          summary.context_length));
+  print_line("", fmt::format("of it weights {}, buffers of steps at most {}",
+                             mebibytes(memory.weights), mebibytes(memory.buffers)));
+  print_line("KV cache",
+             fmt::format("{} bytes a token; here it would get {}, {} tokens", memory.kv_token(),
+                         mebibytes(memory.kv_cache), memory.kv_cache / memory.kv_token()));
+}
+
+void print_plan(const MemoryPlan& plan, std::size_t connections) {
+  print_line("available here",
+             fmt::format("{}; weights and buffers would take {}, the KV cache up to {}",
+                         mebibytes(plan.available), mebibytes(plan.weights_and_buffers()),
+                         mebibytes(plan.kv_cache())));
+  print_line("connections", fmt::format("at the very most {}, when all send what they may and wait",
+                                        mebibytes(connections)));
+  for (const std::string& warning : plan.warnings) print_line("warning", warning);
+  if (!plan.refusal.empty()) print_line("would not start", plan.refusal);
 }
 
 }  // namespace
 
 int run_inspect(const InspectSettings& settings) {
-  const ModelFiles files = open_model(find_model(settings.model));
-  const ModelSummary summary = summarize(files);
-  const MemoryPlan plan = plan_memory(files, EngineSettings());
-  if (settings.json) {
-    std::printf("%s\n", boost::json::serialize(as_json(summary, files, plan)).c_str());
-  } else {
-    print(summary, files, plan);
+  std::vector<ModelSetting> names;
+  for (const std::string& model : settings.models) names.push_back(parse_model_setting(model));
+  const LocalModels models(names, settings.engine);
+  const MemoryPlan& plan = models.memory();
+  http::ServerOptions server;
+  server.max_connections = settings.max_connections;
+  const std::size_t connections = http::most_connection_bytes(server);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const ModelFiles& files = models.files(i);
+    const ModelSummary summary = summarize(files);
+    if (settings.json) {
+      const auto object = as_json(summary, files, plan.models[i], plan, connections);
+      std::printf("%s\n", boost::json::serialize(object).c_str());
+    } else {
+      print_model(summary, files, plan.models[i]);
+      std::printf("\n");
+    }
   }
+  if (!settings.json) print_plan(plan, connections);
   return 0;
 }
 

@@ -11,7 +11,6 @@
 
 #include "backend/backends.h"
 #include "base/error.h"
-#include "cli/memory_plan.h"
 #include "cli/version.h"
 #include "prefix_store/digest.h"
 
@@ -56,10 +55,10 @@ PrefixDiskOptions prefix_disk(const ModelFiles& files, const EngineSettings& set
 
 }  // namespace
 
-std::unique_ptr<Engine> start_engine(const ModelFiles& files, const EngineSettings& settings,
-                                     EngineObserver* observer) {
+std::unique_ptr<Engine> start_engine(const ModelFiles& files, std::size_t kv_bytes,
+                                     const EngineSettings& settings, EngineObserver* observer) {
   EngineOptions options;
-  options.kv_bytes = plan_memory(files, settings).kv_cache;
+  options.kv_bytes = kv_bytes;
   options.max_running_sequences = settings.max_running;
   options.max_queued_requests = settings.max_queued;
   options.max_queued_tokens = settings.max_queued_tokens;

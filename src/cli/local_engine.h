@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 
 #include "cli/settings.h"
@@ -8,10 +9,11 @@
 
 namespace mlxd {
 
-// Starts the engine of an opened model as the settings say: backend, KV cache within the memory
-// limits. Shows the progress of loading where stderr is a terminal. Throws StartupError when the
-// weights and buffers alone exceed --max-memory-gb (memory_plan.h).
-std::unique_ptr<Engine> start_engine(const ModelFiles& files, const EngineSettings& settings,
+// Starts the engine of an opened model as the settings say, with the KV cache that a MemoryPlan
+// gives it. Shows the progress of loading where stderr is a terminal. Throws StartupError or
+// LoadError.
+std::unique_ptr<Engine> start_engine(const ModelFiles& files, std::size_t kv_bytes,
+                                     const EngineSettings& settings,
                                      EngineObserver* observer = nullptr);
 
 }  // namespace mlxd

@@ -87,6 +87,17 @@ http::ServerOptions server_options(const ServeSettings& settings) {
   return options;
 }
 
+void log_memory(const MemoryPlan& memory) {
+  const auto mebibytes = [](std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
+  spdlog::info(
+      "memory: weights and buffers of at most {:.0f} MiB, KV cache of at most {:.0f} MiB; {:.0f} "
+      "MiB "
+      "are available",
+      mebibytes(memory.weights_and_buffers()), mebibytes(memory.kv_cache()),
+      mebibytes(memory.available));
+  for (const std::string& warning : memory.warnings) spdlog::warn("{}", warning);
+}
+
 // Descriptors beside the connections': the log, the models, the event loop.
 constexpr int kOtherDescriptors = 64;
 
@@ -200,8 +211,11 @@ int run_serve(const ServeSettings& settings) {
   Models models;
   std::vector<ServedModel*> served;
   std::optional<StopWhileLoading> loading(signals);
-  for (const ModelSetting& model : listed) {
-    models.push_back(load_local_model(model, settings.engine, metrics.engine_observer()));
+  LocalModels local(listed, settings.engine);
+  admit(local.memory());
+  log_memory(local.memory());
+  for (std::size_t i = 0; i < listed.size(); ++i) {
+    models.push_back(local.load(i, metrics.engine_observer()));
     const RunnerInfo& info = models.back()->engine->info();
     spdlog::info("loaded {} ({} backend {}, context {}, weights {:.0f} MiB, KV cache {} blocks)",
                  models.back()->id, info.backend, info.instruction_set, info.context_length,

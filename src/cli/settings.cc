@@ -90,25 +90,14 @@ CLI::Option* add_list(CLI::App& app, const char* flag, std::vector<std::string>&
 
 }  // namespace
 
-void add_engine_options(CLI::App& app, EngineSettings& settings) {
+void add_memory_options(CLI::App& app, EngineSettings& settings) {
   app.add_option("--backend", settings.backend.name,
                  "cpu or mlx (default: cpu on Linux, mlx on macOS)")
       ->envname("MLXD_BACKEND")
       ->check(CLI::IsMember({"cpu", "mlx"}))
       ->group(kEngine);
-  app.add_option("--threads", settings.backend.threads,
-                 "compute threads of the cpu backend (0: one for each core)")
-      ->envname("MLXD_THREADS")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str()
-      ->group(kEngine);
-  app.add_option("--cpu-isa", settings.backend.isa,
-                 "portable, avx2 or avx512_vnni (default: the best that this processor runs)")
-      ->envname("MLXD_CPU_ISA")
-      ->check(CLI::IsMember({"portable", "avx2", "avx512_vnni"}))
-      ->group(kEngine);
   app.add_option("--kv-cache-gb", settings.kv_cache_gb,
-                 "memory of the KV cache in GiB (0: a quarter of what is free)")
+                 "memory of a model's KV cache in GiB (0: its share of a quarter of what is free)")
       ->envname("MLXD_KV_CACHE_GB")
       ->check(CLI::Range(0.0, 4096.0))
       ->capture_default_str()
@@ -122,7 +111,7 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
       ->group(kEngine);
   app.add_option(
          "--max-memory-gb", settings.max_memory_gb,
-         "weights, buffers and KV cache of a model together, in GiB (0: no limit of its own)")
+         "weights, buffers and KV caches of all models together, in GiB (0: no limit of its own)")
       ->envname("MLXD_MAX_MEMORY_GB")
       ->check(CLI::Range(0.0, 4096.0))
       ->capture_default_str()
@@ -131,6 +120,43 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
       ->envname("MLXD_MAX_RUNNING")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str()
+      ->group(kEngine);
+  app.add_option("--step-tokens", settings.step_tokens,
+                 "tokens of one step: how large the pieces are in which prompts are read")
+      ->envname("MLXD_STEP_TOKENS")
+      ->check(CLI::Range(16, 8192))
+      ->capture_default_str()
+      ->group(kEngine);
+}
+
+void add_prefix_cache_dir(CLI::App& app, EngineSettings& settings) {
+  app.add_option("--prefix-cache-dir", settings.prefix_cache_dir,
+                 "folder in which the prefix cache survives a restart (default: none); it will "
+                 "hold what prompts and answers said")
+      ->envname("MLXD_PREFIX_CACHE_DIR")
+      ->group(kEngine);
+}
+
+void add_max_connections(CLI::App& app, int& max_connections) {
+  app.add_option("--max-connections", max_connections, "connections at a time")
+      ->envname("MLXD_MAX_CONNECTIONS")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str()
+      ->group(kLimits);
+}
+
+void add_engine_options(CLI::App& app, EngineSettings& settings) {
+  add_memory_options(app, settings);
+  app.add_option("--threads", settings.backend.threads,
+                 "compute threads of the cpu backend (0: one for each core)")
+      ->envname("MLXD_THREADS")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str()
+      ->group(kEngine);
+  app.add_option("--cpu-isa", settings.backend.isa,
+                 "portable, avx2 or avx512_vnni (default: the best that this processor runs)")
+      ->envname("MLXD_CPU_ISA")
+      ->check(CLI::IsMember({"portable", "avx2", "avx512_vnni"}))
       ->group(kEngine);
   app.add_option("--max-queued", settings.max_queued,
                  "requests that may wait; beyond it the answer is 429. They begin by their "
@@ -143,12 +169,6 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
                  "tokens that the prompts of waiting requests may have together; beyond it 429")
       ->envname("MLXD_MAX_QUEUED_TOKENS")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000'000}))
-      ->capture_default_str()
-      ->group(kEngine);
-  app.add_option("--step-tokens", settings.step_tokens,
-                 "tokens of one step: how large the pieces are in which prompts are read")
-      ->envname("MLXD_STEP_TOKENS")
-      ->check(CLI::Range(16, 8192))
       ->capture_default_str()
       ->group(kEngine);
   app.add_option("--hang-timeout", settings.hang_timeout,
@@ -240,11 +260,7 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
           "seconds a connection may stay open without a request");
   seconds("--write-stall-timeout", settings.write_stall_timeout, "MLXD_WRITE_STALL_TIMEOUT",
           "seconds a client may take no byte of its answer");
-  app.add_option("--max-connections", settings.max_connections, "connections at a time")
-      ->envname("MLXD_MAX_CONNECTIONS")
-      ->check(CLI::Range(1, 1000000))
-      ->capture_default_str()
-      ->group(kLimits);
+  add_max_connections(app, settings.max_connections);
 
   add_engine_options(app, settings.engine);
   app.add_flag("--exit-on-hang", settings.exit_on_hang,
@@ -258,11 +274,7 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
       ->default_str("on")
       ->type_name("on|off")
       ->group(kEngine);
-  app.add_option("--prefix-cache-dir", settings.engine.prefix_cache_dir,
-                 "folder in which the prefix cache survives a restart (default: none); it will "
-                 "hold what prompts and answers said")
-      ->envname("MLXD_PREFIX_CACHE_DIR")
-      ->group(kEngine);
+  add_prefix_cache_dir(app, settings.engine);
   app.add_option("--prefix-cache-disk-gb", settings.engine.prefix_cache_disk_gb,
                  "GiB that the folder may hold for each model")
       ->envname("MLXD_PREFIX_CACHE_DISK_GB")

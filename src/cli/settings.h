@@ -19,11 +19,11 @@ struct ModelSetting {
 };
 ModelSetting parse_model_setting(const std::string& text);
 
-// How much memory and which device a model gets; shared by serve, chat and bench.
+// How much memory and which device models get; shared by all commands.
 struct EngineSettings {
   BackendOptions backend;
-  double kv_cache_gb = 0;    // 0: a quarter of the memory that is free
-  double max_memory_gb = 0;  // weights, buffers and KV cache together; 0: no limit of its own
+  double kv_cache_gb = 0;    // of each model; 0: together a quarter of the memory that is free
+  double max_memory_gb = 0;  // weights, buffers and KV of all models; 0: no limit of its own
   int max_running = 64;
   int max_queued = 256;
   std::int64_t max_queued_tokens = 1 << 18;
@@ -35,6 +35,13 @@ struct EngineSettings {
   int max_draft_tokens = 8;
 };
 void add_engine_options(CLI::App& app, EngineSettings& settings);
+
+// Those of the options of serve that bear on memory, for inspect too.
+void add_memory_options(CLI::App& app, EngineSettings& settings);
+void add_prefix_cache_dir(CLI::App& app, EngineSettings& settings);
+void add_max_connections(CLI::App& app, int& max_connections);
+
+inline constexpr int kMaxConnections = 12000;
 
 // Everything `mlxd serve` can be told, by flag, environment variable (MLXD_* or mlx-manager's
 // MLX_SERVER_*) or configuration file key, in this order of precedence.
@@ -55,7 +62,7 @@ struct ServeSettings {
   bool share_prefix_cache = false;
   double timeout_chat = 300, timeout_completions = 300, drain_timeout = 30;
   double header_timeout = 10, body_timeout = 30, idle_timeout = 60, write_stall_timeout = 30;
-  int max_connections = 12000;
+  int max_connections = kMaxConnections;
   bool exit_on_hang = false;
   std::string log_format = "text", log_level = "info";
 };

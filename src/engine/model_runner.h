@@ -28,6 +28,14 @@ struct RunnerInfo {
   std::string kv_format;
 };
 
+// What a runner will hold, told by its backend before anything is read or taken; RunnerInfo's
+// figures of the same names.
+struct RunnerMemory {
+  std::size_t weight_bytes = 0;
+  std::size_t block_bytes = 0;
+  int block_size = 0;
+};
+
 // One sequence's part of a batch. Its rows are consecutive and in the order of positions.
 struct BatchSequence {
   int first_row = 0;

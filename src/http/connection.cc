@@ -17,7 +17,6 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr std::size_t kWatchedInput = 16 * 1024;  // read at most this far ahead of a handler
 constexpr double kLingerSeconds = 2;
 constexpr std::size_t kLingerBytes = 16 * 1024 * 1024;
 
@@ -26,7 +25,10 @@ constexpr std::size_t kLingerBytes = 16 * 1024 * 1024;
 // ---- State ----------------------------------------------------------------------------------
 
 Connection::Connection(std::shared_ptr<ServerState> state, asio::ip::tcp::socket socket)
-    : state_(std::move(state)), socket_(std::move(socket)), timer_(socket_.get_executor()) {
+    : state_(std::move(state)),
+      socket_(std::move(socket)),
+      timer_(socket_.get_executor()),
+      input_bytes_(state_->buffer_bytes) {
   ++state_->connections;
   state_->live.insert(this);
 }
@@ -50,11 +52,18 @@ void Connection::arm_read() {
                      [self = shared_from_this()](error_code error) { self->on_readable(error); });
 }
 
+// A short string lies in the object, and is no buffer.
+void Connection::count_input() {
+  const std::size_t capacity = input_.capacity();
+  input_bytes_.set(capacity > std::string().capacity() ? capacity : 0);
+}
+
 void Connection::on_readable(error_code error) {
   read_armed_ = false;
   std::size_t count = 0;
   if (!error) count = socket_.read_some(asio::buffer(state_->scratch), error);
   input_.append(state_->scratch.data(), count);
+  count_input();
   if (error == asio::error::eof) {
     eof_ = true;
   } else if (error && error != asio::error::would_block && error != asio::error::interrupted) {
@@ -131,6 +140,7 @@ asio::awaitable<bool> Connection::wait_writable(bool despite_eof) {
 }
 
 asio::awaitable<bool> Connection::write_all(std::string_view bytes, bool despite_eof) {
+  const HeldBytes output(state_->buffer_bytes, bytes.size());
   while (!bytes.empty()) {
     if (broken_ || (eof_ && !despite_eof)) co_return false;
     error_code error;
@@ -203,6 +213,7 @@ asio::awaitable<std::optional<Result<RequestHead>>> Connection::read_head() {
   const ServerOptions& options = state_->options;
   if (input_.empty()) {
     input_.shrink_to_fit();  // an idle connection holds no buffer
+    count_input();
     co_await wait_for_input(after(options.idle_seconds));
     if (input_.empty()) co_return std::nullopt;
   }
@@ -375,6 +386,7 @@ asio::awaitable<bool> Connection::serve_one() {
                   std::move(id),
                   caller};
   input_.shrink_to_fit();  // a handler may run for long
+  count_input();
   ConnectionExchange exchange(*this, std::move(request), cors, head.keep_alive,
                               head.minor_version == 0);
   co_return co_await handle(exchange, *match.handler);

@@ -21,6 +21,9 @@ namespace mlxd::http {
 
 class ConnectionExchange;
 
+// Read at most this far ahead of a handler.
+inline constexpr std::size_t kWatchedInput = 16 * 1024;
+
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(std::shared_ptr<ServerState> state, boost::asio::ip::tcp::socket socket);
@@ -60,6 +63,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void set_send_buffer(std::size_t bytes);
 
   void arm_read();
+  void count_input();
   void on_readable(boost::system::error_code error);
   void watch_for_leaving();  // goes on until `exchange_` is cleared
   void peer_left();
@@ -72,6 +76,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // cancelling it says that the state below has changed.
   boost::asio::steady_timer timer_;
   std::string input_;  // received and not yet consumed; holds pipelined requests, too
+  HeldBytes input_bytes_;
   ConnectionExchange* exchange_ = nullptr;  // while a handler runs
   bool read_armed_ = false;
   bool error_armed_ = false;

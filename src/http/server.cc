@@ -1,5 +1,6 @@
 #include "http/server.h"
 
+#include <algorithm>
 #include <exception>
 #include <string>
 #include <thread>
@@ -68,7 +69,9 @@ class Server::Impl {
   }
 
   std::uint16_t port() const { return port_; }
-  ServerStats stats() const { return {state_->connections, state_->body_bytes}; }
+  ServerStats stats() const {
+    return {state_->connections, state_->body_bytes, state_->buffer_bytes};
+  }
 
   void stop_accepting() {
     state_->draining = true;
@@ -186,6 +189,15 @@ void Server::Impl::start(tcp::socket socket) {
   asio::co_spawn(context_,
                  present < limit ? Connection::run(connection) : Connection::refuse(connection),
                  log_failure);
+}
+
+std::size_t most_connection_bytes(const ServerOptions& options) {
+  // A string that grows takes up to twice what it holds: the most that is kept unread, and one read
+  // on top of it.
+  const std::size_t input =
+      2 * (std::max(options.header_limit, kWatchedInput) + sizeof(ServerState::scratch));
+  const auto connections = static_cast<std::size_t>(options.max_connections + kRefusedAtOnce);
+  return connections * input + options.total_body_limit;
 }
 
 Server::Server(ServerOptions options, Router router)

@@ -29,8 +29,12 @@ struct ServerOptions {
 
 struct ServerStats {
   int connections = 0;
-  std::size_t body_bytes = 0;  // of request bodies in memory
+  std::size_t body_bytes = 0;    // of request bodies in memory
+  std::size_t buffer_bytes = 0;  // of what was received and not read, and of answers not yet sent
 };
+
+// What connections can make this process hold, whatever they send, before a handler answers them.
+std::size_t most_connection_bytes(const ServerOptions& options);
 
 // The listener and its I/O thread. Construction binds (throws StartupError that names the address
 // and what to do when that fails) and starts; the destructor closes everything.

@@ -117,10 +117,9 @@ InFlight::~InFlight() {
 }
 
 bool BodyMemory::hold(std::size_t bytes) {
-  if (bytes <= held_) return true;
-  if (state_.body_bytes + (bytes - held_) > state_.options.total_body_limit) return false;
-  state_.body_bytes += bytes - held_;
-  held_ = bytes;
+  if (bytes <= held_.get()) return true;
+  if (state_.body_bytes + (bytes - held_.get()) > state_.options.total_body_limit) return false;
+  held_.set(bytes);
   return true;
 }
 

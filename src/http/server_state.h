@@ -48,8 +48,10 @@ struct ServerState {
 
   // I/O thread only.
   std::unordered_set<Connection*> live;
-  std::atomic<std::size_t> body_bytes = 0;  // of bodies in memory; the I/O thread writes it
-  std::array<char, 64 * 1024> scratch;      // all sockets are read into this, one after the other
+  std::atomic<std::size_t> body_bytes = 0;    // of bodies in memory; the I/O thread writes it
+  std::atomic<std::size_t> buffer_bytes = 0;  // of input and output; the I/O thread writes it
+  // All sockets are read into this, one after the other: so much at a time.
+  std::array<char, 16 * 1024> scratch;
 
   std::string error_body(const Error& error) const;
 
@@ -74,18 +76,36 @@ class InFlight {
   ServerState& state_;
 };
 
+// One holder's part of a sum of bytes, which leaves the sum with its holder.
+class HeldBytes {
+ public:
+  explicit HeldBytes(std::atomic<std::size_t>& sum, std::size_t bytes = 0) : sum_(sum) {
+    set(bytes);
+  }
+  ~HeldBytes() { set(0); }
+  HeldBytes(const HeldBytes&) = delete;
+  HeldBytes& operator=(const HeldBytes&) = delete;
+
+  std::size_t get() const { return held_; }
+  void set(std::size_t bytes) {
+    sum_.fetch_add(bytes - held_, std::memory_order_relaxed);  // modulo 2^64, if it becomes less
+    held_ = bytes;
+  }
+
+ private:
+  std::atomic<std::size_t>& sum_;
+  std::size_t held_ = 0;
+};
+
 // The part of the server's body memory that one request holds.
 class BodyMemory {
  public:
-  explicit BodyMemory(ServerState& state) : state_(state) {}
-  ~BodyMemory() { state_.body_bytes -= held_; }
-  BodyMemory(const BodyMemory&) = delete;
-  BodyMemory& operator=(const BodyMemory&) = delete;
+  explicit BodyMemory(ServerState& state) : state_(state), held_(state.body_bytes) {}
   bool hold(std::size_t bytes);  // in all; false when the server holds too much
 
  private:
-  ServerState& state_;
-  std::size_t held_ = 0;
+  const ServerState& state_;
+  HeldBytes held_;
 };
 
 }  // namespace mlxd::http

@@ -87,4 +87,7 @@ struct ModelPlan {
   std::shared_ptr<const WeightSource> weights;  // keeps the tensors' bytes mapped
 };
 
+// Every matrix once: a head that is tied is its embedding table.
+std::vector<const Tensor*> matrices_of(const ModelPlan& plan);
+
 }  // namespace mlxd

@@ -39,18 +39,6 @@ std::int64_t count_parameters(const ModelPlan& plan) {
   return count;
 }
 
-std::size_t count_kv_bytes(const ModelPlan& plan) {
-  constexpr std::size_t kBytes = 2, kKeysAndValues = 2;
-  std::size_t numbers = 0;
-  for (const auto& block : plan.blocks) {
-    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
-      numbers += static_cast<std::size_t>(attention->kv_heads) *
-                 static_cast<std::size_t>(attention->head_dim);
-    }
-  }
-  return numbers * kKeysAndValues * kBytes;
-}
-
 std::vector<ModelSummary::Format> list_formats(const WeightSource& weights) {
   std::map<std::string, ModelSummary::Format> formats;
   for (const Tensor& tensor : weights.all()) {
@@ -86,8 +74,6 @@ ModelSummary summarize(const ModelFiles& model) {
   summary.vocab_size = config.vocab_size;
   summary.has_chat_template = !model.vocabulary.chat_template.empty();
   summary.formats = list_formats(*model.plan.weights);
-  for (const auto& format : summary.formats) summary.weight_bytes += format.bytes;
-  summary.kv_bytes_per_token = count_kv_bytes(model.plan);
   return summary;
 }
 

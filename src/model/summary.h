@@ -25,14 +25,7 @@ struct ModelSummary {
   int layers = 0, hidden_size = 0, heads = 0, kv_heads = 0, head_dim = 0;
   int context_length = 0, vocab_size = 0;
   bool has_chat_template = false;
-  std::vector<Format> formats;         // of all tensors in the files, largest first
-  std::size_t weight_bytes = 0;        // their sum
-  std::size_t kv_bytes_per_token = 0;  // keys and values of all layers as 16-bit floats
-
-  // Weights and the KV cache of that many tokens; a backend's working memory comes on top.
-  std::size_t memory_for(std::int64_t tokens) const {
-    return weight_bytes + static_cast<std::size_t>(tokens) * kv_bytes_per_token;
-  }
+  std::vector<Format> formats;  // of all tensors in the files, largest first
 };
 
 ModelSummary summarize(const ModelFiles& model);

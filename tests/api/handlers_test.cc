@@ -338,7 +338,8 @@ TEST_F(Handlers, MetricsCountWhatHappened) {
   generation->push({piece("b"), sample_end(), generation_end()});
   finish();
   post(kCompletionsPath, "{}");
-  api().set_server_stats([] { return http::ServerStats{.connections = 4, .body_bytes = 1234}; });
+  api().set_server_stats(
+      [] { return http::ServerStats{.connections = 4, .body_bytes = 1234, .buffer_bytes = 766}; });
   metrics_.engine_observer()->on_step(0.002, 8, 2);
   const auto text = scrape();
   for (const auto* line :
@@ -349,7 +350,8 @@ TEST_F(Handlers, MetricsCountWhatHappened) {
         R"(mlxd_drafted_tokens_total{model="org/tiny"} 9)",
         R"(mlxd_accepted_tokens_total{model="org/tiny"} 7)", "mlxd_connections 4",
         "mlxd_request_body_bytes 1234",
-        R"(mlxd_memory_bytes{model="org/tiny",part="weights"} 2048)", "mlxd_step_seconds_count 1",
+        R"(mlxd_memory_bytes{model="org/tiny",part="weights"} 2048)",
+        R"(mlxd_memory_bytes{part="connections"} 2000)", "mlxd_step_seconds_count 1",
         "mlxd_time_to_first_token_seconds_count 1", "mlxd_time_between_tokens_seconds_count 1",
         R"(mlxd_build_info{version="1.2.3",model="org/tiny",backend="fake"} 1)"}) {
     EXPECT_THAT(text, HasSubstr(line));

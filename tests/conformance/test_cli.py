@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import socket
 import subprocess
 import time
 
@@ -44,6 +45,53 @@ def test_inspect():
         assert word in text.stdout
     data = json.loads(mlxd("inspect", "--json", SMOLLM2).stdout)
     assert data["architecture"] == "llama"
+
+
+def inspected(*arguments):
+    result = mlxd("inspect", "--json", *arguments)
+    assert result.returncode == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_inspect_plans_with_the_settings_of_serve():
+    (plan,) = inspected(SMOLLM2)
+    (small,) = inspected(SMOLLM2, "--kv-cache-gb", 0.25)
+    assert 0.24 * 2**30 < small["kv_cache_bytes"] <= 0.25 * 2**30
+    (int8,) = inspected(SMOLLM2, "--kv-cache-type", "int8")
+    assert int8["kv_bytes_per_token"] < 0.6 * plan["kv_bytes_per_token"]
+    (large_steps,) = inspected(SMOLLM2, "--step-tokens", 4096)
+    assert large_steps["buffer_bytes"] > 2 * plan["buffer_bytes"]
+    (few_connections,) = inspected(SMOLLM2, "--max-connections", 10)
+    assert few_connections["connection_bytes"] < plan["connection_bytes"]
+    variable = mlxd("inspect", "--json", SMOLLM2, env=os.environ | {"MLXD_KV_CACHE_GB": "0.25"})
+    assert json.loads(variable.stdout)["kv_cache_bytes"] == small["kv_cache_bytes"]
+
+
+def test_inspect_warns_of_more_than_there_is():
+    too_much = (SMOLLM2, "--kv-cache-gb", 4096, "--max-running", 4096)
+    (plan,) = inspected(*too_much)
+    assert plan["kv_cache_bytes"] > plan["available_bytes"]
+    assert any("--kv-cache-gb" in warning for warning in plan["warnings"])
+    text = mlxd("inspect", *too_much)
+    assert text.returncode == 0 and re.search(r"^warning .*--kv-cache-gb", text.stdout, re.M)
+    assert inspected(SMOLLM2, "--kv-cache-gb", 0.1)[0]["warnings"] == []
+
+
+def test_inspect_tells_of_a_model_that_would_not_start():
+    (plan,) = inspected(SMOLLM2, "--max-memory-gb", 0.1)
+    assert "--max-memory-gb" in plan["refusal"] and plan["weight_bytes"] > 50 * 2**20
+    text = mlxd("inspect", SMOLLM2, "--max-memory-gb", 0.1)
+    assert text.returncode == 0 and re.search(r"^would not start .*--max-memory", text.stdout, re.M)
+    assert inspected(SMOLLM2)[0]["refusal"] == ""
+
+
+def test_models_share_one_plan():
+    models = inspected(SMOLLM2, MODELS / "SmolLM2-135M-Instruct-4bit", "--max-memory-gb", 1)
+    assert [model["file_format"] for model in models] == ["gguf", "safetensors"]
+    parts = ("weight_bytes", "buffer_bytes", "kv_cache_bytes")
+    assert 0.99 * 2**30 < sum(model[part] for model in models for part in parts) <= 2**30
+    tokens = [model["kv_cache_bytes"] // model["kv_bytes_per_token"] for model in models]
+    assert max(tokens) - min(tokens) <= 16  # a block
 
 
 def test_bench_prints_one_json_object_a_line():
@@ -104,6 +152,10 @@ def test_chat_in_a_terminal_stops_an_answer_at_ctrl_c():
             ["serve", "--model", SMOLLM2, "--prefix-cache", "off", "--prefix-cache-dir", "cache"],
             ["--prefix-cache-dir", "--prefix-cache off"],
         ),
+        (
+            ["serve", "--model", f"a={SMOLLM2},b={SMOLLM2}", "--max-memory-gb", 0.3],
+            ["a takes", "b takes", "--max-memory-gb allows 0.30 GiB"],
+        ),
         (["frobnicate"], ["frobnicate"]),
     ],
     ids=str,
@@ -147,10 +199,43 @@ def test_the_memory_that_inspect_foretells_is_not_exceeded(start_server):
         model=MODEL, prompt="word " * 700, max_tokens=1, logprobs=2, echo=True
     )
     part = lambda name: server.metric("mlxd_memory_bytes", part=name)
-    assert part("weights") <= 1.1 * plan["weight_bytes"]
+    assert part("weights") == plan["weight_bytes"]
     assert 0 < part("buffers") <= plan["buffer_bytes"]
     assert 1900 * plan["kv_bytes_per_token"] < part("kv_cache") < part("kv_reserved")
     taken = part("weights") + part("kv_cache") + part("buffers")
     resident = server.metric("process_resident_memory_bytes")
     print(f"in the ledger {taken / 2**20:.0f} MiB, resident {resident / 2**20:.0f} MiB")
     assert resident < taken + 96 * 2**20
+
+
+def test_the_models_of_a_server_stay_together_within_max_memory_gb(start_server):
+    server = start_server(
+        "--model", f"other={SMOLLM2}", "--max-memory-gb", 1, "--kv-cache-gb", 2
+    )
+    for model in (MODEL, "other"):
+        server.client().completions.create(model=model, prompt="word " * 300, max_tokens=4)
+        assert server.metric("mlxd_memory_bytes", model=model, part="kv_reserved") > 2**27
+    reserved = sum(
+        server.metric("mlxd_memory_bytes", part=part)
+        for part in ("weights", "buffers", "kv_reserved")
+    )
+    assert reserved <= 2**30
+    assert "--max-memory-gb leaves" in server.log()
+
+
+def test_what_connections_hold_is_in_the_ledger(start_server):
+    server = start_server()
+    held = lambda: server.metric("mlxd_memory_bytes", part="connections")
+    baseline = held()  # the scrape's own connection
+    waiting = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+    for connection in waiting:
+        connection.send(b"GET /health HTTP/1.1\r\nX-A: " + b"a" * 10_000)
+    deadline = time.monotonic() + 5
+    while held() < 20 * 10_000 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert 20 * 10_000 <= held() < 20 * 64 * 1024
+    for connection in waiting:
+        connection.close()
+    while held() > baseline and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert held() == baseline

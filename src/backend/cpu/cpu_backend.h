@@ -16,6 +16,9 @@ struct CpuOptions {
   KvFormat kv_format = KvFormat::f16;
 };
 
+// Throws LoadError as make_cpu_runner does for formats and shapes of matrices.
+RunnerMemory foresee_cpu_memory(const ModelPlan& plan, const CpuOptions& options);
+
 // Repacks the plan's weights (slow: seconds for a large model) and starts the workers. To be called
 // on the thread that will run the steps; it is worker 0. Throws LoadError for weights this backend
 // cannot run, StartupError for an instruction set this processor lacks. `progress` (0..1) may be

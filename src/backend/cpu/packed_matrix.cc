@@ -182,6 +182,10 @@ std::size_t TileLayout::tile_bytes() const {
   return static_cast<std::size_t>(blocks()) * block_bytes();
 }
 
+std::size_t packed_bytes(const TileLayout& layout, int rows) {
+  return layout.tile_bytes() * static_cast<std::size_t>((rows + kTileRows - 1) / kTileRows);
+}
+
 TileLayout choose_layout(const Tensor& tensor) {
   constexpr std::int64_t kMost = std::numeric_limits<int>::max() / 2;
   const Quantization& quantization = tensor.quantization;
@@ -209,7 +213,7 @@ PackedTiles::PackedTiles(int rows, int columns, const TileLayout& layout) : layo
   rows_ = rows;
   columns_ = columns;
   input_kind_ = input_kind_of(layout);
-  bytes_ = layout.tile_bytes() * static_cast<std::size_t>(tiles());
+  bytes_ = packed_bytes(layout, rows);
   memory_ = allocate_huge(bytes_);
 }
 

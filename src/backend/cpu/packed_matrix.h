@@ -63,6 +63,9 @@ struct TileLayout {
   std::size_t tile_bytes() const;
 };
 
+// Bytes of a matrix of that many rows; of the last tile, all.
+std::size_t packed_bytes(const TileLayout& layout, int rows);
+
 // The layout for a tensor. Throws LoadError where the kernels cannot run it.
 TileLayout choose_layout(const Tensor& tensor);
 

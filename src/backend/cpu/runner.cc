@@ -9,6 +9,7 @@
 #include "backend/cpu/forward.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kv_cache.h"
+#include "backend/cpu/packed_matrix.h"
 #include "backend/cpu/packed_model.h"
 #include "backend/cpu/vector_ops.h"
 #include "backend/cpu/worker_pool.h"
@@ -83,6 +84,17 @@ class CpuRunner final : public ModelRunner {
 };
 
 }  // namespace
+
+RunnerMemory foresee_cpu_memory(const ModelPlan& plan, const CpuOptions& options) {
+  RunnerMemory memory;
+  for (const Tensor* matrix : matrices_of(plan)) {
+    memory.weight_bytes += packed_bytes(choose_layout(*matrix), static_cast<int>(matrix->rows));
+  }
+  const KvCache cache(kv_shapes(plan), options.block_size, options.kv_format);
+  memory.block_bytes = cache.block_bytes();
+  memory.block_size = cache.block_size();
+  return memory;
+}
 
 std::unique_ptr<ModelRunner> make_cpu_runner(const ModelPlan& plan, const CpuOptions& options,
                                              void (*progress)(double)) {

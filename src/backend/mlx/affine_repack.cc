@@ -127,6 +127,11 @@ void pack(const Group& group, int bits, std::vector<std::uint32_t>& words) {
 
 }  // namespace
 
+int affine_bits(Encoding encoding) {
+  const std::optional<Format> format = format_of(encoding);
+  return format ? format->bits : 0;
+}
+
 std::optional<AffineMatrix> to_affine(const Tensor& tensor) {
   const std::optional<Format> format = format_of(tensor.quantization.encoding);
   if (!format) return std::nullopt;

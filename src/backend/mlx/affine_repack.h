@@ -18,6 +18,9 @@ struct AffineMatrix {
   std::vector<float> biases;         // [rows, columns / 32]
 };
 
+// The bits of the AffineMatrix that to_affine would make; 0 where it makes none.
+int affine_bits(Encoding encoding);
+
 // The same numbers in that format, for the GGUF formats whose groups are affine: Q4_0, Q4_1, Q5_0,
 // Q5_1, Q8_0, Q4_K and Q5_K. Exact: the scales and biases, at most the product of a half and a
 // 6-bit number, fit a float. Nothing for all other formats (Q6_K has groups of 16, which MLX

@@ -87,6 +87,16 @@ mx::array take_rows(const Matrix& matrix, const mx::array& ids, mx::Dtype type) 
   return mx::astype(rows, type);
 }
 
+std::size_t device_bytes(const Tensor& tensor, mx::Dtype type) {
+  const Quantization& form = tensor.quantization;
+  const bool is_affine = form.encoding == Encoding::mlx_affine;
+  const int bits = is_affine ? form.bits : affine_bits(form.encoding);
+  const int group_size = is_affine ? form.group_size : AffineMatrix::kGroupSize;
+  const auto numbers = static_cast<std::size_t>(tensor.rows * tensor.columns);
+  if (bits == 0) return numbers * mx::size_of(type);
+  return numbers * bits / 8 + numbers / group_size * 2 * mx::size_of(type);
+}
+
 Matrix WeightLoader::matrix(const Tensor& tensor) {
   const auto found = made_.find(tensor.data.data());
   if (found != made_.end()) return found->second;

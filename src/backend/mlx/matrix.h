@@ -26,6 +26,9 @@ mx::array multiply(const Matrix& matrix, const mx::array& x);
 // Rows `ids` [T] of the matrix -> [T, columns], in `type`.
 mx::array take_rows(const Matrix& matrix, const mx::array& ids, mx::Dtype type);
 
+// Of the Matrix that WeightLoader makes of `tensor`, with plain numbers in `type`.
+std::size_t device_bytes(const Tensor& tensor, mx::Dtype type);
+
 // Moves weights to the device, on the thread that constructs it. Each file tensor is moved once:
 // a tied head and its embedding table are one matrix.
 class WeightLoader {

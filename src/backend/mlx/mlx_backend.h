@@ -15,8 +15,11 @@ struct MlxOptions {
   std::string device;   // "gpu", "cpu"; "": gpu where there is one
 };
 
-// Whether this build contains the backend. Without it make_mlx_runner throws StartupError.
+// Whether this build contains the backend. Without it the functions below throw StartupError.
 bool available();
+
+// Throws StartupError for a device that is not there.
+RunnerMemory foresee_mlx_memory(const ModelPlan& plan, const MlxOptions& options);
 
 // To be called on the inference thread, which then owns every array. Throws LoadError for weights
 // this backend cannot run, StartupError for a device that is not there.

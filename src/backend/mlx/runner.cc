@@ -179,6 +179,18 @@ void MlxRunner::step(const Batch& batch, StepOutput& output) {
 
 bool available() { return true; }
 
+RunnerMemory foresee_mlx_memory(const ModelPlan& plan, const MlxOptions& options) {
+  const mx::Dtype type =
+      compute_type(plan.embed.table, pick_device(options.device) == mx::Device::cpu);
+  RunnerMemory memory;
+  for (const Tensor* matrix : matrices_of(plan)) {
+    memory.weight_bytes += device_bytes(*matrix, type);
+  }
+  memory.block_bytes = PagedCache(cache_layers(plan), options.block_size, type).block_bytes();
+  memory.block_size = options.block_size;
+  return memory;
+}
+
 std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan& plan, const MlxOptions& options) {
   const mx::Device device = pick_device(options.device);
   // On a CPU, MLX compiles fused operations by starting a C++ compiler at run time.

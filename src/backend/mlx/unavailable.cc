@@ -5,10 +5,18 @@ namespace mlxd::mlx_backend {
 
 bool available() { return false; }
 
-std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan&, const MlxOptions&) {
+namespace {
+
+[[noreturn]] void fail() {
   throw StartupError(
       "this build has no mlx backend: use --backend cpu, or build again where the MLX library is "
       "found (scripts/setup fetches it)");
 }
+
+}  // namespace
+
+RunnerMemory foresee_mlx_memory(const ModelPlan&, const MlxOptions&) { fail(); }
+
+std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan&, const MlxOptions&) { fail(); }
 
 }  // namespace mlxd::mlx_backend

@@ -296,6 +296,24 @@ TEST(Runner, SaysWhatItHolds) {
             info.weight_bytes);
 }
 
+TEST(Runner, HoldsWhatWasForeseenOfIt) {
+  for (const Flavour& flavour : kFlavours) {
+    for (const Encoding encoding : {Encoding::f32, Encoding::q8_0, Encoding::q4_1}) {
+      TinyModelOptions model = flavour.options;
+      model.encoding = encoding;
+      const ModelPlan plan = tiny_model(model);
+      for (const KvFormat format : {KvFormat::f16, KvFormat::int8}) {
+        const CpuOptions options{.threads = 1, .block_size = 32, .kv_format = format};
+        const RunnerMemory memory = foresee_cpu_memory(plan, options);
+        const RunnerInfo info = make_cpu_runner(plan, options)->info();
+        EXPECT_EQ(memory.weight_bytes, info.weight_bytes) << flavour.name;
+        EXPECT_EQ(memory.block_bytes, info.block_bytes) << flavour.name;
+        EXPECT_EQ(memory.block_size, info.block_size) << flavour.name;
+      }
+    }
+  }
+}
+
 TEST(Runner, RefusesWhatItCannotRun) {
   EXPECT_THROW(make_cpu_runner(tiny_model({}), {.isa = "abacus"}), StartupError);
   EXPECT_THROW(make_cpu_runner(tiny_model({}), {.block_size = 8}), LoadError);

@@ -116,6 +116,15 @@ TEST(MlxRunner, ForgetsTheCacheWhenItIsResized) {
   EXPECT_LT(golden::largest_difference({{before}}, {{step(*runner, {7, 8}, 0, {8})}}), 1e-5);
 }
 
+TEST_P(TinyModel, HoldsWhatWasForeseenOfIt) {
+  const MlxOptions options{.block_size = 4, .device = "cpu"};
+  const RunnerMemory memory = foresee_mlx_memory(open_model(fixture_.model).plan, options);
+  const RunnerInfo info = open(fixture_)->info();
+  EXPECT_EQ(memory.weight_bytes, info.weight_bytes);
+  EXPECT_EQ(memory.block_bytes, info.block_bytes);
+  EXPECT_EQ(memory.block_size, info.block_size);
+}
+
 TEST(MlxRunner, SaysWhatItHolds) {
   const auto runner = open(golden::load_tiny("gemma3"));
   EXPECT_EQ(runner->info().backend, "mlx");

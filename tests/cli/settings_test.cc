@@ -1,0 +1,36 @@
+#include "cli/settings.h"
+
+#include <set>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace mlxd {
+namespace {
+
+std::set<std::string> names_of(const CLI::App& app) {
+  std::set<std::string> names;
+  for (const CLI::Option* option : app.get_options()) names.insert(option->get_name());
+  return names;
+}
+
+TEST(Settings, ThatBearOnMemoryAreOptionsOfServeToo) {
+  CLI::App serve, inspect;
+  ServeSettings served;
+  EngineSettings inspected;
+  int max_connections = kMaxConnections;
+  add_serve_options(serve, served);
+  add_memory_options(inspect, inspected);
+  add_prefix_cache_dir(inspect, inspected);
+  add_max_connections(inspect, max_connections);
+  EXPECT_THAT(names_of(serve), testing::IsSupersetOf(names_of(inspect)));
+  EXPECT_THAT(names_of(inspect),
+              testing::IsSupersetOf({"--backend", "--kv-cache-gb", "--kv-cache-type",
+                                     "--max-memory-gb", "--max-running", "--step-tokens",
+                                     "--prefix-cache-dir", "--max-connections"}));
+}
+
+}  // namespace
+}  // namespace mlxd
