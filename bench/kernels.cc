@@ -1,123 +1,29 @@
-// The cpu backend's linear kernels against what the machine can do: each format, each number of
-// input rows, the shapes of SmolLM2-135M and Qwen2.5-1.5B. The peaks (read bandwidth, dot-product
-// rate) are measured in the same run, since machines differ and are shared; every figure is that
-// of the fastest pass, the one that was least disturbed.
+// The cpu backend's kernels against what the machine can do: matrix products in each format, for
+// each number of input rows, in the shapes of SmolLM2-135M and Qwen2.5-1.5B, and attention
+// (attention.cc). Every figure is that of the fastest pass, the one that was least disturbed.
 //
 //   bench_kernels [--threads=N] [--isa=NAME] [Google Benchmark's options]
 #include "backend/cpu/kernels.h"
 
 #include <algorithm>
-#include <atomic>
-#include <cstring>
-#include <ctime>
-#include <functional>
 #include <memory>
 #include <random>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include "attention.h"
 #include "backend/cpu/huge_pages.h"
 #include "backend/cpu/kernel_input.h"
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "machine.h"
 
 namespace mlxd::cpu {
 namespace {
 
-constexpr std::size_t kStreamBytes = std::size_t{96} << 20;  // more than the last-level cache
-constexpr int kPeakRuns = 12;
-
-struct Machine {
-  const Kernels* kernels = nullptr;
-  int threads = 1;
-  double read_bytes_per_second = 0;
-  double operations_per_second = 0;  // a multiply-add is 2; 0: not known for this processor
-} machine;
-
-double thread_seconds() {
-  timespec time;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-// Runs work(0..threads-1) at once and says how long the slowest took: in processor time of its
-// thread, so that on a shared machine other programs' time slices do not count.
-double seconds_of(int threads, const std::function<void(int)>& work) {
-  std::atomic<int> ready{0};
-  std::vector<double> seconds(static_cast<std::size_t>(threads));
-  const auto take_part = [&](int index) {
-    ready.fetch_add(1);
-    while (ready.load() < threads) {
-    }
-    const double start = thread_seconds();
-    work(index);
-    seconds[static_cast<std::size_t>(index)] = thread_seconds() - start;
-  };
-  std::vector<std::thread> others;
-  for (int i = 1; i < threads; ++i) others.emplace_back(take_part, i);
-  take_part(0);
-  for (std::thread& thread : others) thread.join();
-  return *std::max_element(seconds.begin(), seconds.end());
-}
-
-double best_of(int runs, int threads, const std::function<void(int)>& work) {
-  double best = 1e9;
-  for (int i = 0; i < runs; ++i) best = std::min(best, seconds_of(threads, work));
-  return best;
-}
-
-double measure_read_bandwidth(int threads) {
-  const std::shared_ptr<std::uint8_t> memory = allocate_huge(kStreamBytes);
-  std::memset(memory.get(), 1, kStreamBytes);
-  std::atomic<std::uint64_t> sink{0};
-  const std::size_t share = kStreamBytes / static_cast<std::size_t>(threads);
-  const double seconds = best_of(kPeakRuns, threads, [&](int index) {
-    const auto* words = reinterpret_cast<const std::uint64_t*>(
-        memory.get() + static_cast<std::size_t>(index) * share);
-    std::uint64_t sums[8] = {};
-    for (std::size_t i = 0; i < share / 8; i += 8) {
-      for (int k = 0; k < 8; ++k) sums[k] ^= words[i + static_cast<std::size_t>(k)];
-      __builtin_prefetch(words + i + 512);
-    }
-    for (const std::uint64_t sum : sums) sink += sum;
-  });
-  benchmark::DoNotOptimize(sink.load());
-  return static_cast<double>(share * static_cast<std::size_t>(threads)) / seconds;
-}
-
-#if defined(__x86_64__)
-__attribute__((target("avx512f,avx512vnni"))) void dot_products(long count) {
-  __m512i sums[16];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) sums[i] = _mm512_setzero_si512();
-  const __m512i ones = _mm512_set1_epi8(1);
-  for (long n = 0; n < count; ++n) {
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i) {
-      sums[i] = _mm512_dpbusd_epi32(sums[i], ones, ones);
-      asm volatile("" : "+v"(sums[i]));  // or the compiler would fold the loop
-    }
-  }
-}
-#endif
-
-double measure_operations(int threads) {
-#if defined(__x86_64__)
-  if (machine.kernels->name == "avx512_vnni") {
-    constexpr long kCount = 100'000;
-    const double seconds = best_of(4 * kPeakRuns, threads, [](int) { dot_products(kCount); });
-    return static_cast<double>(threads) * kCount * 16 * 128 / seconds;
-  }
-#endif
-  static_cast<void>(threads);
-  return 0;
-}
+Machine machine;
 
 struct Format {
   const char* name;
@@ -218,12 +124,12 @@ void run(benchmark::State& state, const Format& format, const Shape& shape, int 
   state.counters["GB/s"] = bytes / best / 1e9;
   state.counters["of_read%"] = 100 * bytes / best / machine.read_bytes_per_second;
   state.counters["GOPS"] = operations / best / 1e9;
-  if (machine.operations_per_second > 0) {
-    state.counters["of_dot%"] = 100 * operations / best / machine.operations_per_second;
+  if (machine.int8_operations_per_second > 0) {
+    state.counters["of_dot%"] = 100 * operations / best / machine.int8_operations_per_second;
   }
 }
 
-void register_all() {
+void register_products() {
   static const Format kFormats[] = {
       {"Q4_0", {.encoding = Encoding::q4_0}},
       {"Q4_1", {.encoding = Encoding::q4_1}},
@@ -271,18 +177,19 @@ std::string take_option(int& argc, char** argv, std::string_view name) {
 
 int main(int argc, char** argv) {
   const std::string threads = take_option(argc, argv, "threads");
-  machine.threads = threads.empty() ? 1 : std::max(1, std::atoi(threads.c_str()));
-  machine.kernels = find_kernels(take_option(argc, argv, "isa"));
-  if (!machine.kernels) {
+  const Kernels* kernels = find_kernels(take_option(argc, argv, "isa"));
+  if (kernels == nullptr) {
     fmt::print(stderr, "this processor has no such instruction set\n");
     return 1;
   }
-  machine.read_bytes_per_second = measure_read_bandwidth(machine.threads);
-  machine.operations_per_second = measure_operations(machine.threads);
-  fmt::print("{}, {} thread(s): reads {:.1f} GB/s, dot products {:.0f} GOPS\n",
-             machine.kernels->name, machine.threads, machine.read_bytes_per_second / 1e9,
-             machine.operations_per_second / 1e9);
-  register_all();
+  machine = measure_machine(kernels, threads.empty() ? 1 : std::max(1, std::atoi(threads.c_str())));
+  fmt::print(
+      "{}, {} thread(s): reads {:.1f} GB/s, dot products {:.0f} GOPS, multiply-adds {:.0f} "
+      "GFLOPS\n",
+      kernels->name, machine.threads, machine.read_bytes_per_second / 1e9,
+      machine.int8_operations_per_second / 1e9, machine.float_operations_per_second / 1e9);
+  register_products();
+  register_attention(machine);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::RunSpecifiedBenchmarks();

@@ -124,6 +124,20 @@ Simd finite_half(Simd x) {
   return Simd::min(Simd::max(x, Simd::set(-kLargestHalf)), Simd::set(kLargestHalf));
 }
 
+constexpr int kCacheLine = 64;
+
+// Whether a cache line begins within bytes [begin, begin + count) of a tile, and the first that
+// does.
+bool has_line(int begin, int count) {
+  return (kCacheLine - begin % kCacheLine) % kCacheLine < count;
+}
+int first_line(int begin) { return (begin + kCacheLine - 1) / kCacheLine * kCacheLine; }
+
+// Into the level-2 cache: with what is computed meanwhile they would be too many for the first.
+void fetch_line(const std::uint8_t* tile, int byte) {
+  if (tile != nullptr) __builtin_prefetch(tile + byte, 0, 2);
+}
+
 // What a tile of the cache holds (kv_cache.h), as 16-bit floats.
 struct HalfKv {
   using Number = std::uint16_t;
@@ -136,6 +150,10 @@ struct HalfKv {
   static Simd value(const std::uint8_t* tile, int head_dim, int token, int d) {
     return Simd::load_half(reinterpret_cast<const Number*>(tile) + token * head_dim + d);
   }
+
+  // A tile's bytes for each number of its keys, and for each token of its values.
+  static int key_bytes(int /*head_dim*/) { return kKeyTile * 2; }
+  static int value_bytes(int head_dim) { return head_dim * 2; }
 
   static void store_key(const float* key, int head_dim, std::uint8_t* tile, int slot) {
     auto* numbers = reinterpret_cast<Number*>(tile);
@@ -166,6 +184,13 @@ struct Int8Kv {
     const float* scales = scales_of(tile, head_dim) + token * kv_groups(head_dim);
     return Simd::load_int8(reinterpret_cast<const Number*>(tile) + token * head_dim + d) *
            Simd::set(scales[d / kKvGroup]);
+  }
+
+  // With their share of the scales, which follow all numbers: fetched in this order, a tile is
+  // whole.
+  static int key_bytes(int head_dim) { return value_bytes(head_dim) * kKeyTile / head_dim; }
+  static int value_bytes(int head_dim) {
+    return head_dim + kv_groups(head_dim) * static_cast<int>(sizeof(float));
   }
 
   static void store_key(const float* key, int head_dim, std::uint8_t* tile, int slot) {
@@ -210,12 +235,6 @@ struct Int8Kv {
   }
 };
 
-constexpr int kCacheLine = 64;
-
-void fetch(const std::uint8_t* tile, int byte) {
-  if (tile != nullptr) __builtin_prefetch(tile + byte);
-}
-
 // scores[q, token] = query[q] . key[token] for Tiles * 16 tokens from tile `tile` on and Queries
 // queries from `first` on, summed over d in ascending order whatever the block's size.
 template <class Kv, int Tiles, int Queries>
@@ -228,11 +247,11 @@ void score_block(const PartitionQuery& p, int tile, int first) {
 #pragma GCC unroll 8
     for (int t = 0; t < Tiles; ++t) sum[q][t] = Simd::set(0);
   }
-  constexpr int kKeyBytes = kKeyTile * static_cast<int>(sizeof(typename Kv::Number));
+  const int key_bytes = Kv::key_bytes(p.head_dim);
   for (int d = 0; d < p.head_dim; ++d) {
-    if (first == 0 && d * kKeyBytes % kCacheLine == 0) {
+    if (first == 0 && has_line(d * key_bytes, key_bytes)) {
 #pragma GCC unroll 8
-      for (int t = 0; t < Tiles; ++t) fetch(p.next_keys[tile + t], d * kKeyBytes);
+      for (int t = 0; t < Tiles; ++t) fetch_line(p.next_keys[tile + t], first_line(d * key_bytes));
     }
     Simd key[Tiles];
 #pragma GCC unroll 8
@@ -267,14 +286,15 @@ void weigh_block(const PartitionQuery& p, int d, int first, int begin, int end) 
     for (int c = 0; c < Chunks; ++c) sum[q][c] = Simd::set(0);
   }
   const float* weights = p.scores + first * kPartition;
+  const int value_bytes = Kv::value_bytes(p.head_dim);
+  const int from = d * value_bytes / p.head_dim;
+  const int to = (d + Chunks * kLanes) * value_bytes / p.head_dim;
   for (int token = begin; token < end; ++token) {
     const std::uint8_t* tile = p.values[token / kKeyTile];
     if (first == 0) {
-      constexpr int kNumber = static_cast<int>(sizeof(typename Kv::Number));
-      const int at = (token % kKeyTile * p.head_dim + d) * kNumber;
-#pragma GCC unroll 8
-      for (int byte = 0; byte < Chunks * kLanes * kNumber; byte += kCacheLine) {
-        fetch(p.next_values[token / kKeyTile], at + byte);
+      const int at = token % kKeyTile * value_bytes;
+      for (int line = first_line(at + from); line < at + to; line += kCacheLine) {
+        fetch_line(p.next_values[token / kKeyTile], line);
       }
     }
     Simd value[Chunks];
