@@ -8,13 +8,16 @@
 namespace mlxd {
 
 BlockManager::BlockManager(int blocks)
-    : references_(blocks, 0),
-      pins_(blocks, 0),
-      kept_(blocks, false),
-      idle_place_(blocks),
-      available_(blocks) {
+    : references_(blocks, 0), pins_(blocks, 0), kept_(blocks, false), available_(blocks) {
   check(blocks > 0, "a KV pool has blocks");
-  gaps_[0] = blocks;
+  place_.reserve(blocks);
+  for (int block = 0; block < blocks; ++block) {
+    place_.push_back(not_idle_.insert(not_idle_.end(), block));
+  }
+  const int most_gaps = (blocks + 1) / 2;
+  spare_gaps_.reserve(most_gaps);
+  for (int i = 0; i < most_gaps; ++i) spare_gaps_.push_back(Gaps{{0, 0}}.extract(0));
+  insert_gap(0, blocks);
 }
 
 bool BlockManager::allocate(BlockTable& table, int count) {
@@ -48,16 +51,26 @@ void BlockManager::share(const BlockTable& table, BlockTable& copy) {
   for (const int block : table) ++references_[block];
 }
 
-void BlockManager::shorten(BlockTable& table, int blocks) {
+void BlockManager::shorten(BlockTable& table, int blocks) noexcept {
   while (static_cast<int>(table.size()) > blocks) {
     drop(table.back());
     table.pop_back();
   }
 }
 
-void BlockManager::release(BlockTable& table) {
+void BlockManager::release(BlockTable& table) noexcept {
   for (auto block = table.rbegin(); block != table.rend(); ++block) drop(*block);
   table.clear();
+}
+
+void BlockManager::reset() noexcept {
+  std::ranges::fill(references_, 0);
+  std::ranges::fill(pins_, 0);
+  std::fill(kept_.begin(), kept_.end(), false);
+  not_idle_.splice(not_idle_.end(), idle_);
+  while (!gaps_.empty()) erase_gap(gaps_.begin());
+  insert_gap(0, total());
+  available_ = total();
 }
 
 std::optional<std::pair<int, int>> BlockManager::unshare(BlockTable& table, int index) {
@@ -90,13 +103,13 @@ void BlockManager::forget(int block) {
   check(kept_[block], "only a kept block is forgotten");
   kept_[block] = false;
   if (in_use(block)) return;
-  idle_.erase(idle_place_[block]);
+  end_idling(block);
   add_to_gaps(block);
 }
 
 void BlockManager::adopt(BlockTable& table, std::span<const int> kept) {
-  for (const int block : kept) own(block);
   table.insert(table.end(), kept.begin(), kept.end());
+  for (const int block : kept) own(block);
 }
 
 void BlockManager::replace(BlockTable& table, int index, int kept) {
@@ -108,7 +121,7 @@ void BlockManager::replace(BlockTable& table, int index, int kept) {
 void BlockManager::own(int block) {
   check(kept_[block], "only a kept block is found again");
   if (references_[block]++ > 0) return;
-  idle_.erase(idle_place_[block]);
+  end_idling(block);
   --available_;
 }
 
@@ -124,11 +137,11 @@ void BlockManager::take(int first, int count) {
   const int behind = start + length - (first + count);
   check(behind >= 0, "blocks are taken out of one gap");
   if (first == start) {
-    gaps_.erase(gap);
+    erase_gap(gap);
   } else {
     gap->second = first - start;
   }
-  if (behind > 0) gaps_[first + count] = behind;
+  if (behind > 0) insert_gap(first + count, behind);
   for (int block = first; block < first + count; ++block) references_[block] = 1;
   available_ -= count;
 }
@@ -138,7 +151,7 @@ void BlockManager::drop(int block) {
   if (--references_[block] > 0) return;
   ++available_;
   if (kept_[block]) {
-    idle_place_[block] = idle_.insert(idle_.end(), block);
+    make_idle(block);
   } else {
     add_to_gaps(block);
   }
@@ -149,7 +162,7 @@ void BlockManager::add_to_gaps(int block) {
   int length = 1;
   if (next != gaps_.end() && next->first == block + 1) {
     length += next->second;
-    next = gaps_.erase(next);
+    next = erase_gap(next);
   }
   if (next != gaps_.begin()) {
     const auto before = std::prev(next);
@@ -158,7 +171,27 @@ void BlockManager::add_to_gaps(int block) {
       return;
     }
   }
-  gaps_.emplace_hint(next, block, length);
+  insert_gap(block, length);
+}
+
+void BlockManager::insert_gap(int first, int length) {
+  Gaps::node_type gap = std::move(spare_gaps_.back());
+  spare_gaps_.pop_back();
+  gap.key() = first;
+  gap.mapped() = length;
+  gaps_.insert(std::move(gap));
+}
+
+BlockManager::Gaps::iterator BlockManager::erase_gap(Gaps::iterator gap) {
+  const auto next = std::next(gap);
+  spare_gaps_.push_back(gaps_.extract(gap));
+  return next;
+}
+
+void BlockManager::make_idle(int block) { idle_.splice(idle_.end(), not_idle_, place_[block]); }
+
+void BlockManager::end_idling(int block) {
+  not_idle_.splice(not_idle_.end(), idle_, place_[block]);
 }
 
 void BlockManager::check_integrity(std::span<const BlockTable* const> tables) const {
@@ -182,7 +215,7 @@ void BlockManager::check_integrity(std::span<const BlockTable* const> tables) co
   }
   for (const int block : idle_) {
     check(references_[block] == 0 && kept_[block], "an idle block is kept and has no owner");
-    check(*idle_place_[block] == block, "an idle block knows its place");
+    check(*place_[block] == block, "an idle block knows its place");
   }
   check(free + idle() == available_, "the free blocks are all in the gaps");
   check(available_ == std::count(references_.begin(), references_.end(), 0), "no block is lost");

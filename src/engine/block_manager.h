@@ -24,6 +24,8 @@ using BlockTable = std::vector<int>;
 // idle instead of free: it counts as available and keeps its contents until its place is needed.
 // Idle blocks are evicted in the order in which they were let go, a table's last block before its
 // first.
+//
+// Whatever gives blocks up needs no memory: only what a table's growth takes is allocated.
 class BlockManager {
  public:
   explicit BlockManager(int blocks);
@@ -39,9 +41,11 @@ class BlockManager {
   // `copy` becomes a second owner of all blocks of `table`; it must be empty.
   void share(const BlockTable& table, BlockTable& copy);
   // Gives up the last blocks of the table, so that `blocks` are left at most.
-  void shorten(BlockTable& table, int blocks);
+  void shorten(BlockTable& table, int blocks) noexcept;
   // Gives up every block of the table and empties it.
-  void release(BlockTable& table);
+  void release(BlockTable& table) noexcept;
+  // Every block is free, whoever had it; tables are to be emptied, not released.
+  void reset() noexcept;
 
   // By several tables; pins do not count.
   bool is_shared(int block) const { return references_[block] - pins_[block] > 1; }
@@ -73,19 +77,27 @@ class BlockManager {
   void check_integrity(std::span<const BlockTable* const> tables) const;
 
  private:
+  using Gaps = std::map<int, int>;
+
   void take(int first, int count);  // out of the gap that holds them
   void drop(int block);             // one reference less
   void own(int block);              // one more for a kept block
   void add_to_gaps(int block);
+  void insert_gap(int first, int length);
+  Gaps::iterator erase_gap(Gaps::iterator gap);
+  void make_idle(int block);
+  void end_idling(int block);
   void evict_oldest();
 
-  std::vector<int> references_;  // [blocks], pins included
-  std::vector<int> pins_;        // [blocks]
-  std::vector<bool> kept_;       // [blocks]
-  std::map<int, int> gaps_;      // first free block -> how many in a row; no two touch
-  std::list<int> idle_;          // kept, without owner: let go longest ago in front
-  std::vector<std::list<int>::iterator> idle_place_;  // [blocks], of those in idle_
-  int available_;                                     // free and idle
+  std::vector<int> references_;              // [blocks], pins included
+  std::vector<int> pins_;                    // [blocks]
+  std::vector<bool> kept_;                   // [blocks]
+  Gaps gaps_;                                // first free block -> how many in a row; no two touch
+  std::vector<Gaps::node_type> spare_gaps_;  // for as many more as there can ever be
+  std::list<int> idle_;                      // kept, without owner: let go longest ago in front
+  std::list<int> not_idle_;                  // all others
+  std::vector<std::list<int>::iterator> place_;  // [blocks], in idle_ or not_idle_
+  int available_;                                // free and idle
   std::function<void(int)> evicted_;
 };
 

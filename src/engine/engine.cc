@@ -157,19 +157,23 @@ class Engine::Impl {
     }
     const auto tokens = static_cast<int>(job.prompt.size());
     if (auto full = enter_queue(tokens)) return *full;
-    auto request = std::make_unique<Request>();
-    request->job = std::move(job);
-    request->shared = std::make_shared<RequestHandle::Shared>(
-        std::max(shared_.options.channel_capacity, 1), std::move(on_ready), shared_.inbox);
-    auto state = request->shared;
-    const bool live = shared_.live.add(state);
-    if (live) fetch_prefix(request->job, *state);
-    if (!live || !shared_.inbox->arrivals.try_push(std::move(request))) {
-      shared_.leave_queue(tokens);
-      shared_.live.remove(state.get());
-      return Error{503, "engine_unhealthy", "", "the model is not responding; try again later", 30};
+    std::shared_ptr<RequestHandle::Shared> state;
+    try {
+      auto request = std::make_unique<Request>();
+      request->job = std::move(job);
+      request->shared = std::make_shared<RequestHandle::Shared>(
+          std::max(shared_.options.channel_capacity, 1), std::move(on_ready), shared_.inbox);
+      state = request->shared;
+      if (shared_.live.add(state)) {
+        fetch_prefix(request->job, *state);
+        if (shared_.inbox->arrivals.try_push(std::move(request))) return RequestHandle(state);
+      }
+    } catch (...) {
+      withdraw(tokens, state.get());
+      throw;
     }
-    return RequestHandle(std::move(state));
+    withdraw(tokens, state.get());
+    return Error{503, "engine_unhealthy", "", "the model is not responding; try again later", 30};
   }
 
   void drain() { draining_ = true; }
@@ -215,6 +219,12 @@ class Engine::Impl {
     });
   }
 
+  // As if the request had never come.
+  void withdraw(int tokens, const RequestHandle::Shared* state) {
+    shared_.leave_queue(tokens);
+    shared_.live.remove(state);
+  }
+
   // Counts a request in, or says why it cannot wait.
   std::optional<Error> enter_queue(int tokens) {
     Inbox& inbox = *shared_.inbox;
@@ -239,7 +249,9 @@ class Engine::Impl {
   void thread_main(const MakeRunner& make_runner, std::promise<void>& loaded) {
     std::unique_ptr<ModelRunner> runner;
     std::unique_ptr<InferenceLoop> loop;
+    Error lost;  // made beforehand: when it is wanted there may be no memory
     try {
+      lost = {503, "engine_dead", "", "the model has stopped; this request was ended", 30};
       runner = make_runner();
       info_ = runner->info();
       kv_blocks_ = choose_kv_blocks(shared_.options, info_);
@@ -259,9 +271,11 @@ class Engine::Impl {
     } catch (const std::exception& exception) {
       spdlog::critical("the inference thread ends: {}", exception.what());
       dead_ = true;
+    } catch (...) {
+      spdlog::critical("the inference thread ends: unknown exception");
+      dead_ = true;
     }
-    shared_.live.close(
-        {503, "engine_dead", "", "the model has stopped; this request was ended", 30});
+    shared_.live.close(lost);
     shared_.inbox->arrivals.close();
     shared_.inbox->arrivals.drain();
     shared_.heartbeat.rest();

@@ -1,8 +1,11 @@
 #include "engine/inference_loop.h"
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
+#include <new>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -13,6 +16,9 @@ namespace mlxd {
 namespace {
 
 using Outcome = RequestFinished::Outcome;
+
+// So often is everything computed again, for want of memory, before a request is ended for it.
+constexpr int kMostStartOvers = 3;
 
 SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info) {
   SchedulerLimits limits;
@@ -31,10 +37,6 @@ void set_logit_range(Sequence& sequence) {
                              ? std::max(request.prompt_tokens_sent, 1) - 1
                              : sequence.length() - 1;
   sequence.logits_to = request.job.max_tokens == 0 ? sequence.length() - 1 : sequence.length();
-}
-
-Error internal_error() {
-  return {500, "internal_error", "", "the model failed while it computed this request"};
 }
 
 }  // namespace
@@ -60,32 +62,77 @@ InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, int kv_b
 void InferenceLoop::run() {
   while (!shared_.stopping) {
     shared_.heartbeat.beat();
-    take_arrivals();
-    sweep();
-    heed_readers();
-    propose_drafts();
-    scheduler_.set_step_tokens(pace_.rows(scheduler_.decoding(), scheduler_.waiting()));
-    scheduler_.schedule();
-    if (scheduler_.parts().empty()) {
-      sleep();
-      continue;
+    try {
+      turn();
+    } catch (const std::bad_alloc&) {
+      start_over();
     }
-    step();
-    scheduler_.finish_step();
-    forget_ended();
-    if (shared_.options.check_integrity) check_integrity();
-    publish();
   }
 }
 
-void InferenceLoop::take_arrivals() {
-  auto arrivals = shared_.inbox->arrivals.drain();
-  // What was read from disk for them was handed over before they were.
-  if (mover_) mover_->enter_fetched();
-  for (auto& request : arrivals) begin(std::move(request));
+void InferenceLoop::turn() {
+  take_arrivals();
+  sweep();
+  heed_readers();
+  propose_drafts();
+  scheduler_.set_step_tokens(pace_.rows(scheduler_.decoding(), scheduler_.waiting()));
+  scheduler_.schedule();
+  if (scheduler_.parts().empty()) {
+    sleep();
+    return;
+  }
+  step();
+  scheduler_.finish_step();
+  forget_ended();
+  if (shared_.options.check_integrity) check_integrity();
+  publish();
 }
 
-void InferenceLoop::begin(std::unique_ptr<Request> arrived) {
+// Whatever was half done: every sequence knows its tokens, and computed again they give the same
+// answer.
+void InferenceLoop::start_over() noexcept {
+  spdlog::error("memory ran out between two steps: {} requests are computed again",
+                requests_.size());
+  forget_ended();
+  scheduler_.reset();
+  for (const auto& request : requests_) {
+    for (const auto& sequence : request->sequences) {
+      if (sequence->state != Sequence::State::finished) scheduler_.restart(*sequence);
+    }
+  }
+  if (++start_overs_ > kMostStartOvers && !requests_.empty()) {
+    Request& request = least_entitled();
+    spdlog::error("request {}: ended for want of memory", request.job.id);
+    fail(request);
+  }
+  forget_ended();
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));  // somebody may give some back
+}
+
+// The youngest of those that had begun. Without any the oldest, who could not begin.
+Request& InferenceLoop::least_entitled() const {
+  const auto had_begun = [](const auto& request) {
+    return std::ranges::any_of(request->sequences, &Sequence::preempted);
+  };
+  const auto youngest = std::ranges::find_if(requests_.rbegin(), requests_.rend(), had_begun);
+  return youngest != requests_.rend() ? **youngest : *requests_.front();
+}
+
+void InferenceLoop::take_arrivals() {
+  for (auto& arrived : shared_.inbox->arrivals.drain()) {
+    Request& request = *arrived;
+    try {
+      begin(arrived);
+    } catch (const std::bad_alloc&) {
+      spdlog::error("request {}: no memory to begin it", request.job.id);
+      fail(request);
+    }
+  }
+  // What was read from disk for them was handed over before they were.
+  if (mover_) mover_->enter_fetched();
+}
+
+void InferenceLoop::begin(std::unique_ptr<Request>& arrived) {
   Request& request = *requests_.emplace_back(std::move(arrived));
   if (request.job.max_tokens == 0 && request.job.prompt_logprobs < 0) {  // nothing to compute
     note_begun(request);
@@ -106,8 +153,7 @@ void InferenceLoop::begin(std::unique_ptr<Request> arrived) {
   sequence->cache_salt = request.job.cache_salt;
   if (has_penalties(request.job.sampling)) sequence->counts.add_prompt(sequence->tokens);
   set_logit_range(*sequence);
-  scheduler_.add(*sequence);
-  request.sequences.push_back(std::move(sequence));
+  scheduler_.add(*request.sequences.emplace_back(std::move(sequence)));
 }
 
 // Between two steps: takes out what was cancelled, is late, or was ended by another thread.
@@ -229,7 +275,7 @@ void InferenceLoop::step_one_by_one() {
     if (!alone && run_batch(single_)) {
       deliver_safely(part, output_.logits);
     } else {
-      fail(request, internal_error());
+      fail(request);
     }
   }
 }
@@ -258,7 +304,7 @@ void InferenceLoop::deliver_safely(const StepPart& part, std::span<float> logits
     deliver(part, logits);
   } catch (const std::exception& exception) {
     spdlog::error("request {}: {}", part.sequence->request->job.id, exception.what());
-    fail(*part.sequence->request, internal_error());
+    fail(*part.sequence->request);
   }
 }
 
@@ -304,7 +350,7 @@ void InferenceLoop::deliver_prompt(const StepPart& part, std::span<float> logits
     auto score = sampler_.score(logits.subspan(row * vocabulary, vocabulary), token,
                                 request.job.prompt_logprobs);
     if (!score) {
-      fail(request, score.error());
+      end(request, Outcome::error, score.error());
       return;
     }
     request.shared->push(PromptToken{token, true, score->logprob, std::move(score->top)});
@@ -327,8 +373,7 @@ void InferenceLoop::fork(Request& request) {
     child->prompt_length = first.prompt_length;
     child->counts = first.counts;
     set_logit_range(*child);
-    scheduler_.fork(first, *child);
-    request.sequences.push_back(std::move(child));
+    scheduler_.fork(first, *request.sequences.emplace_back(std::move(child)));
   }
 }
 
@@ -359,7 +404,7 @@ void InferenceLoop::draw(Sequence& sequence, std::span<float> logits) {
   wanted.index = sequence.outputs();
   auto drawn = sampler_.draw(logits, wanted);
   if (!drawn) {
-    fail(request, drawn.error());
+    end(request, Outcome::error, drawn.error());
     return;
   }
   const int token = drawn->token;
@@ -398,14 +443,16 @@ void InferenceLoop::finish_sample(Sequence& sequence, FinishReason reason) {
   }
 }
 
-void InferenceLoop::fail(Request& request, Error error) {
-  end(request, Outcome::error, std::move(error));
+void InferenceLoop::fail(Request& request) noexcept {
+  end(request, Outcome::error, std::move(request.failure));
 }
 
-// Blocks are free and the figures say so before the reader learns of the end.
-void InferenceLoop::end(Request& request, Outcome outcome, Error error) {
+// Blocks are free and the figures say so before the reader learns of the end. Needs no memory, or
+// the reader might never learn of it.
+void InferenceLoop::end(Request& request, Outcome outcome, Error error) noexcept {
   if (request.over) return;
   request.over = true;
+  start_overs_ = 0;
   for (const auto& sequence : request.sequences) {
     outcome == Outcome::error ? scheduler_.discard(*sequence) : scheduler_.remove(*sequence);
   }

@@ -50,8 +50,12 @@ struct EngineShared {
 };
 
 // The inference thread's work: take what arrived, drop what ended, schedule, step, sample, deliver;
-// asleep when there is nothing to compute. A step's failure costs those who caused it and no one
-// else.
+// asleep when there is nothing to compute.
+//
+// A fault costs those who caused it and no one else. What fails in a step, in the arrival of a
+// request or in the delivery of its events is that request's. Where memory runs out in between, all
+// that is planned is let go and computed again, and a request ends only when that does not help.
+// Any other exception there is a bug and ends the thread.
 class InferenceLoop {
  public:
   InferenceLoop(EngineShared& shared, ModelRunner& runner, int kv_blocks);
@@ -60,8 +64,12 @@ class InferenceLoop {
   void run();
 
  private:
+  void turn();
+  void start_over() noexcept;
+  Request& least_entitled() const;
+
   void take_arrivals();
-  void begin(std::unique_ptr<Request> request);
+  void begin(std::unique_ptr<Request>& arrived);
   void sweep();
   void drop_stopped_samples(Request& request);
   void heed_readers();
@@ -80,8 +88,8 @@ class InferenceLoop {
 
   void note_begun(Request& request);
   void finish_sample(Sequence& sequence, FinishReason reason);
-  void fail(Request& request, Error error);
-  void end(Request& request, RequestFinished::Outcome outcome, Error error = {});
+  void fail(Request& request) noexcept;
+  void end(Request& request, RequestFinished::Outcome outcome, Error error = {}) noexcept;
   void forget_ended();
   void publish();
   void check_integrity() const;
@@ -98,6 +106,7 @@ class InferenceLoop {
   Batch single_;
   std::vector<std::unique_ptr<Request>> requests_;  // in order of arrival
   std::uint64_t arrivals_ = 0;
+  int start_overs_ = 0;  // since a request ended
   EngineStats stats_;
 };
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <random>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "base/check.h"
 
@@ -31,6 +30,7 @@ PrefixCache::PrefixCache(BlockManager& blocks, int block_size, Mix mix)
       secret_(random_word()),
       entries_(blocks.total()),
       tokens_(static_cast<std::size_t>(blocks.total()) * block_size),
+      by_age_(blocks.total()),
       by_hash_(blocks.total()) {
   blocks_.on_evict([this](int block) {
     erase(block);
@@ -78,21 +78,42 @@ int PrefixCache::enter(std::uint64_t salt, std::span<const int> tokens, BlockTab
   return entered;
 }
 
-void PrefixCache::forget(const BlockTable& table) {
+void PrefixCache::forget(const BlockTable& table) noexcept {
   if (table.empty()) return;
-  std::vector<int> cached;  // predecessors first: their ids are smaller
-  for (int block = 0; block < blocks_.total(); ++block) {
-    if (entries_[block].id != 0) cached.push_back(block);
+  for (const int block : table) {
+    if (entries_[block].id != 0) forget_one(block);
   }
-  std::ranges::sort(cached, {}, [this](int block) { return entries_[block].id; });
-  const std::unordered_set<int> named(table.begin(), table.end());
-  std::unordered_set<std::uint64_t> gone;
-  for (const int block : cached) {
-    if (!named.contains(block) && !gone.contains(entries_[block].parent)) continue;
-    gone.insert(entries_[block].id);
+  // Who has lost its predecessor goes as well. These come first: their ids are smaller.
+  std::size_t cached = 0;
+  for (int block = 0; block < blocks_.total(); ++block) {
+    if (entries_[block].id != 0) by_age_[cached++] = block;
+  }
+  const auto id_of = [this](int block) { return entries_[block].id; };
+  std::ranges::sort(std::span(by_age_).first(cached), {}, id_of);
+  std::size_t staying = 0;
+  for (std::size_t i = 0; i < cached; ++i) {
+    const int block = by_age_[i];
+    const std::uint64_t parent = entries_[block].parent;
+    const auto known = std::span(by_age_).first(staying);
+    if (parent == 0 || std::ranges::binary_search(known, parent, {}, id_of)) {
+      by_age_[staying++] = block;
+    } else {
+      forget_one(block);
+    }
+  }
+}
+
+void PrefixCache::forget_one(int block) {
+  erase(block);
+  blocks_.forget(block);
+  if (listener_ != nullptr) listener_->on_forget(block);
+}
+
+void PrefixCache::clear() noexcept {
+  for (int block = 0; block < blocks_.total(); ++block) {
+    if (entries_[block].id == 0) continue;
     erase(block);
-    blocks_.forget(block);
-    if (listener_ != nullptr) listener_->on_forget(block);
+    if (listener_ != nullptr) listener_->on_evict(block);
   }
 }
 

@@ -58,8 +58,11 @@ class PrefixCache {
   // outlive its predecessors as the pin does its owner).
   int enter(std::uint64_t salt, std::span<const int> tokens, BlockTable& table, int entered);
 
-  // Takes out the table's blocks and all that continue them; who owns them keeps them.
-  void forget(const BlockTable& table);
+  // Takes out the table's blocks and all that continue them; who owns them keeps them. Needs no
+  // memory.
+  void forget(const BlockTable& table) noexcept;
+  // Takes out all, whatever the BlockManager knows of them, which is to be reset then.
+  void clear() noexcept;
 
   int size() const { return by_hash_.size(); }  // blocks, in use or idle
 
@@ -91,6 +94,7 @@ class PrefixCache {
   bool is(int block, const Key& key) const;
   void add(int block, const Key& key);
   void erase(int block);
+  void forget_one(int block);
 
   BlockManager& blocks_;
   const int block_size_;
@@ -98,6 +102,7 @@ class PrefixCache {
   const std::uint64_t secret_;  // so that nobody outside can make hashes collide
   std::vector<Entry> entries_;  // [blocks]
   std::vector<int> tokens_;     // [blocks, block_size]
+  std::vector<int> by_age_;     // [blocks]: scratch of `forget`
   BlockIndex by_hash_;
   std::uint64_t last_id_ = 0;
   Listener* listener_ = nullptr;

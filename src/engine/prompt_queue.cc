@@ -25,6 +25,7 @@ Sequence* CallerLine::first(bool admitting) const {
 
 void PromptQueue::join(Sequence& sequence) {
   check(sequence.priority >= 0 && sequence.priority <= kHighestPriority, "a priority is 0 to 9");
+  sequence.place = SequenceSet{&sequence}.extract(&sequence);
   auto& lines = priority_of(sequence).lines;
   auto line = std::ranges::find(lines, sequence.caller, &CallerLine::caller);
   if (line == lines.end()) {
@@ -35,7 +36,8 @@ void PromptQueue::join(Sequence& sequence) {
   ++sequence.line->members;
 }
 
-void PromptQueue::leave(Sequence& sequence) {
+void PromptQueue::leave(Sequence& sequence) noexcept {
+  if (sequence.line == nullptr) return;
   erase(sequence);
   CallerLine* line = std::exchange(sequence.line, nullptr);
   if (--line->members > 0) return;
@@ -48,23 +50,46 @@ void PromptQueue::leave(Sequence& sequence) {
   if (priority.turn >= priority.lines.size()) priority.turn = 0;
 }
 
-void PromptQueue::push(Sequence& sequence) {
+void PromptQueue::push(Sequence& sequence) noexcept {
   CallerLine& line = *sequence.line;
   const bool waits = sequence.state == Sequence::State::waiting;
   if (!line.contends()) ++priority_of(sequence).contending;
-  const bool added = (waits ? line.waiting : line.starting).insert(&sequence).second;
-  check(added, "a sequence is queued once");
+  check(!sequence.place.empty(), "a sequence is queued once");
+  (waits ? line.waiting : line.starting).insert(std::move(sequence.place));
   waiting_ += waits;
 }
 
-void PromptQueue::erase(Sequence& sequence) {
+void PromptQueue::erase(Sequence& sequence) noexcept {
+  if (!sequence.place.empty()) return;
   CallerLine& line = *sequence.line;
-  const auto waited = line.waiting.erase(&sequence);
-  waiting_ -= static_cast<int>(waited);
-  if (waited + line.starting.erase(&sequence) == 0 || line.contends()) return;
+  sequence.place = line.waiting.extract(&sequence);
+  if (!sequence.place.empty()) {
+    --waiting_;
+  } else {
+    sequence.place = line.starting.extract(&sequence);
+  }
+  if (line.contends()) return;
   Priority& priority = priority_of(sequence);
   if (--priority.contending > 0) return;
   for (const auto& other : priority.lines) other->credit = 0;
+}
+
+void PromptQueue::clear() noexcept {
+  const auto empty = [](SequenceSet& sequences) {
+    while (!sequences.empty()) {
+      Sequence& first = **sequences.begin();
+      first.place = sequences.extract(sequences.begin());
+    }
+  };
+  for (Priority& priority : priorities_) {
+    for (const auto& line : priority.lines) {
+      empty(line->waiting);
+      empty(line->starting);
+      line->credit = 0;
+    }
+    priority.contending = 0;
+  }
+  waiting_ = 0;
 }
 
 PromptQueue::Turn PromptQueue::next(bool admitting) {

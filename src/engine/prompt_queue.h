@@ -3,18 +3,12 @@
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <set>
 #include <vector>
 
 #include "engine/engine.h"
 #include "engine/sequence.h"
 
 namespace mlxd {
-
-struct FirstFirst {
-  bool operator()(const Sequence* a, const Sequence* b) const { return a->goes_before(*b); }
-};
-using SequenceSet = std::set<Sequence*, FirstFirst>;
 
 // One caller's sequences of one priority.
 struct CallerLine {
@@ -30,7 +24,7 @@ struct CallerLine {
 
 // Whose prompt is computed next. It holds the sequences that have more to compute than their next
 // token: those that wait for a place and blocks, and those that have them and are starting.
-// Inference thread only.
+// Inference thread only. Only `join` needs memory.
 //
 // The highest priority goes first. Within one, callers take turns by deficit round robin (Shreedhar
 // and Varghese 1995) over the tokens that steps compute for them, prompts and generated ones; a
@@ -53,12 +47,15 @@ class PromptQueue {
 
   // From its arrival to its end, whether or not it is in the queue, a sequence is of a caller.
   void join(Sequence& sequence);
-  void leave(Sequence& sequence);
+  // Of one that has not joined, nothing.
+  void leave(Sequence& sequence) noexcept;
 
   // Enters it by its state: waiting, or running, which is starting here.
-  void push(Sequence& sequence);
+  void push(Sequence& sequence) noexcept;
   // Of one that is not in the queue, nothing.
-  void erase(Sequence& sequence);
+  void erase(Sequence& sequence) noexcept;
+  // Nobody is in the queue, nobody owes or is owed anything.
+  void clear() noexcept;
 
   // Without `admitting`, of those alone that are starting. The paused ones are passed over.
   Turn next(bool admitting);

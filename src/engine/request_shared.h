@@ -41,13 +41,13 @@ struct RequestHandle::Shared {
     if (!ended.load(std::memory_order_relaxed)) events.push(std::move(event));
   }
 
-  // False when it had ended before.
-  bool finish(RequestFinished event) {
+  // False when it had ended before. Needs no memory.
+  bool finish(RequestFinished event) noexcept {
     std::lock_guard lock(ending);
     if (ended.exchange(true)) return false;
     event.queue_seconds =
         begun.load() ? queue_seconds.load() : seconds_between(submitted, Clock::now());
-    events.push(std::move(event));
+    events.push_last(std::move(event));
     return true;
   }
 

@@ -13,6 +13,15 @@ void insert_in_order(std::vector<Sequence*>& list, Sequence& sequence) {
   list.insert(place, &sequence);
 }
 
+// It has no blocks and is to be computed from its first token on.
+void wait_again(Sequence& sequence) {
+  sequence.blocks.clear();
+  sequence.computed = 0;
+  sequence.cached_blocks = 0;
+  sequence.draft_rows = 0;
+  sequence.state = Sequence::State::waiting;
+}
+
 int slots_of(const std::vector<Sequence*>& list) {
   int slots = 0;
   for (const Sequence* sequence : list) slots += sequence->slots;
@@ -28,19 +37,19 @@ void Scheduler::add(Sequence& sequence) {
 }
 
 void Scheduler::fork(Sequence& parent, Sequence& child) {
-  enter_full_blocks(parent);  // so that no two sequences have the same blocks yet to enter
-  blocks_.share(parent.blocks, child.blocks);
-  child.computed = parent.computed;
   child.priority = parent.priority;
   child.caller = parent.caller;
   child.cache_salt = parent.cache_salt;
-  child.cached_blocks = parent.cached_blocks;
-  child.state = Sequence::State::running;
   queue_.join(child);
+  enter_full_blocks(parent);  // so that no two sequences have the same blocks yet to enter
+  blocks_.share(parent.blocks, child.blocks);
+  child.computed = parent.computed;
+  child.cached_blocks = parent.cached_blocks;
   insert_in_order(running_, child);
+  child.state = Sequence::State::running;
 }
 
-void Scheduler::remove(Sequence& sequence) {
+void Scheduler::remove(Sequence& sequence) noexcept {
   if (sequence.state == Sequence::State::finished) return;
   enter_full_blocks(sequence);
   std::erase(running_, &sequence);
@@ -51,10 +60,27 @@ void Scheduler::remove(Sequence& sequence) {
   sequence.state = Sequence::State::finished;
 }
 
-void Scheduler::discard(Sequence& sequence) {
+void Scheduler::discard(Sequence& sequence) noexcept {
   if (cache_ != nullptr) cache_->forget(sequence.blocks);
   sequence.computed = 0;  // so that `remove` enters nothing
   remove(sequence);
+}
+
+void Scheduler::reset() noexcept {
+  queue_.clear();
+  for (auto* list : {&running_, &preempted_, &set_aside_}) list->clear();
+  parts_.clear();
+  copies_.clear();
+  preempted_waiting_ = 0;
+  if (cache_ != nullptr) cache_->clear();
+  blocks_.reset();
+}
+
+void Scheduler::restart(Sequence& sequence) noexcept {
+  sequence.preempted = sequence.preempted || sequence.state == Sequence::State::running;
+  preempted_waiting_ += sequence.preempted;
+  wait_again(sequence);
+  queue_.push(sequence);
 }
 
 void Scheduler::schedule() {
@@ -276,10 +302,7 @@ bool Scheduler::preempt_last(MayGo may_go) {
     if (victim.state != Sequence::State::running || !may_go(victim)) continue;
     queue_.erase(victim);
     blocks_.release(victim.blocks);
-    victim.computed = 0;
-    victim.cached_blocks = 0;
-    victim.draft_rows = 0;
-    victim.state = Sequence::State::waiting;
+    wait_again(victim);
     victim.preempted = true;
     slots_ -= victim.slots;
     preempted_.push_back(&victim);

@@ -67,10 +67,17 @@ class Scheduler {
   void add(Sequence& sequence);
   // The child joins the running ones as a second owner of the parent's blocks.
   void fork(Sequence& parent, Sequence& child);
-  // Frees its blocks; it is not seen again. Between steps or for members of the last one.
-  void remove(Sequence& sequence);
+  // Frees its blocks; it is not seen again. Between steps or for members of the last one. Needs no
+  // memory; nor is it harmed by an `add` or `fork` of the sequence that threw.
+  void remove(Sequence& sequence) noexcept;
   // As remove, for a sequence that failed: nobody is to find what it had computed.
-  void discard(Sequence& sequence);
+  void discard(Sequence& sequence) noexcept;
+
+  // After an exception, when no plan, count or table can be relied on: all blocks are free, the
+  // cache is empty, and every sequence that is not finished is to be restarted, which computes it
+  // again. Neither needs memory.
+  void reset() noexcept;
+  void restart(Sequence& sequence) noexcept;
 
   // Rows of the next steps, at most max_step_tokens; a few more than the running sequences at
   // least, so that prompts go on however many decode.

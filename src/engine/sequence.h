@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "engine/block_manager.h"
@@ -14,7 +15,14 @@
 namespace mlxd {
 
 struct Request;
+struct Sequence;
 struct CallerLine;
+
+// The order in which sequences are served.
+struct FirstFirst {
+  bool operator()(const Sequence* a, const Sequence* b) const;
+};
+using SequenceSet = std::set<Sequence*, FirstFirst>;
 
 // One sample of a request: its tokens, and how far the KV cache has them. Inference thread only.
 //
@@ -34,11 +42,12 @@ struct Sequence {
   // Positions [logits_from, logits_to) give logits when they are computed.
   int logits_from = 0;
   int logits_to = 0;
-  int draft_rows = 0;          // of `draft`, to be checked in the next step; 0 unless it decodes
-  bool paused = false;         // the reader is behind: not to be scheduled
-  bool preempted = false;      // it waits, but had begun
-  int priority = 0;            // as the job's
-  CallerLine* line = nullptr;  // PromptQueue's
+  int draft_rows = 0;            // of `draft`, to be checked in the next step; 0 unless it decodes
+  bool paused = false;           // the reader is behind: not to be scheduled
+  bool preempted = false;        // it waits, but had begun
+  int priority = 0;              // as the job's
+  CallerLine* line = nullptr;    // PromptQueue's
+  SequenceSet::node_type place;  // in the line, while it is not there: queueing needs no memory
 
   Request* request = nullptr;
   std::uint64_t age = 0;  // order of arrival; the samples of a request share it
@@ -70,6 +79,10 @@ struct Sequence {
   }
 };
 
+inline bool FirstFirst::operator()(const Sequence* a, const Sequence* b) const {
+  return a->goes_before(*b);
+}
+
 // An accepted job as the inference thread keeps it.
 struct Request {
   GenerateJob job;
@@ -79,7 +92,10 @@ struct Request {
   int finished_samples = 0;
   int prompt_tokens_sent = 0;    // PromptToken events
   int cached_prompt_tokens = 0;  // found in the prefix cache when the request began
-  bool over = false;             // ended; to be removed when the step is done
+  // What its reader is told when it fails for no reason of its own. Made beforehand: when it is
+  // wanted there may be no memory.
+  Error failure{500, "internal_error", "", "the server failed while it computed this request"};
+  bool over = false;  // ended; to be removed when the step is done
 
   // Whether PromptToken events are still to be made.
   bool wants_prompt_logprobs() const {

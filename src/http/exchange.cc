@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <mutex>
+#include <new>
+#include <thread>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/execution/context.hpp>
@@ -51,13 +53,9 @@ class TimerWakeup final : public Wakeup {
             asio::use_service<LivenessService>(asio::query(executor_, asio::execution::context))
                 .liveness()) {}
 
-  void notify() override {
+  void notify() noexcept override {
     if (notified_.exchange(true)) return;  // a wake-up is already on its way
-    std::lock_guard lock(liveness_->mutex);
-    if (!liveness_->alive) return;
-    asio::post(executor_, [self = shared_from_this(), this] {
-      if (timer_) timer_->cancel();
-    });
+    while (!try_post()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 
   asio::awaitable<bool> wait_for(double seconds) override {
@@ -79,6 +77,18 @@ class TimerWakeup final : public Wakeup {
   }
 
  private:
+  // False for want of memory.
+  bool try_post() noexcept try {
+    std::lock_guard lock(liveness_->mutex);
+    if (!liveness_->alive) return true;
+    asio::post(executor_, [self = shared_from_this(), this] {
+      if (timer_) timer_->cancel();
+    });
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+
   struct TimerScope {
     TimerScope(TimerWakeup& owner, asio::steady_timer& timer) : owner_(owner) {
       owner_.timer_ = &timer;

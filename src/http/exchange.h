@@ -47,7 +47,7 @@ class Wakeup : public std::enable_shared_from_this<Wakeup> {
  public:
   static std::shared_ptr<Wakeup> make(boost::asio::any_io_executor executor);
   virtual ~Wakeup() = default;
-  virtual void notify() = 0;  // any thread
+  virtual void notify() noexcept = 0;  // any thread; where there is no memory it waits for some
   // Returns when notified since the last return (at once, if so already) or after `seconds`; false
   // for the latter.
   virtual boost::asio::awaitable<bool> wait_for(double seconds) = 0;

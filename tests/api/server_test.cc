@@ -1,19 +1,15 @@
-// The whole server in one process, over sockets: http, api, serve and the engine, on a fake model
-// whose tokens are bytes. What it says is noise, and so full of broken UTF-8.
+#include <algorithm>
 #include <atomic>
 #include <random>
+#include <stdexcept>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "api/api.h"
-#include "api/metrics.h"
 #include "api/stream_fold.h"
+#include "api/whole_server.h"
 #include "base/utf8.h"
-#include "engine/fake/fake_runner.h"
-#include "http/raw_client.h"
-#include "serve/service.h"
 
 namespace mlxd::api {
 namespace {
@@ -21,103 +17,6 @@ namespace {
 namespace json = boost::json;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
-
-constexpr int kEos = 256;
-constexpr int kBos = 257;
-constexpr int kVocabulary = 258;
-
-class ByteTokenizer : public Tokenizer {
- public:
-  Result<std::vector<int>> encode_guarded(std::string_view text, bool add_special, bool,
-                                          char32_t) const override {
-    std::vector<int> tokens;
-    if (add_special) tokens.push_back(kBos);
-    for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
-    return tokens;
-  }
-  Result<GuardedMessages> guard_messages(std::string_view messages) const override {
-    return GuardedMessages{std::string(messages), 0};
-  }
-  std::string_view token_bytes(int id, bool show_special) const override {
-    static const std::string bytes = [] {
-      std::string all;
-      for (int i = 0; i < 256; ++i) all += static_cast<char>(i);
-      return all;
-    }();
-    if (id >= 0 && id < 256) return std::string_view(bytes).substr(static_cast<std::size_t>(id), 1);
-    if (!show_special) return "";
-    return id == kEos ? "<eos>" : id == kBos ? "<bos>" : "";
-  }
-  int vocab_size() const override { return kVocabulary; }
-  bool is_special(int id) const override { return id >= 256; }
-  int token_id(std::string_view token) const override { return token == "<bos>" ? kBos : -1; }
-  std::size_t longest_token_bytes() const override { return 1; }
-  bool strips_leading_space() const override { return false; }
-};
-
-class PlainTemplate : public ChatTemplate {
- public:
-  Result<std::string> render(std::string_view messages) const override {
-    return std::string(messages);
-  }
-};
-
-class WholeServer : public ::testing::Test {
- protected:
-  ~WholeServer() override {
-    server_.reset();
-    api_.reset();
-  }
-
-  void start(EngineOptions engine = {}, double step_seconds = 0) {
-    FakeOptions fake;
-    fake.vocab_size = kVocabulary;
-    fake.context_length = 512;
-    fake.before_step = [step_seconds](const Batch&, std::uint64_t) {
-      if (step_seconds > 0)
-        std::this_thread::sleep_for(std::chrono::duration<double>(step_seconds));
-    };
-    model_.id = "org/bytes";
-    model_.fingerprint = "mlxd-test";
-    model_.tokenizer = std::make_shared<ByteTokenizer>();
-    model_.chat_template = std::make_unique<PlainTemplate>();
-    model_.stop_ids = {kEos};
-    model_.engine = std::make_unique<Engine>(
-        engine, [fake] { return std::make_unique<FakeRunner>(fake); }, metrics_.engine_observer());
-    api_ = std::make_unique<Api>(options_, metrics_, std::vector<ServedModel*>{&model_});
-    http::Router router;
-    api_->mount(router);
-    http::ServerOptions server;
-    server.port = 0;
-    server.api_keys = keys_;
-    server.error_body = http_error_body;
-    server_ = std::make_unique<http::Server>(server, std::move(router));
-  }
-
-  http::Answer ask(const std::string& bytes, double seconds = 20) {
-    http::RawClient client(server_->port());
-    EXPECT_TRUE(client.send(bytes));
-    return client.read_answer(false, seconds);
-  }
-  http::Answer post(const std::string& path, const std::string& members) {
-    return ask(http::post(path, R"({"model":"org/bytes",)" + members + "}"));
-  }
-  bool becomes_idle() {
-    for (int i = 0; i < 1000; ++i) {
-      const auto stats = model_.engine->stats();
-      if (stats.queued_requests == 0 && stats.running_sequences == 0) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    return false;
-  }
-
-  Metrics metrics_;
-  ApiOptions options_;
-  std::vector<std::string> keys_;
-  ServedModel model_;
-  std::unique_ptr<Api> api_;
-  std::unique_ptr<http::Server> server_;
-};
 
 std::string random_members(std::mt19937& random, bool chat) {
   const auto below = [&](unsigned limit) { return std::to_string(random() % limit); };
@@ -233,6 +132,67 @@ TEST_F(WholeServer, AClientThatLeavesFreesItsBlocks) {
     EXPECT_EQ(model_.engine->stats().kv_blocks_used, 0);
     EXPECT_TRUE(server_->wait_until_idle(5));
   }
+}
+
+TEST_F(WholeServer, AClientThatLeavesFreesItsBlocksWithinTheStepThatRuns) {
+  start({}, 0.2);
+  http::RawClient client(server_->port());
+  client.send(http::post(
+      "/v1/completions",
+      R"({"model":"org/bytes","prompt":"x","max_tokens":400,"ignore_eos":true,"stream":true})"));
+  ASSERT_TRUE(client.receive_until("text", 20));
+  const auto steps = model_.engine->stats().steps;
+  client.reset();
+  EXPECT_TRUE(becomes_idle());
+  // The step in which it leaves is counted when it ends, and it may leave at the very end of one.
+  EXPECT_LE(model_.engine->stats().steps, steps + 2);
+  EXPECT_EQ(model_.engine->stats().kv_blocks_used, 0);
+}
+
+TEST_F(WholeServer, AStepThatThrowsEndsTheGuiltyStreamAlone) {
+  static constexpr int kPoison = 'Z';
+  FakeOptions fake;
+  std::atomic<int> in_company{0};
+  fake.before_step = [&](const Batch& batch, std::uint64_t) {
+    std::this_thread::sleep_for(std::chrono::microseconds(500));
+    if (std::ranges::count(batch.tokens, kPoison) == 0) return;
+    in_company += batch.sequences.size() > 1;
+    throw std::runtime_error("poison");
+  };
+  fake.edit_logits = [](std::span<const int> history, std::span<float> logits) {
+    const bool guilty = history[1] == '!' && history.size() == 30;
+    logits[kPoison] = guilty ? 1000.0F : -1000.0F;
+  };
+  start({}, fake);
+  const auto stream = [&](const std::string& prompt, int seed) {
+    return post("/v1/completions", "\"prompt\":\"" + prompt +
+                                       "\",\"seed\":" + std::to_string(seed) +
+                                       R"(,"max_tokens":60,"ignore_eos":true,"stream":true)");
+  };
+  const auto choices = [](const http::Answer& answer) {
+    return put_together(data_frames(answer.body), false, 1);
+  };
+  constexpr int kBystanders = 6;
+  std::vector<json::value> expected;
+  for (int i = 0; i < kBystanders; ++i) expected.push_back(choices(stream("hello", i)));
+  for (int round = 0; round < 5; ++round) {
+    std::vector<http::Answer> answers(kBystanders);
+    std::vector<std::thread> clients;
+    for (int i = 0; i < kBystanders; ++i) {
+      clients.emplace_back([&, i] { answers[i] = stream("hello", i); });
+    }
+    const auto failed = stream("!", round);
+    for (auto& client : clients) client.join();
+    EXPECT_THAT(failed.body, HasSubstr("\"text\"")) << "it had begun";
+    EXPECT_THAT(failed.body, HasSubstr("\"code\":\"internal_error\""));
+    EXPECT_THAT(failed.body, EndsWith("data: [DONE]\n\n"));
+    for (int i = 0; i < kBystanders; ++i) {
+      EXPECT_THAT(answers[i].body, EndsWith("data: [DONE]\n\n"));
+      EXPECT_EQ(choices(answers[i]), expected[i]) << i;
+    }
+  }
+  EXPECT_GT(in_company, 0);
+  EXPECT_EQ(ask(http::get("/health")).status, 200);
 }
 
 TEST_F(WholeServer, AStreamThatIsEndedSaysWhyAndDone) {

@@ -50,9 +50,18 @@ TEST(Channel, TakesATerminalEventBeyondItsCapacity) {
   Channel<int> channel(1, {});
   channel.push(1);
   EXPECT_EQ(channel.room(), 0u);
-  channel.push(2);
+  channel.push_last(2);
   EXPECT_EQ(channel.try_pop(), 1);
   EXPECT_EQ(channel.try_pop(), 2);
+  EXPECT_EQ(channel.try_pop(), std::nullopt);
+}
+
+TEST(Channel, TellsOfATerminalEventThatComesAlone) {
+  int wakes = 0;
+  Channel<int> channel(1, [&wakes] { ++wakes; });
+  channel.push_last(1);
+  EXPECT_EQ(wakes, 1);
+  EXPECT_EQ(channel.pop_until(TimePoint::max()), 1);
 }
 
 TEST(Channel, PopUntilGivesUpAtTheDeadline) {

@@ -99,13 +99,40 @@ def test_sigterm_lets_streams_finish(start_server):
     assert done == [0], server.log()
 
 
-def test_sigterm_ends_the_rest_with_an_error_after_the_drain_limit(start_server):
-    server = start_server("--drain-timeout", 1, "--max-running", 256)
+def open_200_streams(server, body):
+    """Answers whose first line was read."""
     with concurrent.futures.ThreadPoolExecutor(200) as clients:
-        streams = list(clients.map(lambda _: open_stream(server, LONG), range(200)))
+        streams = list(clients.map(lambda _: open_stream(server, body), range(200)))
     for _, answer in streams:
         assert answer.readline().startswith(b"data: ")
-    stopped = concurrent.futures.ThreadPoolExecutor(1).submit(server.stop)
+    return streams
+
+
+def test_sigterm_lets_200_streams_finish(start_server):
+    server = start_server("--drain-timeout", 120, "--max-running", 256)
+    streams = open_200_streams(server, LONG | {"max_tokens": 40})
+    server.process.send_signal(signal.SIGTERM)
+    finished_later = 0
+    for _, answer in streams:
+        finished_later += server.process.poll() is None
+        received = frames(answer)
+        assert received[-1] == "data: [DONE]"
+        choices = [json.loads(f[6:])["choices"][0] for f in received[:-1] if f.startswith("data: ")]
+        assert choices[-1]["finish_reason"] == "length"
+        assert sum("content" in choice["delta"] for choice in choices) > 1
+    assert finished_later > 0
+    assert server.process.wait(60) == 0, server.log()
+
+
+def test_sigterm_ends_the_rest_with_an_error_after_the_drain_limit(start_server):
+    server = start_server("--drain-timeout", 1, "--max-running", 256)
+    streams = open_200_streams(server, LONG)
+
+    def stop():
+        start = time.monotonic()
+        return server.stop(), time.monotonic() - start
+
+    stopped = concurrent.futures.ThreadPoolExecutor(1).submit(stop)
     time.sleep(0.3)
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", server.port), timeout=2).close()
@@ -113,7 +140,9 @@ def test_sigterm_ends_the_rest_with_an_error_after_the_drain_limit(start_server)
         received = frames(answer)
         assert received[-1] == "data: [DONE]"
         assert json.loads(received[-2][6:])["error"]["code"] == "server_stopping"
-    assert stopped.result() == 0, server.log()
+    status, seconds = stopped.result()
+    assert status == 0, server.log()
+    assert seconds < 1 + 2
 
 
 def test_a_second_sigint_stops_at_once(start_server):

@@ -1,7 +1,12 @@
 """Prompts that begin alike: what usage tells, and what it saves."""
 
+import concurrent.futures
+import os
+import random
 import signal
 import time
+
+import openai
 
 from conftest import MODEL
 
@@ -143,6 +148,67 @@ def test_a_killed_server_leaves_a_cache_that_works(start_server, tmp_path):
     assert answers == answers[:1] * 3
     answer = start_server("--prefix-cache-dir", tmp_path).client().completions.create(**ask)
     assert (answer.choices[0].text, answer.choices[0].logprobs) == answers[0]
+
+
+def damage(generator, folder):
+    """What a crash of the machine or a bad disk may leave of one file, and strangers beside it."""
+    files = sorted(file for file in folder.glob("*/*") if file.stat().st_size > 0)
+    if not files:
+        return
+    file = generator.choice(files)
+    contents = file.read_bytes()
+    cut = generator.randrange(len(contents) + 1)
+    changed = bytearray(contents)
+    changed[cut - 1] ^= 1 << generator.randrange(8)
+    file.write_bytes(generator.choice([b"", contents[:cut], contents + b"more", bytes(changed)]))
+    file.with_name(file.name + ".tmp").write_bytes(contents[:cut])
+    file.with_name("stranger").write_bytes(b"of somebody else")
+
+
+def ask_until_killed(client, seed):
+    """One client of many whose prompts share their beginnings; how many answers it had."""
+    generator = random.Random(seed)
+    answers = 0
+    try:
+        while True:
+            prompt = f"Story {generator.randrange(4)}: " + "once upon a time " * generator.randrange(1, 60)
+            client.completions.create(model=MODEL, prompt=prompt, max_tokens=generator.randrange(1, 16))
+            answers += 1
+    except openai.APIConnectionError:
+        return answers
+
+
+def test_kill_9_under_load_costs_the_streams_in_flight_and_nothing_else(start_server, tmp_path):
+    # MLXD_KILL_CYCLES sets how often.
+    cycles = int(os.environ.get("MLXD_KILL_CYCLES", 5))
+    generator = random.Random(9)
+    questions = [
+        dict(model=MODEL, prompt=f"Story {i}: " + "once upon a time " * 50, max_tokens=8, seed=i, logprobs=2)
+        for i in range(4)
+    ]
+
+    def told(client, question):
+        choice = client.completions.create(**question).choices[0]
+        return choice.text, choice.logprobs
+
+    without = start_server("--prefix-cache", "off")
+    expected = [told(without.client(), q) for q in questions]
+    assert without.stop() == 0
+    answered = found = 0
+    for cycle in range(cycles):
+        # A machine that is busy with something else is no hang.
+        running = start_server("--prefix-cache-dir", tmp_path, "--hang-timeout", 120)
+        assert [told(running.client(), q) for q in questions] == expected, f"cycle {cycle}"
+        found += running.metric("mlxd_prefix_disk_hits_total")
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            loads = [pool.submit(ask_until_killed, running.client(), 8 * cycle + i) for i in range(8)]
+            time.sleep(generator.uniform(0.05, 1.5))
+            running.stop(signal.SIGKILL)
+            answered += sum(load.result() for load in loads)
+        if cycle % 2 == 0:
+            damage(generator, tmp_path)
+    print(f"{cycles} kills, {answered} answers before them, {found:.0f} blocks found on disk")
+    assert answered > 0 and found > 0
 
 
 def test_keys_do_not_share_the_cache_after_a_restart_either(start_server, tmp_path):

@@ -1,34 +1,17 @@
 #include "engine/block_mover.h"
 
-#include <algorithm>
-#include <cstdlib>
 #include <functional>
 #include <memory>
-#include <new>
 #include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 
+#include "base/scarce_memory.h"
 #include "engine/fake/fake_runner.h"
 #include "prefix_store/numbers.h"
 #include "prefix_store/temporary_folder.h"
-
-// How often this thread may allocate before memory is short; -1: as often as it likes.
-static thread_local int allocations_left = -1;
-
-// Not inlined: the compiler would miss the pairs.
-[[gnu::noinline]] void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
-  if (allocations_left > 0) --allocations_left;
-  return allocations_left == 0 ? nullptr : std::malloc(std::max<std::size_t>(bytes, 1));
-}
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
-  void* memory = operator new(bytes, std::nothrow);
-  return memory != nullptr ? memory : throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace mlxd::testing {
 namespace {
@@ -273,9 +256,9 @@ class Starved : public PrefixCache::Listener {
  private:
   template <class Call>
   void starve(Call call) {
-    allocations_left = 1 + allocations_;
+    make_memory_scarce(allocations_);
     EXPECT_NO_THROW(call());
-    allocations_left = -1;
+    make_memory_plentiful();
   }
 
   PrefixCache::Listener& mover_;

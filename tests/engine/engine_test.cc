@@ -193,6 +193,26 @@ TEST(Engine, CancelEndsTheRequestAndFreesItsBlocks) {
   EXPECT_EQ(engine->stats().kv_blocks_used, 0) << "free before the reader knows";
 }
 
+TEST(Engine, CancelFreesTheBlocksWhenTheStepThatRunsIsOver) {
+  for (std::uint64_t step = 0; step < 20; ++step) {
+    std::atomic<bool> running{false}, open{false};
+    FakeOptions fake;
+    fake.before_step = [&](const Batch&, std::uint64_t now) {
+      if (now != step) return;
+      running = true;
+      while (!open) std::this_thread::sleep_for(std::chrono::microseconds(100));
+    };
+    auto engine = make_engine({.max_step_tokens = 4, .target_step_seconds = 60}, fake);
+    auto handle = engine->submit(job_of(std::vector<int>(30, 1), 4000));
+    ASSERT_TRUE(eventually([&] { return running.load(); }));
+    handle->cancel();
+    open = true;
+    EXPECT_EQ(read_all(*handle).terminals.at(0).outcome, Outcome::cancelled);
+    EXPECT_EQ(engine->stats().kv_blocks_used, 0);
+    EXPECT_EQ(engine->stats().steps, step + 1) << "none was begun for nobody";
+  }
+}
+
 TEST(Engine, LettingGoOfTheHandleCancels) {
   auto engine = make_engine();
   { auto handle = engine->submit(job_of({1, 2, 3}, 4000)); }

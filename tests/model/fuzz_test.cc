@@ -180,31 +180,47 @@ TEST(ModelFuzz, MutatedRealHeaderLoadsOrIsRefused) {
   }
 }
 
+// Half of the runs change the first of these files, the others any.
+void fuzz_folder(const test::TemporaryFolder& folder, std::span<const char* const> names,
+                 unsigned seed) {
+  std::vector<Bytes> originals;
+  for (const char* name : names) {
+    const auto mapped = MappedFile::open(folder.path() / name);
+    originals.emplace_back(mapped->bytes().begin(), mapped->bytes().end());
+  }
+  const auto write = [&](std::size_t index, const Bytes& bytes) {
+    folder.write(names[index],
+                 std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  };
+  const auto load = [&] { return loads([&] { summarize(open_model(folder.path())); }); };
+  ASSERT_TRUE(load());
+  Mutator mutator(seed);
+  int refused = 0;
+  for (int run = 0; run < runs(500); ++run) {
+    const std::size_t index = mutator.below(2) == 0 ? 0 : mutator.below(names.size());
+    Bytes mutated = originals[index];
+    mutator.mutate(mutated, 7000);  // the header of safetensors, the whole of the others
+    write(index, mutated);
+    refused += !load();
+    write(index, originals[index]);
+  }
+  EXPECT_GT(refused, 0);
+}
+
 TEST(ModelFuzz, MutatedFolderLoadsOrIsRefused) {
   test::TemporaryFolder folder;
   test::write_small_folder(folder);
   const char* const kFiles[] = {"model.safetensors", "config.json", "tokenizer_config.json",
                                 "generation_config.json", "tokenizer.json"};
-  std::vector<Bytes> originals;
-  for (const char* name : kFiles) {
-    const auto mapped = MappedFile::open(folder.path() / name);
-    originals.emplace_back(mapped->bytes().begin(), mapped->bytes().end());
-  }
-  const auto write = [&](std::size_t index, const Bytes& bytes) {
-    folder.write(kFiles[index],
-                 std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
-  };
-  Mutator mutator(3);
-  int refused = 0;
-  for (int run = 0; run < runs(500); ++run) {
-    const std::size_t index = mutator.below(2) == 0 ? 0 : mutator.below(std::size(kFiles));
-    Bytes mutated = originals[index];
-    mutator.mutate(mutated, 7000);  // the header of model.safetensors, the whole of the others
-    write(index, mutated);
-    if (!loads([&] { summarize(open_model(folder.path())); })) ++refused;
-    write(index, originals[index]);
-  }
-  EXPECT_GT(refused, 0);
+  fuzz_folder(folder, kFiles, 3);
+}
+
+TEST(ModelFuzz, MutatedIndexAndShardsLoadOrAreRefused) {
+  test::TemporaryFolder folder;
+  test::write_small_sharded_folder(folder);
+  const char* const kFiles[] = {"model.safetensors.index.json", "one.safetensors",
+                                "two.safetensors", "config.json"};
+  fuzz_folder(folder, kFiles, 4);
 }
 
 }  // namespace

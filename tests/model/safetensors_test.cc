@@ -118,21 +118,11 @@ TEST(SafetensorsFolder, OpensAQuantisedModel) {
 
 TEST(SafetensorsFolder, ReadsShardsThroughTheIndex) {
   TemporaryFolder folder;
-  write_small_folder(folder);
-  std::filesystem::remove(folder.path() / "model.safetensors");
-  const auto tensors = small_mlx_tensors();
-  const auto middle = tensors.begin() + 7;
-  folder.write("one.safetensors", safetensors_bytes({tensors.begin(), middle}));
-  folder.write("two.safetensors", safetensors_bytes({middle, tensors.end()}));
-  std::string map;
-  for (auto each = tensors.begin(); each != tensors.end(); ++each) {
-    map += (map.empty() ? "\"" : ",\"") + each->name + "\":\"" + (each < middle ? "one" : "two") +
-           ".safetensors\"";
-  }
-  folder.write("model.safetensors.index.json", "{\"weight_map\":{" + map + "}}");
+  write_small_sharded_folder(folder);
   EXPECT_EQ(folder_complaint(folder), "");
 
-  folder.write("two.safetensors", safetensors_bytes({middle, tensors.end() - 1}));
+  const auto tensors = small_mlx_tensors();
+  folder.write("two.safetensors", safetensors_bytes({tensors.begin() + 7, tensors.end() - 1}));
   EXPECT_THAT(folder_complaint(folder), HasSubstr("is missing, and the index says"));
 }
 

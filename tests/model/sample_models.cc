@@ -212,4 +212,19 @@ void write_small_folder(const TemporaryFolder& folder) {
   folder.write("generation_config.json", R"({"eos_token_id": [1, 6]})");
 }
 
+void write_small_sharded_folder(const TemporaryFolder& folder) {
+  write_small_folder(folder);
+  std::filesystem::remove(folder.path() / "model.safetensors");
+  const auto tensors = small_mlx_tensors();
+  const auto middle = tensors.begin() + 7;
+  folder.write("one.safetensors", safetensors_bytes({tensors.begin(), middle}));
+  folder.write("two.safetensors", safetensors_bytes({middle, tensors.end()}));
+  std::string map;
+  for (auto each = tensors.begin(); each != tensors.end(); ++each) {
+    map += (map.empty() ? "\"" : ",\"") + each->name + "\":\"" + (each < middle ? "one" : "two") +
+           ".safetensors\"";
+  }
+  folder.write("model.safetensors.index.json", "{\"weight_map\":{" + map + "}}");
+}
+
 }  // namespace mlxd::test

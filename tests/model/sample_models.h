@@ -65,5 +65,7 @@ class TemporaryFolder {
 
 // The small MLX model as a folder: config.json, model.safetensors, tokenizer.json and its config.
 void write_small_folder(const TemporaryFolder& folder);
+// The same with its weights in one.safetensors and two.safetensors, and their index.
+void write_small_sharded_folder(const TemporaryFolder& folder);
 
 }  // namespace mlxd::test

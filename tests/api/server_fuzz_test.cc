@@ -1,0 +1,228 @@
+// Seeded requests of the API, put together from valid and hostile values, through the whole server;
+// and clients that leave at any moment. MLXD_FUZZ_RUNS and MLXD_FUZZ_SEED change number and start.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
+
+#include "api/whole_server.h"
+
+namespace mlxd::api {
+namespace {
+
+unsigned from_environment(const char* name, unsigned otherwise) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? static_cast<unsigned>(std::strtoul(text, nullptr, 10)) : otherwise;
+}
+
+class BodyMaker {
+ public:
+  explicit BodyMaker(unsigned seed) : random_(seed) {}
+
+  unsigned below(unsigned limit) { return static_cast<unsigned>(random_() % limit); }
+
+  std::string body(bool chat) {
+    std::string text = R"({"model":"org/bytes",)";
+    text += chat ? R"("messages":[{"role":"user","content":"hi"}])" : R"("prompt":"hi")";
+    text += ",\"max_tokens\":" + std::to_string(below(12));
+    for (unsigned more = below(4); more > 0; --more) text += "," + member();
+    text += "}";
+    if (below(4) == 0) damage(text);
+    return text;
+  }
+
+ private:
+  template <std::size_t N>
+  std::string one_of(const char* const (&choices)[N]) {
+    return choices[below(N)];
+  }
+
+  std::string member() {
+    static const char* const names[] = {"messages",
+                                        "prompt",
+                                        "model",
+                                        "max_tokens",
+                                        "max_completion_tokens",
+                                        "min_tokens",
+                                        "temperature",
+                                        "top_p",
+                                        "top_k",
+                                        "min_p",
+                                        "n",
+                                        "best_of",
+                                        "stop",
+                                        "seed",
+                                        "logprobs",
+                                        "top_logprobs",
+                                        "echo",
+                                        "suffix",
+                                        "stream",
+                                        "stream_options",
+                                        "presence_penalty",
+                                        "frequency_penalty",
+                                        "repetition_penalty",
+                                        "logit_bias",
+                                        "ignore_eos",
+                                        "priority",
+                                        "response_format",
+                                        "tools",
+                                        "tool_choice",
+                                        "user",
+                                        "unknown"};
+    return "\"" + one_of(names) + "\":" + value();
+  }
+
+  std::string value() {
+    static const char* const values[] = {
+        "null",
+        "true",
+        "false",
+        "0",
+        "1",
+        "2",
+        "-1",
+        "0.5",
+        "-0.0",
+        "1e308",
+        "1e309",
+        "-1e-320",
+        "2147483648",
+        "9223372036854775807",
+        "18446744073709551616",
+        "\"\"",
+        "\"a\"",
+        R"("\u0000")",
+        R"("\ud800")",
+        R"("\ud83e\udd8a")",
+        "[]",
+        "[1,2,3]",
+        "[-1]",
+        "[4294967296]",
+        R"(["a",""])",
+        R"(["a","b","c","d","e"])",
+        "{}",
+        R"({"65":100})",
+        R"({"-1":1,"x":2})",
+        R"({"include_usage":true})",
+        R"({"type":"json_object"})",
+        R"([{"role":"user","content":"x"}])",
+        R"([{"role":"wizard","content":[{"type":"text","text":"x"}]}])",
+        R"([{"role":"user"}])"};
+    if (below(60) == 0) return std::string(200, '[') + std::string(200, ']');
+    if (below(60) == 0) return "\"" + std::string(3000, 'x') + "\"";
+    return one_of(values);
+  }
+
+  void damage(std::string& text) {
+    const unsigned at = below(static_cast<unsigned>(text.size()));
+    switch (below(4)) {
+      case 0:
+        text[at] = static_cast<char>(below(256));
+        break;
+      case 1:
+        text.erase(at, 1 + below(8));
+        break;
+      case 2:
+        text.insert(at, text.substr(below(static_cast<unsigned>(text.size())), 30));
+        break;
+      default:
+        text.resize(at);
+    }
+  }
+
+  std::mt19937 random_;
+};
+
+class ServerFuzz : public WholeServer {
+ protected:
+  void SetUp() override { spdlog::set_level(spdlog::level::warn); }  // a line a request is many
+  void TearDown() override { spdlog::set_level(spdlog::level::info); }
+};
+
+TEST_F(ServerFuzz, AnyBodyIsAnsweredOrRefused) {
+  start({.max_running_sequences = 8});
+  const unsigned runs = from_environment("MLXD_FUZZ_RUNS", 3000);
+  const unsigned seed = from_environment("MLXD_FUZZ_SEED", 1);
+  const std::set<int> allowed = {200, 400, 404, 413, 429, 503};
+  BodyMaker maker(seed);
+  std::map<int, unsigned> seen;
+  auto client = std::make_unique<http::RawClient>(server_->port());
+  for (unsigned run = 0; run < runs; ++run) {
+    const bool chat = maker.below(2) == 0;
+    const std::string body = maker.body(chat);
+    const char* const path = chat ? "/v1/chat/completions" : "/v1/completions";
+    if (!client->send(http::post(path, body))) client.reset();
+    http::Answer answer;
+    if (client) answer = client->read_answer(false, 20);
+    if (!answer.complete) {  // the connection had ended
+      client = std::make_unique<http::RawClient>(server_->port());
+      ASSERT_TRUE(client->send(http::post(path, body)));
+      answer = client->read_answer(false, 20);
+    }
+    ASSERT_TRUE(answer.complete) << "seed " << seed << " run " << run << "\n" << body;
+    ASSERT_TRUE(allowed.contains(answer.status))
+        << answer.status << " seed " << seed << " run " << run << "\n"
+        << body << "\n"
+        << answer.body;
+    ++seen[answer.status];
+  }
+  EXPECT_GT(seen[200], runs / 20);
+  EXPECT_GT(seen[400], runs / 20);
+  EXPECT_TRUE(becomes_idle());
+  EXPECT_EQ(model_.engine->stats().kv_blocks_used, 0);
+  EXPECT_EQ(ask(http::get("/health")).status, 200);
+  for (const auto& [status, count] : seen)
+    RecordProperty("status_" + std::to_string(status), static_cast<int>(count));
+}
+
+#ifdef __linux__
+std::ptrdiff_t open_descriptors() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+}
+
+TEST_F(ServerFuzz, ClientsThatLeaveAtAnyMomentLeaveNothingBehind) {
+  start({.max_running_sequences = 32}, 0.0002);
+  const unsigned runs = from_environment("MLXD_FUZZ_RUNS", 600);
+  const auto before = open_descriptors();
+  std::atomic<unsigned> left{0};
+  const auto leave = [&](unsigned seed) {
+    std::mt19937 random(seed);
+    while (left++ < runs) {
+      const std::string request =
+          http::post("/v1/completions", R"({"model":"org/bytes","prompt":"once upon a time",
+              "max_tokens":200,"ignore_eos":true,"stream":)" +
+                                            std::string(random() % 2 == 0 ? "true}" : "false}"));
+      http::RawClient client(server_->port());
+      const bool whole = random() % 4 != 0;
+      client.send(whole ? request : request.substr(0, random() % request.size()));
+      client.receive(static_cast<double>(random() % 8) / 1000);
+      random() % 2 == 0 ? client.reset() : client.close();
+    }
+  };
+  std::vector<std::thread> clients;
+  for (unsigned seed = 0; seed < 8; ++seed) clients.emplace_back(leave, seed);
+  for (auto& client : clients) client.join();
+  EXPECT_TRUE(server_->wait_until_idle(20));
+  EXPECT_TRUE(becomes_idle());
+  EXPECT_EQ(model_.engine->stats().kv_blocks_used, 0);
+  EXPECT_EQ(model_.engine->stats().live_requests, 0);
+  const TimePoint limit = Clock::now() + std::chrono::seconds(10);
+  while (open_descriptors() != before && Clock::now() < limit) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the last sockets are being closed
+  }
+  EXPECT_EQ(open_descriptors(), before);
+}
+#endif
+
+}  // namespace
+}  // namespace mlxd::api

@@ -1,0 +1,123 @@
+// The whole server in one process, over sockets: http, api, serve and the engine, on a fake model
+// whose tokens are bytes. What it says is noise, and so full of broken UTF-8.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "api/api.h"
+#include "api/metrics.h"
+#include "engine/fake/fake_runner.h"
+#include "http/raw_client.h"
+#include "serve/service.h"
+
+namespace mlxd::api {
+
+inline constexpr int kEos = 256;
+inline constexpr int kBos = 257;
+inline constexpr int kVocabulary = 258;
+
+class ByteTokenizer : public Tokenizer {
+ public:
+  Result<std::vector<int>> encode_guarded(std::string_view text, bool add_special, bool,
+                                          char32_t) const override {
+    std::vector<int> tokens;
+    if (add_special) tokens.push_back(kBos);
+    for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
+    return tokens;
+  }
+  Result<GuardedMessages> guard_messages(std::string_view messages) const override {
+    return GuardedMessages{std::string(messages), 0};
+  }
+  std::string_view token_bytes(int id, bool show_special) const override {
+    static const std::string bytes = [] {
+      std::string all;
+      for (int i = 0; i < 256; ++i) all += static_cast<char>(i);
+      return all;
+    }();
+    if (id >= 0 && id < 256) return std::string_view(bytes).substr(static_cast<std::size_t>(id), 1);
+    if (!show_special) return "";
+    return id == kEos ? "<eos>" : id == kBos ? "<bos>" : "";
+  }
+  int vocab_size() const override { return kVocabulary; }
+  bool is_special(int id) const override { return id >= 256; }
+  int token_id(std::string_view token) const override { return token == "<bos>" ? kBos : -1; }
+  std::size_t longest_token_bytes() const override { return 1; }
+  bool strips_leading_space() const override { return false; }
+};
+
+class PlainTemplate : public ChatTemplate {
+ public:
+  Result<std::string> render(std::string_view messages) const override {
+    return std::string(messages);
+  }
+};
+
+class WholeServer : public ::testing::Test {
+ protected:
+  ~WholeServer() override {
+    server_.reset();
+    api_.reset();
+  }
+
+  void start(EngineOptions engine = {}, double step_seconds = 0) {
+    FakeOptions fake;
+    fake.before_step = [step_seconds](const Batch&, std::uint64_t) {
+      if (step_seconds > 0)
+        std::this_thread::sleep_for(std::chrono::duration<double>(step_seconds));
+    };
+    start(engine, fake);
+  }
+  void start(const EngineOptions& engine, FakeOptions fake) {
+    fake.vocab_size = kVocabulary;
+    fake.context_length = 512;
+    model_.id = "org/bytes";
+    model_.fingerprint = "mlxd-test";
+    model_.tokenizer = std::make_shared<ByteTokenizer>();
+    model_.chat_template = std::make_unique<PlainTemplate>();
+    model_.stop_ids = {kEos};
+    model_.engine = std::make_unique<Engine>(
+        engine, [fake] { return std::make_unique<FakeRunner>(fake); }, metrics_.engine_observer());
+    api_ = std::make_unique<Api>(options_, metrics_, std::vector<ServedModel*>{&model_});
+    http::Router router;
+    api_->mount(router);
+    http::ServerOptions server;
+    server.port = 0;
+    server.api_keys = keys_;
+    server.error_body = http_error_body;
+    server_ = std::make_unique<http::Server>(server, std::move(router));
+  }
+
+  http::Answer ask(const std::string& bytes, double seconds = 20) {
+    http::RawClient client(server_->port());
+    EXPECT_TRUE(client.send(bytes));
+    return client.read_answer(false, seconds);
+  }
+  http::Answer post(const std::string& path, const std::string& members) {
+    return ask(http::post(path, R"({"model":"org/bytes",)" + members + "}"));
+  }
+  bool becomes_idle() {
+    for (int i = 0; i < 1000; ++i) {
+      const auto stats = model_.engine->stats();
+      if (stats.queued_requests == 0 && stats.running_sequences == 0) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
+  }
+
+  Metrics metrics_;
+  ApiOptions options_;
+  std::vector<std::string> keys_;
+  ServedModel model_;
+  std::unique_ptr<Api> api_;
+  std::unique_ptr<http::Server> server_;
+};
+
+}  // namespace mlxd::api
