@@ -8,6 +8,9 @@
 #include <string>
 
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 namespace mlxd {
 
@@ -94,5 +97,11 @@ std::size_t resident_memory() {
 }
 
 #endif
+
+void release_free_memory() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
+}
 
 }  // namespace mlxd

@@ -18,4 +18,7 @@ SystemMemory system_memory(const std::filesystem::path& root = "/");
 // Memory of this process that is in RAM, in bytes; 0 where the system does not tell.
 std::size_t resident_memory();
 
+// Gives the system back what this process has freed but still holds, where the C library can.
+void release_free_memory();
+
 }  // namespace mlxd

@@ -13,6 +13,7 @@
 #include "api/api.h"
 #include "api/metrics.h"
 #include "base/error.h"
+#include "base/system_memory.h"
 #include "cli/cli.h"
 #include "cli/descriptor_limit.h"
 #include "cli/local_model.h"
@@ -90,9 +91,8 @@ http::ServerOptions server_options(const ServeSettings& settings) {
 void log_memory(const MemoryPlan& memory) {
   const auto mebibytes = [](std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
   spdlog::info(
-      "memory: weights and buffers of at most {:.0f} MiB, KV cache of at most {:.0f} MiB; {:.0f} "
-      "MiB "
-      "are available",
+      "memory: weights and buffers of at most {:.0f} MiB, KV cache of at most {:.0f} MiB; "
+      "available: {:.0f} MiB",
       mebibytes(memory.weights_and_buffers()), mebibytes(memory.kv_cache()),
       mebibytes(memory.available));
   for (const std::string& warning : memory.warnings) spdlog::warn("{}", warning);
@@ -230,6 +230,7 @@ int run_serve(const ServeSettings& settings) {
     }
   }
   loading.reset();
+  release_free_memory();
   for (const auto& model : models) {
     const std::string& default_name =
         settings.default_model.empty() ? listed.front().name : settings.default_model;

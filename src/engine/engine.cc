@@ -281,7 +281,10 @@ class Engine::Impl {
     shared_.heartbeat.rest();
   }
 
-  bool healthy() const { return !dead_ && shared_.heartbeat.age() <= shared_.options.hang_seconds; }
+  bool hangs() const {
+    return watchdog_->hung() && shared_.heartbeat.age() > shared_.options.hang_seconds;
+  }
+  bool healthy() const { return !dead_ && !hangs(); }
 
   EngineShared shared_;
   RunnerInfo info_;    // written before the constructor returns

@@ -20,10 +20,18 @@ Watchdog::~Watchdog() {
 }
 
 void Watchdog::watch(double limit_seconds) {
-  const std::chrono::duration<double> period(std::clamp(limit_seconds / 8, 0.005, 1.0));
+  const double period = std::clamp(limit_seconds / 8, 0.005, 0.25);
+  double silent = 0;
+  TimePoint looked = Clock::now();
   std::unique_lock lock(mutex_);
-  while (!stop_.wait_for(lock, period, [this] { return stopping_; })) {
-    if (heartbeat_.age() <= limit_seconds) continue;
+  while (
+      !stop_.wait_for(lock, std::chrono::duration<double>(period), [this] { return stopping_; })) {
+    const TimePoint now = Clock::now();
+    const double passed = std::min(seconds_between(looked, now), 2 * period);
+    looked = now;
+    silent = std::min(silent + passed, heartbeat_.age());
+    hung_ = silent > limit_seconds;
+    if (!hung_) continue;
     lock.unlock();
     on_hang_();
     lock.lock();

@@ -30,17 +30,22 @@ class Heartbeat {
 };
 
 // Calls `on_hang`, on its own thread and again and again, while the heartbeat is older than
-// `limit`.
+// `limit`. Time in which this thread did not run either does not count: a process that was stopped,
+// or a machine that slept, does not hang.
 class Watchdog {
  public:
   Watchdog(const Heartbeat& heartbeat, double limit_seconds, std::function<void()> on_hang);
   ~Watchdog();
+
+  // When it last looked.
+  bool hung() const { return hung_; }
 
  private:
   void watch(double limit_seconds);
 
   const Heartbeat& heartbeat_;
   const std::function<void()> on_hang_;
+  std::atomic<bool> hung_{false};
   std::mutex mutex_;
   std::condition_variable stop_;
   bool stopping_ = false;

@@ -306,6 +306,21 @@ def test_a_hang_is_told_to_every_client_and_to_health(start_server):
     assert 503 in statuses
 
 
+def test_a_process_that_was_stopped_for_a_while_does_not_hang(start_server):
+    # As a machine does that sleeps.
+    server = start_server("--hang-timeout", 1, "--exit-on-hang")
+    with concurrent.futures.ThreadPoolExecutor(1) as client:
+        story = {"model": MODEL, "prompt": "Once", "max_tokens": 1500, "ignore_eos": True}
+        whole = client.submit(server.post, "/v1/completions", story)
+        for _ in range(4):
+            time.sleep(0.2)
+            server.process.send_signal(signal.SIGSTOP)
+            time.sleep(1.5)
+            server.process.send_signal(signal.SIGCONT)
+        assert whole.result()[0] == 200
+    assert server.metric("mlxd_hangs_total") == 0
+
+
 def test_exit_on_hang_leaves_a_code_for_the_supervisor(start_server):
     # Also if the step has ended by the time that the process looks.
     server = start_server("--hang-timeout", "0.2", "--step-tokens", 4096, "--exit-on-hang")
