@@ -10,6 +10,9 @@ namespace mlxd {
 // serve a piece of a prompt as well. When more sequences wait than decode, the step may be up to
 // twice that: the more decode at a time, the fewer times the weights are read for all. Begins small
 // and at most doubles, so that the first long prompt on a slow machine is no surprise.
+//
+// Where a step of a single row takes longer than is wanted, since the model is large, fewer rows
+// would not mend it: there a step takes as many as make it twice as long.
 class StepPace {
  public:
   static constexpr double kSlowdown = 2.5;
@@ -38,11 +41,11 @@ class StepPace {
       const double beside = decoding > 0 ? std::min(decode_seconds(decoding), seconds / 2) : 0;
       learn(row_seconds_, (seconds - beside) / prompt);
     }
-    if (prompt < decoding) return;  // says little of how many rows fit
-    const double fitting = target_seconds_ * rows / std::max(seconds, 1e-9);
-    const int known = std::max(rows_, 2 * rows);
-    rows_ = static_cast<int>(
-        std::clamp(fitting, 1.0, static_cast<double>(std::min(known, most_rows_))));
+    steps_.learn(rows, seconds);
+    const int known = std::min(std::max(rows_, 2 * rows), most_rows_);
+    const int fit = static_cast<int>(std::clamp(fitting(rows, seconds), 1.0, double(known)));
+    // Beside many that decode, a few rows say little of how many would be too many.
+    rows_ = prompt < decoding ? std::max(rows_, fit) : fit;
   }
 
  private:
@@ -50,6 +53,31 @@ class StepPace {
 
   static void learn(double& mean, double value) {
     mean = mean == 0 ? value : mean + (value - mean) / 8;
+  }
+
+  // Least squares over the last steps: seconds = base + slope * rows.
+  struct Line {
+    double weight = 0, x = 0, y = 0, xx = 0, xy = 0;  // sums
+
+    void learn(double rows, double seconds) {
+      for (double* sum : {&weight, &x, &y, &xx, &xy}) *sum *= 7.0 / 8;
+      weight += 1;
+      x += rows;
+      y += seconds;
+      xx += rows * rows;
+      xy += rows * seconds;
+    }
+    double slope() const {
+      const double spread = xx * weight - x * x;
+      return spread > 0.01 * x * x ? (xy * weight - x * y) / spread : 0;  // 0: all of one size
+    }
+    double base() const { return (y - slope() * x) / weight; }
+  };
+
+  double fitting(int rows, double seconds) const {
+    const double slope = steps_.slope(), base = steps_.base();
+    if (slope <= 0 || base <= 0) return target_seconds_ * rows / std::max(seconds, 1e-9);
+    return (std::max(target_seconds_, 2 * base) - base) / slope;
   }
 
   // Of a step without prompts. While many wait there is none for long, and the last ones were of
@@ -68,6 +96,7 @@ class StepPace {
     double rows = 0, seconds = 0;
   } decode_;                // of steps without prompts, means; 0: not known
   double row_seconds_ = 0;  // that a row of a prompt adds; 0: not known
+  Line steps_;              // those with prompts
 };
 
 }  // namespace mlxd

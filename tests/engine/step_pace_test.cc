@@ -70,5 +70,27 @@ TEST(StepPace, KnowsWhatAStepOfMoreSequencesCostsThanItHasSeenAlone) {
   EXPECT_NEAR(step / seconds(16, 0), StepPace::kSlowdown, 0.2);
 }
 
+// Its weights alone take twice the wanted time to read.
+TEST(StepPace, ALargeModelDoesNotReadItsPromptsRowByRow) {
+  const auto seconds = [](int rows) { return 1.0 + 0.002 * rows; };
+  StepPace pace(0.5, 512);
+  int rows = 0;
+  for (int i = 0; i < 12; ++i) {
+    rows = pace.rows(0, 0);
+    pace.observe(seconds(rows), rows, 0);
+  }
+  EXPECT_NEAR(seconds(rows), 2 * seconds(0), 0.1);
+}
+
+TEST(StepPace, RecoversFromATimeInWhichEveryStepWasSlow) {
+  StepPace pace(0.5, 512);
+  for (int i = 0; i < 20; ++i) pace.observe(1 + 0.001 * i, pace.rows(4, 4), 4);
+  for (int i = 0; i < 40; ++i) {
+    const int rows = pace.rows(0, 0);
+    pace.observe(0.001 * rows, rows, 0);
+  }
+  EXPECT_NEAR(pace.rows(0, 0), 500, 20);
+}
+
 }  // namespace
 }  // namespace mlxd
