@@ -106,7 +106,7 @@ class WholeServer : public ::testing::Test {
   bool becomes_idle() {
     for (int i = 0; i < 1000; ++i) {
       const auto stats = model_.engine->stats();
-      if (stats.queued_requests == 0 && stats.running_sequences == 0) return true;
+      if (stats.live_requests == 0 && stats.running_sequences == 0) return true;
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
     return false;
