@@ -6,8 +6,10 @@
 namespace mlxd::cpu {
 namespace {
 
-// Up to as many rows each worker normalises for itself: about 0.2 us a row against a barrier.
+// So much one worker does sooner by itself than two that share it: a row takes it about 0.2 us, a
+// phase for all as much again. Rows of the hidden size, and numbers that are rotated.
 constexpr int kFewRows = 4;
+constexpr int kFewNumbers = 2048;
 
 // Rows and columns of the hidden layer computed at a time: gate, up and their weights stay in a
 // level-2 cache, and are long enough to be read as streams.
@@ -27,39 +29,208 @@ int pieces(std::size_t unit_bytes) {
   return static_cast<int>(std::max<std::size_t>(1, kPieceBytes / unit_bytes));
 }
 
+// Whether an attention task fills whole groups of columns, so that it can quantise them.
+bool finishes_groups(const PackedAttention& block) {
+  return block.heads / block.kv_heads * block.head_dim % kGroupColumns == 0;
+}
+
 bool quantized(const PackedLinear& linear) { return linear.matrix->reads_quantized(); }
 
 }  // namespace
 
 ForwardPass::ForwardPass(const PackedModel& model, const Kernels& kernels, const VectorOps& ops,
                          WorkerPool& pool, KvCache& cache)
-    : model_(model),
-      kernels_(kernels),
-      ops_(ops),
-      pool_(pool),
-      cache_(cache),
-      shares_(pool.size()) {
+    : model_(model), kernels_(kernels), ops_(ops), pool_(pool), cache_(cache) {
   for (const Rope& rope : model.ropes) ropes_.emplace_back(rope);
   rope_fill_.resize(ropes_.size());
-  for (const auto& block : model.blocks) {
-    const auto* attention = std::get_if<PackedAttention>(&block);
-    if (!attention) continue;
-    const AttentionShape shape = shape_of(*attention);
-    const auto known = std::find(shapes_.begin(), shapes_.end(), shape);
-    shape_of_block_.push_back(static_cast<int>(known - shapes_.begin()));
-    if (known == shapes_.end()) shapes_.push_back(shape);
-  }
-  attention_.resize(shapes_.size());
-  counters_ = std::vector<Counters>(shape_of_block_.size());
   for (int i = 0; i < pool.size(); ++i) {
     auto& worker = *workers_.emplace_back(std::make_unique<Worker>());
-    worker.index = i;
-    worker.private_x.reserve(kFewRows, model.hidden_size);
-    worker.private_input.reserve(kFewRows, model.hidden_size);
     worker.post_normed.reserve(1, model.hidden_size);
     worker.gate.reserve(kGateRows * kGateColumns);
     worker.up.reserve(kGateRows * kGateColumns);
   }
+  assemble();
+}
+
+void ForwardPass::assemble() {
+  for (std::size_t i = 0; i < ropes_.size(); ++i) {
+    add_grains(
+        kFewRows, [this, i] { return rope_fill_[i].end - rope_fill_[i].first; },
+        [this, i](int, Range part) {
+          ropes_[i].fill(rope_fill_[i].first + part.first, rope_fill_[i].first + part.end);
+        });
+  }
+  add_grains(
+      kFewRows, [this] { return all_.rows; },
+      [this](int, Range rows) {
+        for (int row = rows.first; row < rows.end; ++row) embed(row);
+      });
+  const auto attends = [](const auto& block) {
+    return std::holds_alternative<PackedAttention>(block);
+  };
+  auto attention_left = std::count_if(model_.blocks.begin(), model_.blocks.end(), attends);
+  Residual left;
+  for (const auto& block : model_.blocks) {
+    if (const auto* attention = std::get_if<PackedAttention>(&block)) {
+      add_attention(*attention, left, --attention_left == 0);
+      left = {true, attention->post_norm ? &*attention->post_norm : nullptr};
+    } else {
+      const auto& feed_forward = std::get<PackedFeedForward>(block);
+      add_feed_forward(feed_forward, left, attention_left == 0 ? last_ : all_);
+      left = {true, feed_forward.post_norm ? &*feed_forward.post_norm : nullptr};
+    }
+  }
+  add_norm(last_, left, model_.head_norm, quantized(model_.head));
+  add_products({{.linear = &model_.head, .stream = &last_, .softcap = model_.logit_softcap}});
+}
+
+// `count` things as units of `grain` of them.
+void ForwardPass::add_grains(int grain, std::function<int()> count,
+                             std::function<void(int worker, Range part)> work) {
+  const auto units = [count, grain] { return (count() + grain - 1) / grain; };
+  const auto run = [count, grain, work = std::move(work)](int worker, int first, int end) {
+    work(worker, {first * grain, std::min(end * grain, count())});
+  };
+  phases_.push_back({.units = units, .run = run});
+}
+
+// With `narrow`, the rows that go on after this block are also set aside, side by side.
+void ForwardPass::add_norm(const Stream& stream, const Residual& left, const RmsNorm& norm,
+                           bool quantize, bool narrow) {
+  add_grains(
+      kFewRows, [&stream] { return stream.rows; },
+      [this, &stream, left, &norm, quantize, narrow](int worker, Range rows) {
+        for (int row = rows.first; row < rows.end; ++row) {
+          normalize(*workers_[worker], stream, left, norm, quantize, row);
+          if (narrow && narrows_) set_aside(row);
+        }
+      });
+}
+
+void ForwardPass::add_attention(const PackedAttention& block, const Residual& left, bool last) {
+  const Stream& to = last ? last_ : all_;
+  if (const AttentionShape shape = shape_of(block);
+      std::find(shapes_.begin(), shapes_.end(), shape) == shapes_.end()) {
+    shapes_.push_back(shape);
+    attention_.emplace_back();
+  }
+  if (last) last_shape_ = shape_of(block);
+  const bool quantize = quantized(block.query) || quantized(block.key) || quantized(block.value);
+  add_norm(all_, left, block.input_norm, quantize, last);
+  add_products({{.linear = &block.key, .stream = &all_, .out = &key_},
+                {.linear = &block.value, .stream = &all_, .out = &value_},
+                {.linear = &block.query, .stream = &to, .out = &query_}});
+  add_rotation(block, to);
+  add_tasks(block, to, last);
+  add_products({{.linear = &block.output, .stream = &to, .input = &attended_, .out = &y_}});
+}
+
+// Per-head norms, rotation and scale of q and k in place; k and v into the cache.
+void ForwardPass::add_rotation(const PackedAttention& block, const Stream& to) {
+  const auto keys = [this, &block] { return all_.rows * block.kv_heads; };
+  const auto heads = [&block, &to, keys] { return keys() + to.rows * block.heads; };
+  add_grains(std::max(1, kFewNumbers / block.head_dim), heads,
+             [this, &block, &to, keys](int, Range part) {
+               const int stored = keys();
+               store_keys(block, {std::min(part.first, stored), std::min(part.end, stored)});
+               rotate_queries(block, to, {std::max(part.first - stored, 0), part.end - stored});
+             });
+}
+
+void ForwardPass::add_tasks(const PackedAttention& block, const Stream& to, bool last) {
+  const auto shape = std::find(shapes_.begin(), shapes_.end(), shape_of(block)) - shapes_.begin();
+  const auto work = [this, shape, last]() -> AttentionWork& {
+    return last && narrows_ ? narrow_attention_ : attention_[shape];
+  };
+  const auto data = [this, &block] {
+    return AttentionWork::Data{&cache_, batch_, block.layer, &query_, &attended_};
+  };
+  add({.units = [&to, work] { return to.rows > 0 ? work().tasks() : 0; },
+       .run =
+           [this, &block, work, data](int worker, int first, int end) {
+             for (int i = first; i < end; ++i) {
+               finish_attention(block, work().run(i, ops_, data(), workers_[worker]->attention));
+             }
+           },
+       .in_order = true});
+  add({.units = [&to, work] { return to.rows > 0 ? work().folds() : 0; },
+       .run =
+           [this, &block, work, data](int worker, int first, int end) {
+             for (int i = first; i < end; ++i) {
+               finish_attention(block, work().fold(i, ops_, data(), workers_[worker]->attention));
+             }
+           },
+       .in_order = true});
+  if (finishes_groups(block) || !quantized(block.output)) return;
+  add_grains(
+      kFewRows, [&to] { return to.rows; },
+      [this, columns = block.heads * block.head_dim](int, Range rows) {
+        for (int row = rows.first; row < rows.end; ++row) {
+          attended_.quantize(kernels_, row, 0, columns, attended_.values(row));
+        }
+      });
+}
+
+void ForwardPass::add_feed_forward(const PackedFeedForward& block, const Residual& left,
+                                   const Stream& stream) {
+  add_norm(stream, left, block.input_norm, quantized(block.gate) || quantized(block.up));
+  const int groups = block.gate.matrix->rows() / kGroupColumns;
+  const std::size_t bytes = block.gate.matrix->bytes() + block.up.matrix->bytes();
+  const auto run = [this, &block, &stream, index = phases_.size()](int worker, int first, int end) {
+    for (int group = first; group < end; group += kGateColumns / kGroupColumns) {
+      const Range columns = {group * kGroupColumns,
+                             std::min(end * kGroupColumns, group * kGroupColumns + kGateColumns)};
+      for (int row = 0; row < stream.rows; row += kGateRows) {
+        gate_columns(*workers_[worker], block, stream, moment(index),
+                     {row, std::min(row + kGateRows, stream.rows)}, columns);
+      }
+    }
+  };
+  add({.units = [&stream, groups] { return stream.rows > 0 ? groups : 0; },
+       .run = run,
+       .piece = pieces(bytes / groups)});
+  add_products({{.linear = &block.down, .stream = &stream, .input = &hidden_, .out = &y_}});
+}
+
+// The tiles of all products in one line, parted by their bytes. Those of no rows come last.
+void ForwardPass::add_products(std::vector<Product> products) {
+  std::size_t bytes = 0;
+  int tiles = 0;
+  for (const Product& product : products) {
+    bytes += product.linear->matrix->bytes();
+    tiles += product.linear->matrix->tiles();
+  }
+  std::vector<int> part_begins;
+  for (int worker = 0; worker < pool_.size(); ++worker) {
+    const double point = static_cast<double>(bytes) * worker / pool_.size();
+    double passed = 0;
+    int begin = 0;
+    for (const Product& product : products) {
+      const PackedMatrix& matrix = *product.linear->matrix;
+      const auto size = static_cast<double>(matrix.bytes());
+      const double part = std::clamp((point - passed) / size, 0.0, 1.0);
+      begin += static_cast<int>(part * matrix.tiles() + 0.5);
+      passed += size;
+    }
+    part_begins.push_back(begin);
+  }
+  const auto units = [products] {
+    int count = 0;
+    for (const Product& product : products) {
+      if (product.stream->rows > 0) count += product.linear->matrix->tiles();
+    }
+    return count;
+  };
+  const auto run = [this, products, index = phases_.size()](int worker, int first, int end) {
+    for (const Product& product : products) {
+      const int count = product.linear->matrix->tiles();
+      const Range part = {std::max(first, 0), std::min(end, count)};
+      if (part.first < part.end) multiply_tiles(*workers_[worker], product, moment(index), part);
+      first -= count;
+      end -= count;
+    }
+  };
+  add({.units = units, .run = run, .piece = pieces(bytes / tiles), .part_begins = part_begins});
 }
 
 void ForwardPass::reserve(int rows) {
@@ -92,29 +263,21 @@ void ForwardPass::plan(const Batch& batch) {
     rope_fill_[i] = {ropes_[i].positions(), std::max(end_position, ropes_[i].positions())};
     ropes_[i].grow(end_position);
   }
+  const auto logit_rows = static_cast<int>(batch.logit_rows.size());
+  narrows_ = logit_rows < batch.rows();
+  all_ = {batch.rows(), &x_, &input_};
+  last_ = narrows_ ? Stream{logit_rows, &narrow_x_, &narrow_input_} : all_;
   plan_attention(batch);
-  for (Counters& counters : counters_) counters.task = counters.fold = 0;
-  const bool shared = batch.rows() > kFewRows;
-  for (const auto& worker : workers_) {
-    worker->shared = shared;
-    worker->rows = batch.rows();
-    worker->x = shared ? &x_ : &worker->private_x;
-    worker->input = shared ? &input_ : &worker->private_input;
-    worker->pending = false;
-    worker->attention_blocks = 0;
-  }
 }
 
 void ForwardPass::plan_attention(const Batch& batch) {
-  const int rows = batch.rows();
-  narrows_ = rows > kFewRows && batch.logit_rows.size() < batch.tokens.size();
   queries_.clear();
   narrow_queries_.clear();
-  narrow_positions_.clear();
-  narrow_index_.assign(rows, -1);
+  last_positions_.clear();
+  narrow_index_.assign(batch.rows(), -1);
   for (const int row : batch.logit_rows) {
-    narrow_index_[row] = static_cast<int>(narrow_positions_.size());
-    narrow_positions_.push_back(batch.positions[row]);
+    narrow_index_[row] = static_cast<int>(last_positions_.size());
+    last_positions_.push_back(batch.positions[row]);
   }
   int narrow_rows = 0;
   for (std::size_t s = 0; s < batch.sequences.size(); ++s) {
@@ -131,8 +294,7 @@ void ForwardPass::plan_attention(const Batch& batch) {
     attention_[i].plan(shapes_[i], queries_, batch.positions, pool_.size());
   }
   if (narrows_) {
-    narrow_attention_.plan(shapes_[shape_of_block_.back()], narrow_queries_, narrow_positions_,
-                           pool_.size());
+    narrow_attention_.plan(last_shape_, narrow_queries_, last_positions_, pool_.size());
   }
 }
 
@@ -143,7 +305,8 @@ void ForwardPass::run(const Batch& batch, StepOutput& output) {
   logits_ = output.logits.data();
   reserve(batch.rows());
   plan(batch);
-  pool_.run([this](int worker) { work(*workers_[worker]); });
+  ++steps_;
+  pool_.run(phases_);
 }
 
 std::size_t ForwardPass::buffer_bytes() const {
@@ -156,208 +319,99 @@ std::size_t ForwardPass::buffer_bytes() const {
   }
   for (const AttentionWork& work : attention_) bytes += work.bytes();
   for (const auto& worker : workers_) {
-    bytes += worker->private_x.bytes() + worker->private_input.bytes() +
-             worker->post_normed.bytes() + worker->gate.bytes() + worker->up.bytes() +
+    bytes += worker->post_normed.bytes() + worker->gate.bytes() + worker->up.bytes() +
              worker->attention.bytes();
     for (const PreparedInput& prepared : worker->prepared) bytes += prepared.bytes();
   }
   return bytes;
 }
 
-void ForwardPass::work(Worker& worker) {
-  for (std::size_t i = 0; i < ropes_.size(); ++i) {
-    const Range part = share(worker, rope_fill_[i].end - rope_fill_[i].first);
-    ropes_[i].fill(rope_fill_[i].first + part.first, rope_fill_[i].first + part.end);
-  }
-  embed(worker);
-  for (const auto& block : model_.blocks) {
-    if (const auto* attention = std::get_if<PackedAttention>(&block)) {
-      if (!attend(worker, *attention)) return;
-    } else {
-      feed_forward(worker, std::get<PackedFeedForward>(block));
+void ForwardPass::embed(int row) {
+  float* x = x_.row(row);
+  kernels_.decode_row(*model_.embedding, batch_->tokens[row], x);
+  if (model_.embedding_scale != 1) ops_.scale(x, model_.embedding_scale, model_.hidden_size);
+}
+
+// x += what the last block left; input = norm(x), quantised for the products that want it so.
+void ForwardPass::normalize(Worker& worker, const Stream& stream, const Residual& left,
+                            const RmsNorm& norm, bool quantize, int row) {
+  const int d = model_.hidden_size;
+  float* x = stream.x->row(row);
+  if (left.any) {
+    const float* y = y_.row(row);
+    if (left.norm) {
+      float* normed = worker.post_normed.row(0);
+      ops_.rms_norm(y, left.norm->weight.data(), left.norm->epsilon, d, normed);
+      y = normed;
     }
+    ops_.add(x, y, d);
   }
-  predict(worker);
+  const InputBuffer& input = *stream.input;
+  ops_.rms_norm(x, norm.weight.data(), norm.epsilon, d, input.values(row));
+  if (quantize) input.quantize(kernels_, row, 0, d, input.values(row));
 }
 
-int ForwardPass::share_begin(int worker, int count) const {
-  return static_cast<int>(static_cast<std::int64_t>(count) * worker / pool_.size());
+// For the rows that go on after the last attention block.
+void ForwardPass::set_aside(int row) {
+  const int index = narrow_index_[row];
+  if (index < 0) return;
+  std::copy_n(x_.row(row), model_.hidden_size, narrow_x_.row(index));
+  narrow_input_.copy_row(index, input_, row);
 }
 
-ForwardPass::Range ForwardPass::share(const Worker& worker, int count) const {
-  return {share_begin(worker.index, count), share_begin(worker.index + 1, count)};
-}
-
-void ForwardPass::embed(Worker& worker) {
-  const Range rows = worker.shared ? share(worker, worker.rows) : Range{0, worker.rows};
-  for (int row = rows.first; row < rows.end; ++row) {
-    float* x = worker.x->row(row);
-    kernels_.decode_row(*model_.embedding, batch_->tokens[row], x);
-    if (model_.embedding_scale != 1) ops_.scale(x, model_.embedding_scale, model_.hidden_size);
-  }
-}
-
-void ForwardPass::add_pending(Worker& worker, int row) {
-  if (!worker.pending) return;
-  const float* y = y_.row(row);
-  if (worker.post_norm) {
-    float* normed = worker.post_normed.row(0);
-    ops_.rms_norm(y, worker.post_norm->weight.data(), worker.post_norm->epsilon, model_.hidden_size,
-                  normed);
-    y = normed;
-  }
-  ops_.add(worker.x->row(row), y, model_.hidden_size);
-}
-
-// x += what the last block left; input = norm(x), quantised for the products that want it so. With
-// `narrow`, the rows that go on after this block are also set aside, side by side.
-void ForwardPass::normalize(Worker& worker, const RmsNorm& norm, bool quantize, bool narrow) {
-  const Range rows = worker.shared ? share(worker, worker.rows) : Range{0, worker.rows};
-  const InputBuffer& input = *worker.input;
-  for (int row = rows.first; row < rows.end; ++row) {
-    add_pending(worker, row);
-    const float* x = worker.x->row(row);
-    ops_.rms_norm(x, norm.weight.data(), norm.epsilon, model_.hidden_size, input.values(row));
-    if (quantize) input.quantize(kernels_, row, 0, model_.hidden_size, input.values(row));
-    const int index = narrow ? narrow_index_[row] : -1;
-    if (index < 0) continue;
-    std::copy_n(x, model_.hidden_size, narrow_x_.row(index));
-    narrow_input_.copy_row(index, input, row);
-  }
-  worker.pending = false;
-  if (worker.shared) pool_.barrier();
-}
-
-// False when no row goes on.
-bool ForwardPass::attend(Worker& worker, const PackedAttention& block) {
-  const int index = worker.attention_blocks++;
-  const bool last = index + 1 == static_cast<int>(counters_.size());
-  const bool narrow = last && narrows_;
-  const bool quantize = quantized(block.query) || quantized(block.key) || quantized(block.value);
-  normalize(worker, block.input_norm, quantize, narrow);
-  const int logit_rows = static_cast<int>(batch_->logit_rows.size());
-  const int query_rows = narrow || (last && logit_rows == 0) ? logit_rows : worker.rows;
-  const InputRows all = worker.input->view(0, worker.rows);
-  const InputRows queries = narrow ? narrow_input_.view(0, query_rows) : all;
-  const std::array<Product, 3> products = {
-      {{&block.key, all, key_.row(0), key_.stride()},
-       {&block.value, all, value_.row(0), value_.stride()},
-       {&block.query, queries, query_.row(0), query_.stride()}}};
-  multiply_share(worker, std::span(products).first(query_rows > 0 ? 3 : 2));
-  pool_.barrier();
-  rotate_and_store(worker, block, query_rows);
-  if (query_rows == 0) return false;
-  pool_.barrier();
-  if (narrow) {
-    worker.rows = query_rows;
-    worker.x = &narrow_x_;
-    worker.input = &narrow_input_;
-  }
-  run_attention(worker, block, narrow ? narrow_attention_ : attention_[shape_of_block_[index]]);
-  const Product output{&block.output, attended_.view(0, worker.rows), y_.row(0), y_.stride()};
-  multiply_share(worker, {&output, 1});
-  leave_block(worker, block.post_norm);
-  return true;
-}
-
-// Per-head norms, rotation and scale of q and k in place; k and v into the cache.
-void ForwardPass::rotate_and_store(const Worker& worker, const PackedAttention& block,
-                                   int query_rows) {
-  const int d = block.head_dim, block_size = cache_.block_size();
+void ForwardPass::turn(const PackedAttention& block, const std::optional<RmsNorm>& norm,
+                       int position, float* head) {
   const RopeTable& rope = ropes_[block.rope];
+  if (norm) ops_.rms_norm(head, norm->weight.data(), norm->epsilon, block.head_dim, head);
+  ops_.rotate(head, rope.cosines(position), rope.sines(position), rope.half());
+}
+
+void ForwardPass::store_keys(const PackedAttention& block, Range heads) {
+  const int d = block.head_dim, block_size = cache_.block_size();
   const KvOps& kv = ops_.kv(cache_.format());
-  const auto turn = [&](float* head, const std::optional<RmsNorm>& norm, int position) {
-    if (norm) ops_.rms_norm(head, norm->weight.data(), norm->epsilon, d, head);
-    ops_.rotate(head, rope.cosines(position), rope.sines(position), rope.half());
-  };
-  const Range keys = share(worker, batch_->rows() * block.kv_heads);
   std::size_t s = 0;
-  for (int i = keys.first; i < keys.end; ++i) {
+  for (int i = heads.first; i < heads.end; ++i) {
     const int row = i / block.kv_heads, head = i % block.kv_heads;
     while (row >= batch_->sequences[s].first_row + batch_->sequences[s].query_length) ++s;
     const int position = batch_->positions[row];
     const int cache_block = batch_->sequences[s].blocks[position / block_size];
     const int tile = position % block_size / kKeyTile, slot = position % kKeyTile;
     float* key = key_.row(row) + head * d;
-    turn(key, block.key_norm, position);
+    turn(block, block.key_norm, position, key);
     kv.store_key(key, d, cache_.keys(block.layer, cache_block, head, tile), slot);
     kv.store_value(value_.row(row) + head * d, d,
                    cache_.values(block.layer, cache_block, head, tile), slot);
   }
-  const bool narrow = query_rows < batch_->rows();
-  const Range queries = share(worker, query_rows * block.heads);
-  for (int i = queries.first; i < queries.end; ++i) {
-    const int row = i / block.heads;
-    float* query = query_.row(row) + i % block.heads * d;
-    turn(query, block.query_norm, narrow ? narrow_positions_[row] : batch_->positions[row]);
-    ops_.scale(query, block.scale, d);
-  }
 }
 
-void ForwardPass::run_attention(Worker& worker, const PackedAttention& block, AttentionWork& work) {
-  Counters& counters = counters_[worker.attention_blocks - 1];
-  const AttentionWork::Data data{&cache_, batch_, block.layer, &query_, &attended_};
-  const auto next = [](std::atomic<int>& counter) {
-    return counter.fetch_add(1, std::memory_order_relaxed);
-  };
-  for (int i = next(counters.task); i < work.tasks(); i = next(counters.task)) {
-    finish_attention(block, work.run(i, ops_, data, worker.attention));
+void ForwardPass::rotate_queries(const PackedAttention& block, const Stream& to, Range heads) {
+  const std::span<const int> positions = to.rows < all_.rows ? last_positions_ : batch_->positions;
+  for (int i = heads.first; i < heads.end; ++i) {
+    const int row = i / block.heads;
+    float* query = query_.row(row) + i % block.heads * block.head_dim;
+    turn(block, block.query_norm, positions[row], query);
+    ops_.scale(query, block.scale, block.head_dim);
   }
-  pool_.barrier();
-  if (work.folds() > 0) {
-    for (int i = next(counters.fold); i < work.folds(); i = next(counters.fold)) {
-      finish_attention(block, work.fold(i, ops_, data, worker.attention));
-    }
-    pool_.barrier();
-  }
-  const int group_columns = block.heads / block.kv_heads * block.head_dim;
-  if (group_columns % kGroupColumns == 0 || !quantized(block.output)) return;
-  const Range rows = share(worker, worker.rows);
-  for (int row = rows.first; row < rows.end; ++row) {
-    attended_.quantize(kernels_, row, 0, block.heads * block.head_dim, attended_.values(row));
-  }
-  pool_.barrier();
 }
 
 // Quantises what a task has finished, where that is whole groups of columns.
 void ForwardPass::finish_attention(const PackedAttention& block,
                                    const AttentionWork::Finished& part) {
+  if (!finishes_groups(block) || !quantized(block.output)) return;
   const int columns = block.heads / block.kv_heads * block.head_dim;
-  if (columns % kGroupColumns != 0 || !quantized(block.output)) return;
   const int first = part.kv_head * columns;
   for (int row = part.first_row; row < part.first_row + part.rows; ++row) {
     attended_.quantize(kernels_, row, first, columns, attended_.values(row) + first);
   }
 }
 
-void ForwardPass::feed_forward(Worker& worker, const PackedFeedForward& block) {
-  normalize(worker, block.input_norm, quantized(block.gate) || quantized(block.up), false);
-  const InputRows input = worker.input->view(0, worker.rows);
-  ++worker.product_phases;
-  const int groups = block.gate.matrix->rows() / kGroupColumns;
-  const std::size_t group_bytes = (block.gate.matrix->bytes() + block.up.matrix->bytes()) / groups;
-  const auto part_begin = [&](int index) { return share_begin(index, groups); };
-  shares_.run(worker.index, part_begin, pieces(group_bytes), [&](int first, int end) {
-    for (int group = first; group < end; group += kGateColumns / kGroupColumns) {
-      const Range columns = {group * kGroupColumns,
-                             std::min(end * kGroupColumns, group * kGroupColumns + kGateColumns)};
-      for (int row = 0; row < worker.rows; row += kGateRows) {
-        gate_columns(worker, block, input, {row, std::min(row + kGateRows, worker.rows)}, columns);
-      }
-    }
-  });
-  pool_.barrier();
-  const Product down{&block.down, hidden_.view(0, worker.rows), y_.row(0), y_.stride()};
-  multiply_share(worker, {&down, 1});
-  leave_block(worker, block.post_norm);
-}
-
 // hidden = activation(gate) * up for some rows and whole groups of columns.
-void ForwardPass::gate_columns(Worker& worker, const PackedFeedForward& block,
-                               const InputRows& input, Range rows, Range columns) {
+void ForwardPass::gate_columns(Worker& worker, const PackedFeedForward& block, const Stream& stream,
+                               Moment moment, Range rows, Range columns) {
+  const InputRows input = stream.input->view(0, stream.rows);
   const int count = columns.end - columns.first, row_count = rows.end - rows.first;
   const auto multiply = [&](const PackedLinear& linear, float* out) {
-    kernels_.multiply(*linear.matrix, prepared(worker, *linear.matrix, input), rows.first,
+    kernels_.multiply(*linear.matrix, prepared(worker, *linear.matrix, input, moment), rows.first,
                       row_count, columns.first / kTileRows, columns.end / kTileRows,
                       out - columns.first, count);
     if (linear.bias.empty()) return;
@@ -382,93 +436,36 @@ void ForwardPass::gate_columns(Worker& worker, const PackedFeedForward& block,
   }
 }
 
-// The tiles of all products in one line, parted by their bytes.
-void ForwardPass::multiply_share(Worker& worker, std::span<const Product> products) {
-  ++worker.product_phases;
-  std::size_t bytes = 0;
-  int tiles = 0;
-  for (const Product& product : products) {
-    bytes += product.linear->matrix->bytes();
-    tiles += product.linear->matrix->tiles();
-  }
-  const auto part_begin = [&](int index) {
-    const double point = static_cast<double>(bytes) * index / pool_.size();
-    double passed = 0;
-    int begin = 0;
-    for (const Product& product : products) {
-      const PackedMatrix& matrix = *product.linear->matrix;
-      const auto size = static_cast<double>(matrix.bytes());
-      const double part = std::clamp((point - passed) / size, 0.0, 1.0);
-      begin += static_cast<int>(part * matrix.tiles() + 0.5);
-      passed += size;
-    }
-    return begin;
-  };
-  shares_.run(worker.index, part_begin, pieces(bytes / tiles), [&](int first, int end) {
-    for (const Product& product : products) {
-      const PackedMatrix& matrix = *product.linear->matrix;
-      const Range part = {std::max(first, 0), std::min(end, matrix.tiles())};
-      if (part.first < part.end) multiply_tiles(worker, product, part);
-      first -= matrix.tiles();
-      end -= matrix.tiles();
-    }
-  });
-}
-
-void ForwardPass::multiply_tiles(Worker& worker, const Product& product, Range tiles) {
+void ForwardPass::multiply_tiles(Worker& worker, const Product& product, Moment moment,
+                                 Range tiles) {
   const PackedMatrix& matrix = *product.linear->matrix;
-  kernels_.multiply(matrix, prepared(worker, matrix, product.input), 0, product.input.rows,
-                    tiles.first, tiles.end, product.out, product.out_stride);
-  finish_columns(product, tiles.first * kTileRows, std::min(tiles.end * kTileRows, matrix.rows()));
+  float* const out = product.out ? product.out->row(0) : logits_;
+  const std::ptrdiff_t stride = product.out ? product.out->stride() : matrix.rows();
+  const InputRows input =
+      (product.input ? *product.input : *product.stream->input).view(0, product.stream->rows);
+  kernels_.multiply(matrix, prepared(worker, matrix, input, moment), 0, input.rows, tiles.first,
+                    tiles.end, out, stride);
+  const int first = tiles.first * kTileRows,
+            count = std::min(tiles.end * kTileRows, matrix.rows()) - first;
+  const std::vector<float>& bias = product.linear->bias;
+  if (bias.empty() && product.softcap == 0) return;
+  for (int row = 0; row < input.rows; ++row) {
+    float* values = out + row * stride + first;
+    if (!bias.empty()) ops_.add(values, &bias[first], count);
+    if (product.softcap != 0) ops_.softcap(values, product.softcap, count);
+  }
 }
 
 // The input as `matrix` reads it, made once for all matrices of its kind in this phase.
 const PreparedInput& ForwardPass::prepared(Worker& worker, const PackedMatrix& matrix,
-                                           const InputRows& input) {
+                                           const InputRows& input, Moment moment) {
   const int kind = matrix.input_kind();
   PreparedInput& prepared = worker.prepared[kind];
-  if (worker.prepared_in[kind] != worker.product_phases || prepared.rows().values != input.values) {
+  if (worker.prepared_for[kind] != moment || prepared.rows().values != input.values) {
     kernels_.prepare(matrix, input, prepared);
-    worker.prepared_in[kind] = worker.product_phases;
+    worker.prepared_for[kind] = moment;
   }
   return prepared;
-}
-
-void ForwardPass::finish_columns(const Product& product, int first, int end) const {
-  const std::vector<float>& bias = product.linear->bias;
-  if (bias.empty() && product.softcap == 0) return;
-  for (int row = 0; row < product.input.rows; ++row) {
-    float* out = product.out + row * product.out_stride + first;
-    if (!bias.empty()) ops_.add(out, &bias[first], end - first);
-    if (product.softcap != 0) ops_.softcap(out, product.softcap, end - first);
-  }
-}
-
-void ForwardPass::leave_block(Worker& worker, const std::optional<RmsNorm>& post_norm) {
-  worker.pending = true;
-  worker.post_norm = post_norm ? &*post_norm : nullptr;
-  pool_.barrier();
-}
-
-void ForwardPass::predict(Worker& worker) {
-  const int rows = static_cast<int>(batch_->logit_rows.size());
-  const bool quantize = quantized(model_.head);
-  if (worker.shared) {
-    normalize(worker, model_.head_norm, quantize, false);
-  } else {
-    for (int i = 0; i < rows; ++i) {
-      const int row = batch_->logit_rows[i];
-      add_pending(worker, row);
-      ops_.rms_norm(worker.x->row(row), model_.head_norm.weight.data(), model_.head_norm.epsilon,
-                    model_.hidden_size, worker.input->values(i));
-      if (quantize) {
-        worker.input->quantize(kernels_, i, 0, model_.hidden_size, worker.input->values(i));
-      }
-    }
-  }
-  const Product head{&model_.head, worker.input->view(0, rows), logits_, model_.head.matrix->rows(),
-                     model_.logit_softcap};
-  multiply_share(worker, {&head, 1});
 }
 
 }  // namespace mlxd::cpu

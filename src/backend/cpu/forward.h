@@ -1,9 +1,11 @@
 #pragma once
 
 #include <array>
-#include <atomic>
+#include <cstdint>
+#include <functional>
 #include <memory>
-#include <span>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "backend/cpu/attention.h"
@@ -14,17 +16,13 @@
 #include "backend/cpu/rope_table.h"
 #include "backend/cpu/row_buffer.h"
 #include "backend/cpu/vector_ops.h"
-#include "backend/cpu/work_shares.h"
 #include "backend/cpu/worker_pool.h"
 #include "engine/model_runner.h"
 
 namespace mlxd::cpu {
 
-// One forward step on all workers. Every worker runs the whole step; what it computes of each phase
-// is its share, and a barrier stands between phases of which one reads what another wrote.
-//
-// A step of few rows (decoding) keeps the residual stream in private copies, one a worker: to
-// normalise a row anew on each costs less than to wait for one that did. Many rows are shared out.
+// One forward step on all workers: a list of phases, made once for the model, of which each reads
+// what those before it wrote. What a phase works on is planned for each step before it begins.
 //
 // After the keys and values of the last attention block only rows whose logits are wanted go on.
 class ForwardPass {
@@ -32,6 +30,8 @@ class ForwardPass {
   // All references must outlive this.
   ForwardPass(const PackedModel& model, const Kernels& kernels, const VectorOps& ops,
               WorkerPool& pool, KvCache& cache);
+  ForwardPass(const ForwardPass&) = delete;  // the phases point into it
+  ForwardPass& operator=(const ForwardPass&) = delete;
 
   // The batch was checked. Inference thread.
   void run(const Batch& batch, StepOutput& output);
@@ -40,33 +40,28 @@ class ForwardPass {
   std::size_t buffer_bytes() const;
 
  private:
-  // What one worker holds. The stream's state is the same on all, each keeps its own.
+  // Scratch memory of one worker.
   struct Worker {
-    int index = 0;
-    RowBuffer private_x;        // [few rows, D]
-    InputBuffer private_input;  // [few rows, D]
-    RowBuffer post_normed;      // [1, D]
+    RowBuffer post_normed;  // [1, D]
     AlignedArray<float> gate, up;
     AttentionWork::Scratch attention;
-    std::array<PreparedInput, kInputKinds> prepared;       // by kind of matrix
-    std::array<std::uint64_t, kInputKinds> prepared_in{};  // the phase that each was made in
+    std::array<PreparedInput, kInputKinds> prepared;        // by kind of matrix
+    std::array<std::uint64_t, kInputKinds> prepared_for{};  // the Moment that each was made in
+  };
 
-    bool shared = false;  // x and input are those of all workers
+  // The residual stream of the rows that are on their way, and its normed form.
+  struct Stream {
     int rows = 0;
     const RowBuffer* x = nullptr;
     const InputBuffer* input = nullptr;
-    bool pending = false;                // y_ is yet to be added to x,
-    const RmsNorm* post_norm = nullptr;  // after this norm where there is one
-    int attention_blocks = 0;            // that it has passed
-    std::uint64_t product_phases = 0;    // likewise, since it began to work
   };
 
-  // A product of some or all input rows, whose tiles the workers share.
+  // A product of a stream's rows, whose tiles the workers share.
   struct Product {
-    const PackedLinear* linear;
-    InputRows input;
-    float* out;
-    std::ptrdiff_t out_stride;
+    const PackedLinear* linear = nullptr;
+    const Stream* stream = nullptr;
+    const InputBuffer* input = nullptr;  // null: the stream's
+    const RowBuffer* out = nullptr;      // null: the step's logits
     float softcap = 0;
   };
 
@@ -74,30 +69,48 @@ class ForwardPass {
     int first, end;
   };
 
+  // What a block leaves to be added to the stream: y_, after this norm where there is one.
+  struct Residual {
+    bool any = false;
+    const RmsNorm* norm = nullptr;
+  };
+
+  // A phase of a step; what is prepared in one is not used in another.
+  using Moment = std::uint64_t;
+
+  // The list of phases.
+  void assemble();
+  void add(Phase phase) { phases_.push_back(std::move(phase)); }
+  void add_grains(int grain, std::function<int()> count,
+                  std::function<void(int worker, Range part)> work);
+  void add_norm(const Stream& stream, const Residual& left, const RmsNorm& norm, bool quantize,
+                bool narrow = false);
+  void add_attention(const PackedAttention& block, const Residual& left, bool last);
+  void add_rotation(const PackedAttention& block, const Stream& to);
+  void add_tasks(const PackedAttention& block, const Stream& to, bool last);
+  void add_feed_forward(const PackedFeedForward& block, const Residual& left, const Stream& stream);
+  void add_products(std::vector<Product> products);
+
   void reserve(int rows);
   void plan(const Batch& batch);
   void plan_attention(const Batch& batch);
 
-  void work(Worker& worker);
-  void embed(Worker& worker);
-  void normalize(Worker& worker, const RmsNorm& norm, bool quantize, bool narrow);
-  void add_pending(Worker& worker, int row);
-  bool attend(Worker& worker, const PackedAttention& block);
-  void rotate_and_store(const Worker& worker, const PackedAttention& block, int query_rows);
-  void run_attention(Worker& worker, const PackedAttention& block, AttentionWork& work);
+  // What phases do.
+  void embed(int row);
+  void normalize(Worker& worker, const Stream& stream, const Residual& left, const RmsNorm& norm,
+                 bool quantize, int row);
+  void set_aside(int row);
+  void store_keys(const PackedAttention& block, Range heads);
+  void rotate_queries(const PackedAttention& block, const Stream& to, Range heads);
+  void turn(const PackedAttention& block, const std::optional<RmsNorm>& norm, int position,
+            float* head);
   void finish_attention(const PackedAttention& block, const AttentionWork::Finished& part);
-  void feed_forward(Worker& worker, const PackedFeedForward& block);
-  void gate_columns(Worker& worker, const PackedFeedForward& block, const InputRows& input,
-                    Range rows, Range columns);
-  void predict(Worker& worker);
-
-  void multiply_share(Worker& worker, std::span<const Product> products);
-  void multiply_tiles(Worker& worker, const Product& product, Range tiles);
-  const PreparedInput& prepared(Worker& worker, const PackedMatrix& matrix, const InputRows& input);
-  void finish_columns(const Product& product, int first, int end) const;
-  void leave_block(Worker& worker, const std::optional<RmsNorm>& post_norm);
-  Range share(const Worker& worker, int count) const;
-  int share_begin(int worker, int count) const;
+  void gate_columns(Worker& worker, const PackedFeedForward& block, const Stream& stream,
+                    Moment moment, Range rows, Range columns);
+  void multiply_tiles(Worker& worker, const Product& product, Moment moment, Range tiles);
+  const PreparedInput& prepared(Worker& worker, const PackedMatrix& matrix, const InputRows& input,
+                                Moment moment);
+  Moment moment(std::size_t phase) const { return steps_ << 16 | phase; }
 
   const PackedModel& model_;
   const Kernels& kernels_;
@@ -105,26 +118,23 @@ class ForwardPass {
   WorkerPool& pool_;
   KvCache& cache_;
   std::vector<RopeTable> ropes_;
-  std::vector<Range> rope_fill_;  // positions that this step is the first to need
   std::vector<std::unique_ptr<Worker>> workers_;
-  WorkShares shares_;
+  std::vector<Phase> phases_;
 
   // The step's inputs and their plan.
+  std::uint64_t steps_ = 0;
   const Batch* batch_ = nullptr;
   float* logits_ = nullptr;
+  std::vector<Range> rope_fill_;   // by rope: positions that this step is the first to need
   bool narrows_ = false;           // fewer rows leave the last attention block than enter it
+  Stream all_, last_;              // before and after that
   std::vector<int> narrow_index_;  // [rows]: index among the logit rows, -1
-  std::vector<int> narrow_positions_;
+  std::vector<int> last_positions_;
   std::vector<QueryRows> queries_, narrow_queries_;
   std::vector<AttentionShape> shapes_;
-  std::vector<int> shape_of_block_;       // by attention block, in order
+  AttentionShape last_shape_;             // of the last attention block
   std::vector<AttentionWork> attention_;  // by shape
-  AttentionWork narrow_attention_;        // of the last attention block, when narrowing
-  // Next task and next fold of each attention block.
-  struct Counters {
-    std::atomic<int> task = 0, fold = 0;
-  };
-  std::vector<Counters> counters_;
+  AttentionWork narrow_attention_;        // of that block, when narrowing
 
   // What the workers share, [rows, ...].
   int reserved_rows_ = 0;

@@ -194,23 +194,15 @@ class Packer {
         tasks.push_back({job.get(), first, std::min(first + step, tiles)});
       }
     }
-    std::atomic<std::size_t> next = 0, done = 0;
-    std::mutex mutex;
-    std::exception_ptr failure;
-    pool.run([&](int worker) {
-      for (std::size_t i = next++; i < tasks.size(); i = next++) {
-        try {
-          pack(tasks[i]);
-        } catch (...) {
-          std::lock_guard lock(mutex);
-          if (!failure) failure = std::current_exception();
-          next = tasks.size();
-        }
-        ++done;
-        if (worker == 0 && progress) progress(static_cast<double>(done) / tasks.size());
-      }
-    });
-    if (failure) std::rethrow_exception(failure);
+    std::atomic<std::size_t> done = 0;
+    const auto run = [&](int worker, int first, int end) {
+      for (int i = first; i < end; ++i) pack(tasks[i]);
+      done += end - first;
+      if (worker == 0 && progress) progress(static_cast<double>(done) / tasks.size());
+    };
+    const Phase phase = {
+        .units = [&] { return static_cast<int>(tasks.size()); }, .run = run, .in_order = true};
+    pool.run({&phase, 1});
     if (progress) progress(1);
   }
 

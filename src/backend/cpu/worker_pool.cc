@@ -4,6 +4,7 @@
 #include <fstream>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -15,8 +16,19 @@
 namespace mlxd::cpu {
 namespace {
 
-// Longer than the engine needs between two steps, short enough not to matter when it stops.
-constexpr double kSpinSeconds = 300e-6;
+// How long a worker spins before it sleeps. Between two steps: longer than the engine needs there.
+// Within one: some times what waking up costs.
+constexpr double kSpinBetweenJobs = 300e-6;
+constexpr double kSpinWithinJob = 30e-6;
+
+// WorkerPool::state_: bit 0 tells whether a phase is open, then 16 bits which, then the job.
+constexpr std::uint32_t kOpen = 1;
+
+std::uint32_t open_state(std::uint32_t job, std::size_t phase) {
+  return job << 17 | static_cast<std::uint32_t>(phase) << 1 | kOpen;
+}
+std::uint32_t closed_state(std::uint32_t job) { return job << 17; }
+int phase_of(std::uint32_t state) { return static_cast<int>(state >> 1 & 0xffff); }
 
 void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -67,10 +79,8 @@ int default_worker_count() {
   return count;
 }
 
-// Where there are more workers than processors, a waiting worker holds up the one it waits for, so
-// it gives way almost at once.
 WorkerPool::WorkerPool(int threads)
-    : size_(threads), spins_before_yield_(threads > logical_cores() ? 32 : 2000) {
+    : size_(threads), crowded_(threads > logical_cores()), presence_(threads), shares_(threads) {
   check(threads >= 1, "a worker pool has at least one worker");
   threads_.reserve(threads - 1);
   for (int worker = 1; worker < threads; ++worker) {
@@ -79,63 +89,109 @@ WorkerPool::WorkerPool(int threads)
 }
 
 WorkerPool::~WorkerPool() {
-  function_ = nullptr;
-  job_.fetch_add(1);
-  job_.notify_all();
+  stopping_ = true;
+  state_ = closed_state(++job_);
+  state_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
-void WorkerPool::run_erased(Function function, void* context) {
-  if (size_ > 1) {
-    function_ = function;
-    context_ = context;
-    job_.fetch_add(1);
-    job_.notify_all();  // no system call unless a worker sleeps
+void WorkerPool::run(std::span<const Phase> phases) {
+  check(phases.size() <= WorkShares::kMostPhases, "the phases of a job can be counted");
+  phases_ = phases;
+  ++job_;
+  shares_.begin();
+  advance(0, 0);
+  for (auto state = take_part(0); state & kOpen; state = take_part(0)) await_change(state);
+  for (const Presence& presence : presence_) {
+    while (presence.inside) std::this_thread::yield();
   }
-  function(context, 0);
-  barrier();
+  if (failed_) {
+    failed_ = false;
+    std::rethrow_exception(std::exchange(failure_, nullptr));
+  }
 }
 
 void WorkerPool::serve(int worker) {
-  std::uint32_t job = 0;
   while (true) {
-    job = await_job(job);
-    if (function_ == nullptr) return;
-    function_(context_, worker);
-    barrier();
+    const std::uint32_t state = take_part(worker);
+    if (stopping_) return;
+    await_change(state);
   }
 }
 
-std::uint32_t WorkerPool::await_job(std::uint32_t last_job) {
-  const TimePoint start = Clock::now();
-  for (int spins = 0;; ++spins) {
-    const std::uint32_t job = job_.load(std::memory_order_acquire);
-    if (job != last_job) return job;
-    relax();
-    if (spins < 64) continue;
-    spins = 0;
-    if (spins_before_yield_ < 64) std::this_thread::yield();
-    if (seconds_between(start, Clock::now()) > kSpinSeconds) break;
-  }
-  job_.wait(last_job, std::memory_order_acquire);
-  return job_.load(std::memory_order_acquire);
+// Works at the open phase, if there is one. Returns the state that it found.
+std::uint32_t WorkerPool::take_part(int worker) {
+  // In this order: either run(), having seen the job end, sees this worker inside and waits for it,
+  // or this worker sees that the job has ended.
+  std::atomic<bool>& inside = presence_[worker].inside;
+  inside.store(true);
+  const std::uint32_t state = state_.load();
+  if (state & kOpen) work_at(worker, phase_of(state));
+  inside.store(false, std::memory_order_release);
+  return state;
 }
 
-void WorkerPool::barrier() {
-  if (size_ == 1) return;
-  const std::uint32_t generation = generation_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) == size_ - 1) {
-    arrived_.store(0, std::memory_order_relaxed);
-    generation_.store(generation + 1, std::memory_order_release);
-    return;
+// The phase may be over at any time; then nothing of it is left to take.
+void WorkerPool::work_at(int worker, int index) {
+  const Phase& phase = phases_[index];
+  const int units = phase.units();
+  int done = 0;
+  const auto work = [&](int first, int end) {
+    call(phase, worker, first, end);
+    done += end - first;
+  };
+  if (phase.in_order) {
+    shares_.run_in_order(index, units, work);
+  } else {
+    const auto part_begin = [&](int of) {
+      if (of == size_) return units;
+      if (!phase.part_begins.empty()) return std::min(phase.part_begins[of], units);
+      return static_cast<int>(static_cast<std::int64_t>(units) * of / size_);
+    };
+    shares_.run(worker, index, part_begin, phase.piece, work);
   }
-  for (int spins = 0; generation_.load(std::memory_order_acquire) == generation; ++spins) {
-    if (spins < spins_before_yield_) {
-      relax();
-    } else {
-      std::this_thread::yield();
+  if (done > 0 && units_left_.fetch_sub(done, std::memory_order_acq_rel) == done) {
+    advance(worker, index + 1);
+  }
+}
+
+// Opens the next phase that is to be shared, after those before it that are not, or ends the job.
+void WorkerPool::advance(int worker, std::size_t index) {
+  for (; index < phases_.size() && !failed_; ++index) {
+    const int units = phases_[index].units();
+    if (units > 1 && size_ > 1) {
+      units_left_.store(units, std::memory_order_relaxed);
+      state_ = open_state(job_, index);
+      state_.notify_all();  // no system call unless a worker sleeps
+      return;
     }
+    if (units > 0) call(phases_[index], worker, 0, units);
   }
+  state_ = closed_state(job_);
+  state_.notify_all();
+}
+
+void WorkerPool::call(const Phase& phase, int worker, int first, int end) {
+  if (failed_.load(std::memory_order_relaxed)) return;
+  try {
+    phase.run(worker, first, end);
+  } catch (...) {
+    std::lock_guard lock(failure_mutex_);
+    if (!failed_) failure_ = std::current_exception();
+    failed_ = true;
+  }
+}
+
+void WorkerPool::await_change(std::uint32_t seen) {
+  const double spin = crowded_ ? 0 : seen & kOpen ? kSpinWithinJob : kSpinBetweenJobs;
+  const TimePoint start = Clock::now();
+  do {
+    for (int i = 0; i < 64; ++i) {
+      if (state_.load(std::memory_order_acquire) != seen) return;
+      relax();
+    }
+  } while (seconds_between(start, Clock::now()) < spin);
+  state_.wait(seen, std::memory_order_acquire);
 }
 
 }  // namespace mlxd::cpu

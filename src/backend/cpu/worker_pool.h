@@ -2,15 +2,42 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <span>
 #include <thread>
-#include <type_traits>
 #include <vector>
+
+#include "backend/cpu/work_shares.h"
 
 namespace mlxd::cpu {
 
-// Threads that stay for the life of the runner. The thread that calls run() is worker 0, the others
-// wait for it: they spin for a moment, because the next step of a generation follows within
-// microseconds, then sleep, so that an idle server uses no processor time.
+// A part of a job that the workers share: units that may be computed at the same time, each by any
+// worker. `units` and `run` are called on all workers.
+struct Phase {
+  // How many there are, at most WorkShares::kMostUnits. The same during a job.
+  std::function<int()> units;
+  // Computes units [first, end). What it throws ends the job.
+  std::function<void(int worker, int first, int end)> run;
+
+  // Dealt out one by one from the first on, or as parts of at least `piece` units (work_shares.h).
+  bool in_order = false;
+  int piece = 1;
+  // Where each worker's part begins, [workers]; empty: all parts are equal.
+  std::vector<int> part_begins = {};
+};
+
+// Threads that stay for the life of the runner, and run the phases of a job one after another. The
+// thread that calls run() is worker 0.
+//
+// A phase is over when its units are done, whoever did them: a worker whose core the system has
+// lent to somebody else holds up the others only while it is within a unit, finds the phase that
+// the others are at when it comes back, and is not waited for at the end. Who finishes a phase's
+// last unit opens the next; a phase of one unit it runs itself.
+//
+// Who waits spins for a moment, because phases and steps follow within microseconds, then sleeps:
+// its core may be the one that a late worker needs, and an idle server uses no processor time.
 class WorkerPool {
  public:
   explicit WorkerPool(int threads);  // >= 1, the caller included
@@ -20,35 +47,39 @@ class WorkerPool {
 
   int size() const { return size_; }
 
-  // Calls work(worker) once on each worker, 0 .. size() - 1, and returns when all have returned.
-  // `work` must not throw. One thread at a time.
-  template <class Work>
-  void run(Work&& work) {
-    using Callable = std::remove_reference_t<Work>;
-    run_erased([](void* context, int worker) { (*static_cast<Callable*>(context))(worker); },
-               const_cast<void*>(static_cast<const void*>(&work)));
-  }
-
-  // Waits until every worker has come here; what each wrote before, all see after. Called by all
-  // workers inside run(), equally often. About 100 ns on two cores of one socket.
-  void barrier();
+  // Runs the phases in their order, each seeing what those before it wrote; at most
+  // WorkShares::kMostPhases. Rethrows what the first unit that failed threw; no unit begins after
+  // it. One thread at a time.
+  void run(std::span<const Phase> phases);
 
  private:
-  using Function = void (*)(void* context, int worker);
-
-  void run_erased(Function function, void* context);
   void serve(int worker);
-  std::uint32_t await_job(std::uint32_t last_job);
+  std::uint32_t take_part(int worker);
+  void work_at(int worker, int index);
+  void advance(int worker, std::size_t index);
+  void call(const Phase& phase, int worker, int first, int end);
+  void await_change(std::uint32_t seen);
+
+  struct alignas(128) Presence {
+    std::atomic<bool> inside = false;  // it may look at the job
+  };
 
   const int size_;
-  const int spins_before_yield_;
-  Function function_ = nullptr;  // null asks the workers to end
-  void* context_ = nullptr;
+  const bool crowded_;  // more workers than processors
   std::vector<std::thread> threads_;
-  // Each on a cache line of its own: the barrier is as fast as these lines travel.
-  alignas(128) std::atomic<std::uint32_t> job_{0};
-  alignas(128) std::atomic<int> arrived_{0};
-  alignas(128) std::atomic<std::uint32_t> generation_{0};
+  std::vector<Presence> presence_;
+  WorkShares shares_;
+
+  // The job's; written while nobody is inside.
+  std::span<const Phase> phases_;
+  std::uint32_t job_ = 0;
+  std::atomic<bool> failed_ = false, stopping_ = false;
+  std::mutex failure_mutex_;
+  std::exception_ptr failure_;
+
+  // The job, the phase that is open and whether one is. The only word that all wait for.
+  alignas(128) std::atomic<std::uint32_t> state_{0};
+  alignas(128) std::atomic<int> units_left_{0};  // of the open phase: not done
 };
 
 // How many workers serve a machine best: the physical cores that this process may run on (a second

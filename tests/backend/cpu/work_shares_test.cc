@@ -1,65 +1,84 @@
 #include "backend/cpu/work_shares.h"
 
-#include <atomic>
-#include <random>
-#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "backend/cpu/worker_pool.h"
-
 namespace mlxd::cpu {
 namespace {
 
-TEST(WorkShares, DealOutEveryUnitOnceInEveryPhase) {
-  std::mt19937 random(1);
-  for (const int workers : {1, 2, 3, 7}) {
-    WorkerPool pool(workers);
-    WorkShares shares(workers);
-    for (int trial = 0; trial < 50; ++trial) {
-      const int units = static_cast<int>(random() % 300),
-                piece = 1 + static_cast<int>(random() % 9);
-      constexpr int kPhases = 5;
-      std::vector<std::vector<std::atomic<int>>> times(kPhases);
-      for (auto& phase : times) phase = std::vector<std::atomic<int>>(units);
-      pool.run([&](int worker) {
-        for (auto& phase : times) {
-          const auto part_begin = [&](int index) { return units * index / workers; };
-          shares.run(worker, part_begin, piece, [&](int first, int end) {
-            for (int unit = first; unit < end; ++unit) ++phase[unit];
-          });
-          pool.barrier();
-        }
+// What worker `of` takes of a phase of `units` in equal parts, until nothing is left.
+std::vector<int> take_all(WorkShares& shares, int of, int workers, int phase, int units,
+                          int piece = 1) {
+  std::vector<int> taken;
+  shares.run(
+      of, phase, [&](int worker) { return units * worker / workers; }, piece,
+      [&](int first, int end) {
+        for (int unit = first; unit < end; ++unit) taken.push_back(unit);
       });
-      for (const auto& phase : times) {
-        for (const auto& count : phase) ASSERT_EQ(count, 1);
-      }
-    }
-  }
-}
-
-TEST(WorkShares, GiveTheOthersWhatAWorkerIsLateFor) {
-  WorkerPool pool(2);
-  WorkShares shares(2);
-  std::vector<int> done_by(2);
-  std::atomic<bool> all_done = false;
-  pool.run([&](int worker) {
-    while (worker == 1 && !all_done) std::this_thread::yield();
-    shares.run(
-        worker, [](int index) { return 50 * index; }, 4,
-        [&](int first, int end) { done_by[worker] += end - first; });
-    all_done = true;
-  });
-  EXPECT_EQ(done_by[0], 100);
+  return taken;
 }
 
 TEST(WorkShares, BeginWithAWorkersOwnPartFromItsFrontInEverSmallerPieces) {
   WorkShares shares(1);
   std::vector<int> ends;
   shares.run(
-      0, [](int index) { return 40 * index; }, 3, [&](int, int end) { ends.push_back(end); });
+      0, 0, [](int worker) { return 40 * worker; }, 3, [&](int, int end) { ends.push_back(end); });
   EXPECT_EQ(ends, (std::vector<int>{20, 30, 35, 38, 40}));
+}
+
+TEST(WorkShares, GiveTheOthersWhatAWorkerIsLateForFromItsBack) {
+  WorkShares shares(2);
+  std::vector<int> firsts;
+  shares.run(
+      1, 0, [](int worker) { return 40 * worker; }, 3,
+      [&](int first, int) { firsts.push_back(first); });
+  EXPECT_EQ(firsts, (std::vector<int>{40, 60, 70, 75, 78, 20, 10, 5, 2, 0}));
+}
+
+TEST(WorkShares, HaveNothingLeftForWhoComesToAPhaseThatIsOver) {
+  WorkShares shares(2);
+  EXPECT_EQ(take_all(shares, 0, 2, 0, 10).size(), 10);
+  EXPECT_TRUE(take_all(shares, 1, 2, 0, 10).empty());
+  EXPECT_EQ(take_all(shares, 0, 2, 1, 12).size(), 12);
+  EXPECT_TRUE(take_all(shares, 1, 2, 0, 10).empty());
+  EXPECT_TRUE(take_all(shares, 1, 2, 1, 12).empty());
+}
+
+TEST(WorkShares, LeaveALaterPhaseWholeThatALateWorkerMeetsInAnEarlierOne) {
+  WorkShares shares(2);
+  EXPECT_EQ(take_all(shares, 0, 2, 0, 10).size(), 10);
+  int pieces = 0;
+  shares.run(
+      0, 1, [](int worker) { return 50 * worker; }, 1,
+      [&](int, int) {
+        if (pieces++ == 0) {
+          EXPECT_TRUE(take_all(shares, 1, 2, 0, 10).empty());
+        }
+      });
+  EXPECT_GT(pieces, 1);
+}
+
+TEST(WorkShares, DealOutInOrderOneByOne) {
+  WorkShares shares(3);
+  std::vector<int> taken;
+  for (int phase = 0; phase < 2; ++phase) {
+    shares.run_in_order(phase, 3, [&](int first, int end) {
+      EXPECT_EQ(end, first + 1);
+      taken.push_back(first);
+    });
+  }
+  EXPECT_EQ(taken, (std::vector<int>{0, 1, 2, 0, 1, 2}));
+  shares.run_in_order(0, 3, [&](int, int) { FAIL() << "of a phase that is over"; });
+}
+
+TEST(WorkShares, BeginAnew) {
+  WorkShares shares(2);
+  for (int job = 0; job < 3; ++job) {
+    shares.begin();
+    EXPECT_EQ(take_all(shares, 1, 2, 0, 7).size(), 7);
+    EXPECT_EQ(take_all(shares, 1, 2, 1, 9).size(), 9);
+  }
 }
 
 }  // namespace
