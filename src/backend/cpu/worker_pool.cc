@@ -19,7 +19,7 @@ namespace {
 // How long a worker spins before it sleeps. Between two steps: longer than the engine needs there.
 // Within one: some times what waking up costs.
 constexpr double kSpinBetweenJobs = 300e-6;
-constexpr double kSpinWithinJob = 30e-6;
+constexpr double kSpinWithinJob = 100e-6;
 
 // WorkerPool::state_: bit 0 tells whether a phase is open, then 16 bits which, then the job.
 constexpr std::uint32_t kOpen = 1;
@@ -183,14 +183,19 @@ void WorkerPool::call(const Phase& phase, int worker, int first, int end) {
 }
 
 void WorkerPool::await_change(std::uint32_t seen) {
-  const double spin = crowded_ ? 0 : seen & kOpen ? kSpinWithinJob : kSpinBetweenJobs;
-  const TimePoint start = Clock::now();
-  do {
-    for (int i = 0; i < 64; ++i) {
-      if (state_.load(std::memory_order_acquire) != seen) return;
+  const auto changes = [&](int looks) {
+    for (int i = 0; i < looks; ++i) {
+      if (state_.load(std::memory_order_acquire) != seen) return true;
       relax();
     }
-  } while (seconds_between(start, Clock::now()) < spin);
+    return false;
+  };
+  // Most changes come before it is worth asking for the time.
+  if (changes(64)) return;
+  const double spin = crowded_ ? 0 : seen & kOpen ? kSpinWithinJob : kSpinBetweenJobs;
+  for (const TimePoint start = Clock::now(); seconds_between(start, Clock::now()) < spin;) {
+    if (changes(64)) return;
+  }
   state_.wait(seen, std::memory_order_acquire);
 }
 
