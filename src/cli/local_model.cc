@@ -1,6 +1,7 @@
 #include "cli/local_model.h"
 
 #include <cstdio>
+#include <new>
 #include <utility>
 
 #include "cli/local_engine.h"
@@ -23,9 +24,13 @@ LocalModels::LocalModels(const std::vector<ModelSetting>& models, const EngineSe
 
 std::unique_ptr<ServedModel> LocalModels::load(std::size_t index, EngineObserver* observer) {
   const ModelFiles files = std::move(files_[index]);
-  return load_model(files, names_[index], {}, kVersion, [&] {
-    return start_engine(files, memory_.models[index].kv_cache, settings_, observer);
-  });
+  try {
+    return load_model(files, names_[index], {}, kVersion, [&] {
+      return start_engine(files, memory_.models[index].kv_cache, settings_, observer);
+    });
+  } catch (const std::bad_alloc&) {
+    throw StartupError(out_of_memory(memory_.models[index]));
+  }
 }
 
 void print_warnings(const MemoryPlan& memory) {

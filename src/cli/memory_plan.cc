@@ -199,6 +199,16 @@ MemoryPlan plan_memory(std::vector<ModelMemory> models, const EngineSettings& se
   return plan;
 }
 
+std::string out_of_memory(const ModelMemory& model) {
+  return fmt::format(
+      "{} takes {} of weights, up to {} of buffers and {} of KV cache, and the system does not "
+      "give "
+      "that much to this process; lower --kv-cache-gb, serve a smaller model, or raise the limit "
+      "of "
+      "its container, service or shell",
+      model.name, in_gib(model.weights), in_gib(model.buffers), in_gib(model.kv_cache));
+}
+
 void admit(const MemoryPlan& plan) {
   if (!plan.refusal.empty()) throw StartupError(plan.refusal);
 }

@@ -48,6 +48,9 @@ struct MemoryPlan {
 MemoryPlan plan_memory(std::vector<ModelMemory> models, const EngineSettings& settings,
                        const SystemMemory& system = system_memory());
 
+// A sentence for when the system does not give what a model was to take.
+std::string out_of_memory(const ModelMemory& model);
+
 // Throws StartupError with the refusal of a plan that has one.
 void admit(const MemoryPlan& plan);
 

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import resource
 import select
 import socket
 import subprocess
@@ -165,6 +166,17 @@ def test_a_mistake_is_one_clear_sentence(arguments, words):
     assert result.returncode == 1
     assert all(word in result.stderr + result.stdout for word in words)
     assert len((result.stderr + result.stdout).strip().splitlines()) <= 3
+
+
+def test_a_kv_cache_that_the_system_does_not_give_is_told_with_its_model():
+    gib = 2**30
+    result = mlxd(
+        "serve", "--model", f"small={SMOLLM2}", "--kv-cache-gb", 8, "--port", 0,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (3 * gib, 3 * gib)),
+    )
+    assert result.returncode == 1
+    for word in ("small takes", "8.00 GiB of KV cache", "--kv-cache-gb"):
+        assert word in result.stderr
 
 
 def test_a_damaged_model_file_names_file_and_field(tmp_path):

@@ -186,9 +186,13 @@ void ForwardPass::add_feed_forward(const PackedFeedForward& block, const Residua
       }
     }
   };
+  const auto reads = [&gate = *block.gate.matrix](int group) {
+    return gate.tile_bytes(group * kGroupColumns / kTileRows);
+  };
   add({.units = [&stream, groups] { return stream.rows > 0 ? groups : 0; },
        .run = run,
-       .piece = pieces(bytes / groups)});
+       .piece = pieces(bytes / groups),
+       .reads = reads});
   add_products({{.linear = &block.down, .stream = &stream, .input = &hidden_, .out = &y_}});
 }
 
@@ -230,7 +234,18 @@ void ForwardPass::add_products(std::vector<Product> products) {
       end -= count;
     }
   };
-  add({.units = units, .run = run, .piece = pieces(bytes / tiles), .part_begins = part_begins});
+  const auto reads = [products](int tile) {
+    auto product = products.begin();
+    for (; tile >= product->linear->matrix->tiles(); ++product) {
+      tile -= product->linear->matrix->tiles();
+    }
+    return product->linear->matrix->tile_bytes(tile);
+  };
+  add({.units = units,
+       .run = run,
+       .piece = pieces(bytes / tiles),
+       .part_begins = part_begins,
+       .reads = reads});
 }
 
 void ForwardPass::reserve(int rows) {

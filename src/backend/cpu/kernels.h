@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "model/tensor.h"
@@ -49,6 +50,8 @@ class PackedMatrix {
   int input_kind() const { return input_kind_; }
   // Kind 0 reads InputRows::values, all others the quantised form.
   bool reads_quantized() const { return input_kind_ != 0; }
+  // The packed bytes of a tile, in the order in which they are read.
+  virtual std::span<const std::byte> tile_bytes(int index) const = 0;
 
  protected:
   int rows_ = 0, columns_ = 0, input_kind_ = 0;

@@ -76,6 +76,9 @@ class PackedTiles final : public PackedMatrix {
   const TileLayout& layout() const { return layout_; }
   std::uint8_t* tile(int index) { return memory_.get() + index * layout_.tile_bytes(); }
   const std::uint8_t* tile(int index) const { return memory_.get() + index * layout_.tile_bytes(); }
+  std::span<const std::byte> tile_bytes(int index) const override {
+    return {reinterpret_cast<const std::byte*>(tile(index)), layout_.tile_bytes()};
+  }
 
  private:
   TileLayout layout_;

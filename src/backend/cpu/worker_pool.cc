@@ -21,6 +21,10 @@ namespace {
 constexpr double kSpinBetweenJobs = 300e-6;
 constexpr double kSpinWithinJob = 100e-6;
 
+// What a waiting worker fetches of the next phase: waits are short, and one that is not is for want
+// of memory bandwidth.
+constexpr std::size_t kFetchBytes = 8 << 10;
+
 // WorkerPool::state_: bit 0 tells whether a phase is open, then 16 bits which, then the job.
 constexpr std::uint32_t kOpen = 1;
 
@@ -126,13 +130,21 @@ std::uint32_t WorkerPool::take_part(int worker) {
   std::atomic<bool>& inside = presence_[worker].inside;
   inside.store(true);
   const std::uint32_t state = state_.load();
-  if (state & kOpen) work_at(worker, phase_of(state));
+  if (state & kOpen) work_at(worker, state);
   inside.store(false, std::memory_order_release);
   return state;
 }
 
+// The first unit of a worker's part; of worker size_, the number of units.
+int WorkerPool::part_begin(const Phase& phase, int units, int worker) const {
+  if (worker == size_) return units;
+  if (!phase.part_begins.empty()) return std::min(phase.part_begins[worker], units);
+  return static_cast<int>(static_cast<std::int64_t>(units) * worker / size_);
+}
+
 // The phase may be over at any time; then nothing of it is left to take.
-void WorkerPool::work_at(int worker, int index) {
+void WorkerPool::work_at(int worker, std::uint32_t state) {
+  const int index = phase_of(state);
   const Phase& phase = phases_[index];
   const int units = phase.units();
   int done = 0;
@@ -143,15 +155,30 @@ void WorkerPool::work_at(int worker, int index) {
   if (phase.in_order) {
     shares_.run_in_order(index, units, work);
   } else {
-    const auto part_begin = [&](int of) {
-      if (of == size_) return units;
-      if (!phase.part_begins.empty()) return std::min(phase.part_begins[of], units);
-      return static_cast<int>(static_cast<std::int64_t>(units) * of / size_);
-    };
-    shares_.run(worker, index, part_begin, phase.piece, work);
+    const auto begin = [&](int of) { return part_begin(phase, units, of); };
+    shares_.run(worker, index, begin, phase.piece, work);
   }
   if (done > 0 && units_left_.fetch_sub(done, std::memory_order_acq_rel) == done) {
     advance(worker, index + 1);
+  } else {
+    fetch_ahead(worker, state);
+  }
+}
+
+// While the others end the open phase: the beginning of what the worker will read next.
+void WorkerPool::fetch_ahead(int worker, std::uint32_t seen) const {
+  constexpr std::size_t kPhases = 5;
+  const auto after = phases_.subspan(phase_of(seen) + 1);
+  for (const Phase& phase : after.first(std::min(after.size(), kPhases))) {
+    if (!phase.reads) continue;
+    const int units = phase.units(), first = part_begin(phase, units, worker);
+    if (first >= units) return;
+    const std::span<const std::byte> bytes = phase.reads(first);
+    for (std::size_t at = 0; at < std::min(bytes.size(), kFetchBytes); at += 64) {
+      if (at % 256 == 0 && state_.load(std::memory_order_relaxed) != seen) return;
+      __builtin_prefetch(bytes.data() + at, 0, 2);
+    }
+    return;
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -26,6 +27,9 @@ struct Phase {
   int piece = 1;
   // Where each worker's part begins, [workers]; empty: all parts are equal.
   std::vector<int> part_begins = {};
+  // What a unit reads first that no phase writes: a worker that waits fetches it into its cache for
+  // the first unit of its part. Empty: nothing worth it.
+  std::function<std::span<const std::byte>(int unit)> reads = {};
 };
 
 // Threads that stay for the life of the runner, and run the phases of a job one after another. The
@@ -55,9 +59,11 @@ class WorkerPool {
  private:
   void serve(int worker);
   std::uint32_t take_part(int worker);
-  void work_at(int worker, int index);
+  int part_begin(const Phase& phase, int units, int worker) const;
+  void work_at(int worker, std::uint32_t state);
   void advance(int worker, std::size_t index);
   void call(const Phase& phase, int worker, int first, int end);
+  void fetch_ahead(int worker, std::uint32_t seen) const;
   void await_change(std::uint32_t seen);
 
   struct alignas(128) Presence {
