@@ -5,15 +5,17 @@ import http.client
 import json
 import random
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 
 import openai
 import pytest
 
-from conftest import MODEL, ROOT, SMOLLM2
+from conftest import BINARY, MODEL, ROOT, SMOLLM2
 
 LONG = {
     "model": MODEL,
@@ -340,3 +342,13 @@ def test_systemd_is_told_of_the_start_the_health_and_the_end(start_server, tmp_p
         pass
     assert said == b"STOPPING=1"
     assert server.process.wait(20) == 0
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
+def test_systemd_accepts_the_unit(tmp_path):
+    unit = tmp_path / "mlxd.service"
+    text = (ROOT / "deploy/mlxd.service").read_text().replace("/opt/mlxd/bin/mlxd", str(BINARY))
+    unit.write_text(text)
+    verdict = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
+    # It may have something to say of this machine's own units.
+    assert [line for line in verdict.stderr.splitlines() if "mlxd.service" in line] == []
