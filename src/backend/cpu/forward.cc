@@ -7,9 +7,11 @@ namespace mlxd::cpu {
 namespace {
 
 // So much one worker does sooner by itself than two that share it: a row takes it about 0.2 us, a
-// phase for all as much again. Rows of the hidden size, and numbers that are rotated.
+// phase for all as much again. Rows of the hidden size, numbers that are rotated, and positions
+// whose angles are computed.
 constexpr int kFewRows = 4;
 constexpr int kFewNumbers = 2048;
+constexpr int kFewPositions = 4;
 
 // Rows and columns of the hidden layer computed at a time: gate, up and their weights stay in a
 // level-2 cache, and are long enough to be read as streams.
@@ -55,7 +57,7 @@ ForwardPass::ForwardPass(const PackedModel& model, const Kernels& kernels, const
 void ForwardPass::assemble() {
   for (std::size_t i = 0; i < ropes_.size(); ++i) {
     add_grains(
-        kFewRows, [this, i] { return rope_fill_[i].end - rope_fill_[i].first; },
+        kFewPositions, [this, i] { return rope_fill_[i].end - rope_fill_[i].first; },
         [this, i](int, Range part) {
           ropes_[i].fill(rope_fill_[i].first + part.first, rope_fill_[i].first + part.end);
         });
@@ -91,7 +93,7 @@ void ForwardPass::add_grains(int grain, std::function<int()> count,
   const auto run = [count, grain, work = std::move(work)](int worker, int first, int end) {
     work(worker, {first * grain, std::min(end * grain, count())});
   };
-  phases_.push_back({.units = units, .run = run});
+  add({.units = units, .run = run});
 }
 
 // With `narrow`, the rows that go on after this block are also set aside, side by side.
@@ -196,7 +198,8 @@ void ForwardPass::add_feed_forward(const PackedFeedForward& block, const Residua
   add_products({{.linear = &block.down, .stream = &stream, .input = &hidden_, .out = &y_}});
 }
 
-// The tiles of all products in one line, parted by their bytes. Those of no rows come last.
+// The tiles of all products in one line, parted by their bytes. A product whose stream may be
+// without rows while others have some must come last.
 void ForwardPass::add_products(std::vector<Product> products) {
   std::size_t bytes = 0;
   int tiles = 0;
@@ -276,7 +279,7 @@ void ForwardPass::plan(const Batch& batch) {
   for (const int position : batch.positions) end_position = std::max(end_position, position + 1);
   for (std::size_t i = 0; i < ropes_.size(); ++i) {
     rope_fill_[i] = {ropes_[i].positions(), std::max(end_position, ropes_[i].positions())};
-    ropes_[i].grow(end_position);
+    ropes_[i].make_room(end_position);
   }
   const auto logit_rows = static_cast<int>(batch.logit_rows.size());
   narrows_ = logit_rows < batch.rows();
@@ -322,6 +325,7 @@ void ForwardPass::run(const Batch& batch, StepOutput& output) {
   plan(batch);
   ++steps_;
   pool_.run(phases_);
+  for (std::size_t i = 0; i < ropes_.size(); ++i) ropes_[i].have(rope_fill_[i].end);
 }
 
 std::size_t ForwardPass::buffer_bytes() const {

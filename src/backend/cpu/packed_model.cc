@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <exception>
-#include <mutex>
 #include <string>
 
 #include "base/error.h"
@@ -196,9 +194,11 @@ class Packer {
     }
     std::atomic<std::size_t> done = 0;
     const auto run = [&](int worker, int first, int end) {
-      for (int i = first; i < end; ++i) pack(tasks[i]);
-      done += end - first;
-      if (worker == 0 && progress) progress(static_cast<double>(done) / tasks.size());
+      for (int i = first; i < end; ++i) {
+        pack(tasks[i]);
+        ++done;
+        if (worker == 0 && progress) progress(static_cast<double>(done) / tasks.size());
+      }
     };
     const Phase phase = {
         .units = [&] { return static_cast<int>(tasks.size()); }, .run = run, .in_order = true};

@@ -4,10 +4,8 @@
 
 namespace mlxd::cpu {
 
-void RopeTable::grow(int end) {
-  if (end <= positions_) return;
-  positions_ = end;
-  values_.resize(index(end));
+void RopeTable::make_room(int end) {
+  if (index(end) > values_.size()) values_.resize(index(end));
 }
 
 void RopeTable::fill(int first, int end) {

@@ -16,13 +16,15 @@ class RopeTable {
            rope.magnitude == rope_.magnitude;
   }
   int half() const { return static_cast<int>(rope_.inverse_frequencies.size()); }
+  // Those from 0 on that can be read.
   int positions() const { return positions_; }
 
-  // Makes room for positions up to `end`, which fill() then computes. Inference thread, between
-  // steps.
-  void grow(int end);
-  // Computes positions [first, end); parts may be computed by several threads at once.
+  // To have more of them, in this order, since a step may fail after each: makes room for positions
+  // up to `end` (inference thread, between steps); computes [first, end), parts on several threads
+  // at once; and says that all up to `end` are there (inference thread, between steps).
+  void make_room(int end);
   void fill(int first, int end);
+  void have(int end) { positions_ = end; }
 
   const float* cosines(int position) const { return &values_[index(position)]; }
   const float* sines(int position) const { return cosines(position) + half(); }

@@ -19,7 +19,7 @@ namespace mlxd::cpu {
 // must not depend on who computes it.
 class WorkShares {
  public:
-  static constexpr int kMostUnits = 1 << 24;
+  static constexpr int kMostUnits = (1 << 24) - 1;
   static constexpr int kMostPhases = (1 << 16) - 1;
 
   explicit WorkShares(int workers) : slots_(workers) {}
@@ -75,7 +75,7 @@ class WorkShares {
   template <class Count>
   static Piece take(std::atomic<std::uint64_t>& taken, int phase, int size, const Count& count_of,
                     bool from_front) {
-    constexpr std::uint64_t kUnits = kMostUnits - 1;
+    constexpr std::uint64_t kUnits = kMostUnits;
     const std::uint64_t tag = static_cast<std::uint64_t>(phase) + 1;
     std::uint64_t seen = taken.load(std::memory_order_relaxed);
     while (true) {

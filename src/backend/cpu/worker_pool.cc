@@ -32,6 +32,7 @@ std::uint32_t open_state(std::uint32_t job, std::size_t phase) {
   return job << 17 | static_cast<std::uint32_t>(phase) << 1 | kOpen;
 }
 std::uint32_t closed_state(std::uint32_t job) { return job << 17; }
+constexpr std::uint32_t kEnd = 0xffff << 1;  // of the pool: no job's
 int phase_of(std::uint32_t state) { return static_cast<int>(state >> 1 & 0xffff); }
 
 void relax() {
@@ -93,8 +94,7 @@ WorkerPool::WorkerPool(int threads)
 }
 
 WorkerPool::~WorkerPool() {
-  stopping_ = true;
-  state_ = closed_state(++job_);
+  state_ = kEnd;
   state_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
@@ -118,7 +118,7 @@ void WorkerPool::run(std::span<const Phase> phases) {
 void WorkerPool::serve(int worker) {
   while (true) {
     const std::uint32_t state = take_part(worker);
-    if (stopping_) return;
+    if (state == kEnd) return;
     await_change(state);
   }
 }
@@ -130,8 +130,10 @@ std::uint32_t WorkerPool::take_part(int worker) {
   std::atomic<bool>& inside = presence_[worker].inside;
   inside.store(true);
   const std::uint32_t state = state_.load();
-  if (state & kOpen) work_at(worker, state);
+  std::span<const std::byte> next;
+  if (state & kOpen) next = work_at(worker, state);
   inside.store(false, std::memory_order_release);
+  fetch(next, state);
   return state;
 }
 
@@ -142,8 +144,9 @@ int WorkerPool::part_begin(const Phase& phase, int units, int worker) const {
   return static_cast<int>(static_cast<std::int64_t>(units) * worker / size_);
 }
 
-// The phase may be over at any time; then nothing of it is left to take.
-void WorkerPool::work_at(int worker, std::uint32_t state) {
+// The phase may be over at any time; then nothing of it is left to take. Returns what the worker
+// will read next where it has to wait.
+std::span<const std::byte> WorkerPool::work_at(int worker, std::uint32_t state) {
   const int index = phase_of(state);
   const Phase& phase = phases_[index];
   const int units = phase.units();
@@ -160,39 +163,44 @@ void WorkerPool::work_at(int worker, std::uint32_t state) {
   }
   if (done > 0 && units_left_.fetch_sub(done, std::memory_order_acq_rel) == done) {
     advance(worker, index + 1);
-  } else {
-    fetch_ahead(worker, state);
+    return {};
   }
+  return reads_next(worker, state);
 }
 
-// While the others end the open phase: the beginning of what the worker will read next.
-void WorkerPool::fetch_ahead(int worker, std::uint32_t seen) const {
+std::span<const std::byte> WorkerPool::reads_next(int worker, std::uint32_t state) const {
   constexpr std::size_t kPhases = 5;
-  const auto after = phases_.subspan(phase_of(seen) + 1);
+  const auto after = phases_.subspan(phase_of(state) + 1);
   for (const Phase& phase : after.first(std::min(after.size(), kPhases))) {
     if (!phase.reads) continue;
     const int units = phase.units(), first = part_begin(phase, units, worker);
-    if (first >= units) return;
-    const std::span<const std::byte> bytes = phase.reads(first);
-    for (std::size_t at = 0; at < std::min(bytes.size(), kFetchBytes); at += 64) {
-      if (at % 256 == 0 && state_.load(std::memory_order_relaxed) != seen) return;
-      __builtin_prefetch(bytes.data() + at, 0, 2);
-    }
-    return;
+    return first < units ? phase.reads(first) : std::span<const std::byte>();
+  }
+  return {};
+}
+
+// The beginning of `bytes` into the cache, while the others end the open phase.
+void WorkerPool::fetch(std::span<const std::byte> bytes, std::uint32_t seen) const {
+  for (std::size_t at = 0; at < std::min(bytes.size(), kFetchBytes); at += 64) {
+    if (at % 256 == 0 && state_.load(std::memory_order_relaxed) != seen) return;
+    __builtin_prefetch(bytes.data() + at, 0, 2);
   }
 }
 
 // Opens the next phase that is to be shared, after those before it that are not, or ends the job.
 void WorkerPool::advance(int worker, std::size_t index) {
   for (; index < phases_.size() && !failed_; ++index) {
-    const int units = phases_[index].units();
+    const Phase& phase = phases_[index];
+    const int units = phase.units();
+    check(units <= WorkShares::kMostUnits, "the units of a phase can be counted");
     if (units > 1 && size_ > 1) {
+      check(phase.part_begins.empty() || phase.part_begins[0] == 0, "parts begin with unit 0");
       units_left_.store(units, std::memory_order_relaxed);
       state_ = open_state(job_, index);
       state_.notify_all();  // no system call unless a worker sleeps
       return;
     }
-    if (units > 0) call(phases_[index], worker, 0, units);
+    if (units > 0) call(phase, worker, 0, units);
   }
   state_ = closed_state(job_);
   state_.notify_all();

@@ -15,17 +15,19 @@
 namespace mlxd::cpu {
 
 // A part of a job that the workers share: units that may be computed at the same time, each by any
-// worker. `units` and `run` are called on all workers.
+// worker. The functions are called on all workers; all but `run` also before the phase begins and
+// after it ended, so that nothing that a phase writes may change what they return.
 struct Phase {
-  // How many there are, at most WorkShares::kMostUnits. The same during a job.
+  // How many there are, at most WorkShares::kMostUnits.
   std::function<int()> units;
   // Computes units [first, end). What it throws ends the job.
   std::function<void(int worker, int first, int end)> run;
 
-  // Dealt out one by one from the first on, or as parts of at least `piece` units (work_shares.h).
+  // Dealt out one by one from the first on, or in pieces of at least `piece` units of each worker's
+  // part (work_shares.h). A worker that is alone gets all at once.
   bool in_order = false;
   int piece = 1;
-  // Where each worker's part begins, [workers]; empty: all parts are equal.
+  // Where each worker's part begins, [workers], ascending from 0; empty: all parts are equal.
   std::vector<int> part_begins = {};
   // What a unit reads first that no phase writes: a worker that waits fetches it into its cache for
   // the first unit of its part. Empty: nothing worth it.
@@ -36,9 +38,9 @@ struct Phase {
 // thread that calls run() is worker 0.
 //
 // A phase is over when its units are done, whoever did them: a worker whose core the system has
-// lent to somebody else holds up the others only while it is within a unit, finds the phase that
-// the others are at when it comes back, and is not waited for at the end. Who finishes a phase's
-// last unit opens the next; a phase of one unit it runs itself.
+// lent to somebody else holds up the others only within a unit (and the end of a job for as long as
+// it looks for one), and finds the phase that the others are at when it comes back. Who finishes a
+// phase's last unit opens the next; a phase of one unit it runs itself.
 //
 // Who waits spins for a moment, because phases and steps follow within microseconds, then sleeps:
 // its core may be the one that a late worker needs, and an idle server uses no processor time.
@@ -52,18 +54,19 @@ class WorkerPool {
   int size() const { return size_; }
 
   // Runs the phases in their order, each seeing what those before it wrote; at most
-  // WorkShares::kMostPhases. Rethrows what the first unit that failed threw; no unit begins after
-  // it. One thread at a time.
+  // WorkShares::kMostPhases. Rethrows what the first unit that failed threw; no phase begins after
+  // it, nor, as soon as the workers see it, a unit. One thread at a time.
   void run(std::span<const Phase> phases);
 
  private:
   void serve(int worker);
   std::uint32_t take_part(int worker);
   int part_begin(const Phase& phase, int units, int worker) const;
-  void work_at(int worker, std::uint32_t state);
+  std::span<const std::byte> work_at(int worker, std::uint32_t state);
   void advance(int worker, std::size_t index);
   void call(const Phase& phase, int worker, int first, int end);
-  void fetch_ahead(int worker, std::uint32_t seen) const;
+  std::span<const std::byte> reads_next(int worker, std::uint32_t state) const;
+  void fetch(std::span<const std::byte> bytes, std::uint32_t seen) const;
   void await_change(std::uint32_t seen);
 
   struct alignas(128) Presence {
@@ -76,10 +79,11 @@ class WorkerPool {
   std::vector<Presence> presence_;
   WorkShares shares_;
 
-  // The job's; written while nobody is inside.
+  // Written while no phase is open and nobody looks at the last job's.
   std::span<const Phase> phases_;
   std::uint32_t job_ = 0;
-  std::atomic<bool> failed_ = false, stopping_ = false;
+
+  std::atomic<bool> failed_ = false;
   std::mutex failure_mutex_;
   std::exception_ptr failure_;
 

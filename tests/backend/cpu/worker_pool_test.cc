@@ -104,6 +104,7 @@ void hold_back(int) {
 
 // As the system does when it lends a worker's core to somebody else.
 TEST(WorkerPool, DoesNotWaitForAWorkerThatIsHeldBackOutsideAUnit) {
+  released = false;
   WorkerPool pool(2);
   std::atomic<int> here = 0;
   std::atomic<pthread_t> thread;
