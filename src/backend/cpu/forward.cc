@@ -62,24 +62,20 @@ void ForwardPass::assemble() {
           ropes_[i].fill(rope_fill_[i].first + part.first, rope_fill_[i].first + part.end);
         });
   }
-  add_grains(
-      kFewRows, [this] { return all_.rows; },
-      [this](int, Range rows) {
-        for (int row = rows.first; row < rows.end; ++row) embed(row);
-      });
+  add_rows(all_, [this](int, int row) { embed(row); });
   const auto attends = [](const auto& block) {
     return std::holds_alternative<PackedAttention>(block);
   };
   auto attention_left = std::count_if(model_.blocks.begin(), model_.blocks.end(), attends);
-  Residual left;
+  const std::optional<RmsNorm>* left = nullptr;
   for (const auto& block : model_.blocks) {
     if (const auto* attention = std::get_if<PackedAttention>(&block)) {
       add_attention(*attention, left, --attention_left == 0);
-      left = {true, attention->post_norm ? &*attention->post_norm : nullptr};
+      left = &attention->post_norm;
     } else {
       const auto& feed_forward = std::get<PackedFeedForward>(block);
       add_feed_forward(feed_forward, left, attention_left == 0 ? last_ : all_);
-      left = {true, feed_forward.post_norm ? &*feed_forward.post_norm : nullptr};
+      left = &feed_forward.post_norm;
     }
   }
   add_norm(last_, left, model_.head_norm, quantized(model_.head));
@@ -96,27 +92,26 @@ void ForwardPass::add_grains(int grain, std::function<int()> count,
   add({.units = units, .run = run});
 }
 
-// With `narrow`, the rows that go on after this block are also set aside, side by side.
-void ForwardPass::add_norm(const Stream& stream, const Residual& left, const RmsNorm& norm,
-                           bool quantize, bool narrow) {
+void ForwardPass::add_rows(const Stream& stream, std::function<void(int worker, int row)> work) {
   add_grains(
       kFewRows, [&stream] { return stream.rows; },
-      [this, &stream, left, &norm, quantize, narrow](int worker, Range rows) {
-        for (int row = rows.first; row < rows.end; ++row) {
-          normalize(*workers_[worker], stream, left, norm, quantize, row);
-          if (narrow && narrows_) set_aside(row);
-        }
+      [work = std::move(work)](int worker, Range rows) {
+        for (int row = rows.first; row < rows.end; ++row) work(worker, row);
       });
 }
 
-void ForwardPass::add_attention(const PackedAttention& block, const Residual& left, bool last) {
+// With `narrow`, the rows that go on after this block are also set aside, side by side.
+void ForwardPass::add_norm(const Stream& stream, const std::optional<RmsNorm>* left,
+                           const RmsNorm& norm, bool quantize, bool narrow) {
+  add_rows(stream, [this, &stream, left, &norm, quantize, narrow](int worker, int row) {
+    normalize(*workers_[worker], stream, left, norm, quantize, row);
+    if (narrow && narrows_) set_aside(row);
+  });
+}
+
+void ForwardPass::add_attention(const PackedAttention& block, const std::optional<RmsNorm>* left,
+                                bool last) {
   const Stream& to = last ? last_ : all_;
-  if (const AttentionShape shape = shape_of(block);
-      std::find(shapes_.begin(), shapes_.end(), shape) == shapes_.end()) {
-    shapes_.push_back(shape);
-    attention_.emplace_back();
-  }
-  if (last) last_shape_ = shape_of(block);
   const bool quantize = quantized(block.query) || quantized(block.key) || quantized(block.value);
   add_norm(all_, left, block.input_norm, quantize, last);
   add_products({{.linear = &block.key, .stream = &all_, .out = &key_},
@@ -140,41 +135,40 @@ void ForwardPass::add_rotation(const PackedAttention& block, const Stream& to) {
 }
 
 void ForwardPass::add_tasks(const PackedAttention& block, const Stream& to, bool last) {
-  const auto shape = std::find(shapes_.begin(), shapes_.end(), shape_of(block)) - shapes_.begin();
+  const std::size_t shape = index_of(shape_of(block));
+  if (last) last_shape_ = shape;
   const auto work = [this, shape, last]() -> AttentionWork& {
     return last && narrows_ ? narrow_attention_ : attention_[shape];
   };
-  const auto data = [this, &block] {
-    return AttentionWork::Data{&cache_, batch_, block.layer, &query_, &attended_};
+  const auto add_part = [&](auto count, auto compute) {
+    const auto run = [this, &block, work, compute](int worker, int first, int end) {
+      const AttentionWork::Data data{&cache_, batch_, block.layer, &query_, &attended_};
+      for (int i = first; i < end; ++i) {
+        finish_attention(block, (work().*compute)(i, ops_, data, workers_[worker]->attention));
+      }
+    };
+    add({.units = [work, count] { return (work().*count)(); }, .run = run, .in_order = true});
   };
-  add({.units = [&to, work] { return to.rows > 0 ? work().tasks() : 0; },
-       .run =
-           [this, &block, work, data](int worker, int first, int end) {
-             for (int i = first; i < end; ++i) {
-               finish_attention(block, work().run(i, ops_, data(), workers_[worker]->attention));
-             }
-           },
-       .in_order = true});
-  add({.units = [&to, work] { return to.rows > 0 ? work().folds() : 0; },
-       .run =
-           [this, &block, work, data](int worker, int first, int end) {
-             for (int i = first; i < end; ++i) {
-               finish_attention(block, work().fold(i, ops_, data(), workers_[worker]->attention));
-             }
-           },
-       .in_order = true});
+  add_part(&AttentionWork::tasks, &AttentionWork::run);
+  add_part(&AttentionWork::folds, &AttentionWork::fold);
   if (finishes_groups(block) || !quantized(block.output)) return;
-  add_grains(
-      kFewRows, [&to] { return to.rows; },
-      [this, columns = block.heads * block.head_dim](int, Range rows) {
-        for (int row = rows.first; row < rows.end; ++row) {
-          attended_.quantize(kernels_, row, 0, columns, attended_.values(row));
-        }
-      });
+  add_rows(to, [this, columns = block.heads * block.head_dim](int, int row) {
+    attended_.quantize(kernels_, row, 0, columns, attended_.values(row));
+  });
 }
 
-void ForwardPass::add_feed_forward(const PackedFeedForward& block, const Residual& left,
-                                   const Stream& stream) {
+std::size_t ForwardPass::index_of(const AttentionShape& shape) {
+  const auto known = std::find(shapes_.begin(), shapes_.end(), shape);
+  const auto index = static_cast<std::size_t>(known - shapes_.begin());
+  if (known == shapes_.end()) {
+    shapes_.push_back(shape);
+    attention_.emplace_back();
+  }
+  return index;
+}
+
+void ForwardPass::add_feed_forward(const PackedFeedForward& block,
+                                   const std::optional<RmsNorm>* left, const Stream& stream) {
   add_norm(stream, left, block.input_norm, quantized(block.gate) || quantized(block.up));
   const int groups = block.gate.matrix->rows() / kGroupColumns;
   const std::size_t bytes = block.gate.matrix->bytes() + block.up.matrix->bytes();
@@ -312,7 +306,7 @@ void ForwardPass::plan_attention(const Batch& batch) {
     attention_[i].plan(shapes_[i], queries_, batch.positions, pool_.size());
   }
   if (narrows_) {
-    narrow_attention_.plan(last_shape_, narrow_queries_, last_positions_, pool_.size());
+    narrow_attention_.plan(shapes_[last_shape_], narrow_queries_, last_positions_, pool_.size());
   }
 }
 
@@ -352,15 +346,16 @@ void ForwardPass::embed(int row) {
 }
 
 // x += what the last block left; input = norm(x), quantised for the products that want it so.
-void ForwardPass::normalize(Worker& worker, const Stream& stream, const Residual& left,
-                            const RmsNorm& norm, bool quantize, int row) {
+void ForwardPass::normalize(Worker& worker, const Stream& stream,
+                            const std::optional<RmsNorm>* left, const RmsNorm& norm, bool quantize,
+                            int row) {
   const int d = model_.hidden_size;
   float* x = stream.x->row(row);
-  if (left.any) {
+  if (left) {
     const float* y = y_.row(row);
-    if (left.norm) {
+    if (*left) {
       float* normed = worker.post_normed.row(0);
-      ops_.rms_norm(y, left.norm->weight.data(), left.norm->epsilon, d, normed);
+      ops_.rms_norm(y, (*left)->weight.data(), (*left)->epsilon, d, normed);
       y = normed;
     }
     ops_.add(x, y, d);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -40,13 +41,16 @@ class ForwardPass {
   std::size_t buffer_bytes() const;
 
  private:
+  // A phase of a step; what is prepared in one is not used in another.
+  using Moment = std::uint64_t;
+
   // Scratch memory of one worker.
   struct Worker {
     RowBuffer post_normed;  // [1, D]
     AlignedArray<float> gate, up;
     AttentionWork::Scratch attention;
-    std::array<PreparedInput, kInputKinds> prepared;        // by kind of matrix
-    std::array<std::uint64_t, kInputKinds> prepared_for{};  // the Moment that each was made in
+    std::array<PreparedInput, kInputKinds> prepared;  // by kind of matrix
+    std::array<Moment, kInputKinds> prepared_for{};   // that each was made in
   };
 
   // The residual stream of the rows that are on their way, and its normed form.
@@ -69,26 +73,21 @@ class ForwardPass {
     int first, end;
   };
 
-  // What a block leaves to be added to the stream: y_, after this norm where there is one.
-  struct Residual {
-    bool any = false;
-    const RmsNorm* norm = nullptr;
-  };
-
-  // A phase of a step; what is prepared in one is not used in another.
-  using Moment = std::uint64_t;
-
-  // The list of phases.
+  // The list of phases. `left` is what the block before left to be added to the stream: null for
+  // nothing, else y_, after this norm where there is one.
   void assemble();
   void add(Phase phase) { phases_.push_back(std::move(phase)); }
   void add_grains(int grain, std::function<int()> count,
                   std::function<void(int worker, Range part)> work);
-  void add_norm(const Stream& stream, const Residual& left, const RmsNorm& norm, bool quantize,
-                bool narrow = false);
-  void add_attention(const PackedAttention& block, const Residual& left, bool last);
+  void add_rows(const Stream& stream, std::function<void(int worker, int row)> work);
+  void add_norm(const Stream& stream, const std::optional<RmsNorm>* left, const RmsNorm& norm,
+                bool quantize, bool narrow = false);
+  void add_attention(const PackedAttention& block, const std::optional<RmsNorm>* left, bool last);
   void add_rotation(const PackedAttention& block, const Stream& to);
   void add_tasks(const PackedAttention& block, const Stream& to, bool last);
-  void add_feed_forward(const PackedFeedForward& block, const Residual& left, const Stream& stream);
+  std::size_t index_of(const AttentionShape& shape);
+  void add_feed_forward(const PackedFeedForward& block, const std::optional<RmsNorm>* left,
+                        const Stream& stream);
   void add_products(std::vector<Product> products);
 
   void reserve(int rows);
@@ -97,8 +96,8 @@ class ForwardPass {
 
   // What phases do.
   void embed(int row);
-  void normalize(Worker& worker, const Stream& stream, const Residual& left, const RmsNorm& norm,
-                 bool quantize, int row);
+  void normalize(Worker& worker, const Stream& stream, const std::optional<RmsNorm>* left,
+                 const RmsNorm& norm, bool quantize, int row);
   void set_aside(int row);
   void store_keys(const PackedAttention& block, Range heads);
   void rotate_queries(const PackedAttention& block, const Stream& to, Range heads);
@@ -132,7 +131,7 @@ class ForwardPass {
   std::vector<int> last_positions_;
   std::vector<QueryRows> queries_, narrow_queries_;
   std::vector<AttentionShape> shapes_;
-  AttentionShape last_shape_;             // of the last attention block
+  std::size_t last_shape_ = 0;            // index of that of the last attention block
   std::vector<AttentionWork> attention_;  // by shape
   AttentionWork narrow_attention_;        // of that block, when narrowing
 

@@ -11,10 +11,6 @@ class RopeTable {
  public:
   explicit RopeTable(const Rope& rope) : rope_(rope) {}
 
-  bool matches(const Rope& rope) const {
-    return rope.inverse_frequencies == rope_.inverse_frequencies &&
-           rope.magnitude == rope_.magnitude;
-  }
   int half() const { return static_cast<int>(rope_.inverse_frequencies.size()); }
   // Those from 0 on that can be read.
   int positions() const { return positions_; }

@@ -8,11 +8,10 @@ namespace mlxd::cpu {
 namespace {
 
 // What worker `of` takes of a phase of `units` in equal parts, until nothing is left.
-std::vector<int> take_all(WorkShares& shares, int of, int workers, int phase, int units,
-                          int piece = 1) {
+std::vector<int> take_all(WorkShares& shares, int of, int workers, int phase, int units) {
   std::vector<int> taken;
   shares.run(
-      of, phase, [&](int worker) { return units * worker / workers; }, piece,
+      of, phase, [&](int worker) { return units * worker / workers; }, 1,
       [&](int first, int end) {
         for (int unit = first; unit < end; ++unit) taken.push_back(unit);
       });

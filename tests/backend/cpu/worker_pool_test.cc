@@ -4,9 +4,9 @@
 #include <atomic>
 #include <csignal>
 #include <ctime>
+#include <new>
 #include <random>
 #include <set>
-#include <stdexcept>
 #include <thread>
 #include <vector>
 
