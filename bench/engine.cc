@@ -110,15 +110,16 @@ class NoModel : public ModelRunner {
     info_.backend = "none";
     info_.vocab_size = 16;
     info_.context_length = 1 << 20;
+    info_.kv = {{}};
   }
   const RunnerInfo& info() const override { return info_; }
-  void resize_kv(int) override {}
-  void step(const Batch& batch, StepOutput& output) override {
-    output.logits.assign(batch.logit_rows.size() * info_.vocab_size, 0);
-  }
+  void resize_cache(const CacheSize&) override {}
+  void launch(const Batch& batch) override { rows_ = batch.wanted.size(); }
+  void wait(StepOutput& output) override { output.logits.assign(rows_ * info_.vocab_size, 0); }
 
  private:
   RunnerInfo info_;
+  std::size_t rows_ = 0;
 };
 
 // The whole inference loop: also sweeping, sampling (of 16 logits) and an event a token. One

@@ -44,7 +44,7 @@ void run(const Settings& settings) {
   const RunnerInfo& info = runner->info();
   std::vector<int> blocks((count + info.block_size - 1) / info.block_size);
   std::iota(blocks.begin(), blocks.end(), 0);
-  runner->resize_kv(static_cast<int>(blocks.size()));
+  runner->resize_cache(CacheSize::of(runner->info(), static_cast<int>(blocks.size())));
 
   std::ofstream out(settings.out, std::ios::binary);
   StepOutput output;
@@ -54,9 +54,8 @@ void run(const Settings& settings) {
     batch.tokens.assign(tokens.begin() + first, tokens.begin() + end);
     batch.positions.resize(end - first);
     std::iota(batch.positions.begin(), batch.positions.end(), first);
-    batch.logit_rows.resize(end - first);
-    std::iota(batch.logit_rows.begin(), batch.logit_rows.end(), 0);
-    batch.sequences.push_back({0, end - first, end, blocks});
+    for (int row = 0; row < end - first; ++row) batch.want_logits(row);
+    batch.sequences.push_back({0, end - first, end, tables_of(info, blocks)});
     runner->step(batch, output);
     out.write(reinterpret_cast<const char*>(output.logits.data()),
               static_cast<std::streamsize>(output.logits.size() * sizeof(float)));

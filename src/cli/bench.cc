@@ -151,7 +151,7 @@ int run_bench(const BenchSettings& settings) {
                       files.path.filename().string(), info.backend, info.instruction_set, batch,
                       settings.prompt_tokens, median(prompt_rates), settings.depth,
                       settings.generated_tokens, median(generation_rates), settings.repeat,
-                      info.weight_bytes, info.block_bytes / info.block_size,
+                      info.weight_bytes, info.block_bytes() / info.block_size,
                       multiply_adds_per_token(files.plan))
               .c_str());
     } else {

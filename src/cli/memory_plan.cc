@@ -179,10 +179,10 @@ ModelMemory memory_of(std::string name, const ModelFiles& files, const EngineSet
   memory.weights = runner.weight_bytes;
   memory.buffers = step_bytes(files.plan, settings);
   if (!settings.prefix_cache_dir.empty()) memory.buffers += kPrefixStoreBufferBytes;
-  memory.kv_block = runner.block_bytes;
+  for (const KvGroup& group : runner.kv) memory.kv_block += group.block_bytes;
   memory.block_tokens = runner.block_size;
   memory.kv_most = static_cast<std::size_t>(settings.max_running) *
-                   ((context + block_tokens - 1) / block_tokens) * runner.block_bytes;
+                   ((context + block_tokens - 1) / block_tokens) * memory.kv_block;
   return memory;
 }
 

@@ -62,7 +62,7 @@ bool BlockMover::enter(const StoredBlocks& part) {
     try {
       for (int block = known; block < known + fresh; ++block) {
         const auto& file = part.files[block - part.first];
-        runner_.import_block(table[block], store_.format().payload(file.bytes()));
+        import_block(table[block], store_.format().payload(file.bytes()));
       }
       entered = cache_.enter(prompt.salt, tokens(known + fresh), table, known);
     } catch (const std::exception& exception) {
@@ -129,11 +129,28 @@ bool BlockMover::offer_one(int block) {
   const Place& place = places_[block];
   try {
     return store_.offer(*place.name, place.parent < 0, cache_.tokens_of(block),
-                        [&](std::span<std::byte> out) { runner_.export_block(block, out); });
+                        [&](std::span<std::byte> out) { export_block(block, out); });
   } catch (const std::exception& exception) {
     spdlog::error("a KV block was not put on disk: {}", exception.what());
   }
   return false;
+}
+
+// What lies in a file: the block of each group, one after the other.
+void BlockMover::import_block(int block, std::span<const std::byte> contents) {
+  const auto& groups = runner_.info().kv;
+  for (std::size_t group = 0; group < groups.size(); ++group) {
+    runner_.import_block(static_cast<int>(group), block, contents.first(groups[group].block_bytes));
+    contents = contents.subspan(groups[group].block_bytes);
+  }
+}
+
+void BlockMover::export_block(int block, std::span<std::byte> contents) const {
+  const auto& groups = runner_.info().kv;
+  for (std::size_t group = 0; group < groups.size(); ++group) {
+    runner_.export_block(static_cast<int>(group), block, contents.first(groups[group].block_bytes));
+    contents = contents.subspan(groups[group].block_bytes);
+  }
 }
 
 void BlockMover::check_integrity() const {

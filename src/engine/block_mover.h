@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -35,6 +36,8 @@ class BlockMover : public PrefixCache::Listener {
   std::optional<BlockName> take_name(int block);
   void offer(int block);
   bool offer_one(int block);
+  void import_block(int block, std::span<const std::byte> contents);
+  void export_block(int block, std::span<std::byte> contents) const;
 
   void on_enter(int block, int parent, std::uint64_t salt, std::span<const int> tokens) override;
   void on_evict(int block) override;

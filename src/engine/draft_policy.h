@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/model_runner.h"
+
 namespace mlxd {
 
 // How often a sequence's drafts have come true of late: the chance of the next drafted token, given
@@ -19,24 +21,25 @@ class DraftRecord {
   double acceptance_ = 0.5;
 };
 
-// Time of a step of so many decoded rows, in that of a step of one: as measured on the cpu backend
-// with SmolLM2 135M and Qwen2.5 1.5B (1.3 for 4 rows, 2.3 for 8, 4.2 for 16), whose kernels compute
-// four rows on the weights' way through the processor for hardly more than one.
-inline double step_cost(int rows) {
-  return 1 + 0.12 * (std::min(rows, 4) - 1) + 0.23 * std::max(rows - 4, 0);
+// Time of a step of so many decoded rows, in that of a step of one: straight lines through what the
+// runner says of 1, 4 and 16 rows.
+inline double step_cost(int rows, const RowCost& cost) {
+  const double near = (cost[1] - cost[0]) / 3, far = (cost[2] - cost[1]) / 12;
+  return cost[0] + near * (std::min(rows, 4) - 1) + far * std::max(rows - 4, 0);
 }
 
 // How many tokens a sequence should draft, at most `most`, in a step of `sequences` that decode:
 // one more as long as it adds more to the tokens that are drawn than to the time, supposing that
 // all sequences do alike. One sequence alone drafts a few tokens even when half of them are wrong;
 // sixteen, which share the weights' way anyway, draft only what is nearly certain.
-inline int draft_length(double acceptance, int sequences, int most) {
+inline int draft_length(double acceptance, int sequences, int most,
+                        const RowCost& row_cost = kUsualRowCost) {
   double tokens = 1;           // that a sequence draws in the step
   double chance = acceptance;  // that the next row is of use
   int length = 0;
   for (; length < most; ++length) {
-    const double cost = step_cost(sequences * (1 + length));
-    const double more = step_cost(sequences * (2 + length)) - cost;
+    const double cost = step_cost(sequences * (1 + length), row_cost);
+    const double more = step_cost(sequences * (2 + length), row_cost) - cost;
     if (chance * cost <= more * tokens) break;
     tokens += chance;
     chance *= acceptance;

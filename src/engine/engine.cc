@@ -28,11 +28,12 @@ int choose_kv_blocks(const EngineOptions& options, const RunnerInfo& info) {
   if (options.kv_blocks > 0) return options.kv_blocks;
   const std::size_t most = static_cast<std::size_t>(options.max_running_sequences) *
                            blocks_for(info.context_length, info);
-  const std::size_t fitting = info.block_bytes == 0 ? most : options.kv_bytes / info.block_bytes;
+  const std::size_t fitting =
+      info.block_bytes() == 0 ? most : options.kv_bytes / info.block_bytes();
   if (fitting == 0) {
     throw StartupError(fmt::format(
         "the KV cache is limited to {} bytes, but a block of {} tokens takes {}: raise the limit",
-        options.kv_bytes, info.block_size, info.block_bytes));
+        options.kv_bytes, info.block_size, info.block_bytes()));
   }
   return static_cast<int>(std::min(most, fitting));
 }
@@ -255,7 +256,7 @@ class Engine::Impl {
       runner = make_runner();
       info_ = runner->info();
       kv_blocks_ = choose_kv_blocks(shared_.options, info_);
-      runner->resize_kv(kv_blocks_);
+      runner->resize_cache(CacheSize::of(info_, kv_blocks_));
       shared_.stored_prefixes = open_stored_prefixes(
           shared_.options, info_, [inbox = shared_.inbox] { inbox->arrivals.wake(); });
       loop = std::make_unique<InferenceLoop>(shared_, *runner, kv_blocks_);

@@ -28,6 +28,7 @@ SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info) 
   limits.max_logit_rows =
       limits.max_sequences + static_cast<int>(std::max<std::size_t>(prompt_rows, 1));
   limits.block_size = info.block_size;
+  limits.kv_groups = static_cast<int>(info.kv.size());
   return limits;
 }
 
@@ -55,7 +56,7 @@ InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, int kv_b
       pace_(shared.options.target_step_seconds, shared.options.max_step_tokens) {
   stats_.kv_blocks_total = kv_blocks;
   stats_.memory.weights = runner.info().weight_bytes;
-  stats_.memory.kv_reserved = static_cast<std::size_t>(kv_blocks) * runner.info().block_bytes;
+  stats_.memory.kv_reserved = static_cast<std::size_t>(kv_blocks) * runner.info().block_bytes();
   publish();
 }
 
@@ -215,8 +216,8 @@ void InferenceLoop::propose_drafts() {
     // An event for each row: all samples' fit the channel, and none is beyond max_tokens.
     const int room = static_cast<int>(request.shared->events.room()) / request.job.samples;
     const int useful = std::min(room, request.job.max_tokens - sequence->outputs()) - 1;
-    const int rows =
-        draft_length(sequence->draft_record.acceptance(), decoding, std::clamp(useful, 0, most));
+    const int rows = draft_length(sequence->draft_record.acceptance(), decoding,
+                                  std::clamp(useful, 0, most), runner_.info().row_cost);
     sequence->drafter.propose(sequence->tokens, rows + 1, sequence->draft);
     sequence->draft_rows = std::min(rows, static_cast<int>(sequence->draft.size()));
   }
@@ -282,7 +283,7 @@ void InferenceLoop::step_one_by_one() {
 
 bool InferenceLoop::run_batch(const Batch& batch) {
   try {
-    const std::size_t logits = batch.logit_rows.size() * runner_.info().vocab_size;
+    const std::size_t logits = batch.wanted.size() * runner_.info().vocab_size;
     output_.logits.reserve(logits);  // exactly: growing by itself a vector takes up to twice that
     runner_.step(batch, output_);
     if (output_.logits.size() != logits) {
@@ -398,7 +399,7 @@ void InferenceLoop::draw_as_drafted(const StepPart& part, std::span<float> logit
 void InferenceLoop::draw(Sequence& sequence, std::span<float> logits) {
   Request& request = *sequence.request;
   const GenerateJob& job = request.job;
-  Sampler::Request wanted{.params = &job.sampling, .counts = &sequence.counts};
+  Draw wanted{.params = &job.sampling, .counts = &sequence.counts};
   if (!job.ignore_eos && sequence.outputs() < job.min_tokens) wanted.forbidden = job.stop_ids;
   wanted.sample = sequence.sample;
   wanted.index = sequence.outputs();
@@ -474,7 +475,7 @@ void InferenceLoop::publish() {
   stats_.kv_blocks_used = blocks_.used();
   stats_.kv_blocks_cached = blocks_.idle();
   stats_.memory.kv_cache =
-      static_cast<std::size_t>(blocks_.used() + blocks_.idle()) * runner_.info().block_bytes;
+      static_cast<std::size_t>(blocks_.used() + blocks_.idle()) * runner_.info().block_bytes();
   stats_.memory.buffers =
       runner_.buffer_bytes() + output_.logits.capacity() * sizeof(output_.logits[0]);
   stats_.running_sequences = static_cast<int>(scheduler_.running().size());

@@ -55,22 +55,22 @@ void keep_nucleus(std::vector<Candidate>& candidates, double target) {
 
 }  // namespace
 
-Result<SampledToken> Sampler::draw(std::span<float> logits, const Request& request) {
-  const SamplingParams& params = *request.params;
+Result<SampledToken> Sampler::draw(std::span<float> logits, const Draw& wanted) {
+  const SamplingParams& params = *wanted.params;
   if (!row_.load(logits)) return unusable_logits();
   // Log-probabilities are the model's own: taken before anything is adjusted.
   double log_total = 0;
   SampledToken drawn;
-  drawn.sample = request.sample;
+  drawn.sample = wanted.sample;
   if (params.logprobs) {
     log_total = row_.maximum() + std::log(row_.weigh(1));
     drawn.top = top_logprobs(params.top_logprobs, log_total);
   }
-  adjust(request);
+  adjust(wanted);
   const float maximum = row_.maximum();
   const bool drawable = std::isfinite(maximum);
   if (drawable) {
-    drawn.token = choose(params, uniform_draw(params.seed, request.sample, request.index));
+    drawn.token = choose(params, uniform_draw(params.seed, wanted.sample, wanted.index));
   }
   restore();
   if (!drawable) {
@@ -99,13 +99,13 @@ std::vector<TokenLogprob> Sampler::top_logprobs(int count, double log_total) {
   return top;
 }
 
-void Sampler::adjust(const Request& request) {
-  const SamplingParams& params = *request.params;
+void Sampler::adjust(const Draw& wanted) {
+  const SamplingParams& params = *wanted.params;
   for (const LogitBias& bias : params.logit_bias) {
     change(bias.token, row_[bias.token] + bias.bias);
   }
   if (has_penalties(params)) {
-    for (const auto& [token, count] : request.counts->counts()) {
+    for (const auto& [token, count] : wanted.counts->counts()) {
       float logit = row_[token];
       logit = logit > 0 ? logit / params.repetition_penalty : logit * params.repetition_penalty;
       if (count.in_output > 0) {
@@ -115,7 +115,7 @@ void Sampler::adjust(const Request& request) {
       change(token, std::clamp(logit, -kMost, kMost));
     }
   }
-  for (const int token : request.forbidden) {
+  for (const int token : wanted.forbidden) {
     change(token, -std::numeric_limits<float>::infinity());
   }
   for (const auto& [token, before] : changed_) row_.refresh(token);

@@ -2,34 +2,16 @@
 
 #include <cstdint>
 #include <span>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "engine/draw.h"
 #include "engine/logit_row.h"
 #include "engine/sampling_params.h"
 #include "engine/token_event.h"
 
 namespace mlxd {
-
-// How often each token stands in a sequence, kept up to date token by token for the penalties.
-class TokenCounts {
- public:
-  struct Count {
-    bool in_prompt = false;
-    int in_output = 0;
-  };
-
-  void add_prompt(std::span<const int> tokens) {
-    for (const int token : tokens) counts_[token].in_prompt = true;
-  }
-  void add_output(int token) { ++counts_[token].in_output; }
-  const std::unordered_map<int, Count>& counts() const { return counts_; }
-
- private:
-  std::unordered_map<int, Count> counts_;
-};
 
 inline bool has_penalties(const SamplingParams& params) {
   return params.repetition_penalty != 1 || params.presence_penalty != 0 ||
@@ -42,17 +24,9 @@ class Sampler {
  public:
   explicit Sampler(const LogitKernels& kernels = logit_kernels()) : row_(kernels) {}
 
-  struct Request {
-    const SamplingParams* params = nullptr;
-    const TokenCounts* counts = nullptr;  // of the sequence so far; read when there are penalties
-    std::span<const int> forbidden{};     // stop ids before min_tokens
-    int sample = 0;
-    std::uint64_t index = 0;  // of the token in its sample: the counter of its random number
-  };
-
   // `logits` [vocab_size] are changed and put back. An Error when they are not finite, or when
   // nothing is left to draw.
-  Result<SampledToken> draw(std::span<float> logits, const Request& request);
+  Result<SampledToken> draw(std::span<float> logits, const Draw& wanted);
 
   // Log-probability of a token, with the `top` most likely ones, under softmax(logits).
   struct Score {
@@ -65,7 +39,7 @@ class Sampler {
   int choose(const SamplingParams& params, double uniform);
   double total_weight() const;
   int draw_candidate(double uniform) const;
-  void adjust(const Request& request);
+  void adjust(const Draw& wanted);
   void change(int token, float logit);
   void restore();
   std::vector<TokenLogprob> top_logprobs(int count, double log_total);

@@ -100,8 +100,9 @@ void Scheduler::schedule() {
   batch_.tokens.clear();
   batch_.positions.clear();
   batch_.sequences.clear();
-  batch_.logit_rows.clear();
-  batch_.block_copies = copies_;
+  batch_.wanted.clear();
+  batch_.block_copies.clear();
+  for (const auto& copy : copies_) append_copy(copy, batch_);
   for (const StepPart& part : parts_) append_rows(part, batch_);
 }
 
@@ -368,7 +369,9 @@ void Scheduler::append_rows(const StepPart& part, Batch& batch) const {
   entry.first_row = batch.rows();
   entry.query_length = part.rows;
   entry.context_length = sequence.computed + part.rows;
-  entry.blocks = std::span(sequence.blocks).first(blocks_for(entry.context_length));
+  for (int group = 0; group < limits_.kv_groups; ++group) {
+    entry.blocks[group] = std::span(sequence.blocks).first(blocks_for(entry.context_length));
+  }
   const int known = part.rows - part.drafted;
   const auto first = sequence.tokens.begin() + sequence.computed;
   batch.tokens.insert(batch.tokens.end(), first, first + known);
@@ -376,9 +379,16 @@ void Scheduler::append_rows(const StepPart& part, Batch& batch) const {
                       sequence.draft.begin() + part.drafted);
   for (int i = 0; i < part.rows; ++i) batch.positions.push_back(sequence.computed + i);
   for (int i = 0; i < part.logit_rows; ++i) {
-    batch.logit_rows.push_back(entry.first_row + part.first_logit - sequence.computed + i);
+    batch.want_logits(entry.first_row + part.first_logit - sequence.computed + i);
   }
   batch.sequences.push_back(entry);
+}
+
+// All groups' tables are one.
+void Scheduler::append_copy(const std::pair<int, int>& copy, Batch& batch) const {
+  for (int group = 0; group < limits_.kv_groups; ++group) {
+    batch.block_copies.push_back({group, copy.first, copy.second});
+  }
 }
 
 void Scheduler::fill_single(const StepPart& part, Batch& batch) const {
@@ -387,8 +397,7 @@ void Scheduler::fill_single(const StepPart& part, Batch& batch) const {
   for (const StepPart* before = parts_.data(); before->sequence != part.sequence; ++before) {
     first_copy += before->copies;
   }
-  batch.block_copies.assign(copies_.begin() + first_copy,
-                            copies_.begin() + first_copy + part.copies);
+  for (int i = 0; i < part.copies; ++i) append_copy(copies_[first_copy + i], batch);
   append_rows(part, batch);
 }
 

@@ -19,6 +19,7 @@ struct SchedulerLimits {
   int max_step_tokens = 512;  // rows of a step, at least max_sequences
   int max_logit_rows = 128;   // rows with logits in a step, more than max_sequences
   int block_size = 16;
+  int kv_groups = 1;
 };
 
 // One sequence's share of a step.
@@ -27,7 +28,7 @@ struct StepPart {
   int rows = 0;         // tokens[computed .. computed + rows)
   int logit_rows = 0;   // those of them that give logits: the rows from first_logit on
   int first_logit = 0;  // position
-  int copies = 0;       // its copy-on-write, 0 or 1 entries of Batch::block_copies
+  int copies = 0;       // its copy-on-write, 0 or 1 block copies
   int drafted = 0;      // the last so many rows are the beginning of its draft
 
   StepPart without_draft() const {
@@ -130,6 +131,7 @@ class Scheduler {
     return (tokens + limits_.block_size - 1) / limits_.block_size;
   }
   void append_rows(const StepPart& part, Batch& batch) const;
+  void append_copy(const std::pair<int, int>& copy, Batch& batch) const;
   void settle_preempted();
 
   const SchedulerLimits limits_;

@@ -138,9 +138,9 @@ std::unique_ptr<StoredPrefixes> open_stored_prefixes(const EngineOptions& option
     store.max_bytes = disk.max_bytes;
     store.identity = fmt::format("{}\n{} {}\nKV blocks {}, {} tokens, {} bytes\n",
                                  disk.model ? disk.model() : "", info.backend, info.instruction_set,
-                                 info.kv_format, info.block_size, info.block_bytes);
+                                 info.kv_format, info.block_size, info.block_bytes());
     store.block_size = info.block_size;
-    store.block_bytes = info.block_bytes;
+    store.block_bytes = info.block_bytes();
     auto opened = std::make_unique<StoredPrefixes>(store, std::move(wake));
     spdlog::info("prefix cache on disk: {} has {} blocks", opened->store().path().string(),
                  opened->store().stats().blocks);

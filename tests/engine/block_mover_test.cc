@@ -33,7 +33,7 @@ class BlockMoverTest : public ::testing::Test {
     options.write_buffer_bytes = buffer_bytes;
     prefixes_ = std::make_unique<StoredPrefixes>(options, [this] { ++wakes_; });
     runner_ = std::make_unique<FakeRunner>(FakeOptions{});
-    runner_->resize_kv(blocks);
+    runner_->resize_cache(CacheSize::of(runner_->info(), blocks));
     blocks_ = std::make_unique<BlockManager>(blocks);
     cache_ = std::make_unique<PrefixCache>(*blocks_, kBlock);
     mover_ = std::make_unique<BlockMover>(*prefixes_, *runner_, *blocks_, *cache_);

@@ -151,8 +151,8 @@ TEST(Faults, ARunnerThatReturnsTooFewLogitsFailsTheRequestNotTheProcess) {
   class Short : public FakeRunner {
    public:
     using FakeRunner::FakeRunner;
-    void step(const Batch& batch, StepOutput& output) override {
-      FakeRunner::step(batch, output);
+    void wait(StepOutput& output) override {
+      FakeRunner::wait(output);
       output.logits.pop_back();
     }
   };

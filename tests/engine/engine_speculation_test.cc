@@ -177,7 +177,7 @@ TEST(Speculation, AStepThatFailsBecauseOfDraftsCostsNoRequest) {
   const auto expected = without_speculation(jobs);
   FakeOptions fake = repetitive_model();
   fake.before_step = [](const Batch& batch, std::uint64_t step) {
-    const bool drafted = batch.logit_rows.size() > batch.sequences.size();
+    const bool drafted = batch.wanted.size() > batch.sequences.size();
     if (drafted && step % 3 != 0) throw std::bad_alloc();
   };
   // Not prompt log-probabilities, whose rows look like drafts to the failure above.

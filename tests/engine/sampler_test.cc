@@ -61,7 +61,7 @@ std::map<int, double> drawn_frequencies(std::vector<float> logits, const Samplin
   Sampler sampler;
   std::map<int, double> frequencies;
   for (int i = 0; i < draws; ++i) {
-    Sampler::Request request;
+    Draw request;
     request.params = &params;
     request.counts = &counts;
     request.index = i;
@@ -135,7 +135,7 @@ TEST(Sampler, GreedyTakesTheLowestTokenOnATie) {
   params.temperature = 0;
   TokenCounts counts;
   Sampler sampler;
-  Sampler::Request request;
+  Draw request;
   request.params = &params;
   request.counts = &counts;
   EXPECT_EQ(sampler.draw(logits, request)->token, 77);
@@ -152,7 +152,7 @@ TEST(Sampler, NeverDrawsAForbiddenToken) {
   }
   for (const float temperature : {0.0f, 1.0f}) {
     params.temperature = temperature;
-    Sampler::Request request{&params, &counts, forbidden, 0, 0};
+    const Draw request{.params = &params, .counts = &counts, .forbidden = forbidden};
     EXPECT_EQ(sampler.draw(logits, request)->token, 11);
   }
 }
@@ -162,7 +162,7 @@ TEST(Sampler, SaysSoWhenNothingIsLeftToDraw) {
   SamplingParams params;
   TokenCounts counts;
   const std::vector<int> all{0, 1, 2};
-  Sampler::Request request{&params, &counts, all, 0, 0};
+  const Draw request{.params = &params, .counts = &counts, .forbidden = all};
   const auto drawn = Sampler().draw(logits, request);
   ASSERT_FALSE(drawn);
   EXPECT_EQ(drawn.error().status, 500);

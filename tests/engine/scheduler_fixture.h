@@ -10,6 +10,12 @@
 
 namespace mlxd::testing {
 
+inline std::vector<int> wanted_rows(const Batch& batch) {
+  std::vector<int> rows;
+  for (const WantedRow& wanted : batch.wanted) rows.push_back(wanted.row);
+  return rows;
+}
+
 // A scheduler whose sequences draw token 0 for ever.
 class SchedulerFixture : public ::testing::Test {
  protected:

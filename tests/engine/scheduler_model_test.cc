@@ -193,7 +193,7 @@ class World {
 
   void check_limits() {
     ASSERT_LE(scheduler_->batch().rows(), limits_.max_step_tokens);
-    ASSERT_LE(scheduler_->batch().logit_rows.size(), std::size_t(limits_.max_logit_rows));
+    ASSERT_LE(scheduler_->batch().wanted.size(), std::size_t(limits_.max_logit_rows));
     int slots = 0;
     for (const Sequence* sequence : scheduler_->running()) slots += sequence->slots;
     ASSERT_LE(slots, limits_.max_sequences);
@@ -253,7 +253,7 @@ class World {
   // --- the model
 
   void compute(const Batch& batch) {
-    for (const auto& [from, to] : batch.block_copies) {
+    for (const auto& [group, from, to] : batch.block_copies) {
       std::copy_n(kv_.begin() + from * kBlockSize, kBlockSize, kv_.begin() + to * kBlockSize);
     }
     for (std::size_t i = 0; i < batch.sequences.size(); ++i) {
@@ -261,15 +261,15 @@ class World {
       const int first = rows.context_length - rows.query_length;
       for (int j = 0; j < rows.query_length; ++j) {
         const int token = batch.tokens[rows.first_row + j];
-        cell(rows.blocks, first + j) = {salt_of(rows.blocks), token, first + j};
+        cell(rows.blocks[0], first + j) = {salt_of(rows.blocks[0]), token, first + j};
       }
     }
     for (const BatchSequence& rows : batch.sequences) {
-      const Sequence& sequence = *owner_of(rows.blocks);
+      const Sequence& sequence = *owner_of(rows.blocks[0]);
       const int known = std::min(rows.context_length, sequence.length());
       for (int position = 0; position < known; ++position) {
         const Cell wanted{sequence.cache_salt, sequence.tokens[position], position};
-        ASSERT_EQ(cell(rows.blocks, position), wanted) << "somebody else's, or stale";
+        ASSERT_EQ(cell(rows.blocks[0], position), wanted) << "somebody else's, or stale";
       }
     }
   }

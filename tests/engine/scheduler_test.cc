@@ -19,11 +19,11 @@ TEST_F(SchedulerTest, ComputesAPromptInChunksBesideDecodingSequences) {
     EXPECT_EQ(batch.rows(), 20);
     EXPECT_EQ(rows_of(first), 1);
     EXPECT_EQ(rows_of(second), 19);
-    EXPECT_EQ(batch.logit_rows, std::vector<int>{0}) << "the prompt gives none before its end";
+    EXPECT_EQ(wanted_rows(batch), std::vector<int>{0}) << "the prompt gives none before its end";
   }
   step();
   EXPECT_EQ(rows_of(second), 12);
-  EXPECT_EQ(scheduler_->batch().logit_rows, (std::vector<int>{0, 12}));
+  EXPECT_EQ(wanted_rows(scheduler_->batch()), (std::vector<int>{0, 12}));
 }
 
 TEST_F(SchedulerTest, StartsRequestsInTheOrderInWhichTheyCame) {
@@ -161,10 +161,10 @@ TEST_F(SchedulerTest, BoundsTheRowsOfPromptLogprobsByTheReadersRoomAndByMemory) 
   Sequence& sequence = add(40);
   sequence.logits_from = 0;
   sequence.prompt_logit_limit = 7;
-  EXPECT_EQ(step().logit_rows.size(), 7u);
+  EXPECT_EQ(step().wanted.size(), 7u);
   sequence.logits_from = 7;
   sequence.prompt_logit_limit = 30;
-  EXPECT_EQ(step().logit_rows.size(), 10u);
+  EXPECT_EQ(step().wanted.size(), 10u);
   sequence.logits_from = 17;
   sequence.prompt_logit_limit = 0;
   EXPECT_EQ(step().rows(), 0);
@@ -180,12 +180,12 @@ TEST_F(SchedulerTest, ADraftedRowGivesLogitsAndItsBlockIsFreeAfterTheStep) {
   const Batch& batch = scheduler_->batch();
   EXPECT_EQ(batch.tokens, (std::vector<int>{0, 5, 6}));
   EXPECT_EQ(batch.positions, (std::vector<int>{3, 4, 5}));
-  EXPECT_EQ(batch.logit_rows, (std::vector<int>{0, 1, 2}));
-  EXPECT_EQ(batch.sequences[0].blocks.size(), 2u);
+  EXPECT_EQ(wanted_rows(batch), (std::vector<int>{0, 1, 2}));
+  EXPECT_EQ(batch.sequences[0].blocks[0].size(), 2u);
   Batch single;
   scheduler_->fill_single(scheduler_->parts()[0].without_draft(), single);
   EXPECT_EQ(single.tokens, std::vector<int>{0});
-  EXPECT_EQ(single.logit_rows, std::vector<int>{0});
+  EXPECT_EQ(wanted_rows(single), std::vector<int>{0});
   scheduler_->finish_step();
   EXPECT_EQ(blocks_->used(), 1);
 }
@@ -275,7 +275,7 @@ TEST_F(SchedulerTest, KeepsItsPromisesOverThousandsOfRandomSteps) {
       }
       const Batch& batch = step();
       ASSERT_LE(batch.rows(), 24);
-      ASSERT_LE(batch.logit_rows.size(), 12u);
+      ASSERT_LE(batch.wanted.size(), 12u);
       ASSERT_LE(scheduler_->running().size(), 6u);
       for (Sequence* sequence : live) {
         ASSERT_FALSE(sequence->paused && in_step(*sequence));

@@ -91,11 +91,12 @@ bool step(ModelRunner& runner, std::vector<Running>& sequences, int chunk) {
     for (; sequence.next_row < prompt.rows.size() &&
            prompt.rows[sequence.next_row].row < sequence.done + rows;
          ++sequence.next_row) {
-      batch.logit_rows.push_back(first + prompt.rows[sequence.next_row].row - sequence.done);
+      batch.want_logits(first + prompt.rows[sequence.next_row].row - sequence.done);
       wanted.push_back(sequence.logits);
     }
     sequence.done += rows;
-    batch.sequences.push_back({first, rows, sequence.done, sequence.blocks});
+    batch.sequences.push_back(
+        {first, rows, sequence.done, tables_of(runner.info(), sequence.blocks)});
   }
   if (batch.rows() == 0) return false;
   StepOutput output;
@@ -156,7 +157,7 @@ std::vector<std::vector<float>> run(ModelRunner& runner, std::span<const Prompt>
     }
     pool = std::max(pool, blocks);
   }
-  runner.resize_kv(pool);
+  runner.resize_cache(CacheSize::of(runner.info(), pool));
 
   std::vector<std::vector<float>> logits(prompts.size());
   for (std::size_t first = 0; first < prompts.size(); first += together) {

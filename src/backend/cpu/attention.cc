@@ -112,7 +112,7 @@ void AttentionWork::attend(const Task& task, int partition, const VectorOps& ops
   const int begin = partition * kPartition;
   const int last = positions_[task.first_row + task.rows - 1];
   const int tiles_per_block = data.cache->block_size() / kKeyTile;
-  const std::span<const int> blocks = data.batch->sequences[task.sequence].blocks;
+  const std::span<const int> blocks = data.batch->sequences[task.sequence].blocks[0];
   PartitionQuery query{.head_dim = shape_.head_dim,
                        .softcap = shape_.softcap,
                        .queries = queries_of(task.rows),

@@ -275,7 +275,7 @@ void ForwardPass::plan(const Batch& batch) {
     rope_fill_[i] = {ropes_[i].positions(), std::max(end_position, ropes_[i].positions())};
     ropes_[i].make_room(end_position);
   }
-  const auto logit_rows = static_cast<int>(batch.logit_rows.size());
+  const auto logit_rows = static_cast<int>(batch.wanted.size());
   narrows_ = logit_rows < batch.rows();
   all_ = {batch.rows(), &x_, &input_};
   last_ = narrows_ ? Stream{logit_rows, &narrow_x_, &narrow_input_} : all_;
@@ -287,7 +287,7 @@ void ForwardPass::plan_attention(const Batch& batch) {
   narrow_queries_.clear();
   last_positions_.clear();
   narrow_index_.assign(batch.rows(), -1);
-  for (const int row : batch.logit_rows) {
+  for (const auto& [row, output] : batch.wanted) {
     narrow_index_[row] = static_cast<int>(last_positions_.size());
     last_positions_.push_back(batch.positions[row]);
   }
@@ -311,8 +311,8 @@ void ForwardPass::plan_attention(const Batch& batch) {
 }
 
 void ForwardPass::run(const Batch& batch, StepOutput& output) {
-  output.logits.resize(batch.logit_rows.size() * model_.head.matrix->rows());
-  for (const auto& [from, to] : batch.block_copies) cache_.copy_block(from, to);
+  output.logits.resize(batch.wanted.size() * model_.head.matrix->rows());
+  for (const BlockCopy& copy : batch.block_copies) cache_.copy_block(copy.from, copy.to);
   if (batch.rows() == 0) return;
   logits_ = output.logits.data();
   reserve(batch.rows());
@@ -388,7 +388,7 @@ void ForwardPass::store_keys(const PackedAttention& block, Range heads) {
     const int row = i / block.kv_heads, head = i % block.kv_heads;
     while (row >= batch_->sequences[s].first_row + batch_->sequences[s].query_length) ++s;
     const int position = batch_->positions[row];
-    const int cache_block = batch_->sequences[s].blocks[position / block_size];
+    const int cache_block = batch_->sequences[s].blocks[0][position / block_size];
     const int tile = position % block_size / kKeyTile, slot = position % kKeyTile;
     float* key = key_.row(row) + head * d;
     turn(block, block.key_norm, position, key);

@@ -4,7 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "backend/cpu/batch_check.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/forward.h"
 #include "backend/cpu/kernels.h"
@@ -14,6 +13,7 @@
 #include "backend/cpu/vector_ops.h"
 #include "backend/cpu/worker_pool.h"
 #include "base/error.h"
+#include "engine/batch_check.h"
 
 namespace mlxd::cpu {
 namespace {
@@ -55,25 +55,32 @@ class CpuRunner final : public ModelRunner {
     info_.vocab_size = model_.head.matrix->rows();
     info_.context_length = plan.config.context_length;
     info_.block_size = options.block_size;
-    info_.block_bytes = cache_.block_bytes();
+    info_.kv = {{.block_bytes = cache_.block_bytes()}};
     info_.weight_bytes = model_.weight_bytes;
     info_.kv_format = kv_format_name(options.kv_format);
   }
 
   const RunnerInfo& info() const override { return info_; }
-  void resize_kv(int blocks) override { cache_.resize(blocks); }
-
-  void step(const Batch& batch, StepOutput& output) override {
-    check_batch(batch, info_, cache_.blocks());
-    forward_.run(batch, output);
+  void resize_cache(const CacheSize& size) override {
+    size_ = size;
+    cache_.resize(size.blocks[0]);
   }
-  void export_block(int block, std::span<std::byte> contents) const override {
+
+  // The workers of this machine are the device: nothing could run beside them.
+  void launch(const Batch& batch) override {
+    check_batch(batch, info_, size_);
+    forward_.run(batch, output_);
+  }
+  void wait(StepOutput& output) override { std::swap(output, output_); }
+  void export_block(int, int block, std::span<std::byte> contents) const override {
     std::memcpy(contents.data(), cache_.block(block).data(), contents.size());
   }
-  void import_block(int block, std::span<const std::byte> contents) override {
+  void import_block(int, int block, std::span<const std::byte> contents) override {
     std::memcpy(cache_.block(block).data(), contents.data(), contents.size());
   }
-  std::size_t buffer_bytes() const override { return forward_.buffer_bytes(); }
+  std::size_t buffer_bytes() const override {
+    return forward_.buffer_bytes() + output_.logits.capacity() * sizeof(float);
+  }
 
  private:
   KvCache cache_;
@@ -81,6 +88,8 @@ class CpuRunner final : public ModelRunner {
   PackedModel model_;
   ForwardPass forward_;
   RunnerInfo info_;
+  CacheSize size_;
+  StepOutput output_;  // of the step that was launched
 };
 
 }  // namespace
@@ -91,7 +100,7 @@ RunnerMemory foresee_cpu_memory(const ModelPlan& plan, const CpuOptions& options
     memory.weight_bytes += packed_bytes(choose_layout(*matrix), static_cast<int>(matrix->rows));
   }
   const KvCache cache(kv_shapes(plan), options.block_size, options.kv_format);
-  memory.block_bytes = cache.block_bytes();
+  memory.kv = {{.block_bytes = cache.block_bytes()}};
   memory.block_size = cache.block_size();
   return memory;
 }

@@ -8,7 +8,7 @@ namespace {
 std::vector<int> slots_of(const BatchSequence& sequence, int block_size) {
   std::vector<int> slots(static_cast<std::size_t>(sequence.context_length));
   for (int p = 0; p < sequence.context_length; ++p) {
-    slots[p] = sequence.blocks[p / block_size] * block_size + p % block_size;
+    slots[p] = sequence.blocks[0][p / block_size] * block_size + p % block_size;
   }
   return slots;
 }
@@ -56,13 +56,13 @@ void PagedCache::resize(int blocks) {
   blocks_ = blocks;
 }
 
-void PagedCache::copy_blocks(std::span<const std::pair<int, int>> copies) {
+void PagedCache::copy_blocks(std::span<const BlockCopy> copies) {
   if (copies.empty()) return;
   std::vector<int> from, to;
-  for (const auto& [source, target] : copies) {
+  for (const BlockCopy& copy : copies) {
     for (int i = 0; i < block_size_; ++i) {
-      from.push_back(source * block_size_ + i);
-      to.push_back(target * block_size_ + i);
+      from.push_back(copy.from * block_size_ + i);
+      to.push_back(copy.to * block_size_ + i);
     }
   }
   const mx::Shape shape = {static_cast<mx::ShapeElem>(from.size())};

@@ -45,7 +45,7 @@ class PagedCache {
   std::size_t block_bytes() const;
   int blocks() const { return blocks_; }
   void resize(int blocks);
-  void copy_blocks(std::span<const std::pair<int, int>> copies);  // (from, to)
+  void copy_blocks(std::span<const BlockCopy> copies);
 
   // Puts the keys and values [T, kv_heads, head_dim] of a step into `slots` [T].
   void write(int layer, const mx::array& slots, const mx::array& keys, const mx::array& values);

@@ -1,12 +1,14 @@
 #include <algorithm>
 #include <cstring>
+#include <span>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "backend/mlx/layers.h"
 #include "backend/mlx/mlx_backend.h"
-#include "base/check.h"
 #include "base/error.h"
+#include "engine/batch_check.h"
 
 namespace mlxd::mlx_backend {
 namespace {
@@ -74,24 +76,25 @@ class MlxRunner final : public ModelRunner {
     info_.vocab_size = static_cast<int>(plan.head.weight.weight.rows);
     info_.context_length = plan.config.context_length;
     info_.block_size = options.block_size;
-    info_.block_bytes = cache_.block_bytes();
+    info_.kv = {{.block_bytes = cache_.block_bytes()}};
     info_.weight_bytes = loader_.bytes();
     info_.rows_are_independent = false;  // MLX chooses kernels by shape
   }
 
   const RunnerInfo& info() const override { return info_; }
-  void resize_kv(int blocks) override {
+  void resize_cache(const CacheSize& size) override {
     const mx::StreamContext scope(stream_);
-    cache_.resize(blocks);
+    size_ = size;
+    cache_.resize(size.blocks[0]);
   }
-  void step(const Batch& batch, StepOutput& output) override;
+  void launch(const Batch& batch) override;
+  void wait(StepOutput& output) override { std::swap(output, output_); }
   // What MLX keeps for reuse: between steps nothing else is alive.
   std::size_t buffer_bytes() const override { return mx::get_cache_memory(); }
 
  private:
-  void check_batch(const Batch& batch) const;
   mx::array forward(StepLayout& layout);
-  mx::array logits(const mx::array& x, const std::vector<int>& rows) const;
+  mx::array logits(const mx::array& x, std::span<const WantedRow> rows) const;
 
   mx::Stream stream_;  // of the thread that made this runner
   mx::Dtype type_;
@@ -104,36 +107,9 @@ class MlxRunner final : public ModelRunner {
   float softcap_;
   PagedCache cache_;
   RunnerInfo info_;
+  CacheSize size_;
+  StepOutput output_;  // of the step that was launched
 };
-
-// The engine's promises of model_runner.h without which MLX would read or write outside its arrays.
-void MlxRunner::check_batch(const Batch& batch) const {
-  const auto in_range = [](int value, int count) { return value >= 0 && value < count; };
-  for (const int token : batch.tokens) {
-    check(in_range(token, info_.vocab_size), "a token is of the vocabulary");
-  }
-  int rows = 0;
-  for (const BatchSequence& sequence : batch.sequences) {
-    const std::size_t blocks =
-        (static_cast<std::size_t>(sequence.context_length) + info_.block_size - 1) /
-        info_.block_size;
-    check(sequence.first_row == rows && sequence.query_length > 0 &&
-              sequence.context_length >= sequence.query_length && sequence.blocks.size() >= blocks,
-          "the sequences of a batch cover its rows, and block tables their tokens");
-    for (std::size_t i = 0; i < blocks; ++i) {
-      check(in_range(sequence.blocks[i], cache_.blocks()),
-            "a block table names blocks of the cache");
-    }
-    rows += sequence.query_length;
-  }
-  check(rows == batch.rows() && batch.positions.size() == batch.tokens.size(),
-        "every row of a batch belongs to a sequence");
-  for (const int row : batch.logit_rows) check(in_range(row, rows), "logit rows are of the batch");
-  for (const auto& [from, to] : batch.block_copies) {
-    check(in_range(from, cache_.blocks()) && in_range(to, cache_.blocks()),
-          "copied blocks are of the cache");
-  }
-}
 
 mx::array MlxRunner::forward(StepLayout& layout) {
   mx::array x = take_rows(table_, layout.tokens(), mx::float32) * mx::array(embed_scale_);
@@ -147,32 +123,34 @@ mx::array MlxRunner::forward(StepLayout& layout) {
   return x;
 }
 
-mx::array MlxRunner::logits(const mx::array& x, const std::vector<int>& rows) const {
-  const mx::array wanted(rows.begin(), {static_cast<mx::ShapeElem>(rows.size())}, mx::int32);
+mx::array MlxRunner::logits(const mx::array& x, std::span<const WantedRow> rows) const {
+  std::vector<int> indices;
+  for (const WantedRow& wanted : rows) indices.push_back(wanted.row);
+  const mx::array wanted(indices.begin(), {static_cast<mx::ShapeElem>(rows.size())}, mx::int32);
   const mx::array h = mx::astype(head_norm_.apply(mx::take(x, wanted, 0)), type_);
   const mx::array out = mx::astype(head_.apply(h), mx::float32);
   return softcap_ > 0 ? mx::tanh(out * mx::array(1 / softcap_)) * mx::array(softcap_) : out;
 }
 
-void MlxRunner::step(const Batch& batch, StepOutput& output) {
-  check_batch(batch);
+void MlxRunner::launch(const Batch& batch) {
+  check_batch(batch, info_, size_);
   const mx::StreamContext scope(stream_);
   cache_.copy_blocks(batch.block_copies);
-  output.logits.resize(batch.logit_rows.size() * static_cast<std::size_t>(info_.vocab_size));
+  output_.logits.resize(batch.wanted.size() * static_cast<std::size_t>(info_.vocab_size));
   if (batch.rows() == 0) return;
 
   StepLayout layout(batch, info_.block_size);
   const mx::array x = forward(layout);
   std::vector<mx::array> results;
   cache_.append_to(results);
-  if (batch.logit_rows.empty()) {
+  if (batch.wanted.empty()) {
     mx::eval(std::move(results));
     return;
   }
-  const mx::array out = mx::contiguous(logits(x, batch.logit_rows));
+  const mx::array out = mx::contiguous(logits(x, batch.wanted));
   results.push_back(out);
   mx::eval(std::move(results));
-  std::memcpy(output.logits.data(), out.data<float>(), output.logits.size() * sizeof(float));
+  std::memcpy(output_.logits.data(), out.data<float>(), output_.logits.size() * sizeof(float));
 }
 
 }  // namespace
@@ -186,7 +164,8 @@ RunnerMemory foresee_mlx_memory(const ModelPlan& plan, const MlxOptions& options
   for (const Tensor* matrix : matrices_of(plan)) {
     memory.weight_bytes += device_bytes(*matrix, type);
   }
-  memory.block_bytes = PagedCache(cache_layers(plan), options.block_size, type).block_bytes();
+  memory.kv = {
+      {.block_bytes = PagedCache(cache_layers(plan), options.block_size, type).block_bytes()}};
   memory.block_size = options.block_size;
   return memory;
 }

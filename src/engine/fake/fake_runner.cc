@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "engine/batch_check.h"
+
 namespace mlxd {
 namespace {
 
@@ -29,59 +31,39 @@ FakeRunner::FakeRunner(FakeOptions options) : options_(std::move(options)) {
   info_.vocab_size = options_.vocab_size;
   info_.context_length = options_.context_length;
   info_.block_size = options_.block_size;
-  info_.block_bytes = options_.block_bytes;
+  info_.kv = {{.block_bytes = options_.block_bytes}};
   info_.rows_are_independent = options_.rows_are_independent;
   info_.kv_format = options_.kv_format;
 }
 
-void FakeRunner::resize_kv(int blocks) {
-  cache_.assign(static_cast<std::size_t>(blocks) * options_.block_size, Slot{});
+void FakeRunner::resize_cache(const CacheSize& size) {
+  size_ = size;
+  cache_.assign(static_cast<std::size_t>(size.blocks[0]) * options_.block_size, Slot{});
 }
 
-void FakeRunner::step(const Batch& batch, StepOutput& output) {
+void FakeRunner::launch(const Batch& batch) {
   if (options_.before_step) options_.before_step(batch, steps_++);
-  check_batch(batch);
+  check_batch(batch, info_, size_);
   const auto width = static_cast<std::ptrdiff_t>(options_.block_size);
-  for (const auto& [from, to] : batch.block_copies) {
-    std::copy_n(cache_.begin() + from * width, width, cache_.begin() + to * width);
+  for (const BlockCopy& copy : batch.block_copies) {
+    std::copy_n(cache_.begin() + copy.from * width, width, cache_.begin() + copy.to * width);
   }
   const std::size_t vocabulary = options_.vocab_size;
-  output.logits.resize(batch.logit_rows.size() * vocabulary);
-  std::size_t logit_row = 0;
+  output_.logits.resize(batch.wanted.size() * vocabulary);
+  std::size_t wanted = 0;
   for (const BatchSequence& sequence : batch.sequences) {
     const int first_position = sequence.context_length - sequence.query_length;
     for (int i = 0; i < sequence.query_length; ++i) {
       const int row = sequence.first_row + i;
-      slot(sequence.blocks, first_position + i) = {batch.tokens[row], first_position + i};
-      if (logit_row == batch.logit_rows.size() || batch.logit_rows[logit_row] != row) continue;
+      slot(sequence.blocks[0], first_position + i) = {batch.tokens[row], first_position + i};
+      if (wanted == batch.wanted.size() || batch.wanted[wanted].row != row) continue;
       read_history(sequence, first_position + i + 1);
-      write_logits(std::span(output.logits).subspan(logit_row++ * vocabulary, vocabulary));
+      write_logits(std::span(output_.logits).subspan(wanted++ * vocabulary, vocabulary));
     }
   }
-  demand(logit_row == batch.logit_rows.size(), "logit_rows are rows, ascending");
 }
 
-void FakeRunner::check_batch(const Batch& batch) const {
-  demand(!batch.sequences.empty() && batch.rows() > 0, "a step has rows");
-  demand(batch.tokens.size() == batch.positions.size(), "a row has a token and a position");
-  int row = 0;
-  for (const BatchSequence& sequence : batch.sequences) {
-    demand(sequence.first_row == row && sequence.query_length > 0, "rows lie one after the other");
-    row += sequence.query_length;
-    demand(row <= batch.rows(), "a sequence's rows are in the batch");
-    demand(sequence.context_length <= options_.context_length, "the context is long enough");
-    const std::size_t blocks =
-        (sequence.context_length + options_.block_size - 1) / options_.block_size;
-    demand(sequence.blocks.size() >= blocks, "the block table reaches the last position");
-    for (int i = 0; i < sequence.query_length; ++i) {
-      const int position = sequence.context_length - sequence.query_length + i;
-      demand(batch.positions[sequence.first_row + i] == position, "positions are consecutive");
-      const int token = batch.tokens[sequence.first_row + i];
-      demand(token >= 0 && token < options_.vocab_size, "tokens are of the vocabulary");
-    }
-  }
-  demand(row == batch.rows(), "every row belongs to a sequence");
-}
+void FakeRunner::wait(StepOutput& output) { std::swap(output, output_); }
 
 std::span<const FakeRunner::Slot> FakeRunner::slots_of(int block, std::size_t bytes) const {
   const std::size_t width = options_.block_size;
@@ -91,13 +73,13 @@ std::span<const FakeRunner::Slot> FakeRunner::slots_of(int block, std::size_t by
   return std::span(cache_).subspan(block * width, width);
 }
 
-void FakeRunner::export_block(int block, std::span<std::byte> contents) const {
+void FakeRunner::export_block(int, int block, std::span<std::byte> contents) const {
   const auto slots = std::as_bytes(slots_of(block, contents.size()));
   std::ranges::copy(slots, contents.begin());
   std::ranges::fill(contents.subspan(slots.size()), std::byte{0});
 }
 
-void FakeRunner::import_block(int block, std::span<const std::byte> contents) {
+void FakeRunner::import_block(int, int block, std::span<const std::byte> contents) {
   const std::size_t bytes = slots_of(block, contents.size()).size_bytes();
   std::memcpy(&cache_.at(static_cast<std::size_t>(block) * options_.block_size), contents.data(),
               bytes);
@@ -112,7 +94,7 @@ FakeRunner::Slot& FakeRunner::slot(std::span<const int> blocks, int position) {
 void FakeRunner::read_history(const BatchSequence& sequence, int length) {
   history_.clear();
   for (int position = 0; position < length; ++position) {
-    const Slot& read = slot(sequence.blocks, position);
+    const Slot& read = slot(sequence.blocks[0], position);
     // Another position's token is somebody else's or stale: let it show in the answer.
     history_.push_back(read.position == position ? read.token : -1 - read.token);
   }

@@ -35,12 +35,12 @@ class FakeRunner : public ModelRunner {
   explicit FakeRunner(FakeOptions options);
 
   const RunnerInfo& info() const override { return info_; }
-  void resize_kv(int blocks) override;
-  // Throws std::logic_error for a batch that breaks the contract of Batch.
-  void step(const Batch& batch, StepOutput& output) override;
+  void resize_cache(const CacheSize& size) override;
+  void launch(const Batch& batch) override;
+  void wait(StepOutput& output) override;
   // A block's slots, at its beginning: block_bytes must hold them.
-  void export_block(int block, std::span<std::byte> contents) const override;
-  void import_block(int block, std::span<const std::byte> contents) override;
+  void export_block(int group, int block, std::span<std::byte> contents) const override;
+  void import_block(int group, int block, std::span<const std::byte> contents) override;
 
  private:
   struct Slot {
@@ -48,7 +48,6 @@ class FakeRunner : public ModelRunner {
     int position = -1;
   };
 
-  void check_batch(const Batch& batch) const;
   std::span<const Slot> slots_of(int block, std::size_t bytes) const;
   Slot& slot(std::span<const int> blocks, int position);
   void read_history(const BatchSequence& sequence, int length);
@@ -56,7 +55,9 @@ class FakeRunner : public ModelRunner {
 
   const FakeOptions options_;
   RunnerInfo info_;
+  CacheSize size_;
   std::vector<Slot> cache_;  // [blocks, block_size]
+  StepOutput output_;        // of the step that was launched
   std::vector<int> history_;
   std::uint64_t steps_ = 0;
 };

@@ -254,13 +254,13 @@ TEST(Runner, NumbersOutOfRangeStayInTheSequenceThatBroughtThem) {
 TEST(Runner, AStepMayBeRepeated) {
   const ModelPlan plan = tiny_model({.encoding = Encoding::q8_0});
   const auto runner = make_cpu_runner(plan, {.threads = 2});
-  runner->resize_kv(4);
+  runner->resize_cache(CacheSize::of(runner->info(), 4));
   const std::vector<int> blocks = {2, 0};
   Batch batch;
   batch.tokens = {3, 4, 5, 6, 7, 8};
   batch.positions = {0, 1, 2, 3, 4, 5};
-  batch.sequences = {{0, 6, 6, blocks}};
-  batch.logit_rows = {2, 5};
+  batch.sequences = {{0, 6, 6, tables_of(runner->info(), blocks)}};
+  for (const int row : {2, 5}) batch.want_logits(row);
   StepOutput first, second;
   runner->step(batch, first);
   runner->step(batch, second);
@@ -291,7 +291,7 @@ TEST(Runner, SaysWhatItHolds) {
   EXPECT_EQ(info.context_length, 4096);
   EXPECT_EQ(info.block_size, 32);
   // 2 layers, keys and values of 2 heads of 16 numbers of 2 bytes.
-  EXPECT_EQ(info.block_bytes, 2u * 2 * 2 * 16 * 2 * 32);
+  EXPECT_EQ(info.block_bytes(), 2u * 2 * 2 * 16 * 2 * 32);
   EXPECT_GT(make_cpu_runner(untied, {.threads = 1, .isa = "portable"})->info().weight_bytes,
             info.weight_bytes);
 }
@@ -307,7 +307,7 @@ TEST(Runner, HoldsWhatWasForeseenOfIt) {
         const RunnerMemory memory = foresee_cpu_memory(plan, options);
         const RunnerInfo info = make_cpu_runner(plan, options)->info();
         EXPECT_EQ(memory.weight_bytes, info.weight_bytes) << flavour.name;
-        EXPECT_EQ(memory.block_bytes, info.block_bytes) << flavour.name;
+        EXPECT_EQ(memory.kv, info.kv) << flavour.name;
         EXPECT_EQ(memory.block_size, info.block_size) << flavour.name;
       }
     }
@@ -329,12 +329,12 @@ TEST(Runner, RefusesWhatItCannotRun) {
 
 TEST(RunnerDeathTest, ABatchThatBreaksTheContractEndsTheProgram) {
   const auto runner = make_cpu_runner(tiny_model({}), {.threads = 1});
-  runner->resize_kv(4);
+  runner->resize_cache(CacheSize::of(runner->info(), 4));
   const std::vector<int> blocks = {4};
   Batch batch;
   batch.tokens = {1};
   batch.positions = {0};
-  batch.sequences = {{0, 1, 1, blocks}};
+  batch.sequences = {{0, 1, 1, tables_of(runner->info(), blocks)}};
   StepOutput output;
   EXPECT_DEATH(runner->step(batch, output), "blocks of the cache");
 }

@@ -17,7 +17,7 @@ class SequenceDriver {
  public:
   SequenceDriver(ModelRunner& runner, int blocks, unsigned seed = 1)
       : runner_(runner), random_(seed) {
-    runner.resize_kv(blocks);
+    runner.resize_cache(CacheSize::of(runner.info(), blocks));
     for (int block = 0; block < blocks; ++block) free_.push_back(block);
     std::shuffle(free_.begin(), free_.end(), random_);
   }
@@ -68,21 +68,26 @@ class SequenceDriver {
       Sequence& it = sequences_[part.sequence];
       const int end = it.computed + part.count;
       while (static_cast<int>(it.blocks.size()) * block_size() < end) it.blocks.push_back(take());
-      batch.sequences.push_back({batch.rows(), part.count, end, it.blocks});
+      batch.sequences.push_back(
+          {batch.rows(), part.count, end, tables_of(runner_.info(), it.blocks)});
       for (; it.computed < end; ++it.computed) {
         batch.tokens.push_back(it.tokens[it.computed]);
         batch.positions.push_back(it.computed);
         rows.push_back({part.sequence, it.computed});
-        if (wanted(batch.rows() - 1)) batch.logit_rows.push_back(batch.rows() - 1);
+        if (wanted(batch.rows() - 1)) batch.want_logits(batch.rows() - 1);
       }
     }
-    batch.block_copies = std::exchange(copies_, {});
+    for (const auto& [from, to] : std::exchange(copies_, {})) {
+      for (int group = 0; group < static_cast<int>(runner_.info().kv.size()); ++group) {
+        batch.block_copies.push_back({group, from, to});
+      }
+    }
     runner_.step(batch, output_);
     Logits logits;
     const int vocabulary = runner_.info().vocab_size;
-    for (std::size_t i = 0; i < batch.logit_rows.size(); ++i) {
+    for (std::size_t i = 0; i < batch.wanted.size(); ++i) {
       const float* row = &output_.logits[i * vocabulary];
-      logits[rows[batch.logit_rows[i]]].assign(row, row + vocabulary);
+      logits[rows[batch.wanted[i].row]].assign(row, row + vocabulary);
     }
     return logits;
   }

@@ -81,9 +81,13 @@ std::vector<float> step(ModelRunner& runner, std::vector<int> tokens, int first_
   const int rows = static_cast<int>(tokens.size());
   for (int i = 0; i < rows; ++i) batch.positions.push_back(first_position + i);
   batch.tokens = std::move(tokens);
-  batch.sequences.push_back({0, rows, first_position + rows, blocks});
-  batch.logit_rows = {rows - 1};
-  batch.block_copies = std::move(copies);
+  batch.sequences.push_back({0, rows, first_position + rows, tables_of(runner.info(), blocks)});
+  batch.want_logits(rows - 1);
+  for (const auto& [from, to] : copies) {
+    for (int group = 0; group < static_cast<int>(runner.info().kv.size()); ++group) {
+      batch.block_copies.push_back({group, from, to});
+    }
+  }
   StepOutput output;
   runner.step(batch, output);
   return output.logits;
@@ -91,7 +95,7 @@ std::vector<float> step(ModelRunner& runner, std::vector<int> tokens, int first_
 
 TEST(MlxRunner, CopiesBlocksBeforeTheStepThatWritesThem) {
   const auto runner = open(golden::load_tiny("llama3"));
-  runner->resize_kv(4);
+  runner->resize_cache(CacheSize::of(runner->info(), 4));
   const std::vector<int> shared = {2}, copy = {0};
   step(*runner, {1, 2, 3}, 0, shared);
   const auto own = step(*runner, {4}, 3, copy, {{2, 0}});  // goes on in a copy
@@ -101,7 +105,7 @@ TEST(MlxRunner, CopiesBlocksBeforeTheStepThatWritesThem) {
 
 TEST(MlxRunner, MayRepeatAStep) {
   const auto runner = open(golden::load_tiny("qwen3"));
-  runner->resize_kv(4);
+  runner->resize_cache(CacheSize::of(runner->info(), 4));
   const std::vector<int> blocks = {3, 1};
   step(*runner, {1, 2, 3}, 0, blocks);
   const auto first = step(*runner, {4, 5}, 3, blocks);
@@ -110,9 +114,9 @@ TEST(MlxRunner, MayRepeatAStep) {
 
 TEST(MlxRunner, ForgetsTheCacheWhenItIsResized) {
   const auto runner = open(golden::load_tiny("qwen2"));
-  runner->resize_kv(1);
+  runner->resize_cache(CacheSize::of(runner->info(), 1));
   const auto before = step(*runner, {7, 8}, 0, {0});
-  runner->resize_kv(9);
+  runner->resize_cache(CacheSize::of(runner->info(), 9));
   EXPECT_LT(golden::largest_difference({{before}}, {{step(*runner, {7, 8}, 0, {8})}}), 1e-5);
 }
 
@@ -121,7 +125,7 @@ TEST_P(TinyModel, HoldsWhatWasForeseenOfIt) {
   const RunnerMemory memory = foresee_mlx_memory(open_model(fixture_.model).plan, options);
   const RunnerInfo info = open(fixture_)->info();
   EXPECT_EQ(memory.weight_bytes, info.weight_bytes);
-  EXPECT_EQ(memory.block_bytes, info.block_bytes);
+  EXPECT_EQ(memory.kv, info.kv);
   EXPECT_EQ(memory.block_size, info.block_size);
 }
 
@@ -132,7 +136,7 @@ TEST(MlxRunner, SaysWhatItHolds) {
   EXPECT_EQ(runner->info().context_length, 256);
   EXPECT_EQ(runner->info().block_size, 4);
   // 3 layers of keys and values, 4 tokens, one head of 16 floats.
-  EXPECT_EQ(runner->info().block_bytes, 3u * 2 * 4 * 16 * 4);
+  EXPECT_EQ(runner->info().block_bytes(), 3u * 2 * 4 * 16 * 4);
   EXPECT_GT(runner->info().weight_bytes, 100'000u);
 }
 

@@ -1,0 +1,75 @@
+// What one forward step computes, and what comes out of it: the data that engine and backends
+// exchange. Built by the Scheduler, alive until it was launched.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/token_event.h"
+
+namespace mlxd {
+
+// Kinds of layers by what of their KV is kept (RunnerInfo::kv).
+inline constexpr int kMaxKvGroups = 4;
+
+// The recurrent state after a row of the step is also written to a slot.
+struct StateSave {
+  int after_row = 0;  // of the batch, a row of this sequence
+  int slot = 0;
+};
+
+// One sequence's part of a batch. Its rows are consecutive and in the order of positions.
+struct BatchSequence {
+  int first_row = 0;
+  int query_length = 0;    // rows in this step
+  int context_length = 0;  // tokens in the KV cache after this step: position of the last row + 1
+  // A block table for each KV group: position p is in blocks[group][p / block_size]. -1: let go; no
+  // row of this step reads or writes there.
+  std::array<std::span<const int>, kMaxKvGroups> blocks{};
+  // Of a model with recurrent state: the slot with the state before the first row, which the step
+  // only reads; -1: empty, as before a first token.
+  int state = -1;
+  std::span<const StateSave> saves{};  // ascending rows; no slot twice in a batch
+};
+
+// What is handed out for a row.
+enum class RowOutput : std::uint8_t {
+  logits,  // [vocab_size]
+  token,   // what is drawn for it, by a runner that draws
+};
+
+struct WantedRow {
+  int row = 0;
+  RowOutput output = RowOutput::logits;
+  bool operator==(const WantedRow&) const = default;
+};
+
+// Done before the step: copy-on-write.
+struct BlockCopy {
+  int group = 0;
+  int from = 0, to = 0;
+  bool operator==(const BlockCopy&) const = default;
+};
+
+struct Batch {
+  // [rows]. A negative one, ~i, is what draw i of the step launched before gives (`ahead` runners).
+  std::vector<int> tokens;
+  std::vector<int> positions;  // [rows]
+  std::vector<BatchSequence> sequences;
+  std::vector<WantedRow> wanted;  // ascending rows
+  std::vector<BlockCopy> block_copies;
+
+  int rows() const { return static_cast<int>(tokens.size()); }
+  void want_logits(int row) { wanted.push_back({row, RowOutput::logits}); }
+};
+
+// Reused from step to step so that nothing is allocated.
+struct StepOutput {
+  std::vector<float> logits;        // [wanted rows with RowOutput::logits, vocab_size]
+  std::vector<SampledToken> drawn;  // of a runner that draws: by draw, what draw() was asked for
+};
+
+}  // namespace mlxd

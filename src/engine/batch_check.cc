@@ -1,0 +1,88 @@
+#include "engine/batch_check.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace mlxd {
+namespace {
+
+bool in_range(int value, int count) { return value >= 0 && value < count; }
+
+// Positions that a row of the sequence reads or writes must have a block; those before the window
+// of its first row need none.
+void check_table(std::span<const int> table, const BatchSequence& sequence, const KvGroup& group,
+                 int block_size, int blocks) {
+  const int needed = (sequence.context_length + block_size - 1) / block_size;
+  check(static_cast<int>(table.size()) >= needed,
+        "a block table reaches to the sequence's last token");
+  const int first_position = sequence.context_length - sequence.query_length;
+  const int first_read = group.window > 0 ? std::max(0, first_position - group.window + 1) : 0;
+  for (int i = 0; i < needed; ++i) {
+    const bool let_go = table[i] == -1 && (i + 1) * block_size <= first_read;
+    check(let_go || in_range(table[i], blocks), "a block table names blocks of the cache");
+  }
+}
+
+void check_state(const BatchSequence& sequence, const RunnerInfo& info, int slots) {
+  check(info.state_bytes > 0 || (sequence.state == -1 && sequence.saves.empty()),
+        "states are of models that have some");
+  check(sequence.state == -1 || in_range(sequence.state, slots), "a state is a slot of the cache");
+  int last = sequence.first_row - 1;
+  for (const StateSave& save : sequence.saves) {
+    check(save.after_row > last && save.after_row < sequence.first_row + sequence.query_length,
+          "states are saved after rows of their sequence, in order");
+    check(in_range(save.slot, slots), "a state is saved to a slot of the cache");
+    last = save.after_row;
+  }
+}
+
+void check_sequence(const Batch& batch, const BatchSequence& sequence, int first_row,
+                    const RunnerInfo& info, const CacheSize& cache) {
+  check(sequence.first_row == first_row && sequence.query_length > 0,
+        "the sequences of a batch cover its rows in order");
+  check(sequence.query_length <= batch.rows() - first_row, "a sequence ends within the batch");
+  check(sequence.context_length >= sequence.query_length &&
+            sequence.context_length <= info.context_length,
+        "a sequence fits the model's context");
+  for (std::size_t group = 0; group < info.kv.size(); ++group) {
+    check_table(sequence.blocks[group], sequence, info.kv[group], info.block_size,
+                cache.blocks[group]);
+  }
+  check_state(sequence, info, cache.states);
+  for (int i = 0; i < sequence.query_length; ++i) {
+    check(batch.positions[first_row + i] == sequence.context_length - sequence.query_length + i,
+          "the rows of a sequence are its last tokens in order");
+  }
+}
+
+}  // namespace
+
+void check_batch(const Batch& batch, const RunnerInfo& info, const CacheSize& cache, int draws) {
+  check(cache.blocks.size() == info.kv.size(), "every KV group has its blocks");
+  check(batch.positions.size() == batch.tokens.size(), "every row of a batch has a position");
+  for (const int token : batch.tokens) {
+    check(token < 0 ? in_range(~token, draws) : token < info.vocab_size,
+          "a token is of the vocabulary");
+  }
+  int rows = 0;
+  for (const BatchSequence& sequence : batch.sequences) {
+    check_sequence(batch, sequence, rows, info, cache);
+    rows += sequence.query_length;
+  }
+  check(rows == batch.rows(), "every row of a batch belongs to a sequence");
+  int last = -1;
+  for (const WantedRow& wanted : batch.wanted) {
+    check(wanted.row > last && wanted.row < rows, "wanted rows ascend within the batch");
+    check(wanted.output == RowOutput::logits || info.draws, "tokens are wanted of who draws");
+    last = wanted.row;
+  }
+  for (const BlockCopy& copy : batch.block_copies) {
+    check(in_range(copy.group, static_cast<int>(info.kv.size())), "copies name a KV group");
+    check(in_range(copy.from, cache.blocks[copy.group]) &&
+              in_range(copy.to, cache.blocks[copy.group]),
+          "copied blocks are of the cache");
+  }
+}
+
+}  // namespace mlxd
