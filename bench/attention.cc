@@ -49,11 +49,15 @@ constexpr int kHeads = 64;
 constexpr int kBlockSize = 16;
 constexpr int kPartitionBlocks = kPartition / kBlockSize;
 
+int blocks_of(const KvCache& cache) {
+  return static_cast<int>(kStreamBytes / cache.block_bytes(0));
+}
+
 void fill(const KvCache& cache, const KvOps& ops, int head_dim) {
   std::mt19937 random(1);
   std::vector<float> numbers(head_dim);
   for (float& number : numbers) number = static_cast<float>(random() % 256) / 128 - 1;
-  for (int block = 0; block < cache.blocks(); ++block) {
+  for (int block = 0; block < blocks_of(cache); ++block) {
     for (int head = 0; head < kHeads; ++head) {
       for (int slot = 0; slot < kBlockSize; ++slot) {
         ops.store_key(numbers.data(), head_dim, cache.keys(0, block, head, 0), slot);
@@ -63,7 +67,7 @@ void fill(const KvCache& cache, const KvOps& ops, int head_dim) {
   }
 }
 
-int partitions(const KvCache& cache) { return cache.blocks() / kPartitionBlocks; }  // of a head
+int partitions(const KvCache& cache) { return blocks_of(cache) / kPartitionBlocks; }  // of a head
 
 // The partitions of all heads, one head after the other.
 void locate(const KvCache& cache, int partition, const std::uint8_t** keys,
@@ -94,7 +98,7 @@ void attend(const KvCache& cache, const KvOps& ops, const Case& of, int partitio
 void run(benchmark::State& state, const Machine& machine, const Case& of) {
   const KvOps& ops = find_vector_ops(machine.kernels->name).kv(of.format);
   KvCache cache({{.kv_heads = kHeads, .head_dim = of.head_dim}}, kBlockSize, of.format);
-  cache.resize(static_cast<int>(kStreamBytes / cache.block_bytes()));
+  cache.resize(std::vector{blocks_of(cache)});
   fill(cache, ops, of.head_dim);
   std::deque<Work> work;
   for (int i = 0; i < machine.threads; ++i) work.emplace_back(of.queries, of.head_dim);
@@ -116,7 +120,7 @@ void run(benchmark::State& state, const Machine& machine, const Case& of) {
     best = std::min(best, seconds / count);
     state.SetIterationTime(seconds);
   }
-  const double bytes = static_cast<double>(cache.block_bytes()) * kPartitionBlocks / kHeads;
+  const double bytes = static_cast<double>(cache.block_bytes(0)) * kPartitionBlocks / kHeads;
   state.counters["us"] = best * 1e6;
   state.counters["GB/s"] = bytes / best / 1e9;
   state.counters["of_read%"] = 100 * bytes / best / machine.read_bytes_per_second;

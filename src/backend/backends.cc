@@ -37,9 +37,10 @@ std::string backend_name(const BackendOptions& options) {
 
 std::string available_backends() { return mlx_backend::available() ? "cpu, mlx" : "cpu"; }
 
-RunnerMemory foresee_memory(const ModelPlan& plan, const BackendOptions& options) {
-  if (uses_mlx(options)) return mlx_backend::foresee_mlx_memory(plan, {});
-  return cpu::foresee_cpu_memory(plan, cpu_options(options));
+RunnerMemory foresee_memory(const ModelPlan& plan, const BackendOptions& options,
+                            const StepLimits& limits) {
+  if (uses_mlx(options)) return mlx_backend::foresee_mlx_memory(plan, {}, limits);
+  return cpu::foresee_cpu_memory(plan, cpu_options(options), limits);
 }
 
 std::unique_ptr<ModelRunner> make_runner(const ModelPlan& plan, const BackendOptions& options,

@@ -25,7 +25,8 @@ std::string backend_name(const BackendOptions& options);
 std::string available_backends();
 
 // What the runner of `plan` will hold, by its headers alone. Throws as make_runner does.
-RunnerMemory foresee_memory(const ModelPlan& plan, const BackendOptions& options);
+RunnerMemory foresee_memory(const ModelPlan& plan, const BackendOptions& options,
+                            const StepLimits& limits);
 
 // Makes the runner of `plan`; to be called on the inference thread. `plan` must outlive the call.
 std::unique_ptr<ModelRunner> make_runner(const ModelPlan& plan, const BackendOptions& options,

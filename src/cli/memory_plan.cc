@@ -22,28 +22,6 @@ constexpr double kGiB = 1024.0 * 1024 * 1024;
 // time, and memory that a server does not need at once is better left to the page cache.
 constexpr std::size_t kShareOfRest = 4;
 
-// An upper bound for both backends: each keeps a row's values as 32-bit floats, and the inputs of
-// products a second time as 8-bit numbers with their scales, once more for each worker.
-std::size_t step_bytes(const ModelPlan& plan, const EngineSettings& settings) {
-  std::size_t query = 0, kv = 0, hidden = 0;
-  for (const auto& block : plan.blocks) {
-    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
-      query = std::max(query, static_cast<std::size_t>(attention->query.weight.rows));
-      kv = std::max(kv, static_cast<std::size_t>(attention->key.weight.rows));
-    } else {
-      const auto& feed_forward = std::get<FeedForwardBlock>(block);
-      hidden = std::max(hidden, static_cast<std::size_t>(feed_forward.gate.weight.rows));
-    }
-  }
-  const auto model = static_cast<std::size_t>(plan.embed.table.columns);
-  const std::size_t floats = 5 * model + 2 * query + 2 * kv + hidden;
-  const std::size_t row = floats * 4 + (2 * model + query + hidden) * 4;
-  const auto vocabulary = static_cast<std::size_t>(plan.head.weight.weight.rows);
-  const auto rows = static_cast<std::size_t>(std::max(settings.step_tokens, settings.max_running));
-  return rows * row + static_cast<std::size_t>(settings.max_running) * vocabulary * sizeof(float) +
-         std::max(kPromptLogitBytes, vocabulary * sizeof(float));
-}
-
 std::size_t to_bytes(double gib) { return static_cast<std::size_t>(gib * kGiB); }
 
 std::string in_gib(std::size_t bytes) {
@@ -171,13 +149,19 @@ std::size_t MemoryPlan::kv_cache() const {
 }
 
 ModelMemory memory_of(std::string name, const ModelFiles& files, const EngineSettings& settings) {
-  const RunnerMemory runner = foresee_memory(files.plan, settings.backend);
+  const int rows = std::max(settings.step_tokens, settings.max_running);
+  const auto vocabulary = static_cast<std::size_t>(files.plan.head.weight.weight.rows);
+  const std::size_t prompt_rows =
+      std::max(kPromptLogitBytes / (vocabulary * sizeof(float)), std::size_t{1});
+  const RunnerMemory runner = foresee_memory(
+      files.plan, settings.backend,
+      {.rows = rows, .wanted_rows = settings.max_running + static_cast<int>(prompt_rows)});
   const auto block_tokens = static_cast<std::size_t>(runner.block_size);
   const auto context = static_cast<std::size_t>(files.plan.config.context_length);
   ModelMemory memory;
   memory.name = std::move(name);
   memory.weights = runner.weight_bytes;
-  memory.buffers = step_bytes(files.plan, settings);
+  memory.buffers = runner.step_bytes;
   if (!settings.prefix_cache_dir.empty()) memory.buffers += kPrefixStoreBufferBytes;
   for (const KvGroup& group : runner.kv) memory.kv_block += group.block_bytes;
   memory.block_tokens = runner.block_size;

@@ -1,5 +1,5 @@
 // What one forward step computes, and what comes out of it: the data that engine and backends
-// exchange. Built by the Scheduler, alive until it was launched.
+// exchange. Built by the Scheduler.
 #pragma once
 
 #include <array>

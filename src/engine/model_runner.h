@@ -65,6 +65,12 @@ inline std::array<std::span<const int>, kMaxKvGroups> tables_of(const RunnerInfo
   return tables;
 }
 
+// The largest step that a runner will be asked for.
+struct StepLimits {
+  int rows = 0;
+  int wanted_rows = 0;  // of these
+};
+
 // What a runner will hold, told by its backend before anything is read or taken; RunnerInfo's
 // figures of the same names.
 struct RunnerMemory {
@@ -72,8 +78,8 @@ struct RunnerMemory {
   std::vector<KvGroup> kv;
   std::size_t state_bytes = 0;
   int block_size = 0;
-  // Of the values between the operations of the largest step that it is told of, logits included,
-  // and of what else it keeps beside weights and cache, such as tables of rotary angles.
+  // Of the values between the operations of the largest step, its logits included, and of what else
+  // is kept beside weights and cache, such as tables of rotary angles. An upper bound.
   std::size_t step_bytes = 0;
 };
 
@@ -108,8 +114,10 @@ class ModelRunner {
   virtual const RunnerInfo& info() const = 0;
   // Gives the cache so many blocks and slots; what it held is lost.
   virtual void resize_cache(const CacheSize& size) = 0;
-  // Begins a step; copies of `batch` what it needs later. Ends the process when the batch breaks
-  // the contract of batch.h (check_batch). Throws std::exception on failure: nothing was launched.
+  // Begins a step; copies of `batch` what it needs later. The tables and saves that it names are
+  // there until the step was waited for, but for runners with `ahead`, which copy these too. Ends
+  // the process when the batch breaks the contract of batch.h (check_batch). Throws std::exception
+  // on failure: nothing was launched.
   virtual void launch(const Batch& batch) = 0;
   // Of a runner that draws, once for each step, while it runs: a grammar's mask needs the token
   // before. For the step launched last. Copies what it needs. May throw as launch: the step is to

@@ -12,6 +12,10 @@ constexpr int kTaskNumbers = 8192;
 // Tasks for each worker, so that unequal ones even out.
 constexpr int kTasksPerWorker = 4;
 
+// Floats of results that wait to be folded: 64 MiB. A row of a context of 131,072 needs a quarter
+// of that; tasks of many rows that would need more are left whole.
+constexpr std::ptrdiff_t kMostPartials = std::ptrdiff_t{16} << 20;
+
 int first_partition(const AttentionShape& shape, int position) {
   if (shape.window == 0) return 0;
   return std::max(0, position - shape.window + 1) / kPartition;
@@ -24,9 +28,30 @@ void write_scaled(const VectorOps& ops, const float* from, float factor, int cou
 
 }  // namespace
 
-std::ptrdiff_t AttentionWork::slot_size(int rows) const {
-  const int queries = queries_of(rows);
-  return (2 * queries + 15) / 16 * 16 + static_cast<std::ptrdiff_t>(queries) * shape_.head_dim;
+// Floats of one partition's maxima, sums and outputs.
+std::ptrdiff_t AttentionWork::slot_size(int queries, int head_dim) {
+  return (2 * queries + 15) / 16 * 16 + static_cast<std::ptrdiff_t>(queries) * head_dim;
+}
+
+int AttentionWork::task_rows(const AttentionShape& shape) {
+  return std::max(1, kTaskNumbers / (shape.group() * shape.head_dim));
+}
+
+std::size_t AttentionWork::most_bytes(const AttentionShape& shape, int rows, int context,
+                                      int workers) {
+  if (workers == 1) return 0;
+  // Only tasks of more than a share of the work are split, so fewer than there are shares.
+  const int in_task = std::min(task_rows(shape), rows);
+  const int seen = shape.window > 0 ? std::min(context, shape.window + in_task) : context;
+  const std::size_t partitions = static_cast<std::size_t>(seen) / kPartition + 2;
+  const std::size_t split = static_cast<std::size_t>(workers) * kTasksPerWorker - 1;
+  const std::size_t slot = slot_size(in_task * shape.group(), shape.head_dim) * sizeof(float);
+  return std::min(split * partitions * slot, kMostPartials * sizeof(float));
+}
+
+std::size_t AttentionWork::most_scratch_bytes(const AttentionShape& shape) {
+  const std::size_t queries = static_cast<std::size_t>(task_rows(shape)) * shape.group();
+  return queries * (kPartition + 2 * shape.head_dim + 4) * sizeof(float);
 }
 
 void AttentionWork::plan(const AttentionShape& shape, std::span<const QueryRows> queries,
@@ -35,14 +60,14 @@ void AttentionWork::plan(const AttentionShape& shape, std::span<const QueryRows>
   positions_ = positions;
   tasks_.clear();
   folds_.clear();
-  const int task_rows = std::max(1, kTaskNumbers / (shape.group() * shape.head_dim));
+  const int most_rows = task_rows(shape);
   std::vector<Task>& whole = tasks_;
   std::ptrdiff_t total = 0;
   for (const QueryRows& part : queries) {
-    for (int done = 0; done < part.rows; done += task_rows) {
+    for (int done = 0; done < part.rows; done += most_rows) {
       Task task{.sequence = part.sequence,
                 .first_row = part.first_row + done,
-                .rows = std::min(task_rows, part.rows - done),
+                .rows = std::min(most_rows, part.rows - done),
                 .kv_head = 0,
                 .first_partition = first_partition(shape, positions[part.first_row + done]),
                 .end_partition = 0,
@@ -71,7 +96,8 @@ void AttentionWork::split_long_tasks(std::ptrdiff_t share, int workers) {
     const Task task = tasks_[i];
     const int partitions = task.end_partition - task.first_partition;
     const int step = static_cast<int>(std::max<std::ptrdiff_t>(1, share / task.rows));
-    if (partitions <= step) continue;
+    const std::ptrdiff_t slot = slot_size(queries_of(task.rows), shape_.head_dim);
+    if (partitions <= step || slots + partitions * slot > kMostPartials) continue;
     for (int row = 0; row < task.rows; ++row) {
       folds_.push_back({task.first_row, task.rows, task.kv_head, row, partitions, slots});
     }
@@ -79,14 +105,14 @@ void AttentionWork::split_long_tasks(std::ptrdiff_t share, int workers) {
       Task part = task;
       part.first_partition = first;
       part.end_partition = std::min(first + step, task.end_partition);
-      part.slot = slots + (first - task.first_partition) * slot_size(task.rows);
+      part.slot = slots + (first - task.first_partition) * slot;
       if (first == task.first_partition) {
         tasks_[i] = part;
       } else {
         tasks_.push_back(part);
       }
     }
-    slots += partitions * slot_size(task.rows);
+    slots += partitions * slot;
   }
   partials_.reserve(slots);
 }
@@ -112,7 +138,8 @@ void AttentionWork::attend(const Task& task, int partition, const VectorOps& ops
   const int begin = partition * kPartition;
   const int last = positions_[task.first_row + task.rows - 1];
   const int tiles_per_block = data.cache->block_size() / kKeyTile;
-  const std::span<const int> blocks = data.batch->sequences[task.sequence].blocks[0];
+  const std::span<const int> blocks =
+      data.batch->sequences[task.sequence].blocks[data.cache->group_of(data.layer)];
   PartitionQuery query{.head_dim = shape_.head_dim,
                        .softcap = shape_.softcap,
                        .queries = queries_of(task.rows),
@@ -126,8 +153,13 @@ void AttentionWork::attend(const Task& task, int partition, const VectorOps& ops
   const auto locate = [&](int of, const std::uint8_t** keys, const std::uint8_t** values) {
     const int first = of * kPartitionTiles;
     const int count = std::min(kPartitionTiles, last / kKeyTile + 1 - first);
+    // What lies before every row's window has been let go of. It is masked, so that any tile of
+    // the partition stands for it: a masked token adds exactly 0.
+    const auto held = std::find_if(blocks.begin() + first / tiles_per_block, blocks.end(),
+                                   [](int block) { return block >= 0; });
     for (int t = 0; t < count; ++t) {
-      const int block = blocks[(first + t) / tiles_per_block];
+      const int own = blocks[(first + t) / tiles_per_block];
+      const int block = own >= 0 ? own : *held;
       const int tile = (first + t) % tiles_per_block;
       keys[t] = data.cache->keys(data.layer, block, task.kv_head, tile);
       values[t] = data.cache->values(data.layer, block, task.kv_head, tile);
@@ -157,8 +189,8 @@ AttentionWork::Finished AttentionWork::run(int index, const VectorOps& ops, cons
   prepare(task, data, scratch);
   if (task.slot >= 0) {
     for (int p = task.first_partition; p < task.end_partition; ++p) {
-      float* slot =
-          partials_.data() + task.slot + (p - task.first_partition) * slot_size(task.rows);
+      float* slot = partials_.data() + task.slot +
+                    (p - task.first_partition) * slot_size(queries_of(task.rows), shape_.head_dim);
       float* out = slot + (2 * queries + 15) / 16 * 16;
       attend(task, p, ops, data, scratch, slot, slot + queries, out);
     }
@@ -194,7 +226,8 @@ AttentionWork::Finished AttentionWork::fold(int index, const VectorOps& ops, con
     const int i = fold.row * shape_.group() + head;
     float maximum = 0, sum = 0;
     for (int p = 0; p < fold.partitions; ++p) {
-      const float* slot = partials_.data() + fold.slot + p * slot_size(fold.rows);
+      const float* slot =
+          partials_.data() + fold.slot + p * slot_size(queries_of(fold.rows), shape_.head_dim);
       const float* next = slot + (2 * queries + 15) / 16 * 16 + i * head_dim;
       ops.fold(&maximum, &sum, out, slot[i], slot[queries + i], next, head_dim);
     }

@@ -56,6 +56,10 @@ class AttentionWork {
 
   // Held for results that wait to be folded.
   std::size_t bytes() const { return partials_.bytes(); }
+  // Of that, what a step may need at most: for queries of so many heads of a KV head.
+  static std::size_t most_bytes(const AttentionShape& shape, int rows, int context, int workers);
+  // Of one worker's scratch memory, at most.
+  static std::size_t most_scratch_bytes(const AttentionShape& shape);
 
   // What the tasks of a step read and write.
   struct Data {
@@ -90,7 +94,8 @@ class AttentionWork {
 
   void split_long_tasks(std::ptrdiff_t share, int workers);
   int queries_of(int rows) const { return rows * shape_.group(); }
-  std::ptrdiff_t slot_size(int rows) const;
+  static std::ptrdiff_t slot_size(int queries, int head_dim);
+  static int task_rows(const AttentionShape& shape);
   void attend(const Task& task, int partition, const VectorOps& ops, const Data& data,
               Scratch& scratch, float* maxima, float* sums, float* out) const;
   void prepare(const Task& task, const Data& data, Scratch& scratch) const;

@@ -17,7 +17,8 @@ struct CpuOptions {
 };
 
 // Throws LoadError as make_cpu_runner does for formats and shapes of matrices.
-RunnerMemory foresee_cpu_memory(const ModelPlan& plan, const CpuOptions& options);
+RunnerMemory foresee_cpu_memory(const ModelPlan& plan, const CpuOptions& options,
+                                const StepLimits& limits);
 
 // Repacks the plan's weights (slow: seconds for a large model) and starts the workers. To be called
 // on the thread that will run the steps; it is worker 0. Throws LoadError for weights this backend

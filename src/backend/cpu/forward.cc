@@ -43,7 +43,7 @@ bool quantized(const PackedLinear& linear) { return linear.matrix->reads_quantiz
 ForwardPass::ForwardPass(const PackedModel& model, const Kernels& kernels, const VectorOps& ops,
                          WorkerPool& pool, KvCache& cache)
     : model_(model), kernels_(kernels), ops_(ops), pool_(pool), cache_(cache) {
-  for (const Rope& rope : model.ropes) ropes_.emplace_back(rope);
+  for (const Rope& rope : model.ropes) ropes_.emplace_back(rope, model.context_length);
   rope_fill_.resize(ropes_.size());
   for (int i = 0; i < pool.size(); ++i) {
     auto& worker = *workers_.emplace_back(std::make_unique<Worker>());
@@ -312,7 +312,9 @@ void ForwardPass::plan_attention(const Batch& batch) {
 
 void ForwardPass::run(const Batch& batch, StepOutput& output) {
   output.logits.resize(batch.wanted.size() * model_.head.matrix->rows());
-  for (const BlockCopy& copy : batch.block_copies) cache_.copy_block(copy.from, copy.to);
+  for (const BlockCopy& copy : batch.block_copies) {
+    cache_.copy_block(copy.group, copy.from, copy.to);
+  }
   if (batch.rows() == 0) return;
   logits_ = output.logits.data();
   reserve(batch.rows());
@@ -331,6 +333,7 @@ std::size_t ForwardPass::buffer_bytes() const {
     bytes += buffer->bytes();
   }
   for (const AttentionWork& work : attention_) bytes += work.bytes();
+  for (const RopeTable& rope : ropes_) bytes += rope.bytes();
   for (const auto& worker : workers_) {
     bytes += worker->post_normed.bytes() + worker->gate.bytes() + worker->up.bytes() +
              worker->attention.bytes();
@@ -382,13 +385,14 @@ void ForwardPass::turn(const PackedAttention& block, const std::optional<RmsNorm
 
 void ForwardPass::store_keys(const PackedAttention& block, Range heads) {
   const int d = block.head_dim, block_size = cache_.block_size();
+  const int group = cache_.group_of(block.layer);
   const KvOps& kv = ops_.kv(cache_.format());
   std::size_t s = 0;
   for (int i = heads.first; i < heads.end; ++i) {
     const int row = i / block.kv_heads, head = i % block.kv_heads;
     while (row >= batch_->sequences[s].first_row + batch_->sequences[s].query_length) ++s;
     const int position = batch_->positions[row];
-    const int cache_block = batch_->sequences[s].blocks[0][position / block_size];
+    const int cache_block = batch_->sequences[s].blocks[group][position / block_size];
     const int tile = position % block_size / kKeyTile, slot = position % kKeyTile;
     float* key = key_.row(row) + head * d;
     turn(block, block.key_norm, position, key);

@@ -1,6 +1,6 @@
 #include "backend/cpu/kv_cache.h"
 
-#include <cstring>
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -9,7 +9,7 @@
 
 namespace mlxd::cpu {
 
-KvCache::KvCache(std::vector<KvShape> layers, int block_size, KvFormat format)
+KvCache::KvCache(const std::vector<KvShape>& layers, int block_size, KvFormat format)
     : block_size_(block_size), format_(format) {
   if (block_size < kKeyTile || block_size % kKeyTile != 0) {
     throw LoadError("the cpu backend needs a KV block size that is a multiple of " +
@@ -21,25 +21,30 @@ KvCache::KvCache(std::vector<KvShape> layers, int block_size, KvFormat format)
                       std::to_string(kKeyTile) + ", not " + std::to_string(shape.head_dim));
     }
     const std::size_t numbers = kKeyTile * static_cast<std::size_t>(shape.head_dim);
-    const auto groups = static_cast<std::size_t>(kv_groups(shape.head_dim));
+    const auto scales = static_cast<std::size_t>(kv_groups(shape.head_dim));
     const std::size_t tile_bytes = format == KvFormat::int8
-                                       ? numbers + kKeyTile * groups * sizeof(float)
+                                       ? numbers + kKeyTile * scales * sizeof(float)
                                        : numbers * sizeof(std::uint16_t);
-    layers_.push_back({block_bytes_, tile_bytes});
-    block_bytes_ += 2 * tile_bytes * static_cast<std::size_t>(block_size / kKeyTile) *
-                    static_cast<std::size_t>(shape.kv_heads);
+    if (shape.group >= groups()) groups_.resize(shape.group + 1);
+    std::size_t& block_bytes = groups_[shape.group].block_bytes;
+    layers_.push_back({.group = shape.group, .offset = block_bytes, .tile_bytes = tile_bytes});
+    block_bytes += 2 * tile_bytes * static_cast<std::size_t>(block_size / kKeyTile) *
+                   static_cast<std::size_t>(shape.kv_heads);
   }
+  for (Layer& layer : layers_) layer.block_bytes = groups_[layer.group].block_bytes;
 }
 
-void KvCache::resize(int blocks) {
-  memory_.reset();
-  blocks_ = 0;
-  memory_ = allocate_huge(block_bytes() * static_cast<std::size_t>(blocks) + 64);
-  blocks_ = blocks;
+void KvCache::resize(std::span<const int> blocks) {
+  for (Group& group : groups_) group.memory.reset();
+  for (std::size_t i = 0; i < groups_.size(); ++i) {
+    groups_[i].memory =
+        allocate_huge(groups_[i].block_bytes * static_cast<std::size_t>(blocks[i]) + 64);
+  }
+  for (Layer& layer : layers_) layer.first = groups_[layer.group].memory.get() + layer.offset;
 }
 
-void KvCache::copy_block(int from, int to) {
-  std::memcpy(memory_.get() + to * block_bytes_, memory_.get() + from * block_bytes_, block_bytes_);
+void KvCache::copy_block(int group, int from, int to) {
+  std::ranges::copy(block(group, from), block(group, to).begin());
 }
 
 }  // namespace mlxd::cpu

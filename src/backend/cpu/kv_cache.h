@@ -22,9 +22,10 @@ constexpr int kv_groups(int head_dim) { return (head_dim + kKvGroup - 1) / kKvGr
 struct KvShape {
   int kv_heads = 0;
   int head_dim = 0;  // multiple of 16
+  int group = 0;     // of the layers that are kept and let go together (RunnerInfo::kv)
 };
 
-// Keys and values of past tokens, in blocks of `block_size` tokens of all layers:
+// Keys and values of past tokens, for each group in blocks of `block_size` tokens of its layers:
 //
 //   [block][layer][kv_head][block_size / 16] x { keys [head_dim][16], key scales [groups][16],
 //                                                values [16][head_dim], value scales [16][groups] }
@@ -38,26 +39,30 @@ struct KvShape {
 class KvCache {
  public:
   // Throws LoadError for a shape that the layout cannot hold.
-  KvCache(std::vector<KvShape> layers, int block_size, KvFormat format = KvFormat::f16);
+  KvCache(const std::vector<KvShape>& layers, int block_size, KvFormat format = KvFormat::f16);
 
-  // Room for `blocks` blocks, all zero. Memory is given by the system as it is touched.
-  void resize(int blocks);
-  void copy_block(int from, int to);
+  // Room for so many blocks of each group, all zero. Memory is given by the system as it is
+  // touched.
+  void resize(std::span<const int> blocks);
+  void copy_block(int group, int from, int to);
   // All of a block. Whoever writes it puts back what was read of one.
-  std::span<std::byte> block(int block) const {
-    return std::as_writable_bytes(std::span(memory_.get() + block * block_bytes_, block_bytes_));
+  std::span<std::byte> block(int group, int block) const {
+    const Group& of = groups_[group];
+    return std::as_writable_bytes(
+        std::span(of.memory.get() + block * of.block_bytes, of.block_bytes));
   }
 
-  int blocks() const { return blocks_; }
   int block_size() const { return block_size_; }
   KvFormat format() const { return format_; }
-  std::size_t block_bytes() const { return block_bytes_; }
+  int groups() const { return static_cast<int>(groups_.size()); }
+  std::size_t block_bytes(int group) const { return groups_[group].block_bytes; }
+  int group_of(int layer) const { return layers_[layer].group; }
 
   // The keys of the 16 tokens of a tile, 0 .. block_size / 16 - 1, for one head; the values follow.
   std::uint8_t* keys(int layer, int block, int kv_head, int tile) const {
     const Layer& at = layers_[layer];
     const int tiles = block_size_ / kKeyTile;
-    return memory_.get() + static_cast<std::size_t>(block) * block_bytes_ + at.offset +
+    return at.first + static_cast<std::size_t>(block) * at.block_bytes +
            (static_cast<std::size_t>(kv_head) * tiles + tile) * 2 * at.tile_bytes;
   }
   std::uint8_t* values(int layer, int block, int kv_head, int tile) const {
@@ -65,17 +70,22 @@ class KvCache {
   }
 
  private:
+  struct Group {
+    std::size_t block_bytes = 0;
+    std::shared_ptr<std::uint8_t> memory;
+  };
   struct Layer {
-    std::size_t offset = 0;      // in a block
-    std::size_t tile_bytes = 0;  // of 16 tokens' keys or values
+    int group = 0;
+    std::size_t offset = 0;         // in a block
+    std::size_t tile_bytes = 0;     // of 16 tokens' keys or values
+    std::uint8_t* first = nullptr;  // in the first block of its group
+    std::size_t block_bytes = 0;    // of its group
   };
 
+  std::vector<Group> groups_;
   std::vector<Layer> layers_;
   const int block_size_;
   const KvFormat format_;
-  std::size_t block_bytes_ = 0;
-  int blocks_ = 0;
-  std::shared_ptr<std::uint8_t> memory_;
 };
 
 }  // namespace mlxd::cpu

@@ -157,6 +157,8 @@ void decode_group(const std::uint8_t* header, const TileLayout& layout, int grou
   }
 }
 
+}  // namespace
+
 // By what a dot product starts from (InputGroup::bias).
 int input_kind_of(const TileLayout& layout) {
   if (layout.code_bits == 0) return 0;
@@ -172,8 +174,6 @@ int input_kind_of(const TileLayout& layout) {
       return 5;
   }
 }
-
-}  // namespace
 
 std::size_t TileLayout::tile_bytes() const {
   if (code_bits == 0) {

@@ -66,6 +66,9 @@ struct TileLayout {
 // Bytes of a matrix of that many rows; of the last tile, all.
 std::size_t packed_bytes(const TileLayout& layout, int rows);
 
+// The kind of prepared input that its products read (PackedMatrix::input_kind).
+int input_kind_of(const TileLayout& layout);
+
 // The layout for a tensor. Throws LoadError where the kernels cannot run it.
 TileLayout choose_layout(const Tensor& tensor);
 

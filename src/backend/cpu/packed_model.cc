@@ -59,6 +59,7 @@ class Packer {
   void describe() {
     model_.hidden_size = static_cast<int>(plan_.embed.table.columns);
     model_.kv_layers = plan_.kv_layers;
+    model_.context_length = plan_.config.context_length;
     model_.embedding_scale = plan_.embed.scale;
     model_.logit_softcap = plan_.head.softcap;
     model_.head_norm = plan_.head.norm;

@@ -43,6 +43,7 @@ struct PackedFeedForward {
 
 struct PackedModel {
   int hidden_size = 0;
+  int context_length = 0;
   int kv_layers = 0;
   std::shared_ptr<const PackedMatrix> embedding;
   float embedding_scale = 1;

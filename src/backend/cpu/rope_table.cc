@@ -1,11 +1,16 @@
 #include "backend/cpu/rope_table.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace mlxd::cpu {
 
 void RopeTable::make_room(int end) {
-  if (index(end) > values_.size()) values_.resize(index(end));
+  if (index(end) <= values_.size()) return;
+  if (index(end) > values_.capacity()) {
+    values_.reserve(index(std::clamp(2 * positions_, end, std::max(end, most_positions_))));
+  }
+  values_.resize(index(end));
 }
 
 void RopeTable::fill(int first, int end) {

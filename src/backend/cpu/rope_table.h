@@ -9,7 +9,8 @@ namespace mlxd::cpu {
 // Cosines and sines of one Rope for every position seen so far; [position][2][half].
 class RopeTable {
  public:
-  explicit RopeTable(const Rope& rope) : rope_(rope) {}
+  // Of positions 0 .. `most_positions` - 1.
+  RopeTable(const Rope& rope, int most_positions) : rope_(rope), most_positions_(most_positions) {}
 
   int half() const { return static_cast<int>(rope_.inverse_frequencies.size()); }
   // Those from 0 on that can be read.
@@ -21,6 +22,7 @@ class RopeTable {
   void make_room(int end);
   void fill(int first, int end);
   void have(int end) { positions_ = end; }
+  std::size_t bytes() const { return values_.capacity() * sizeof(float); }
 
   const float* cosines(int position) const { return &values_[index(position)]; }
   const float* sines(int position) const { return cosines(position) + half(); }
@@ -29,6 +31,7 @@ class RopeTable {
   std::size_t index(int position) const { return std::size_t{2} * half() * position; }
 
   Rope rope_;
+  int most_positions_;
   int positions_ = 0;
   std::vector<float> values_;
 };

@@ -49,6 +49,11 @@ class RowBuffer {
     stride_ = row_stride<float>(columns);
     data_.reserve(static_cast<std::size_t>(rows) * stride_);
   }
+  // What `reserve` takes.
+  static std::size_t bytes_for(int rows, int columns) {
+    return static_cast<std::size_t>(rows) * row_stride<float>(columns) * sizeof(float);
+  }
+
   float* row(int index) const { return data_.data() + index * stride_; }
   std::ptrdiff_t stride() const { return stride_; }
   std::size_t bytes() const { return data_.bytes(); }
@@ -69,6 +74,13 @@ class InputBuffer {
     quantized_.reserve(static_cast<std::size_t>(rows) * stride_);
     scales_.reserve(static_cast<std::size_t>(rows) * groups_);
     sums_.reserve(static_cast<std::size_t>(rows) * groups_);
+  }
+
+  // What `reserve` takes.
+  static std::size_t bytes_for(int rows, int columns) {
+    const std::size_t groups = row_stride<float>(columns / kGroupColumns) * 2 * sizeof(float);
+    return RowBuffer::bytes_for(rows, columns) +
+           static_cast<std::size_t>(rows) * (row_stride<std::int8_t>(columns) + groups);
   }
 
   float* values(int row) const { return values_.row(row); }

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 #include <span>
 #include <utility>
 #include <vector>
@@ -10,10 +9,12 @@
 #include "backend/cpu/kv_cache.h"
 #include "backend/cpu/packed_matrix.h"
 #include "backend/cpu/packed_model.h"
+#include "backend/cpu/step_memory.h"
 #include "backend/cpu/vector_ops.h"
 #include "backend/cpu/worker_pool.h"
 #include "base/error.h"
 #include "engine/batch_check.h"
+#include "model/kv_layout.h"
 
 namespace mlxd::cpu {
 namespace {
@@ -21,32 +22,38 @@ namespace {
 // What a KV block holds: kv_cache.h's layout, and what forward.cc and the kernels compute. The
 // number is to be counted up when either gives other bits for the same tokens: blocks on disk are
 // then no longer found.
-const char* kv_format_name(KvFormat format) { return format == KvFormat::f16 ? "f16-1" : "int8-1"; }
+const char* kv_format_name(KvFormat format) { return format == KvFormat::f16 ? "f16-2" : "int8-2"; }
 
 // The shape of each KV layer, which attention blocks name by `layer`.
-std::vector<KvShape> kv_shapes(const ModelPlan& plan) {
-  std::vector<KvShape> shapes(std::max(0, plan.kv_layers));
+std::vector<KvShape> kv_shapes(const ModelPlan& plan, const KvLayout& layout) {
+  std::vector<KvShape> shapes(layout.group_of.size());
   for (const auto& block : plan.blocks) {
     const auto* attention = std::get_if<AttentionBlock>(&block);
     if (!attention) continue;
-    if (attention->layer < 0 || attention->layer >= plan.kv_layers || attention->kv_heads <= 0 ||
-        attention->head_dim <= 0) {
-      throw LoadError(attention->query.weight.name + ": its KV layer or heads are out of range");
+    if (attention->kv_heads <= 0 || attention->head_dim <= 0) {
+      throw LoadError(attention->query.weight.name + ": its heads are out of range");
     }
-    shapes[attention->layer] = {attention->kv_heads, attention->head_dim};
+    shapes[attention->layer] = {attention->kv_heads, attention->head_dim,
+                                layout.group_of[attention->layer]};
   }
-  if (shapes.empty() || std::any_of(shapes.begin(), shapes.end(),
-                                    [](const KvShape& shape) { return shape.kv_heads == 0; })) {
-    throw LoadError("the cpu backend runs models whose every KV layer has an attention block");
-  }
+  if (shapes.empty()) throw LoadError("the cpu backend runs models that have attention blocks");
   return shapes;
+}
+
+std::vector<KvGroup> kv_groups_of(const KvCache& cache, const KvLayout& layout) {
+  std::vector<KvGroup> groups;
+  for (int group = 0; group < cache.groups(); ++group) {
+    groups.push_back({cache.block_bytes(group), layout.windows[group]});
+  }
+  return groups;
 }
 
 class CpuRunner final : public ModelRunner {
  public:
   CpuRunner(const ModelPlan& plan, const Kernels& kernels, const CpuOptions& options,
             void (*progress)(double))
-      : cache_(kv_shapes(plan), options.block_size, options.kv_format),
+      : layout_(kv_layout(plan, kMaxKvGroups)),
+        cache_(kv_shapes(plan, layout_), options.block_size, options.kv_format),
         pool_(options.threads > 0 ? options.threads : default_worker_count()),
         model_(pack_model(plan, kernels, pool_, progress)),
         forward_(model_, kernels, find_vector_ops(kernels.name), pool_, cache_) {
@@ -55,7 +62,7 @@ class CpuRunner final : public ModelRunner {
     info_.vocab_size = model_.head.matrix->rows();
     info_.context_length = plan.config.context_length;
     info_.block_size = options.block_size;
-    info_.kv = {{.block_bytes = cache_.block_bytes()}};
+    info_.kv = kv_groups_of(cache_, layout_);
     info_.weight_bytes = model_.weight_bytes;
     info_.kv_format = kv_format_name(options.kv_format);
   }
@@ -63,45 +70,48 @@ class CpuRunner final : public ModelRunner {
   const RunnerInfo& info() const override { return info_; }
   void resize_cache(const CacheSize& size) override {
     size_ = size;
-    cache_.resize(size.blocks[0]);
+    cache_.resize(size.blocks);
   }
 
-  // The workers of this machine are the device: nothing could run beside them.
+  // This thread is a worker: the step runs when it is waited for.
   void launch(const Batch& batch) override {
     check_batch(batch, info_, size_);
-    forward_.run(batch, output_);
+    batch_ = batch;
   }
-  void wait(StepOutput& output) override { std::swap(output, output_); }
-  void export_block(int, int block, std::span<std::byte> contents) const override {
-    std::memcpy(contents.data(), cache_.block(block).data(), contents.size());
+  void wait(StepOutput& output) override { forward_.run(batch_, output); }
+  void export_block(int group, int block, std::span<std::byte> contents) const override {
+    std::ranges::copy(cache_.block(group, block), contents.begin());
   }
-  void import_block(int, int block, std::span<const std::byte> contents) override {
-    std::memcpy(cache_.block(block).data(), contents.data(), contents.size());
+  void import_block(int group, int block, std::span<const std::byte> contents) override {
+    std::ranges::copy(contents, cache_.block(group, block).begin());
   }
-  std::size_t buffer_bytes() const override {
-    return forward_.buffer_bytes() + output_.logits.capacity() * sizeof(float);
-  }
+  std::size_t buffer_bytes() const override { return forward_.buffer_bytes(); }
 
  private:
+  const KvLayout layout_;
   KvCache cache_;
   WorkerPool pool_;
   PackedModel model_;
   ForwardPass forward_;
   RunnerInfo info_;
   CacheSize size_;
-  StepOutput output_;  // of the step that was launched
+  Batch batch_;  // that was launched
 };
 
 }  // namespace
 
-RunnerMemory foresee_cpu_memory(const ModelPlan& plan, const CpuOptions& options) {
+RunnerMemory foresee_cpu_memory(const ModelPlan& plan, const CpuOptions& options,
+                                const StepLimits& limits) {
   RunnerMemory memory;
   for (const Tensor* matrix : matrices_of(plan)) {
     memory.weight_bytes += packed_bytes(choose_layout(*matrix), static_cast<int>(matrix->rows));
   }
-  const KvCache cache(kv_shapes(plan), options.block_size, options.kv_format);
-  memory.kv = {{.block_bytes = cache.block_bytes()}};
+  const KvLayout layout = kv_layout(plan, kMaxKvGroups);
+  const KvCache cache(kv_shapes(plan, layout), options.block_size, options.kv_format);
+  memory.kv = kv_groups_of(cache, layout);
   memory.block_size = cache.block_size();
+  const int threads = options.threads > 0 ? options.threads : default_worker_count();
+  memory.step_bytes = step_memory(plan, limits, threads);
   return memory;
 }
 

@@ -12,22 +12,25 @@ mx::array int_array(const std::vector<int>& values) {
   return mx::array(values.begin(), {static_cast<mx::ShapeElem>(values.size())}, mx::int32);
 }
 
-std::vector<StepLayout::Part> make_parts(const Batch& batch, int block_size) {
+std::vector<StepLayout::Part> make_parts(const Batch& batch, int block_size, int kv_groups) {
   std::vector<StepLayout::Part> parts;
   parts.reserve(batch.sequences.size());
   for (const BatchSequence& sequence : batch.sequences) {
-    parts.push_back({sequence.first_row, sequence.query_length, sequence.context_length,
-                     SlotMap(sequence, block_size)});
+    StepLayout::Part part{sequence.first_row, sequence.query_length, sequence.context_length, {}};
+    for (int group = 0; group < kv_groups; ++group) {
+      part.maps.emplace_back(sequence.blocks[group], sequence.context_length, block_size);
+    }
+    parts.push_back(std::move(part));
   }
   return parts;
 }
 
-// The slot that each row of the step writes.
-std::vector<int> slots_of(const std::vector<StepLayout::Part>& parts) {
+// The slot of a KV group that each row of the step writes.
+std::vector<int> slots_of(const std::vector<StepLayout::Part>& parts, int group) {
   std::vector<int> slots;
   for (const StepLayout::Part& part : parts) {
     for (int p = part.context_length - part.query_length; p < part.context_length; ++p) {
-      slots.push_back(part.map.slot(p));
+      slots.push_back(part.maps[group].slot(p));
     }
   }
   return slots;
@@ -54,11 +57,14 @@ mx::array softcapped(const AttentionBlock& block, const mx::array& q, const Page
 
 }  // namespace
 
-StepLayout::StepLayout(const Batch& batch, int block_size)
-    : parts_(make_parts(batch, block_size)),
+StepLayout::StepLayout(const Batch& batch, int block_size, int kv_groups)
+    : parts_(make_parts(batch, block_size, kv_groups)),
       tokens_(int_array(batch.tokens)),
-      positions_(int_array(batch.positions)),
-      slots_(int_array(slots_of(parts_))) {}
+      positions_(int_array(batch.positions)) {
+  for (int group = 0; group < kv_groups; ++group) {
+    slots_.push_back(int_array(slots_of(parts_, group)));
+  }
+}
 
 int StepLayout::first_seen(const Part& part, int window) {
   const int first_position = part.context_length - part.query_length;
@@ -88,7 +94,8 @@ mx::array attend(const AttentionBlock& block, const mx::array& queries, const Pa
   std::vector<mx::array> outs;
   for (const StepLayout::Part& part : layout.parts()) {
     const int first = StepLayout::first_seen(part, block.window);
-    const PagedCache::View kv = cache.read(block.layer, part.map, first);
+    const PagedCache::View kv =
+        cache.read(block.layer, part.maps[cache.group_of(block.layer)], first);
     mx::array q = mx::slice(queries, {part.first_row, 0, 0},
                             {part.first_row + part.query_length, block.heads, block.head_dim});
     q = mx::expand_dims(mx::transpose(q, {1, 0, 2}), 0);

@@ -12,14 +12,15 @@ class StepLayout {
  public:
   struct Part {
     int first_row, query_length, context_length;
-    SlotMap map;
+    std::vector<SlotMap> maps;  // by KV group
   };
 
-  StepLayout(const Batch& batch, int block_size);
+  StepLayout(const Batch& batch, int block_size, int kv_groups);
 
   const mx::array& tokens() const { return tokens_; }        // [T] int32
   const mx::array& positions() const { return positions_; }  // [T] int32
-  const mx::array& slots() const { return slots_; }          // [T] int32
+  // That each row writes, of a KV group: [T] int32.
+  const mx::array& slots(int group) const { return slots_[static_cast<std::size_t>(group)]; }
 
   const std::vector<Part>& parts() const { return parts_; }
 
@@ -31,7 +32,8 @@ class StepLayout {
 
  private:
   std::vector<Part> parts_;  // in the order of rows
-  mx::array tokens_, positions_, slots_;
+  mx::array tokens_, positions_;
+  std::vector<mx::array> slots_;  // by KV group
   std::map<std::pair<const Part*, int>, mx::array> masks_;
 };
 

@@ -101,7 +101,7 @@ mx::array AttentionLayer::apply(const mx::array& x, mx::Dtype type, PagedCache& 
   if (key_norm_) k = mx::astype(key_norm_->apply(k), type);
   q = rope_.apply(q, layout.positions());
   k = rope_.apply(k, layout.positions());
-  cache.write(block_.layer, layout.slots(), k, v);
+  cache.write(block_.layer, layout.slots(cache.group_of(block_.layer)), k, v);
   return add_residual(x, output_.apply(attend(block_, q, cache, layout)), post_norm_);
 }
 

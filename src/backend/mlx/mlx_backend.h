@@ -19,7 +19,8 @@ struct MlxOptions {
 bool available();
 
 // Throws StartupError for a device that is not there.
-RunnerMemory foresee_mlx_memory(const ModelPlan& plan, const MlxOptions& options);
+RunnerMemory foresee_mlx_memory(const ModelPlan& plan, const MlxOptions& options,
+                                const StepLimits& limits);
 
 // To be called on the inference thread, which then owns every array. Throws LoadError for weights
 // this backend cannot run, StartupError for a device that is not there.

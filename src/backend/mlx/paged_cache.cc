@@ -5,10 +5,13 @@
 namespace mlxd::mlx_backend {
 namespace {
 
-std::vector<int> slots_of(const BatchSequence& sequence, int block_size) {
-  std::vector<int> slots(static_cast<std::size_t>(sequence.context_length));
-  for (int p = 0; p < sequence.context_length; ++p) {
-    slots[p] = sequence.blocks[0][p / block_size] * block_size + p % block_size;
+constexpr int kNoSlot = -1;
+
+std::vector<int> slots_of(std::span<const int> blocks, int length, int block_size) {
+  std::vector<int> slots(static_cast<std::size_t>(length), kNoSlot);
+  for (int p = 0; p < length; ++p) {
+    const int block = blocks[p / block_size];
+    if (block >= 0) slots[p] = block * block_size + p % block_size;
   }
   return slots;
 }
@@ -25,49 +28,62 @@ void write_slots(mx::array& cache, const mx::array& slots, const mx::array& rows
 
 }  // namespace
 
-SlotMap::SlotMap(const BatchSequence& sequence, int block_size)
-    : slots_(slots_of(sequence, block_size)),
+SlotMap::SlotMap(std::span<const int> blocks, int length, int block_size)
+    : slots_(slots_of(blocks, length, block_size)),
       indices_(slots_.begin(), {static_cast<mx::ShapeElem>(slots_.size())}, mx::int32) {
-  run_start_ = length() - 1;
-  while (run_start_ > 0 && slot(run_start_ - 1) + 1 == slot(run_start_)) --run_start_;
+  run_start_ = static_cast<int>(slots_.size()) - 1;
+  const auto goes_on = [this](int p) { return slot(p) != kNoSlot && slot(p) + 1 == slot(p + 1); };
+  while (run_start_ > 0 && goes_on(run_start_ - 1)) --run_start_;
 }
 
-PagedCache::PagedCache(std::vector<Layer> layers, int block_size, mx::Dtype type)
-    : layers_(std::move(layers)), block_size_(block_size), type_(type) {}
+PagedCache::PagedCache(std::vector<Layer> layers, std::vector<int> windows, int block_size,
+                       mx::Dtype type)
+    : layers_(std::move(layers)),
+      windows_(std::move(windows)),
+      block_size_(block_size),
+      type_(type) {}
 
-std::size_t PagedCache::block_bytes() const {
-  std::size_t numbers = 0;
+std::vector<KvGroup> PagedCache::groups() const {
+  std::vector<KvGroup> groups;
+  for (const int window : windows_) groups.push_back({0, window});
   for (const Layer& layer : layers_) {
-    numbers += std::size_t{2} * layer.kv_heads * layer.head_dim;
+    groups[layer.group].block_bytes +=
+        std::size_t{2} * layer.kv_heads * layer.head_dim * block_size_ * mx::size_of(type_);
   }
-  return numbers * block_size_ * mx::size_of(type_);
+  return groups;
 }
 
-void PagedCache::resize(int blocks) {
+void PagedCache::resize(std::span<const int> blocks) {
   keys_.clear();  // first, so that the old and the new cache never exist together
   values_.clear();
   for (const Layer& layer : layers_) {
-    const mx::Shape shape = {blocks * block_size_, layer.kv_heads, layer.head_dim};
+    const mx::Shape shape = {blocks[layer.group] * block_size_, layer.kv_heads, layer.head_dim};
     keys_.push_back(mx::zeros(shape, type_));
     values_.push_back(mx::zeros(shape, type_));
     // Now, so that memory that is not there is missed before a request needs it.
     mx::eval(keys_.back(), values_.back());
   }
-  blocks_ = blocks;
 }
 
 void PagedCache::copy_blocks(std::span<const BlockCopy> copies) {
-  if (copies.empty()) return;
-  std::vector<int> from, to;
-  for (const BlockCopy& copy : copies) {
-    for (int i = 0; i < block_size_; ++i) {
-      from.push_back(copy.from * block_size_ + i);
-      to.push_back(copy.to * block_size_ + i);
+  for (int group = 0; group < static_cast<int>(windows_.size()); ++group) {
+    std::vector<int> from, to;
+    for (const BlockCopy& copy : copies) {
+      if (copy.group != group) continue;
+      for (int i = 0; i < block_size_; ++i) {
+        from.push_back(copy.from * block_size_ + i);
+        to.push_back(copy.to * block_size_ + i);
+      }
     }
+    if (!from.empty()) copy_slots(group, from, to);
   }
+}
+
+void PagedCache::copy_slots(int group, const std::vector<int>& from, const std::vector<int>& to) {
   const mx::Shape shape = {static_cast<mx::ShapeElem>(from.size())};
   const mx::array sources(from.begin(), shape, mx::int32), targets(to.begin(), shape, mx::int32);
   for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+    if (layers_[layer].group != group) continue;
     const mx::array keys = mx::take(keys_[layer], sources, 0);
     const mx::array values = mx::take(values_[layer], sources, 0);
     mx::eval(keys, values);  // before the write, which then finds itself the only owner

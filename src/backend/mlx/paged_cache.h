@@ -15,10 +15,11 @@ namespace mlxd::mlx_backend {
 namespace mx = mlx::core;
 
 // Where the tokens of one sequence lie in the cache: position p is in slot
-// blocks[p / block_size] * block_size + p % block_size of every layer.
+// blocks[p / block_size] * block_size + p % block_size of every layer of a KV group. Those in
+// blocks that were let go have none, and are not to be read.
 class SlotMap {
  public:
-  SlotMap(const BatchSequence& sequence, int block_size);
+  SlotMap(std::span<const int> blocks, int length, int block_size);
 
   int slot(int position) const { return slots_[static_cast<std::size_t>(position)]; }
   int length() const { return static_cast<int>(slots_.size()); }
@@ -39,12 +40,14 @@ class PagedCache {
  public:
   struct Layer {
     int kv_heads = 0, head_dim = 0;
+    int group = 0;  // as of RunnerInfo::kv
   };
-  PagedCache(std::vector<Layer> layers, int block_size, mx::Dtype type);
+  // `windows` are the groups'.
+  PagedCache(std::vector<Layer> layers, std::vector<int> windows, int block_size, mx::Dtype type);
 
-  std::size_t block_bytes() const;
-  int blocks() const { return blocks_; }
-  void resize(int blocks);
+  std::vector<KvGroup> groups() const;
+  int group_of(int layer) const { return layers_[static_cast<std::size_t>(layer)].group; }
+  void resize(std::span<const int> blocks);  // by group
   void copy_blocks(std::span<const BlockCopy> copies);
 
   // Puts the keys and values [T, kv_heads, head_dim] of a step into `slots` [T].
@@ -61,10 +64,12 @@ class PagedCache {
   void append_to(std::vector<mx::array>& arrays) const;
 
  private:
+  void copy_slots(int group, const std::vector<int>& from, const std::vector<int>& to);
+
   std::vector<Layer> layers_;
+  std::vector<int> windows_;  // by group
   int block_size_;
   mx::Dtype type_;
-  int blocks_ = 0;
   std::vector<mx::array> keys_, values_;  // each [slots, kv_heads, head_dim]
 };
 

@@ -9,6 +9,7 @@
 #include "backend/mlx/mlx_backend.h"
 #include "base/error.h"
 #include "engine/batch_check.h"
+#include "model/kv_layout.h"
 
 namespace mlxd::mlx_backend {
 namespace {
@@ -34,14 +35,16 @@ mx::Dtype compute_type(const Tensor& table, bool is_cpu) {
   return encoding == Encoding::bf16 ? mx::bfloat16 : mx::float16;
 }
 
-std::vector<PagedCache::Layer> cache_layers(const ModelPlan& plan) {
-  std::vector<PagedCache::Layer> layers(static_cast<std::size_t>(plan.kv_layers));
+PagedCache make_cache(const ModelPlan& plan, int block_size, mx::Dtype type) {
+  const KvLayout layout = kv_layout(plan, kMaxKvGroups);
+  std::vector<PagedCache::Layer> layers(layout.group_of.size());
   for (const auto& block : plan.blocks) {
     if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
-      layers.at(attention->layer) = {attention->kv_heads, attention->head_dim};
+      layers[attention->layer] = {attention->kv_heads, attention->head_dim,
+                                  layout.group_of[attention->layer]};
     }
   }
-  return layers;
+  return PagedCache(std::move(layers), layout.windows, block_size, type);
 }
 
 using Layer = std::variant<AttentionLayer, FeedForwardLayer>;
@@ -71,12 +74,12 @@ class MlxRunner final : public ModelRunner {
         head_norm_(plan.head.norm),
         head_(plan.head.weight, loader_),
         softcap_(plan.head.softcap),
-        cache_(cache_layers(plan), options.block_size, type_) {
+        cache_(make_cache(plan, options.block_size, type_)) {
     info_.backend = "mlx";
     info_.vocab_size = static_cast<int>(plan.head.weight.weight.rows);
     info_.context_length = plan.config.context_length;
     info_.block_size = options.block_size;
-    info_.kv = {{.block_bytes = cache_.block_bytes()}};
+    info_.kv = cache_.groups();
     info_.weight_bytes = loader_.bytes();
     info_.rows_are_independent = false;  // MLX chooses kernels by shape
   }
@@ -85,10 +88,14 @@ class MlxRunner final : public ModelRunner {
   void resize_cache(const CacheSize& size) override {
     const mx::StreamContext scope(stream_);
     size_ = size;
-    cache_.resize(size.blocks[0]);
+    cache_.resize(size.blocks);
   }
-  void launch(const Batch& batch) override;
-  void wait(StepOutput& output) override { std::swap(output, output_); }
+  // A step is built and evaluated when it is waited for.
+  void launch(const Batch& batch) override {
+    check_batch(batch, info_, size_);
+    batch_ = batch;
+  }
+  void wait(StepOutput& output) override;
   // What MLX keeps for reuse: between steps nothing else is alive.
   std::size_t buffer_bytes() const override { return mx::get_cache_memory(); }
 
@@ -108,7 +115,7 @@ class MlxRunner final : public ModelRunner {
   PagedCache cache_;
   RunnerInfo info_;
   CacheSize size_;
-  StepOutput output_;  // of the step that was launched
+  Batch batch_;  // that was launched
 };
 
 mx::array MlxRunner::forward(StepLayout& layout) {
@@ -132,14 +139,14 @@ mx::array MlxRunner::logits(const mx::array& x, std::span<const WantedRow> rows)
   return softcap_ > 0 ? mx::tanh(out * mx::array(1 / softcap_)) * mx::array(softcap_) : out;
 }
 
-void MlxRunner::launch(const Batch& batch) {
-  check_batch(batch, info_, size_);
+void MlxRunner::wait(StepOutput& output) {
+  const Batch& batch = batch_;
   const mx::StreamContext scope(stream_);
   cache_.copy_blocks(batch.block_copies);
-  output_.logits.resize(batch.wanted.size() * static_cast<std::size_t>(info_.vocab_size));
+  output.logits.resize(batch.wanted.size() * static_cast<std::size_t>(info_.vocab_size));
   if (batch.rows() == 0) return;
 
-  StepLayout layout(batch, info_.block_size);
+  StepLayout layout(batch, info_.block_size, static_cast<int>(info_.kv.size()));
   const mx::array x = forward(layout);
   std::vector<mx::array> results;
   cache_.append_to(results);
@@ -150,23 +157,45 @@ void MlxRunner::launch(const Batch& batch) {
   const mx::array out = mx::contiguous(logits(x, batch.wanted));
   results.push_back(out);
   mx::eval(std::move(results));
-  std::memcpy(output_.logits.data(), out.data<float>(), output_.logits.size() * sizeof(float));
+  std::memcpy(output.logits.data(), out.data<float>(), output.logits.size() * sizeof(float));
+}
+
+// MLX keeps a step's arrays alive as long as its graph needs them, and what it freed for reuse: a
+// row's values as floats a few times over, what a sequence's layer reads of a cache whose blocks
+// are not neighbours, the scores of attention where they are made, and the logits.
+std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, mx::Dtype type) {
+  std::size_t query = 0, kv = 0, hidden = 0;
+  for (const auto& block : plan.blocks) {
+    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
+      query = std::max(query, static_cast<std::size_t>(attention->query.weight.rows));
+      kv = std::max(kv, static_cast<std::size_t>(attention->key.weight.rows));
+    } else if (const auto* feed_forward = std::get_if<FeedForwardBlock>(&block)) {
+      hidden = std::max(hidden, static_cast<std::size_t>(feed_forward->gate.weight.rows));
+    }
+  }
+  const auto model = static_cast<std::size_t>(plan.embed.table.columns);
+  const std::size_t row = (7 * model + 3 * query + 2 * kv + 2 * hidden) * sizeof(float);
+  const auto context = static_cast<std::size_t>(plan.config.context_length);
+  const std::size_t gathered = 2 * context * kv * mx::size_of(type);
+  const auto vocabulary = static_cast<std::size_t>(plan.head.weight.weight.rows);
+  return limits.rows * row + gathered + 2 * limits.wanted_rows * vocabulary * sizeof(float);
 }
 
 }  // namespace
 
 bool available() { return true; }
 
-RunnerMemory foresee_mlx_memory(const ModelPlan& plan, const MlxOptions& options) {
+RunnerMemory foresee_mlx_memory(const ModelPlan& plan, const MlxOptions& options,
+                                const StepLimits& limits) {
   const mx::Dtype type =
       compute_type(plan.embed.table, pick_device(options.device) == mx::Device::cpu);
   RunnerMemory memory;
   for (const Tensor* matrix : matrices_of(plan)) {
     memory.weight_bytes += device_bytes(*matrix, type);
   }
-  memory.kv = {
-      {.block_bytes = PagedCache(cache_layers(plan), options.block_size, type).block_bytes()}};
+  memory.kv = make_cache(plan, options.block_size, type).groups();
   memory.block_size = options.block_size;
+  memory.step_bytes = step_memory(plan, limits, type);
   return memory;
 }
 

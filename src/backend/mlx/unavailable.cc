@@ -15,7 +15,7 @@ namespace {
 
 }  // namespace
 
-RunnerMemory foresee_mlx_memory(const ModelPlan&, const MlxOptions&) { fail(); }
+RunnerMemory foresee_mlx_memory(const ModelPlan&, const MlxOptions&, const StepLimits&) { fail(); }
 
 std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan&, const MlxOptions&) { fail(); }
 

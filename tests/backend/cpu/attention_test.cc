@@ -137,7 +137,7 @@ struct Context {
         ops(vector_ops),
         cache({{shape.kv_heads, shape.head_dim}}, 16, format) {
     const int count = (length + 15) / 16;
-    cache.resize(count);
+    cache.resize(std::vector<int>{count});
     for (int i = 0; i < count; ++i) blocks.push_back(i);
     std::shuffle(blocks.begin(), blocks.end(), std::mt19937(1));
     const std::size_t columns = shape.kv_heads * static_cast<std::size_t>(shape.head_dim);

@@ -251,6 +251,37 @@ TEST(Runner, NumbersOutOfRangeStayInTheSequenceThatBroughtThem) {
   EXPECT_EQ(driver.step({{next, 20}}).rbegin()->second, expected);
 }
 
+// Another sequence takes the blocks that a window has let go of, and writes what it likes to them.
+TEST(Runner, LayersWithAWindowNeedNoMoreThanTheirWindow) {
+  for (const KvFormat format : {KvFormat::f16, KvFormat::int8}) {
+    for (const int window : {1, 16, 40, 100}) {
+      const ModelPlan plan = tiny_model({.window = window});
+      const auto runner = make_cpu_runner(plan, {.threads = 2, .kv_format = format});
+      ASSERT_EQ(runner->info().kv.size(), 2u);
+      EXPECT_EQ(runner->info().kv[0].window, 0);
+      EXPECT_EQ(runner->info().kv[1].window, window);
+      const std::vector<int> tokens = random_tokens(500, 3), other = random_tokens(500, 4);
+      SequenceDriver whole(*runner, 70);
+      whole.add(tokens);
+      SequenceDriver::Logits expected;
+      while (whole.left(0) > 0) expected.merge(whole.step({{0, std::min(whole.left(0), 50)}}));
+
+      const int held = (window - 1) / 16 + 2 + 2;  // beside what a step of 25 rows adds
+      SequenceDriver driver(*runner, {{70, 2 * held}, 0});
+      driver.let_windows_go();
+      driver.add(tokens);
+      driver.add(other);
+      for (int step = 0; driver.left(0) > 0; ++step) {
+        const int rows = std::min(driver.left(0), 1 + step % 25);
+        for (const auto& [row, logits] : driver.step({{0, rows}, {1, rows}})) {
+          if (row.first == 1) continue;
+          ASSERT_EQ(logits, expected.at(row)) << "window " << window << ", row " << row.second;
+        }
+      }
+    }
+  }
+}
+
 TEST(Runner, AStepMayBeRepeated) {
   const ModelPlan plan = tiny_model({.encoding = Encoding::q8_0});
   const auto runner = make_cpu_runner(plan, {.threads = 2});
@@ -304,11 +335,21 @@ TEST(Runner, HoldsWhatWasForeseenOfIt) {
       const ModelPlan plan = tiny_model(model);
       for (const KvFormat format : {KvFormat::f16, KvFormat::int8}) {
         const CpuOptions options{.threads = 1, .block_size = 32, .kv_format = format};
-        const RunnerMemory memory = foresee_cpu_memory(plan, options);
-        const RunnerInfo info = make_cpu_runner(plan, options)->info();
+        const StepLimits limits{.rows = 64, .wanted_rows = 20};
+        const RunnerMemory memory = foresee_cpu_memory(plan, options, limits);
+        const auto runner = make_cpu_runner(plan, options);
+        const RunnerInfo& info = runner->info();
         EXPECT_EQ(memory.weight_bytes, info.weight_bytes) << flavour.name;
         EXPECT_EQ(memory.kv, info.kv) << flavour.name;
         EXPECT_EQ(memory.block_size, info.block_size) << flavour.name;
+        // The largest step, at the end of the context.
+        SequenceDriver driver(*runner, 4096 / 32);
+        driver.add(random_tokens(4096, 1, info.vocab_size));
+        const auto last = [](int row) { return row >= 64 - 20; };
+        while (driver.left(0) > 0) driver.step({{0, 64}}, last);
+        const std::size_t logits = std::size_t{20} * info.vocab_size * sizeof(float);
+        EXPECT_LE(runner->buffer_bytes() + logits, memory.step_bytes) << flavour.name;
+        EXPECT_GT(runner->buffer_bytes() * 1.25 + 65536, memory.step_bytes) << flavour.name;
       }
     }
   }

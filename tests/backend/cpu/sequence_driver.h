@@ -15,16 +15,25 @@ namespace mlxd::cpu {
 
 class SequenceDriver {
  public:
+  // Every KV group has `blocks` blocks.
   SequenceDriver(ModelRunner& runner, int blocks, unsigned seed = 1)
+      : SequenceDriver(runner, CacheSize::of(runner.info(), blocks), seed) {}
+  SequenceDriver(ModelRunner& runner, const CacheSize& size, unsigned seed = 1)
       : runner_(runner), random_(seed) {
-    runner.resize_cache(CacheSize::of(runner.info(), blocks));
-    for (int block = 0; block < blocks; ++block) free_.push_back(block);
-    std::shuffle(free_.begin(), free_.end(), random_);
+    runner.resize_cache(size);
+    for (const int blocks : size.blocks) {
+      std::vector<int>& free = free_.emplace_back();
+      for (int block = 0; block < blocks; ++block) free.push_back(block);
+      std::shuffle(free.begin(), free.end(), random_);
+    }
   }
+
+  // From now on blocks are given up when no later row sees what is in them.
+  void let_windows_go() { lets_go_ = true; }
 
   // A new sequence of these tokens, none computed yet.
   int add(std::vector<int> tokens) {
-    sequences_.push_back({std::move(tokens), 0, {}});
+    sequences_.push_back({std::move(tokens), 0, std::vector<Table>(groups())});
     return static_cast<int>(sequences_.size()) - 1;
   }
   // A sequence that shares what `parent` has computed and goes on with other tokens. The block that
@@ -35,17 +44,22 @@ class SequenceDriver {
     child.tokens.resize(from.computed);
     child.tokens.insert(child.tokens.end(), rest.begin(), rest.end());
     if (from.computed % block_size() != 0) {
-      const int copy = take();
-      copies_.push_back({from.blocks[from.computed / block_size()], copy});
-      child.blocks.resize(from.computed / block_size());
-      child.blocks.push_back(copy);
+      const int last = from.computed / block_size();
+      for (int group = 0; group < groups(); ++group) {
+        const int copy = take(group);
+        copies_.push_back({group, from.tables[group][last], copy});
+        child.tables[group].resize(last);
+        child.tables[group].push_back(copy);
+      }
     }
     sequences_.push_back(std::move(child));
     return static_cast<int>(sequences_.size()) - 1;
   }
   void release(int sequence) {
     Sequence& it = sequences_[sequence];
-    free_.insert(free_.begin(), it.blocks.begin(), it.blocks.end());
+    for (int group = 0; group < groups(); ++group) {
+      for (const int block : it.tables[group]) give_back(group, block);
+    }
     it = {};
   }
 
@@ -67,9 +81,14 @@ class SequenceDriver {
     for (const Part& part : parts) {
       Sequence& it = sequences_[part.sequence];
       const int end = it.computed + part.count;
-      while (static_cast<int>(it.blocks.size()) * block_size() < end) it.blocks.push_back(take());
-      batch.sequences.push_back(
-          {batch.rows(), part.count, end, tables_of(runner_.info(), it.blocks)});
+      BatchSequence entry{
+          .first_row = batch.rows(), .query_length = part.count, .context_length = end};
+      for (int group = 0; group < groups(); ++group) {
+        Table& table = it.tables[group];
+        while (static_cast<int>(table.size()) * block_size() < end) table.push_back(take(group));
+        entry.blocks[group] = table;
+      }
+      batch.sequences.push_back(entry);
       for (; it.computed < end; ++it.computed) {
         batch.tokens.push_back(it.tokens[it.computed]);
         batch.positions.push_back(it.computed);
@@ -77,12 +96,9 @@ class SequenceDriver {
         if (wanted(batch.rows() - 1)) batch.want_logits(batch.rows() - 1);
       }
     }
-    for (const auto& [from, to] : std::exchange(copies_, {})) {
-      for (int group = 0; group < static_cast<int>(runner_.info().kv.size()); ++group) {
-        batch.block_copies.push_back({group, from, to});
-      }
-    }
+    batch.block_copies = std::exchange(copies_, {});
     runner_.step(batch, output_);
+    if (lets_go_) let_go();
     Logits logits;
     const int vocabulary = runner_.info().vocab_size;
     for (std::size_t i = 0; i < batch.wanted.size(); ++i) {
@@ -96,25 +112,41 @@ class SequenceDriver {
   }
 
  private:
+  using Table = std::vector<int>;
   struct Sequence {
     std::vector<int> tokens;
     int computed = 0;
-    std::vector<int> blocks;
+    std::vector<Table> tables;  // by KV group
   };
 
   int block_size() const { return runner_.info().block_size; }
-  int take() {
-    const int block = free_.back();
-    free_.pop_back();
+  int groups() const { return static_cast<int>(runner_.info().kv.size()); }
+  int take(int group) {
+    const int block = free_[group].back();
+    free_[group].pop_back();
     return block;
+  }
+  void give_back(int group, int block) {
+    if (block >= 0) free_[group].insert(free_[group].begin(), block);
+  }
+  void let_go() {
+    for (Sequence& it : sequences_) {
+      for (int group = 0; group < groups(); ++group) {
+        const int window = runner_.info().kv[group].window;
+        if (window == 0 || it.tables.empty()) continue;
+        const int unseen = std::max(it.computed - window + 1, 0) / block_size();
+        for (int i = 0; i < unseen; ++i) give_back(group, std::exchange(it.tables[group][i], -1));
+      }
+    }
   }
 
   ModelRunner& runner_;
   std::mt19937 random_;
-  std::vector<int> free_;
+  std::vector<std::vector<int>> free_;  // by KV group
   std::vector<Sequence> sequences_;
-  std::vector<std::pair<int, int>> copies_;
+  std::vector<BlockCopy> copies_;
   StepOutput output_;
+  bool lets_go_ = false;
 };
 
 }  // namespace mlxd::cpu

@@ -122,7 +122,8 @@ TEST(MlxRunner, ForgetsTheCacheWhenItIsResized) {
 
 TEST_P(TinyModel, HoldsWhatWasForeseenOfIt) {
   const MlxOptions options{.block_size = 4, .device = "cpu"};
-  const RunnerMemory memory = foresee_mlx_memory(open_model(fixture_.model).plan, options);
+  const RunnerMemory memory =
+      foresee_mlx_memory(open_model(fixture_.model).plan, options, {.rows = 32, .wanted_rows = 8});
   const RunnerInfo info = open(fixture_)->info();
   EXPECT_EQ(memory.weight_bytes, info.weight_bytes);
   EXPECT_EQ(memory.kv, info.kv);

@@ -1,0 +1,83 @@
+#include "backend/cpu/step_memory.h"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "backend/cpu/attention.h"
+#include "backend/cpu/kernel_input.h"
+#include "backend/cpu/packed_matrix.h"
+#include "backend/cpu/row_buffer.h"
+
+namespace mlxd::cpu {
+namespace {
+
+// Of a worker beside what depends on the model: gate and up of some rows and columns.
+constexpr std::size_t kWorkerBytes = std::size_t{128} << 10;
+
+// The widest values of a row.
+struct Widths {
+  int query = 0, kv = 0, hidden = 0;
+};
+
+// The inputs of products as one worker's kernels read them: one buffer for each kind of matrix.
+std::size_t prepared_bytes(const ModelPlan& plan, int rows) {
+  std::array<std::size_t, kInputKinds> groups{};
+  for (const Tensor* matrix : matrices_of(plan)) {
+    const TileLayout layout = choose_layout(*matrix);
+    if (layout.code_bits == 0) continue;
+    std::size_t& most = groups[input_kind_of(layout)];
+    most = std::max(most, static_cast<std::size_t>(layout.groups));
+  }
+  return std::accumulate(groups.begin(), groups.end(), std::size_t{0}) * rows * sizeof(InputGroup);
+}
+
+}  // namespace
+
+std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int workers) {
+  Widths widths;
+  std::vector<AttentionShape> shapes;
+  std::set<std::pair<std::vector<float>, float>> ropes;
+  for (const auto& block : plan.blocks) {
+    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
+      const int d = attention->head_dim;
+      widths.query = std::max(widths.query, attention->heads * d);
+      widths.kv = std::max(widths.kv, attention->kv_heads * d);
+      const AttentionShape shape{attention->heads, attention->kv_heads, d, attention->softcap,
+                                 attention->window};
+      if (std::ranges::count(shapes, shape) == 0) shapes.push_back(shape);
+      ropes.insert({attention->rope.inverse_frequencies, attention->rope.magnitude});
+    } else if (const auto* feed_forward = std::get_if<FeedForwardBlock>(&block)) {
+      widths.hidden = std::max(widths.hidden, static_cast<int>(feed_forward->gate.weight.rows));
+    }
+  }
+  const int rows = limits.rows, model = static_cast<int>(plan.embed.table.columns);
+  const int context = plan.config.context_length;
+
+  // The stream, what a block adds to it, and both once more for the rows that go on after the last
+  // attention block; queries, keys and values; the inputs of products.
+  std::size_t bytes =
+      3 * RowBuffer::bytes_for(rows, model) + RowBuffer::bytes_for(rows, widths.query) +
+      2 * RowBuffer::bytes_for(rows, widths.kv) + 2 * InputBuffer::bytes_for(rows, model) +
+      InputBuffer::bytes_for(rows, widths.query) + InputBuffer::bytes_for(rows, widths.hidden);
+  for (const auto& [frequencies, magnitude] : ropes) {
+    bytes += std::size_t{2} * frequencies.size() * context * sizeof(float);
+  }
+  std::size_t partials = 0, most_partials = 0, scratch = 0;
+  for (const AttentionShape& shape : shapes) {
+    const std::size_t held = AttentionWork::most_bytes(shape, rows, context, workers);
+    partials += held;
+    most_partials = std::max(most_partials, held);
+    scratch = std::max(scratch, AttentionWork::most_scratch_bytes(shape));
+  }
+  bytes += partials + most_partials;
+  bytes += workers *
+           (RowBuffer::bytes_for(1, model) + scratch + prepared_bytes(plan, rows) + kWorkerBytes);
+  const auto vocabulary = static_cast<std::size_t>(plan.head.weight.weight.rows);
+  return bytes + limits.wanted_rows * vocabulary * sizeof(float);
+}
+
+}  // namespace mlxd::cpu

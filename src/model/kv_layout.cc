@@ -1,0 +1,49 @@
+#include "model/kv_layout.h"
+
+#include <algorithm>
+#include <variant>
+
+#include "base/error.h"
+
+namespace mlxd {
+namespace {
+
+constexpr int kNoBlock = -1;
+
+// By KV layer.
+std::vector<int> windows_of(const ModelPlan& plan) {
+  std::vector<int> windows(static_cast<std::size_t>(std::max(plan.kv_layers, 0)), kNoBlock);
+  for (const auto& block : plan.blocks) {
+    const auto* attention = std::get_if<AttentionBlock>(&block);
+    if (attention == nullptr) continue;
+    if (attention->layer < 0 || attention->layer >= plan.kv_layers) {
+      throw LoadError(attention->query.weight.name + ": its KV layer is out of range");
+    }
+    const bool sees_all = attention->window >= plan.config.context_length;
+    windows[attention->layer] = sees_all ? 0 : attention->window;
+  }
+  if (std::ranges::count(windows, kNoBlock) > 0) {
+    throw LoadError("a KV layer of the model has no attention block");
+  }
+  return windows;
+}
+
+}  // namespace
+
+KvLayout kv_layout(const ModelPlan& plan, int most) {
+  KvLayout layout;
+  const std::vector<int> windows = windows_of(plan);
+  layout.windows = windows;
+  std::ranges::sort(layout.windows);
+  layout.windows.erase(std::ranges::unique(layout.windows).begin(), layout.windows.end());
+  while (static_cast<int>(layout.windows.size()) > most) {
+    layout.windows.erase(layout.windows.end() - 2);
+  }
+  for (const int window : windows) {
+    const auto group = std::ranges::lower_bound(layout.windows, window);
+    layout.group_of.push_back(static_cast<int>(group - layout.windows.begin()));
+  }
+  return layout;
+}
+
+}  // namespace mlxd
