@@ -10,6 +10,7 @@
 
 #include "backend/backends.h"
 #include "base/error.h"
+#include "base/overloaded.h"
 #include "engine/engine.h"
 #include "prefix_store/prefix_store.h"
 
@@ -26,15 +27,16 @@ constexpr std::size_t kShareOfRest = 4;
 // products a second time as 8-bit numbers with their scales, once more for each worker.
 std::size_t step_bytes(const ModelPlan& plan, const EngineSettings& settings) {
   std::size_t query = 0, kv = 0, hidden = 0;
-  for (const auto& block : plan.blocks) {
-    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
-      query = std::max(query, static_cast<std::size_t>(attention->query.weight.rows));
-      kv = std::max(kv, static_cast<std::size_t>(attention->key.weight.rows));
-    } else {
-      const auto& feed_forward = std::get<FeedForwardBlock>(block);
-      hidden = std::max(hidden, static_cast<std::size_t>(feed_forward.gate.weight.rows));
-    }
-  }
+  const Overloaded widen = {
+      [&](const AttentionBlock& block) {
+        query = std::max(query, static_cast<std::size_t>(block.query.weight.rows));
+        kv = std::max(kv, static_cast<std::size_t>(block.key.weight.rows));
+      },
+      [&](const FeedForwardBlock& block) {
+        hidden = std::max(hidden, static_cast<std::size_t>(block.gate.weight.rows));
+      },
+  };
+  for (const Block& block : plan.blocks) std::visit(widen, block);
   const auto model = static_cast<std::size_t>(plan.embed.table.columns);
   const std::size_t floats = 5 * model + 2 * query + 2 * kv + hidden;
   const std::size_t row = floats * 4 + (2 * model + query + hidden) * 4;

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <span>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "backend/cpu/batch_check.h"
@@ -14,6 +15,7 @@
 #include "backend/cpu/vector_ops.h"
 #include "backend/cpu/worker_pool.h"
 #include "base/error.h"
+#include "base/overloaded.h"
 
 namespace mlxd::cpu {
 namespace {
@@ -26,15 +28,17 @@ const char* kv_format_name(KvFormat format) { return format == KvFormat::f16 ? "
 // The shape of each KV layer, which attention blocks name by `layer`.
 std::vector<KvShape> kv_shapes(const ModelPlan& plan) {
   std::vector<KvShape> shapes(std::max(0, plan.kv_layers));
-  for (const auto& block : plan.blocks) {
-    const auto* attention = std::get_if<AttentionBlock>(&block);
-    if (!attention) continue;
-    if (attention->layer < 0 || attention->layer >= plan.kv_layers || attention->kv_heads <= 0 ||
-        attention->head_dim <= 0) {
-      throw LoadError(attention->query.weight.name + ": its KV layer or heads are out of range");
-    }
-    shapes[attention->layer] = {attention->kv_heads, attention->head_dim};
-  }
+  const Overloaded add_shape = {
+      [&](const AttentionBlock& block) {
+        if (block.layer < 0 || block.layer >= plan.kv_layers || block.kv_heads <= 0 ||
+            block.head_dim <= 0) {
+          throw LoadError(block.query.weight.name + ": its KV layer or heads are out of range");
+        }
+        shapes[block.layer] = {block.kv_heads, block.head_dim};
+      },
+      [](const FeedForwardBlock&) {},
+  };
+  for (const Block& block : plan.blocks) std::visit(add_shape, block);
   if (shapes.empty() || std::any_of(shapes.begin(), shapes.end(),
                                     [](const KvShape& shape) { return shape.kv_heads == 0; })) {
     throw LoadError("the cpu backend runs models whose every KV layer has an attention block");

@@ -21,6 +21,9 @@ class StepLayout {
   const mx::array& positions() const { return positions_; }  // [T] int32
   const mx::array& slots() const { return slots_; }          // [T] int32
 
+  // The factor of each row's queries, [T, 1, 1] float32.
+  const mx::array& temperatures(const PositionTemperature& temperature);
+
   const std::vector<Part>& parts() const { return parts_; }
 
   // The first position that any row of the sequence sees through `window` (0: all).
@@ -30,8 +33,10 @@ class StepLayout {
   const mx::array& mask(const Part& part, int window);
 
  private:
-  std::vector<Part> parts_;  // in the order of rows
+  std::vector<Part> parts_;         // in the order of rows
+  std::vector<int> row_positions_;  // [T]
   mx::array tokens_, positions_, slots_;
+  std::vector<std::pair<PositionTemperature, mx::array>> temperatures_;
   std::map<std::pair<const Part*, int>, mx::array> masks_;
 };
 

@@ -7,6 +7,7 @@
 #include "backend/mlx/mlx_backend.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "base/overloaded.h"
 
 namespace mlxd::mlx_backend {
 namespace {
@@ -34,11 +35,13 @@ mx::Dtype compute_type(const Tensor& table, bool is_cpu) {
 
 std::vector<PagedCache::Layer> cache_layers(const ModelPlan& plan) {
   std::vector<PagedCache::Layer> layers(static_cast<std::size_t>(plan.kv_layers));
-  for (const auto& block : plan.blocks) {
-    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
-      layers.at(attention->layer) = {attention->kv_heads, attention->head_dim};
-    }
-  }
+  const Overloaded add_layer = {
+      [&](const AttentionBlock& block) {
+        layers.at(block.layer) = {block.kv_heads, block.head_dim};
+      },
+      [](const FeedForwardBlock&) {},
+  };
+  for (const Block& block : plan.blocks) std::visit(add_layer, block);
   return layers;
 }
 
@@ -46,13 +49,11 @@ using Layer = std::variant<AttentionLayer, FeedForwardLayer>;
 
 std::vector<Layer> make_layers(const ModelPlan& plan, WeightLoader& loader) {
   std::vector<Layer> layers;
-  for (const auto& block : plan.blocks) {
-    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
-      layers.emplace_back(AttentionLayer(*attention, loader));
-    } else {
-      layers.emplace_back(FeedForwardLayer(std::get<FeedForwardBlock>(block), loader));
-    }
-  }
+  const Overloaded make_layer = {
+      [&](const AttentionBlock& block) -> Layer { return AttentionLayer(block, loader); },
+      [&](const FeedForwardBlock& block) -> Layer { return FeedForwardLayer(block, loader); },
+  };
+  for (const Block& block : plan.blocks) layers.push_back(std::visit(make_layer, block));
   return layers;
 }
 
@@ -137,13 +138,11 @@ void MlxRunner::check_batch(const Batch& batch) const {
 
 mx::array MlxRunner::forward(StepLayout& layout) {
   mx::array x = take_rows(table_, layout.tokens(), mx::float32) * mx::array(embed_scale_);
-  for (const Layer& layer : layers_) {
-    if (const auto* attention = std::get_if<AttentionLayer>(&layer)) {
-      x = attention->apply(x, type_, cache_, layout);
-    } else {
-      x = std::get<FeedForwardLayer>(layer).apply(x, type_);
-    }
-  }
+  const Overloaded apply = {
+      [&](const AttentionLayer& layer) { return layer.apply(x, type_, cache_, layout); },
+      [&](const FeedForwardLayer& layer) { return layer.apply(x, type_); },
+  };
+  for (const Layer& layer : layers_) x = std::visit(apply, layer);
   return x;
 }
 
