@@ -1,13 +1,47 @@
 // What each architecture's file makes of config.json and of GGUF metadata.
+#include <cmath>
 #include <set>
-#include <string_view>
+#include <string>
+#include <variant>
+#include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/error.h"
+#include "base/overloaded.h"
 #include "model/architectures/registry.h"
+#include "model/config_reader.h"
+#include "model/model_files.h"
 
 namespace mlxd {
 namespace {
+
+class NoWeights : public WeightSource {
+ public:
+  std::optional<Tensor> find(std::string_view) const override { return std::nullopt; }
+  std::vector<Tensor> all() const override { return {}; }
+  std::string description() const override { return "weights"; }
+};
+
+// config.json of four layers with heads of 16, followed by `more`.
+ModelConfig read(const std::string& type, const std::string& more) {
+  const std::string json = R"({"model_type": ")" + type + R"(", "num_hidden_layers": 4,
+      "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
+      "intermediate_size": 96, "vocab_size": 8, "max_position_embeddings": 256)" +
+                           more + "}";
+  return read_json_config(JsonFields::parse(json, "config.json"), NoWeights());
+}
+
+std::vector<bool> turning(const ModelConfig& config) {
+  std::vector<bool> turning;
+  for (const AttentionConfig& layer : config.attention) turning.push_back(layer.rope.has_value());
+  return turning;
+}
+
+ModelPlan open_tiny(const std::string& name) {
+  return open_model(MLXD_TEST_DATA + std::string("/golden/tiny/") + name).plan;
+}
 
 TEST(Architectures, NoNameMeansTwo) {
   std::set<std::string_view> names, gguf_names, types;
@@ -20,6 +54,70 @@ TEST(Architectures, NoNameMeansTwo) {
     EXPECT_NE(each.plan, nullptr) << each.name;
   }
 }
+
+TEST(SmolLM3, DoesNotTurnEveryFourthLayerUnlessTheFileSaysOtherwise) {
+  EXPECT_EQ(turning(read("smollm3", "")), (std::vector<bool>{true, true, true, false}));
+  EXPECT_EQ(turning(read("smollm3", R"(, "no_rope_layer_interval": 2)")),
+            (std::vector<bool>{true, false, true, false}));
+  EXPECT_EQ(turning(read("smollm3", R"(, "no_rope_layers": [0, 1, 1, 0])")),
+            (std::vector<bool>{false, true, true, false}));
+  EXPECT_THROW(read("smollm3", R"(, "no_rope_layers": [0, 1])"), LoadError);
+  EXPECT_FLOAT_EQ(read("smollm3", "").rope.theta, 2000000);
+}
+
+void expect_same(const std::optional<RmsNorm>& a, const std::optional<RmsNorm>& b) {
+  ASSERT_EQ(a.has_value(), b.has_value());
+  if (!a) return;
+  EXPECT_EQ(a->weight.size(), b->weight.size());
+  EXPECT_FLOAT_EQ(a->epsilon, b->epsilon);
+}
+
+class FolderAndGguf : public testing::TestWithParam<const char*> {};
+
+TEST_P(FolderAndGguf, MakeTheSamePlan) {
+  const std::string name = GetParam();
+  const ModelPlan folder = open_tiny(name), gguf = open_tiny(name + ".gguf");
+  EXPECT_EQ(folder.config.architecture, gguf.config.architecture);
+  EXPECT_EQ(folder.config.context_length, gguf.config.context_length);
+  EXPECT_FLOAT_EQ(folder.embed.scale, gguf.embed.scale);
+  ASSERT_EQ(folder.blocks.size(), gguf.blocks.size());
+  for (std::size_t i = 0; i < folder.blocks.size(); ++i) {
+    SCOPED_TRACE(testing::Message() << "block " << i);
+    ASSERT_EQ(folder.blocks[i].index(), gguf.blocks[i].index());
+    const Overloaded compare = {
+        [&](const AttentionBlock& a) {
+          const auto& b = std::get<AttentionBlock>(gguf.blocks[i]);
+          expect_same(a.input_norm, b.input_norm);
+          expect_same(a.query_norm, b.query_norm);
+          expect_same(a.post_norm, b.post_norm);
+          EXPECT_EQ(a.window, b.window);
+          EXPECT_EQ(a.temperature, b.temperature);
+          EXPECT_FLOAT_EQ(a.scale, b.scale);
+          EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
+          ASSERT_EQ(a.rope.has_value(), b.rope.has_value());
+          if (!a.rope) return;
+          EXPECT_FLOAT_EQ(a.rope->magnitude, b.rope->magnitude);
+          EXPECT_THAT(a.rope->inverse_frequencies,
+                      testing::Pointwise(testing::FloatEq(), b.rope->inverse_frequencies));
+        },
+        [&](const FeedForwardBlock& a) {
+          const auto& b = std::get<FeedForwardBlock>(gguf.blocks[i]);
+          expect_same(a.input_norm, b.input_norm);
+          expect_same(a.post_norm, b.post_norm);
+          EXPECT_EQ(a.activation, b.activation);
+          EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
+        },
+    };
+    std::visit(compare, folder.blocks[i]);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
+                         testing::Values("smollm3"),
+                         [](const auto& tested) {
+                           const std::string name = tested.param;
+                           return name == "phi3-longrope" ? "phi3_longrope" : name;
+                         });
 
 }  // namespace
 }  // namespace mlxd

@@ -9,7 +9,7 @@
 namespace mlxd {
 
 // Every architecture. Adding one is a file in this folder that defines it, its line in
-// architectures.def and a golden test.
+// architectures.def and a golden test (docs/adding-a-model.md).
 std::span<const Architecture> architectures();
 
 // The architecture that a file names. Throws LoadError that lists those supported; `file` begins

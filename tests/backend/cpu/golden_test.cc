@@ -68,6 +68,7 @@ std::string name_of(const testing::TestParamInfo<const char*>& tested) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, CpuGoldenFloats, testing::ValuesIn(golden::kTinyFloats), name_of);
+INSTANTIATE_TEST_SUITE_P(TinyGguf, CpuGoldenFloats, testing::ValuesIn(golden::kTinyGguf), name_of);
 INSTANTIATE_TEST_SUITE_P(Tiny, CpuGoldenAffine, testing::ValuesIn(golden::kTinyAffine), name_of);
 
 }  // namespace
