@@ -86,6 +86,11 @@ WITH_GGUF = {
         "no_rope_layers": [1, 1, 1, 0], "no_rope_layer_interval": 4, "use_sliding_window": False,
         "sliding_window": None, "layer_types": ["full_attention"] * 4,
     }, mx.float16, None, 1),
+    "granite": (SMALL | {
+        "model_type": "granite", "architectures": ["GraniteForCausalLM"], "attention_bias": False,
+        "mlp_bias": False, "embedding_multiplier": 12.0, "residual_multiplier": 0.22,
+        "attention_multiplier": 0.1, "logits_scaling": 1.5, "rope_scaling": None,
+    }, mx.float16, None, 1),
 }
 MODELS |= WITH_GGUF
 

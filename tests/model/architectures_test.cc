@@ -43,6 +43,10 @@ ModelPlan open_tiny(const std::string& name) {
   return open_model(MLXD_TEST_DATA + std::string("/golden/tiny/") + name).plan;
 }
 
+const AttentionBlock& attention_of(const ModelPlan& plan, std::size_t layer) {
+  return std::get<AttentionBlock>(plan.blocks.at(2 * layer));
+}
+
 TEST(Architectures, NoNameMeansTwo) {
   std::set<std::string_view> names, gguf_names, types;
   for (const Architecture& each : architectures()) {
@@ -63,6 +67,20 @@ TEST(SmolLM3, DoesNotTurnEveryFourthLayerUnlessTheFileSaysOtherwise) {
             (std::vector<bool>{false, true, true, false}));
   EXPECT_THROW(read("smollm3", R"(, "no_rope_layers": [0, 1])"), LoadError);
   EXPECT_FLOAT_EQ(read("smollm3", "").rope.theta, 2000000);
+}
+
+TEST(Granite, ItsFourMultipliersAreNumbersOfThePlan) {
+  for (const char* name : {"granite", "granite.gguf"}) {
+    const ModelPlan plan = open_tiny(name);
+    EXPECT_FLOAT_EQ(plan.embed.scale, 12) << name;
+    EXPECT_FLOAT_EQ(attention_of(plan, 1).scale, 0.1f) << name;
+    EXPECT_FLOAT_EQ(attention_of(plan, 1).residual_scale, 0.22f) << name;
+    EXPECT_FLOAT_EQ(std::get<FeedForwardBlock>(plan.blocks.at(3)).residual_scale, 0.22f) << name;
+    EXPECT_FLOAT_EQ(plan.config.logit_scale, 1 / 1.5f) << name;
+  }
+  const ModelConfig plain = read("granite", "");  // transformers: each is 1 where it is not stated
+  EXPECT_FLOAT_EQ(plain.embedding_scale, 1);
+  EXPECT_FLOAT_EQ(plain.attention[0].scale, 1);
 }
 
 void expect_same(const std::optional<RmsNorm>& a, const std::optional<RmsNorm>& b) {
@@ -113,7 +131,7 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
-                         testing::Values("smollm3"),
+                         testing::Values("granite", "smollm3"),
                          [](const auto& tested) {
                            const std::string name = tested.param;
                            return name == "phi3-longrope" ? "phi3_longrope" : name;
