@@ -77,6 +77,8 @@ MODELS = {
     }.get(path.split(".")[-1], {"group_size": 64, "bits": 4}), 1),
 }
 
+YARN = {"rope_type": "yarn", "type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32,
+        "beta_fast": 32.0, "beta_slow": 1.0}
 SMALL = {"hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1}
 
 # As MODELS, of families that are also written as GGUF files (tiny_gguf.py).
@@ -90,6 +92,17 @@ WITH_GGUF = {
         "model_type": "granite", "architectures": ["GraniteForCausalLM"], "attention_bias": False,
         "mlp_bias": False, "embedding_multiplier": 12.0, "residual_multiplier": 0.22,
         "attention_multiplier": 0.1, "logits_scaling": 1.5, "rope_scaling": None,
+    }, mx.float16, None, 1),
+    "olmo2": (SMALL | {
+        "model_type": "olmo2", "architectures": ["Olmo2ForCausalLM"], "attention_bias": False,
+        "tie_word_embeddings": False, "rope_theta": 500000.0, "rope_scaling": None,
+        "rms_norm_eps": 1e-6,
+    }, mx.float16, None, 1),
+    "olmo3": (SMALL | {
+        "model_type": "olmo3", "architectures": ["Olmo3ForCausalLM"], "attention_bias": False,
+        "tie_word_embeddings": False, "num_hidden_layers": 4, "rope_theta": 500000.0,
+        "rms_norm_eps": 1e-6, "sliding_window": 8, "rope_scaling": YARN,
+        "layer_types": ["sliding_attention"] * 3 + ["full_attention"],
     }, mx.float16, None, 1),
 }
 MODELS |= WITH_GGUF

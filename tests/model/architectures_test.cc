@@ -39,6 +39,12 @@ std::vector<bool> turning(const ModelConfig& config) {
   return turning;
 }
 
+std::vector<int> windows(const ModelConfig& config) {
+  std::vector<int> windows;
+  for (const AttentionConfig& layer : config.attention) windows.push_back(layer.window);
+  return windows;
+}
+
 ModelPlan open_tiny(const std::string& name) {
   return open_model(MLXD_TEST_DATA + std::string("/golden/tiny/") + name).plan;
 }
@@ -81,6 +87,31 @@ TEST(Granite, ItsFourMultipliersAreNumbersOfThePlan) {
   const ModelConfig plain = read("granite", "");  // transformers: each is 1 where it is not stated
   EXPECT_FLOAT_EQ(plain.embedding_scale, 1);
   EXPECT_FLOAT_EQ(plain.attention[0].scale, 1);
+}
+
+TEST(Olmo, HasNormsAfterItsBlocksAndOverAllHeads) {
+  for (const char* name : {"olmo2", "olmo3", "olmo2.gguf", "olmo3.gguf"}) {
+    const ModelPlan plan = open_tiny(name);
+    const AttentionBlock& attention = attention_of(plan, 0);
+    EXPECT_FALSE(attention.input_norm) << name;
+    EXPECT_TRUE(attention.post_norm) << name;
+    EXPECT_EQ(attention.query_norm->weight.size(), 32u) << name;  // 2 heads of 16
+    EXPECT_EQ(attention.key_norm->weight.size(), 16u) << name;
+    const auto& feed_forward = std::get<FeedForwardBlock>(plan.blocks.at(1));
+    EXPECT_TRUE(!feed_forward.input_norm && feed_forward.post_norm) << name;
+  }
+}
+
+TEST(Olmo, TheThirdHasWindowsAndScalesTheRopeOfTheOtherLayersAlone) {
+  const std::string yarn = R"(, "rope_scaling": {"rope_type": "yarn", "factor": 8.0,
+                              "original_max_position_embeddings": 32}, "rope_theta": 500000)";
+  const ModelConfig third = read("olmo3", yarn + R"(, "sliding_window": 16)");
+  EXPECT_EQ(windows(third), (std::vector<int>{16, 16, 16, 0}));
+  EXPECT_EQ(third.attention[0].rope->scaling.kind, RopeScaling::Kind::none);
+  EXPECT_FLOAT_EQ(third.attention[0].rope->theta, 500000);
+  EXPECT_EQ(third.attention[3].rope->scaling.kind, RopeScaling::Kind::yarn);
+  EXPECT_EQ(windows(read("olmo3", "")), (std::vector<int>{4096, 4096, 4096, 0}));
+  EXPECT_EQ(windows(read("olmo2", "")), std::vector<int>(4, 0));
 }
 
 void expect_same(const std::optional<RmsNorm>& a, const std::optional<RmsNorm>& b) {
@@ -131,7 +162,7 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
-                         testing::Values("granite", "smollm3"),
+                         testing::Values("granite", "olmo2", "olmo3", "smollm3"),
                          [](const auto& tested) {
                            const std::string name = tested.param;
                            return name == "phi3-longrope" ? "phi3_longrope" : name;
