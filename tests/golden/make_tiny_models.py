@@ -77,6 +77,9 @@ MODELS = {
     }.get(path.split(".")[-1], {"group_size": 64, "bits": 4}), 1),
 }
 
+LONG_ROPE = {"rope_type": "longrope", "type": "longrope",
+             "short_factor": [1.0, 1.05, 1.1, 1.2, 1.3, 1.4],
+             "long_factor": [1.0, 1.5, 2.5, 4.0, 7.0, 11.0]}
 YARN = {"rope_type": "yarn", "type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32,
         "beta_fast": 32.0, "beta_slow": 1.0}
 SMALL = {"hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1}
@@ -103,6 +106,16 @@ WITH_GGUF = {
         "tie_word_embeddings": False, "num_hidden_layers": 4, "rope_theta": 500000.0,
         "rms_norm_eps": 1e-6, "sliding_window": 8, "rope_scaling": YARN,
         "layer_types": ["sliding_attention"] * 3 + ["full_attention"],
+    }, mx.float16, None, 1),
+    "phi3": (SMALL | {
+        "model_type": "phi3", "architectures": ["Phi3ForCausalLM"], "tie_word_embeddings": False,
+        "original_max_position_embeddings": 256, "rope_scaling": None, "sliding_window": None,
+    }, mx.float16, None, 1),
+    # Phi-4-mini: a part of each head turns, by LongRoPE. mlx-lm knows the long factors alone, which
+    # are what llama.cpp, vLLM and mlxd take for a context beyond the first training's.
+    "phi3-longrope": (SMALL | {
+        "model_type": "phi3", "architectures": ["Phi3ForCausalLM"], "partial_rotary_factor": 0.75,
+        "original_max_position_embeddings": 64, "rope_scaling": LONG_ROPE, "sliding_window": 262144,
     }, mx.float16, None, 1),
 }
 MODELS |= WITH_GGUF

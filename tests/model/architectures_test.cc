@@ -114,6 +114,47 @@ TEST(Olmo, TheThirdHasWindowsAndScalesTheRopeOfTheOtherLayersAlone) {
   EXPECT_EQ(windows(read("olmo2", "")), std::vector<int>(4, 0));
 }
 
+TEST(Phi3, ReadsItsFusedMatricesAsViewsOfTheirRows) {
+  const ModelPlan plan = open_tiny("phi3");
+  const AttentionBlock& attention = attention_of(plan, 0);
+  const std::span<const std::byte> query = attention.query.weight.data;
+  const std::span<const std::byte> key = attention.key.weight.data;
+  EXPECT_EQ(attention.query.weight.rows, 32);
+  EXPECT_EQ(attention.key.weight.rows, 16);
+  EXPECT_EQ(query.data() + query.size(), key.data());
+  EXPECT_EQ(key.data() + key.size(), attention.value.weight.data.data());
+  const auto& feed_forward = std::get<FeedForwardBlock>(plan.blocks.at(1));
+  const std::span<const std::byte> gate = feed_forward.gate.weight.data;
+  EXPECT_EQ(gate.data() + gate.size(), feed_forward.up.weight.data.data());
+  EXPECT_THAT(feed_forward.up.weight.name, testing::EndsWith("gate_up_proj.weight[64:128]"));
+}
+
+TEST(Phi3, TurnsAPartOfEachHeadByTheFactorsForTheServedLength) {
+  const auto longrope = [](int original) {
+    return read("phi3", R"(, "partial_rotary_factor": 0.75, "rope_scaling": {"type": "longrope",
+        "short_factor": [1, 1, 1, 1, 1, 1], "long_factor": [1, 2, 3, 4, 5, 6]},
+        "original_max_position_embeddings": )" +
+                            std::to_string(original));
+  };
+  const RopeConfig longer = *longrope(64).attention[0].rope;
+  EXPECT_EQ(longer.dimensions, 12);
+  EXPECT_THAT(longer.divisors, testing::ElementsAre(1, 2, 3, 4, 5, 6));
+  EXPECT_FLOAT_EQ(longer.scaling.attention_factor, std::sqrt(1 + std::log(4.0) / std::log(64.0)));
+  const RopeConfig shorter = *longrope(256).attention[0].rope;
+  EXPECT_THAT(shorter.divisors, testing::Each(1));
+  EXPECT_FLOAT_EQ(shorter.scaling.attention_factor, 1);
+  EXPECT_THROW(read("phi3", R"(, "rope_scaling": {"type": "longrope"})"), LoadError);
+  EXPECT_THROW(read("phi3", R"(, "rope_scaling": {"type": "su", "long_factor": [1, 2],
+                            "short_factor": [1, 2]}, "original_max_position_embeddings": 64)"),
+               LoadError);
+}
+
+TEST(Phi3, WindowsEveryLayerWhereTheWindowIsShorterThanTheContext) {
+  EXPECT_EQ(windows(read("phi3", R"(, "sliding_window": 64)")), std::vector<int>(4, 64));
+  EXPECT_EQ(windows(read("phi3", R"(, "sliding_window": 2047)")), std::vector<int>(4, 0));
+  EXPECT_EQ(windows(read("phi3", R"(, "sliding_window": null)")), std::vector<int>(4, 0));
+}
+
 void expect_same(const std::optional<RmsNorm>& a, const std::optional<RmsNorm>& b) {
   ASSERT_EQ(a.has_value(), b.has_value());
   if (!a) return;
@@ -162,7 +203,7 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
-                         testing::Values("granite", "olmo2", "olmo3", "smollm3"),
+                         testing::Values("granite", "olmo2", "olmo3", "phi3", "phi3-longrope", "smollm3"),
                          [](const auto& tested) {
                            const std::string name = tested.param;
                            return name == "phi3-longrope" ? "phi3_longrope" : name;
