@@ -37,10 +37,11 @@ Fixture load_real(const std::string& name);
 Fixture load_tiny(const std::string& name);
 
 // Every architecture and what it can differ in, in floats.
-inline constexpr const char* kTinyFloats[] = {"gemma3",        "granite", "llama3", "mistral",       "olmo2",   "olmo3",  "phi3",
+inline constexpr const char* kTinyFloats[] = {"gemma3",        "granite", "llama3", "ministral3",
+                                              "mistral",       "olmo2",   "olmo3",  "phi3",
                                               "phi3-longrope", "qwen2",   "qwen3",  "smollm3"};
 // The same weights as llama.cpp names and orders them.
-inline constexpr const char* kTinyGguf[] = {"granite.gguf", "olmo2.gguf",
+inline constexpr const char* kTinyGguf[] = {"granite.gguf", "ministral3.gguf", "olmo2.gguf",
                                             "olmo3.gguf",   "phi3.gguf",       "phi3-longrope.gguf",
                                             "smollm3.gguf"};
 inline constexpr const char* kTinyAffine[] = {"llama-4bit", "qwen3-mixed"};

@@ -117,6 +117,16 @@ WITH_GGUF = {
         "model_type": "phi3", "architectures": ["Phi3ForCausalLM"], "partial_rotary_factor": 0.75,
         "original_max_position_embeddings": 64, "rope_scaling": LONG_ROPE, "sliding_window": 262144,
     }, mx.float16, None, 1),
+    # The text model of a multimodal folder, under its prefix.
+    "ministral3": ({
+        "model_type": "mistral3", "architectures": ["Mistral3ForConditionalGeneration"],
+        "vision_config": {"model_type": "pixtral"}, "image_token_index": 10,
+        "text_config": {key: value for key, value in COMMON.items() if key != "rope_theta"} | SMALL | {
+            "model_type": "ministral3", "head_dim": 32, "sliding_window": None,
+            "rope_parameters": YARN | {"rope_theta": 10000.0, "mscale": 1.0, "mscale_all_dim": 1.0,
+                                       "llama_4_scaling_beta": 0.5},
+        },
+    }, mx.float16, None, 1),
 }
 MODELS |= WITH_GGUF
 

@@ -155,6 +155,35 @@ TEST(Phi3, WindowsEveryLayerWhereTheWindowIsShorterThanTheContext) {
   EXPECT_EQ(windows(read("phi3", R"(, "sliding_window": null)")), std::vector<int>(4, 0));
 }
 
+TEST(Mistral3, QueriesGrowWithTheLogarithmOfTheirPosition) {
+  for (const char* name : {"ministral3", "ministral3.gguf"}) {
+    const AttentionBlock attention = attention_of(open_tiny(name), 1);
+    ASSERT_TRUE(attention.temperature) << name;
+    EXPECT_FLOAT_EQ(attention.temperature->at(31), 1) << name;
+    EXPECT_FLOAT_EQ(attention.temperature->at(32), 1 + 0.5f * std::log(2.0f)) << name;
+    EXPECT_FLOAT_EQ(attention.temperature->at(95), 1 + 0.5f * std::log(3.0f)) << name;
+    EXPECT_FLOAT_EQ(attention.rope->magnitude, 1) << name;  // mscale and mscale_all_dim cancel
+  }
+}
+
+TEST(Mistral3, RunsAnOlderTextModelWithoutThat) {
+  const ModelConfig config = read_json_config(
+      JsonFields::parse(R"({"model_type": "mistral3", "text_config": {"model_type": "mistral",
+          "num_hidden_layers": 1, "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 8,
+          "intermediate_size": 96, "head_dim": 32, "rope_theta": 1e9}})",
+                        "config.json"),
+      NoWeights());
+  EXPECT_FALSE(config.attention[0].temperature);
+  EXPECT_EQ(config.head_dim, 32);
+  EXPECT_FLOAT_EQ(config.attention[0].rope->theta, 1e9f);
+  EXPECT_THROW(read_json_config(JsonFields::parse(R"({"model_type": "mistral3", "text_config": {
+          "model_type": "mistral4", "num_hidden_layers": 1, "hidden_size": 64,
+          "num_attention_heads": 4, "vocab_size": 8, "intermediate_size": 96}})",
+                                                  "config.json"),
+                                NoWeights()),
+               LoadError);
+}
+
 void expect_same(const std::optional<RmsNorm>& a, const std::optional<RmsNorm>& b) {
   ASSERT_EQ(a.has_value(), b.has_value());
   if (!a) return;
@@ -203,7 +232,8 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
-                         testing::Values("granite", "olmo2", "olmo3", "phi3", "phi3-longrope", "smollm3"),
+                         testing::Values("granite", "ministral3", "olmo2", "olmo3", "phi3",
+                                         "phi3-longrope", "smollm3"),
                          [](const auto& tested) {
                            const std::string name = tested.param;
                            return name == "phi3-longrope" ? "phi3_longrope" : name;
