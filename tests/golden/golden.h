@@ -44,7 +44,7 @@ inline constexpr const char* kTinyFloats[] = {"gemma3",        "granite", "llama
 inline constexpr const char* kTinyGguf[] = {"granite.gguf", "ministral3.gguf", "olmo2.gguf",
                                             "olmo3.gguf",   "phi3.gguf",       "phi3-longrope.gguf",
                                             "smollm3.gguf"};
-inline constexpr const char* kTinyAffine[] = {"llama-4bit", "qwen3-mixed"};
+inline constexpr const char* kTinyAffine[] = {"llama-4bit", "phi3-4bit", "qwen3-mixed"};
 
 // A name of those as GoogleTest allows it.
 std::string test_name(const char* model);

@@ -128,7 +128,13 @@ WITH_GGUF = {
         },
     }, mx.float16, None, 1),
 }
-MODELS |= WITH_GGUF
+MODELS |= WITH_GGUF | {
+    # Fused matrices, of which each part has scales of its own.
+    "phi3-4bit": ({
+        "model_type": "phi3", "architectures": ["Phi3ForCausalLM"], "intermediate_size": 96,
+        "original_max_position_embeddings": 256, "rope_scaling": None, "sliding_window": None,
+    }, mx.bfloat16, lambda path: {"group_size": 32, "bits": 4}, 1),
+}  # new ones last: a model's seed is its place in the list
 
 LENGTHS = [1, 2, 7, 16, 17, 33, 80]
 

@@ -215,6 +215,40 @@ TEST(ModelFuzz, MutatedFolderLoadsOrIsRefused) {
   fuzz_folder(folder, kFiles, 3);
 }
 
+// What each architecture's own file reads.
+TEST(ModelFuzz, MutatedConfigOfEveryArchitectureLoadsOrIsRefused) {
+  const std::filesystem::path tiny = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
+  for (const char* name : {"gemma3", "granite", "ministral3", "olmo2", "olmo3", "phi3",
+                           "phi3-longrope", "qwen2", "smollm3"}) {
+    SCOPED_TRACE(name);
+    test::TemporaryFolder folder;
+    std::filesystem::copy(tiny / name, folder.path());
+    const char* const kFiles[] = {"config.json"};
+    fuzz_folder(folder, kFiles, 5);
+  }
+}
+
+TEST(ModelFuzz, MutatedGgufOfEveryArchitectureLoadsOrIsRefused) {
+  const std::filesystem::path tiny = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
+  for (const char* name :
+       {"granite.gguf", "ministral3.gguf", "olmo3.gguf", "phi3-longrope.gguf", "smollm3.gguf"}) {
+    SCOPED_TRACE(name);
+    const auto mapped = MappedFile::open(tiny / name);
+    const Bytes whole(mapped->bytes().begin(), mapped->bytes().end());
+    // Numbers come first; the rest of the header is the vocabulary and names.
+    const std::size_t numbers = 1500;
+    Mutator mutator(6);
+    int refused = 0;
+    for (int run = 0; run < runs(500); ++run) {
+      Bytes mutated = whole;
+      mutator.mutate(mutated, numbers);
+      mutated.shrink_to_fit();
+      refused += !loads([&] { use_gguf(mutated); });
+    }
+    EXPECT_GT(refused, 0);
+  }
+}
+
 TEST(ModelFuzz, MutatedIndexAndShardsLoadOrAreRefused) {
   test::TemporaryFolder folder;
   test::write_small_sharded_folder(folder);

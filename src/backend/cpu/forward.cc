@@ -43,38 +43,6 @@ bool quantized(const PackedLinear& linear) { return linear.matrix->reads_quantiz
 
 const RmsNorm* address(const std::optional<RmsNorm>& norm) { return norm ? &*norm : nullptr; }
 
-// Of the widest blocks: numbers in a row of queries, of keys, and of a hidden layer.
-struct Widths {
-  int query = 0, kv = 0, hidden = 0;
-};
-
-Widths widest(const PackedModel& model) {
-  Widths most;
-  const Overloaded widen = {
-      [&](const PackedAttention& block) {
-        most.query = std::max(most.query, block.heads * block.head_dim);
-        most.kv = std::max(most.kv, block.kv_heads * block.head_dim);
-      },
-      [&](const PackedFeedForward& block) {
-        most.hidden = std::max(most.hidden, block.gate.matrix->rows());
-      },
-  };
-  for (const PackedBlock& block : model.blocks) std::visit(widen, block);
-  return most;
-}
-
-// The index of the last block with attention, after which rows that nobody asks for are left out.
-std::size_t last_attention(const PackedModel& model) {
-  std::size_t last = 0;
-  for (std::size_t i = 0; i < model.blocks.size(); ++i) {
-    const bool attends = std::visit(Overloaded{[](const PackedAttention&) { return true; },
-                                               [](const PackedFeedForward&) { return false; }},
-                                    model.blocks[i]);
-    if (attends) last = i;
-  }
-  return last;
-}
-
 }  // namespace
 
 ForwardPass::ForwardPass(const PackedModel& model, const Kernels& kernels, const VectorOps& ops,

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/overloaded.h"
 
 namespace mlxd::cpu {
 namespace {
@@ -241,6 +242,32 @@ class Packer {
 };
 
 }  // namespace
+
+Widths widest(const PackedModel& model) {
+  Widths most;
+  const Overloaded widen = {
+      [&](const PackedAttention& block) {
+        most.query = std::max(most.query, block.heads * block.head_dim);
+        most.kv = std::max(most.kv, block.kv_heads * block.head_dim);
+      },
+      [&](const PackedFeedForward& block) {
+        most.hidden = std::max(most.hidden, block.gate.matrix->rows());
+      },
+  };
+  for (const PackedBlock& block : model.blocks) std::visit(widen, block);
+  return most;
+}
+
+std::size_t last_attention(const PackedModel& model) {
+  std::size_t last = 0;
+  for (std::size_t i = 0; i < model.blocks.size(); ++i) {
+    const bool attends = std::visit(Overloaded{[](const PackedAttention&) { return true; },
+                                               [](const PackedFeedForward&) { return false; }},
+                                    model.blocks[i]);
+    if (attends) last = i;
+  }
+  return last;
+}
 
 PackedModel pack_model(const ModelPlan& plan, const Kernels& kernels, WorkerPool& pool,
                        void (*progress)(double)) {
