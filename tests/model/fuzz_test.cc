@@ -182,7 +182,7 @@ TEST(ModelFuzz, MutatedRealHeaderLoadsOrIsRefused) {
 
 // Half of the runs change the first of these files, the others any.
 void fuzz_folder(const test::TemporaryFolder& folder, std::span<const char* const> names,
-                 unsigned seed) {
+                 unsigned seed, int usual_runs = 500) {
   std::vector<Bytes> originals;
   for (const char* name : names) {
     const auto mapped = MappedFile::open(folder.path() / name);
@@ -196,7 +196,7 @@ void fuzz_folder(const test::TemporaryFolder& folder, std::span<const char* cons
   ASSERT_TRUE(load());
   Mutator mutator(seed);
   int refused = 0;
-  for (int run = 0; run < runs(500); ++run) {
+  for (int run = 0; run < runs(usual_runs); ++run) {
     const std::size_t index = mutator.below(2) == 0 ? 0 : mutator.below(names.size());
     Bytes mutated = originals[index];
     mutator.mutate(mutated, 7000);  // the header of safetensors, the whole of the others
@@ -224,7 +224,7 @@ TEST(ModelFuzz, MutatedConfigOfEveryArchitectureLoadsOrIsRefused) {
     test::TemporaryFolder folder;
     std::filesystem::copy(tiny / name, folder.path());
     const char* const kFiles[] = {"config.json"};
-    fuzz_folder(folder, kFiles, 5);
+    fuzz_folder(folder, kFiles, 5, 100);
   }
 }
 
