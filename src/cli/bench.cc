@@ -80,20 +80,9 @@ Timing run_round(Engine& engine, int batch, int prompt_tokens, int generated_tok
 // token alone reaches it.
 double multiply_adds_per_token(const ModelPlan& plan) {
   double sum = 0;
-  const auto add = [&sum](const Linear& linear) {
-    sum += static_cast<double>(linear.weight.rows) * linear.weight.columns;
-  };
-  for (const auto& block : plan.blocks) {
-    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
-      for (const Linear* linear :
-           {&attention->query, &attention->key, &attention->value, &attention->output}) {
-        add(*linear);
-      }
-    } else {
-      const auto& feed_forward = std::get<FeedForwardBlock>(block);
-      for (const Linear* linear : {&feed_forward.gate, &feed_forward.up, &feed_forward.down}) {
-        add(*linear);
-      }
+  for (const Block& block : plan.blocks) {
+    for (const Linear* linear : linears_of(block)) {
+      sum += static_cast<double>(linear->weight.rows) * linear->weight.columns;
     }
   }
   return sum;

@@ -5,6 +5,21 @@
 #include "base/error.h"
 
 namespace mlxd {
+namespace {
+
+void check_rope(const RopeConfig& rope, int head_dim, std::string_view file) {
+  if (rope.dimensions < 2 || rope.dimensions % 2 != 0 || rope.dimensions > head_dim) {
+    throw LoadError(fmt::format("{}: rotary embeddings turn {} of {} dimensions of a head", file,
+                                rope.dimensions, head_dim));
+  }
+  if (!rope.divisors.empty() &&
+      rope.divisors.size() != static_cast<std::size_t>(rope.dimensions / 2)) {
+    throw LoadError(fmt::format("{}: there are {} rope frequency factors for {} pairs", file,
+                                rope.divisors.size(), rope.dimensions / 2));
+  }
+}
+
+}  // namespace
 
 void check_config(const ModelConfig& config, std::string_view file) {
   if (config.heads % config.kv_heads != 0) {
@@ -15,15 +30,8 @@ void check_config(const ModelConfig& config, std::string_view file) {
     throw LoadError(fmt::format("{}: the head dimension is {}, and rotary embeddings turn pairs",
                                 file, config.head_dim));
   }
-  if (!config.windowed_layers.empty() &&
-      config.windowed_layers.size() != static_cast<std::size_t>(config.layers)) {
-    throw LoadError(fmt::format("{}: the attention types of {} layers are given for {} layers",
-                                file, config.windowed_layers.size(), config.layers));
-  }
-  if (!config.rope_frequency_factors.empty() &&
-      config.rope_frequency_factors.size() != static_cast<std::size_t>(config.head_dim / 2)) {
-    throw LoadError(fmt::format("{}: there are {} rope frequency factors for {} pairs", file,
-                                config.rope_frequency_factors.size(), config.head_dim / 2));
+  for (const AttentionConfig& attention : config.attention) {
+    if (attention.rope) check_rope(*attention.rope, config.head_dim, file);
   }
 }
 

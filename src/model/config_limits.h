@@ -17,7 +17,7 @@ inline constexpr std::int64_t kMaxIntermediateSize = 1 << 21;
 inline constexpr std::int64_t kMaxVocabSize = 1 << 24;
 inline constexpr std::int64_t kMaxContextLength = 1 << 27;
 
-// What no single field can show: heads divide, halves exist, lists have one entry a layer. Throws
+// What no single field can show: heads divide, halves exist, rotations fit their heads. Throws
 // LoadError that begins with `file`.
 void check_config(const ModelConfig& config, std::string_view file);
 

@@ -55,14 +55,13 @@ int read_vocab_size(const GgufFile& file, const Fields& fields) {
 RopeScaling read_scaling(const GgufFile& file, const Fields& fields, int context_length) {
   RopeScaling scaling;
   const auto type = file.string(fields.key("rope.scaling.type")).value_or("none");
-  if (type == "none") return scaling;
   if (type == "linear") {
     scaling.kind = RopeScaling::Kind::linear;
   } else if (type == "yarn") {
     scaling.kind = RopeScaling::Kind::yarn;
-  } else {
+  } else if (type != "none" && type != "longrope") {
     file.fail(in_quotes(fields.key("rope.scaling.type")),
-              fmt::format("is {}; mlxd knows none, linear and yarn", in_quotes(type)));
+              fmt::format("is {}; mlxd knows none, linear, yarn and longrope", in_quotes(type)));
   }
   scaling.factor = fields.number("rope.scaling.factor", 1e-3, 1e6, 1);
   scaling.original_context_length =
@@ -72,29 +71,45 @@ RopeScaling read_scaling(const GgufFile& file, const Fields& fields, int context
   scaling.beta_slow = fields.number("rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1);
   // llama.cpp multiplies its yarn magnitude by this factor; ours replaces it.
   if (const auto factor = file.number(fields.key("rope.scaling.attn_factor"), 1e-3, 1e3)) {
+    const bool yarn = scaling.kind == RopeScaling::Kind::yarn;
     scaling.attention_factor =
-        static_cast<float>(*factor) * (0.1f * std::log(scaling.factor) + 1.0f);
+        static_cast<float>(*factor) * (yarn ? 0.1f * std::log(scaling.factor) + 1.0f : 1.0f);
   }
   return scaling;
 }
 
-void read_rope(const GgufFile& file, const Fields& fields, const WeightSource& weights,
-               ModelConfig& config) {
-  config.rope_theta = fields.number("rope.freq_base", 1, 1e12, config.rope_theta);
-  config.rope_scaling = read_scaling(file, fields, config.context_length);
-  const int rotated =
-      fields.optional_integer("rope.dimension_count", 1, kMaxHeadDim).value_or(config.head_dim);
-  if (rotated != config.head_dim) {
-    file.fail(in_quotes(fields.key("rope.dimension_count")),
-              fmt::format("is {}; mlxd rotates whole heads of {}", rotated, config.head_dim));
+// The divisors of the frequencies that a tensor holds, one a pair; none when it is not there.
+std::vector<float> read_divisors(const GgufFile& file, const WeightSource& weights,
+                                 std::string_view name, int pairs) {
+  const auto tensor = weights.find(name);
+  if (!tensor) return {};
+  if (tensor->rows != 1 || tensor->columns != pairs) {
+    file.fail("tensor " + in_quotes(name), fmt::format("has shape [{}, {}], expected [{}]",
+                                                       tensor->rows, tensor->columns, pairs));
   }
-  if (const auto factors = weights.find("rope_freqs.weight")) {
-    if (factors->rows != 1 || factors->columns != config.head_dim / 2) {
-      file.fail("tensor \"rope_freqs.weight\"",
-                fmt::format("has shape [{}, {}], expected [{}]", factors->rows, factors->columns,
-                            config.head_dim / 2));
-    }
-    config.rope_frequency_factors = dequantize(*factors);
+  return dequantize(*tensor);
+}
+
+void read_rope(const GgufFile& file, const Fields& fields, const WeightSource& weights,
+               bool partial, ModelConfig& config) {
+  RopeConfig& rope = config.rope;
+  rope.theta = fields.number("rope.freq_base", 1, 1e12, rope.theta);
+  rope.scaling = read_scaling(file, fields, config.context_length);
+  rope.dimensions =
+      fields.optional_integer("rope.dimension_count", 1, kMaxHeadDim).value_or(config.head_dim);
+  if (rope.dimensions != config.head_dim && !partial) {
+    file.fail(in_quotes(fields.key("rope.dimension_count")),
+              fmt::format("is {}; mlxd rotates whole heads of {} in this architecture",
+                          rope.dimensions, config.head_dim));
+  }
+  const auto divisors = [&](std::string_view name) {
+    return read_divisors(file, weights, name, rope.dimensions / 2);
+  };
+  rope.divisors = divisors("rope_freqs.weight");
+  if (rope.divisors.empty()) {
+    const bool long_context = config.context_length > rope.scaling.original_context_length;
+    rope.divisors =
+        divisors(long_context ? "rope_factors_long.weight" : "rope_factors_short.weight");
   }
 }
 
@@ -109,6 +124,7 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   ModelConfig config;
   config.architecture = architecture.name;
   config.name = file.string("general.name").value_or("");
+  if (architecture.gguf_defaults) architecture.gguf_defaults(config);
   config.layers = fields.integer("block_count", kMaxLayers);
   config.hidden_size = fields.integer("embedding_length", kMaxHiddenSize);
   config.heads = fields.integer("attention.head_count", kMaxHeads);
@@ -136,8 +152,9 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   config.attention_softcap = fields.number("attn_logit_softcapping", 0, 1e6, 0);
   config.logit_softcap = fields.number("final_logit_softcapping", 0, 1e6, 0);
   config.tied_embeddings = !weights.find("lm_head.weight").has_value();
-  read_rope(file, fields, weights, config);
-  architecture.gguf_finish(config, file);
+  read_rope(file, fields, weights, architecture.partial_rope, config);
+  describe_layers(config);
+  if (architecture.gguf_finish) architecture.gguf_finish(config, file);
   check_config(config, file.name());
   return config;
 }

@@ -48,14 +48,18 @@ void read_heads(const JsonFields& fields, ModelConfig& config) {
 void read_layer_types(const JsonFields& fields, ModelConfig& config) {
   const boost::json::array* types = fields.array("layer_types");
   if (types == nullptr) return;
-  config.windowed_layers.clear();
-  for (const boost::json::value& type : *types) {
+  if (types->size() != config.attention.size()) {
+    fields.fail("layer_types",
+                fmt::format("has {} entries for {} layers", types->size(), config.layers));
+  }
+  for (std::size_t layer = 0; layer < types->size(); ++layer) {
+    const boost::json::value& type = (*types)[layer];
     const auto* text = type.if_string();
     const bool windowed = text != nullptr && *text == "sliding_attention";
     if (!windowed && (text == nullptr || *text != "full_attention")) {
       fields.fail_type("layer_types", type, "full_attention or sliding_attention");
     }
-    config.windowed_layers.push_back(windowed);
+    config.attention[layer].window = windowed ? config.sliding_window : 0;
   }
 }
 
@@ -77,7 +81,7 @@ ModelConfig read_json_config(const JsonFields& root, const WeightSource& weights
   ModelConfig config;
   config.architecture = architecture.name;
   config.name = root.string("_name_or_path").value_or("");
-  architecture.json_defaults(config);
+  if (architecture.json_defaults) architecture.json_defaults(config);
   read_count(fields, "num_hidden_layers", kMaxLayers, config.layers);
   read_count(fields, "hidden_size", kMaxHiddenSize, config.hidden_size);
   read_heads(fields, config);
@@ -89,10 +93,10 @@ ModelConfig read_json_config(const JsonFields& root, const WeightSource& weights
   read_number(fields, "final_logit_softcapping", 0, 1e6, config.logit_softcap);
   config.sliding_window = static_cast<int>(
       fields.integer("sliding_window", 0, kMaxContextLength).value_or(config.sliding_window));
-  read_json_rope(fields, config);
-  architecture.json_finish(config, fields);
+  read_json_rope(fields, architecture.partial_rope, config);
+  describe_layers(config);
   read_layer_types(fields, config);
-  if (config.sliding_window == 0) config.windowed_layers.clear();
+  if (architecture.json_finish) architecture.json_finish(config, fields);
 
   // Writers disagree on the default, the weights do not: without a head of its own it is tied.
   const auto tied = fields.has("tie_word_embeddings") ? fields.boolean("tie_word_embeddings")

@@ -1,8 +1,12 @@
 #include "model/json_rope.h"
 
 #include <cmath>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include <boost/json/array.hpp>
+#include <boost/json/value.hpp>
 #include <fmt/format.h>
 
 #include "model/config_limits.h"
@@ -32,15 +36,54 @@ float yarn_attention_factor(const JsonFields& fields, float factor) {
   return static_cast<float>(yarn_mscale(factor, *own) / yarn_mscale(factor, *all));
 }
 
+// Positive numbers, one a pair.
+std::vector<float> read_divisors(const JsonFields& fields, std::string_view field, int pairs) {
+  const boost::json::array* list = fields.array(field);
+  if (list == nullptr) fields.fail(field, "is missing");
+  if (list->size() != static_cast<std::size_t>(pairs)) {
+    fields.fail(field, fmt::format("has {} numbers for {} pairs", list->size(), pairs));
+  }
+  std::vector<float> divisors;
+  for (const boost::json::value& each : *list) {
+    const bool number = each.is_number();
+    const double value = number ? each.to_number<double>() : 0;
+    if (value < 1e-3 || value > 1e6) fields.fail_type(field, each, "a number from 0.001 to 1e6");
+    divisors.push_back(static_cast<float>(value));
+  }
+  return divisors;
+}
+
+// LongRoPE (Ding et al. 2024): one list of divisors for texts as long as those of the first
+// training, one for longer ones. Which it is depends on the length that is served, not on a
+// text's own, as in llama.cpp and vLLM: keys in a cache cannot be turned again when it grows.
+void read_longrope(const JsonFields& fields, const JsonFields& root, int context_length,
+                   RopeConfig& rope) {
+  const auto original = [](const JsonFields& from) {
+    return from.integer("original_max_position_embeddings", 1, kMaxContextLength);
+  };
+  const int old =
+      static_cast<int>(original(fields).value_or(original(root).value_or(context_length)));
+  rope.scaling.original_context_length = old;
+  rope.divisors = read_divisors(fields, context_length > old ? "long_factor" : "short_factor",
+                                rope.dimensions / 2);
+  const auto stated = fields.number("factor", 1e-3, 1e6);
+  const double factor = stated.value_or(static_cast<double>(context_length) / old);
+  const double magnitude =
+      factor > 1 && old > 1 ? std::sqrt(1 + std::log(factor) / std::log(old)) : 1;
+  rope.scaling.attention_factor =
+      number_or(fields, "attention_factor", 1e-3, 1e3, static_cast<float>(magnitude));
+}
+
+std::string kind_of(const JsonFields& fields) {
+  for (const char* field : {"rope_type", "type"}) {  // the second is the older name
+    if (const auto stated = fields.string(field)) return *stated;
+  }
+  return "default";
+}
+
 RopeScaling read_scaling(const JsonFields& fields, int context_length) {
   RopeScaling scaling;
-  std::string kind = "default";
-  for (const char* field : {"rope_type", "type"}) {  // the second is the older name
-    if (const auto stated = fields.string(field)) {
-      kind = *stated;
-      break;
-    }
-  }
+  const std::string kind = kind_of(fields);
   if (kind == "default") return scaling;
   if (kind == "linear") {
     scaling.kind = RopeScaling::Kind::linear;
@@ -50,7 +93,8 @@ RopeScaling read_scaling(const JsonFields& fields, int context_length) {
     scaling.kind = RopeScaling::Kind::yarn;
   } else {
     fields.fail("rope_type",
-                fmt::format("is {}; mlxd knows default, linear, llama3 and yarn", in_quotes(kind)));
+                fmt::format("is {}; mlxd knows default, linear, llama3, yarn and longrope",
+                            in_quotes(kind)));
   }
   const auto factor = fields.number("factor", 1e-3, 1e6);
   if (!factor) fields.fail("factor", "is missing");
@@ -74,32 +118,62 @@ RopeScaling read_scaling(const JsonFields& fields, int context_length) {
   return scaling;
 }
 
-void read_parameters(const JsonFields& parameters, ModelConfig& config) {
-  config.rope_theta = number_or(parameters, "rope_theta", 1, 1e12, config.rope_theta);
-  config.rope_scaling = read_scaling(parameters, config.context_length);
-  if (parameters.number("partial_rotary_factor", 0, 1).value_or(1) != 1) {
-    parameters.fail("partial_rotary_factor", "is below 1; mlxd rotates whole heads");
+// `parameters`: rope_scaling or (a part of) rope_parameters of `root`.
+void read_parameters(const JsonFields& parameters, const JsonFields& root, int context_length,
+                     RopeConfig& rope) {
+  rope.theta = number_or(parameters, "rope_theta", 1, 1e12, rope.theta);
+  const std::string kind = kind_of(parameters);
+  // Early Phi-3 files call it su or yarn.
+  if (kind == "longrope" || kind == "su" || parameters.has("long_factor")) {
+    read_longrope(parameters, root, context_length, rope);
+  } else {
+    rope.scaling = read_scaling(parameters, context_length);
   }
+}
+
+// rope_parameters, or those of one kind of layer where it tells kinds apart; rope_scaling in older
+// files.
+std::optional<JsonFields> parameters_of(const JsonFields& fields, std::string_view kind) {
+  if (const auto parameters = fields.object("rope_parameters")) {
+    return parameters->object(kind).value_or(*parameters);
+  }
+  return fields.object("rope_scaling");
+}
+
+int turned_dimensions(const JsonFields& fields, bool partial, int head_dim) {
+  const auto factor = fields.number("partial_rotary_factor", 0, 1);
+  if (factor.value_or(1) == 1) return head_dim;
+  if (!partial) {
+    fields.fail("partial_rotary_factor",
+                "is below 1; mlxd rotates whole heads in this architecture");
+  }
+  return static_cast<int>(head_dim * *factor);
 }
 
 }  // namespace
 
-void read_json_rope(const JsonFields& fields, ModelConfig& config) {
-  config.rope_theta = number_or(fields, "rope_theta", 1, 1e12, config.rope_theta);
-  config.rope_local_theta =
-      number_or(fields, "rope_local_base_freq", 1, 1e12, config.rope_local_theta);
-  if (fields.number("partial_rotary_factor", 0, 1).value_or(1) != 1) {
-    fields.fail("partial_rotary_factor", "is below 1; mlxd rotates whole heads");
+void read_json_rope(const JsonFields& fields, bool partial, ModelConfig& config) {
+  RopeConfig& rope = config.rope;
+  rope.theta = number_or(fields, "rope_theta", 1, 1e12, rope.theta);
+  const auto parameters = parameters_of(fields, "full_attention");
+  rope.dimensions = turned_dimensions(fields, partial, config.head_dim);
+  if (parameters && parameters->has("partial_rotary_factor")) {
+    rope.dimensions = turned_dimensions(*parameters, partial, config.head_dim);
   }
-  if (const auto parameters = fields.object("rope_parameters")) {
-    const auto local = parameters->object("sliding_attention");
-    if (local) {
-      config.rope_local_theta = number_or(*local, "rope_theta", 1, 1e12, config.rope_local_theta);
-    }
-    read_parameters(parameters->object("full_attention").value_or(*parameters), config);
-  } else if (const auto scaling = fields.object("rope_scaling")) {
-    read_parameters(*scaling, config);
+  if (parameters) read_parameters(*parameters, fields, config.context_length, rope);
+}
+
+RopeConfig read_json_sliding_rope(const JsonFields& fields, const ModelConfig& config,
+                                  float theta) {
+  RopeConfig rope;
+  rope.theta = theta;
+  rope.dimensions = config.head_dim;
+  const auto parameters = fields.object("rope_parameters");
+  if (!parameters) return rope;
+  if (const auto own = parameters->object("sliding_attention")) {
+    read_parameters(*own, fields, config.context_length, rope);
   }
+  return rope;
 }
 
 }  // namespace mlxd

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "base/error.h"
+#include "base/overloaded.h"
 
 namespace mlxd {
 namespace {
@@ -13,15 +14,17 @@ constexpr int kNoBlock = -1;
 // By KV layer.
 std::vector<int> windows_of(const ModelPlan& plan) {
   std::vector<int> windows(static_cast<std::size_t>(std::max(plan.kv_layers, 0)), kNoBlock);
-  for (const auto& block : plan.blocks) {
-    const auto* attention = std::get_if<AttentionBlock>(&block);
-    if (attention == nullptr) continue;
-    if (attention->layer < 0 || attention->layer >= plan.kv_layers) {
-      throw LoadError(attention->query.weight.name + ": its KV layer is out of range");
-    }
-    const bool sees_all = attention->window >= plan.config.context_length;
-    windows[attention->layer] = sees_all ? 0 : attention->window;
-  }
+  const Overloaded note_window = {
+      [&](const AttentionBlock& block) {
+        if (block.layer < 0 || block.layer >= plan.kv_layers) {
+          throw LoadError(block.query.weight.name + ": its KV layer is out of range");
+        }
+        const bool sees_all = block.window >= plan.config.context_length;
+        windows[block.layer] = sees_all ? 0 : block.window;
+      },
+      [](const FeedForwardBlock&) {},
+  };
+  for (const Block& block : plan.blocks) std::visit(note_window, block);
   if (std::ranges::count(windows, kNoBlock) > 0) {
     throw LoadError("a KV layer of the model has no attention block");
   }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cmath>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,13 +13,46 @@ struct RopeScaling {
   float factor = 1;
   float low_frequency_factor = 1, high_frequency_factor = 4;  // llama3
   int original_context_length = 0;                            // llama3, yarn
-  float beta_fast = 32, beta_slow = 1, attention_factor = 0;  // yarn; 0: 0.1 ln(factor) + 1
+  float beta_fast = 32, beta_slow = 1;                        // yarn
+  float attention_factor = 0;  // on the rotated q and k; 0: yarn's own 0.1 ln(factor) + 1, else 1
+};
+
+struct RopeConfig {
+  float theta = 10000;
+  int dimensions = 0;  // of a head that turn, from its first; even
+  RopeScaling scaling = {};
+  std::vector<float> divisors = {};  // of the frequencies: [dimensions / 2], or empty
+  // Some architectures' GGUF files hold the rows of q and k permuted, so that a rotation pairs
+  // neighbours (2i, 2i + 1) instead of halves (i, i + dimensions / 2).
+  bool interleaved = false;
+};
+
+// Attention that stays sharp over long contexts (Llama 4, "inference time temperature scaling"; its
+// first user here is Ministral 3): the query at a position is multiplied by this factor.
+struct PositionTemperature {
+  float beta = 0;
+  int length = 1;  // positions over which the factor stays, at 1 over the first
+
+  float at(int position) const {
+    return 1 + beta * std::log(1 + static_cast<float>(position / length));
+  }
+  bool operator==(const PositionTemperature&) const = default;
+};
+
+// What the attention of one layer is, its weights apart.
+struct AttentionConfig {
+  int window = 0;                  // tokens that a row sees, 0: all before it
+  std::optional<RopeConfig> rope;  // none: positions do not turn q and k
+  float scale = 1;
+  float softcap = 0;  // 0: none
+  std::optional<PositionTemperature> temperature;
 };
 
 // The numbers of a model, under one set of names, whichever file they came from (config.json or
-// GGUF metadata). Checked by the reader: all counts are positive and bounded, heads divide.
+// GGUF metadata). What one family alone has is worked into these by its file in architectures/, or
+// known there only. Checked by the reader: all counts are positive and bounded, heads divide.
 struct ModelConfig {
-  std::string architecture;  // "llama", "qwen2", "qwen3", "gemma3_text": a name of the registry
+  std::string architecture;  // a name of the registry: "llama", "gemma3_text"
   std::string name;          // what the file calls the model, for people
   int layers = 0;
   int hidden_size = 0;
@@ -29,26 +64,24 @@ struct ModelConfig {
   int context_length = 0;
 
   float norm_epsilon = 1e-5f;
-  // What is added to a stored norm weight: 1 for Gemma in Hugging Face's files, 0 in GGUF files,
-  // whose converter has added it already.
-  float norm_weight_offset = 0;
+  float norm_weight_offset = 0;  // what is added to a norm's weight as it is stored
 
-  float rope_theta = 10000;
-  float rope_local_theta = 10000;  // of sliding-window layers (gemma3)
-  RopeScaling rope_scaling;
-  // Llama-architecture GGUF files hold q and k with their rows permuted, so that a rotation pairs
-  // neighbours (2i, 2i+1) instead of halves (i, i + d/2).
-  bool rope_interleaved = false;
-  std::vector<float> rope_frequency_factors;  // GGUF rope_freqs.weight: divisors, [head_dim / 2]
+  // As the file states them for all layers; what holds is in `attention`.
+  RopeConfig rope;
+  int sliding_window = 0;
+  float attention_softcap = 0;
+  std::vector<AttentionConfig> attention;  // [layers]
 
-  int sliding_window = 0;             // tokens a windowed layer sees, 0: none
-  std::vector<bool> windowed_layers;  // [layers]: which see only the window; empty: none does
-  float query_scale = 0;              // attention scale; 0: 1 / sqrt(head_dim)
-  float attention_softcap = 0;        // 0: none
-  float logit_softcap = 0;            // 0: none
-  float embedding_scale = 1;
+  float embedding_scale = 1;  // on the embedded tokens
+  float residual_scale = 1;   // on what a block adds to the residual stream
+  float logit_scale = 1;      // before the softcap
+  float logit_softcap = 0;    // 0: none
 
   bool tied_embeddings = false;
 };
+
+// Gives every layer the attention that the model-wide numbers describe: it sees all, turns by
+// `rope`, and divides scores by the root of the head's size.
+void describe_layers(ModelConfig& config);
 
 }  // namespace mlxd

@@ -44,36 +44,45 @@ struct Embed {
   float scale = 1;
 };
 
-// x += post_norm(output(attend(rope(q_norm(q(h))), rope(k_norm(k(h))), v(h)))), h = input_norm(x).
-// Query head i reads KV head i / (heads / kv_heads).
+// x += residual_scale * post_norm(output(attend(rope(q_norm(q(h))), rope(k_norm(k(h))), v(h)))),
+// h = input_norm(x). Query head i reads KV head i / (heads / kv_heads). What a model does not have
+// of this is absent, and costs nothing.
 struct AttentionBlock {
   int layer = 0;  // index of this block's KV cache, 0 .. plan.kv_layers - 1
-  RmsNorm input_norm;
-  Linear query, key, value;                     // [H d, D], [K d, D], [K d, D]
-  std::optional<RmsNorm> query_norm, key_norm;  // per head, [d]
-  Rope rope;
+  std::optional<RmsNorm> input_norm;
+  Linear query, key, value;  // [H d, D], [K d, D], [K d, D]
+  // Over each head, [d], or over all of them as one vector, [H d] and [K d].
+  std::optional<RmsNorm> query_norm, key_norm;
+  std::optional<Rope> rope;
   int heads = 0, kv_heads = 0, head_dim = 0;
   float scale = 1;    // scores = scale * q.k
   float softcap = 0;  // scores = softcap * tanh(scores / softcap), 0: none
   int window = 0;     // a row at position p sees keys p - window + 1 .. p; 0: all up to p
-  Linear output;      // [D, H d]
+  std::optional<PositionTemperature> temperature;  // a factor on q
+  Linear output;                                   // [D, H d]
   std::optional<RmsNorm> post_norm;
+  float residual_scale = 1;
 };
 
 enum class Activation { silu, gelu_tanh };
 
-// x += post_norm(down(activation(gate(h)) * up(h))), h = input_norm(x).
+// x += residual_scale * post_norm(down(activation(gate(h)) * up(h))), h = input_norm(x).
 struct FeedForwardBlock {
-  RmsNorm input_norm;
+  std::optional<RmsNorm> input_norm;
   Linear gate, up;  // [F, D]
   Linear down;      // [D, F]
   Activation activation = Activation::silu;
   std::optional<RmsNorm> post_norm;
+  float residual_scale = 1;
 };
+
+// The kinds of block. Whoever runs, counts or measures a plan visits them with std::visit and a
+// function for each kind, so that a new kind does not compile until all of them know it.
+using Block = std::variant<AttentionBlock, FeedForwardBlock>;
 
 // logits[V] = softcap * tanh(weight * norm(x) / softcap)
 struct Head {
-  RmsNorm norm;
+  RmsNorm norm;       // its weight (and the bias below) hold a model's factor on the logits already
   Linear weight;      // [V, D]; the embedding table itself when tied
   float softcap = 0;  // 0: none
 };
@@ -81,11 +90,14 @@ struct Head {
 struct ModelPlan {
   ModelConfig config;
   Embed embed;
-  std::vector<std::variant<AttentionBlock, FeedForwardBlock>> blocks;  // in order
+  std::vector<Block> blocks;  // in order
   Head head;
   int kv_layers = 0;
   std::shared_ptr<const WeightSource> weights;  // keeps the tensors' bytes mapped
 };
+
+// The products of a block, in the order in which it computes them.
+std::vector<const Linear*> linears_of(const Block& block);
 
 // Every matrix once: a head that is tied is its embedding table.
 std::vector<const Tensor*> matrices_of(const ModelPlan& plan);

@@ -23,18 +23,18 @@ double llama3_frequency(double frequency, const RopeScaling& scaling) {
 }
 
 // YaRN (Peng et al. 2023, section 3.2): the pair that makes `turns` turns in the old context.
-double yarn_pair(double turns, int head_dim, double theta, const RopeScaling& scaling) {
-  return head_dim * std::log(scaling.original_context_length / (turns * kTurn)) /
+double yarn_pair(double turns, int dimensions, double theta, const RopeScaling& scaling) {
+  return dimensions * std::log(scaling.original_context_length / (turns * kTurn)) /
          (2 * std::log(theta));
 }
 
 struct YarnRamp {
   double first, last;  // pairs before `first` keep their frequency, those past `last` are stretched
 
-  YarnRamp(int head_dim, double theta, const RopeScaling& scaling) {
-    first = std::max(std::floor(yarn_pair(scaling.beta_fast, head_dim, theta, scaling)), 0.0);
-    last =
-        std::min(std::ceil(yarn_pair(scaling.beta_slow, head_dim, theta, scaling)), head_dim - 1.0);
+  YarnRamp(int dimensions, double theta, const RopeScaling& scaling) {
+    first = std::max(std::floor(yarn_pair(scaling.beta_fast, dimensions, theta, scaling)), 0.0);
+    last = std::min(std::ceil(yarn_pair(scaling.beta_slow, dimensions, theta, scaling)),
+                    dimensions - 1.0);
     if (first == last) last += 0.001;  // as the reference implementation avoids 0 / 0
   }
 
@@ -44,24 +44,25 @@ struct YarnRamp {
   }
 };
 
-double yarn_magnitude(const RopeScaling& scaling) {
+double magnitude(const RopeScaling& scaling) {
   if (scaling.attention_factor > 0) return scaling.attention_factor;
-  return scaling.factor > 1 ? 0.1 * std::log(scaling.factor) + 1 : 1;
+  const bool yarn = scaling.kind == RopeScaling::Kind::yarn;
+  return yarn && scaling.factor > 1 ? 0.1 * std::log(scaling.factor) + 1 : 1;
 }
 
 }  // namespace
 
-Rope make_rope(int head_dim, float theta, const RopeScaling& scaling,
-               std::span<const float> divisors) {
-  const int pairs = head_dim / 2;
-  check(divisors.empty() || divisors.size() == static_cast<std::size_t>(pairs),
+Rope make_rope(const RopeConfig& config) {
+  const RopeScaling& scaling = config.scaling;
+  const int dimensions = config.dimensions, pairs = dimensions / 2;
+  check(config.divisors.empty() || config.divisors.size() == static_cast<std::size_t>(pairs),
         "there is one rope divisor a pair");
   Rope rope;
+  rope.interleaved = config.interleaved;
   rope.inverse_frequencies.reserve(static_cast<std::size_t>(pairs));
-  const bool yarn = scaling.kind == RopeScaling::Kind::yarn;
-  const YarnRamp ramp(head_dim, theta, scaling);
+  const YarnRamp ramp(dimensions, config.theta, scaling);
   for (int pair = 0; pair < pairs; ++pair) {
-    double frequency = std::pow(static_cast<double>(theta), -2.0 * pair / head_dim);
+    double frequency = std::pow(static_cast<double>(config.theta), -2.0 * pair / dimensions);
     switch (scaling.kind) {
       case RopeScaling::Kind::none:
         break;
@@ -75,10 +76,10 @@ Rope make_rope(int head_dim, float theta, const RopeScaling& scaling,
         frequency = ramp.frequency(pair, frequency, scaling.factor);
         break;
     }
-    if (!divisors.empty()) frequency /= divisors[static_cast<std::size_t>(pair)];
+    if (!config.divisors.empty()) frequency /= config.divisors[static_cast<std::size_t>(pair)];
     rope.inverse_frequencies.push_back(static_cast<float>(frequency));
   }
-  rope.magnitude = yarn ? static_cast<float>(yarn_magnitude(scaling)) : 1.0f;
+  rope.magnitude = static_cast<float>(magnitude(scaling));
   return rope;
 }
 

@@ -142,7 +142,15 @@ Fixture load_real(const std::string& name) {
 
 Fixture load_tiny(const std::string& name) {
   const std::filesystem::path folder = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
-  return load(folder / (name + ".json"), folder);
+  Fixture fixture = load(folder / std::filesystem::path(name).replace_extension(".json"), folder);
+  if (name.ends_with(".gguf")) fixture.model = folder / name;
+  return fixture;
+}
+
+std::string test_name(const char* model) {
+  std::string name = model;
+  std::replace_if(name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
+  return name;
 }
 
 std::vector<std::vector<float>> run(ModelRunner& runner, std::span<const Prompt> prompts,

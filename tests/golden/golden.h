@@ -33,8 +33,21 @@ struct Fixture {
 
 // "smollm2", "smollm2-4bit", "smollm2-8bit", "qwen2", "gemma3": models of MLXD_TEST_MODELS.
 Fixture load_real(const std::string& name);
-// "llama3", "mistral", "qwen2", "qwen3", "gemma3", "llama-4bit", "qwen3-mixed": committed folders.
+// A committed tiny model: one of the folders or .gguf files below.
 Fixture load_tiny(const std::string& name);
+
+// Every architecture and what it can differ in, in floats.
+inline constexpr const char* kTinyFloats[] = {"gemma3",        "granite", "llama3", "ministral3",
+                                              "mistral",       "olmo2",   "olmo3",  "phi3",
+                                              "phi3-longrope", "qwen2",   "qwen3",  "smollm3"};
+// The same weights as llama.cpp names and orders them.
+inline constexpr const char* kTinyGguf[] = {"granite.gguf", "ministral3.gguf", "olmo2.gguf",
+                                            "olmo3.gguf",   "phi3.gguf",       "phi3-longrope.gguf",
+                                            "smollm3.gguf"};
+inline constexpr const char* kTinyAffine[] = {"llama-4bit", "phi3-4bit", "qwen3-mixed"};
+
+// A name of those as GoogleTest allows it.
+std::string test_name(const char* model);
 
 // How prompts are cut into steps; a ModelRunner's logits must not depend on it.
 struct Schedule {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes tiny/<name>/ (Hugging Face folders with random weights) and tiny/<name>.json (their logits).
 
-Usage: MLX_DISABLE_COMPILE=1 make_tiny_models.py       (needs: requirements.txt)
+Usage: MLX_DISABLE_COMPILE=1 make_tiny_models.py [NAME...]       (needs: requirements.txt)
 
 They stand for the architectures and formats of which no package carries a real model. The logits are
 mlx-lm's, computed in float32 on the CPU from the weights as stored. Weights come from a fixed seed
@@ -12,9 +12,11 @@ make_logits.py, "file" being the folder.
 import json
 import pathlib
 import shutil
+import sys
 
 import mlx.core as mx
 import numpy as np
+import tiny_gguf
 from make_logits import HERE, fixture_rows, write_fixture
 from mlx.utils import tree_flatten
 from mlx_lm.utils import _get_classes, quantize_model
@@ -74,6 +76,65 @@ MODELS = {
         "lm_head": {"group_size": 32, "bits": 8},
     }.get(path.split(".")[-1], {"group_size": 64, "bits": 4}), 1),
 }
+
+LONG_ROPE = {"rope_type": "longrope", "type": "longrope",
+             "short_factor": [1.0, 1.05, 1.1, 1.2, 1.3, 1.4],
+             "long_factor": [1.0, 1.5, 2.5, 4.0, 7.0, 11.0]}
+YARN = {"rope_type": "yarn", "type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32,
+        "beta_fast": 32.0, "beta_slow": 1.0}
+SMALL = {"hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1}
+
+# As MODELS, of families that are also written as GGUF files (tiny_gguf.py).
+WITH_GGUF = {
+    "smollm3": (SMALL | {
+        "model_type": "smollm3", "architectures": ["SmolLM3ForCausalLM"], "num_hidden_layers": 4,
+        "no_rope_layers": [1, 1, 1, 0], "no_rope_layer_interval": 4, "use_sliding_window": False,
+        "sliding_window": None, "layer_types": ["full_attention"] * 4,
+    }, mx.float16, None, 1),
+    "granite": (SMALL | {
+        "model_type": "granite", "architectures": ["GraniteForCausalLM"], "attention_bias": False,
+        "mlp_bias": False, "embedding_multiplier": 12.0, "residual_multiplier": 0.22,
+        "attention_multiplier": 0.1, "logits_scaling": 1.5, "rope_scaling": None,
+    }, mx.float16, None, 1),
+    "olmo2": (SMALL | {
+        "model_type": "olmo2", "architectures": ["Olmo2ForCausalLM"], "attention_bias": False,
+        "tie_word_embeddings": False, "rope_theta": 500000.0, "rope_scaling": None,
+        "rms_norm_eps": 1e-6,
+    }, mx.float16, None, 1),
+    "olmo3": (SMALL | {
+        "model_type": "olmo3", "architectures": ["Olmo3ForCausalLM"], "attention_bias": False,
+        "tie_word_embeddings": False, "num_hidden_layers": 4, "rope_theta": 500000.0,
+        "rms_norm_eps": 1e-6, "sliding_window": 8, "rope_scaling": YARN,
+        "layer_types": ["sliding_attention"] * 3 + ["full_attention"],
+    }, mx.float16, None, 1),
+    "phi3": (SMALL | {
+        "model_type": "phi3", "architectures": ["Phi3ForCausalLM"], "tie_word_embeddings": False,
+        "original_max_position_embeddings": 256, "rope_scaling": None, "sliding_window": None,
+    }, mx.float16, None, 1),
+    # Phi-4-mini: a part of each head turns, by LongRoPE. mlx-lm knows the long factors alone, which
+    # are what llama.cpp, vLLM and mlxd take for a context beyond the first training's.
+    "phi3-longrope": (SMALL | {
+        "model_type": "phi3", "architectures": ["Phi3ForCausalLM"], "partial_rotary_factor": 0.75,
+        "original_max_position_embeddings": 64, "rope_scaling": LONG_ROPE, "sliding_window": 262144,
+    }, mx.float16, None, 1),
+    # The text model of a multimodal folder, under its prefix.
+    "ministral3": ({
+        "model_type": "mistral3", "architectures": ["Mistral3ForConditionalGeneration"],
+        "vision_config": {"model_type": "pixtral"}, "image_token_index": 10,
+        "text_config": {key: value for key, value in COMMON.items() if key != "rope_theta"} | SMALL | {
+            "model_type": "ministral3", "head_dim": 32, "sliding_window": None,
+            "rope_parameters": YARN | {"rope_theta": 10000.0, "mscale": 1.0, "mscale_all_dim": 1.0,
+                                       "llama_4_scaling_beta": 0.5},
+        },
+    }, mx.float16, None, 1),
+}
+MODELS |= WITH_GGUF | {
+    # Fused matrices, of which each part has scales of its own.
+    "phi3-4bit": ({
+        "model_type": "phi3", "architectures": ["Phi3ForCausalLM"], "intermediate_size": 96,
+        "original_max_position_embeddings": 256, "rope_scaling": None, "sliding_window": None,
+    }, mx.bfloat16, lambda path: {"group_size": 32, "bits": 4}, 1),
+}  # new ones last: a model's seed is its place in the list
 
 LENGTHS = [1, 2, 7, 16, 17, 33, 80]
 
@@ -138,17 +199,25 @@ def write_tokenizer(folder):
     write_json(folder / "generation_config.json", {"bos_token_id": 256, "eos_token_id": [257, 261]})
 
 
+def write_gguf(name, config, model):
+    text = config.get("text_config", config)
+    weights = {key.removeprefix("language_model."): np.array(value)
+               for key, value in tree_flatten(model.parameters())}
+    tokenizer = json.loads((HERE / "tiny" / name / "tokenizer.json").read_text())
+    tiny_gguf.write(HERE / "tiny" / f"{name}.gguf", text, weights, tokenizer)
+
+
 def rows_of(length):
     return sorted({0, length // 2, length - 2, length - 1} & set(range(length)))
 
 
 def make(name, seed):
     differs, dtype, quantization, shards = MODELS[name]
-    config = COMMON | differs
+    config = differs if "text_config" in differs else COMMON | differs
     config["torch_dtype"] = str(dtype).removeprefix("mlx.core.")
     model_class, args_class = _get_classes(config)
     model = model_class(args_class.from_dict(config))
-    if config["tie_word_embeddings"]:
+    if config.get("tie_word_embeddings") and hasattr(model, "sanitize"):
         model.sanitize({})  # Gemma's class learns of the tied head from the absence of its weight
     random_weights(model, seed)
     model.set_dtype(dtype)
@@ -165,6 +234,8 @@ def make(name, seed):
     save_weights(folder, model, shards)
 
     model.set_dtype(mx.float32)
+    if name in WITH_GGUF:
+        write_gguf(name, config, model)
     generator = np.random.default_rng(seed + 1000)
     prompts = []
     for length in LENGTHS:
@@ -181,7 +252,8 @@ def make(name, seed):
 def main():
     mx.set_default_device(mx.cpu)
     for seed, name in enumerate(MODELS):
-        make(name, seed)
+        if not sys.argv[1:] or name in sys.argv[1:]:
+            make(name, seed)
 
 
 if __name__ == "__main__":

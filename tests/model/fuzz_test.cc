@@ -182,7 +182,7 @@ TEST(ModelFuzz, MutatedRealHeaderLoadsOrIsRefused) {
 
 // Half of the runs change the first of these files, the others any.
 void fuzz_folder(const test::TemporaryFolder& folder, std::span<const char* const> names,
-                 unsigned seed) {
+                 unsigned seed, int usual_runs = 500) {
   std::vector<Bytes> originals;
   for (const char* name : names) {
     const auto mapped = MappedFile::open(folder.path() / name);
@@ -196,7 +196,7 @@ void fuzz_folder(const test::TemporaryFolder& folder, std::span<const char* cons
   ASSERT_TRUE(load());
   Mutator mutator(seed);
   int refused = 0;
-  for (int run = 0; run < runs(500); ++run) {
+  for (int run = 0; run < runs(usual_runs); ++run) {
     const std::size_t index = mutator.below(2) == 0 ? 0 : mutator.below(names.size());
     Bytes mutated = originals[index];
     mutator.mutate(mutated, 7000);  // the header of safetensors, the whole of the others
@@ -213,6 +213,40 @@ TEST(ModelFuzz, MutatedFolderLoadsOrIsRefused) {
   const char* const kFiles[] = {"model.safetensors", "config.json", "tokenizer_config.json",
                                 "generation_config.json", "tokenizer.json"};
   fuzz_folder(folder, kFiles, 3);
+}
+
+// What each architecture's own file reads.
+TEST(ModelFuzz, MutatedConfigOfEveryArchitectureLoadsOrIsRefused) {
+  const std::filesystem::path tiny = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
+  for (const char* name : {"gemma3", "granite", "ministral3", "olmo2", "olmo3", "phi3",
+                           "phi3-longrope", "qwen2", "smollm3"}) {
+    SCOPED_TRACE(name);
+    test::TemporaryFolder folder;
+    std::filesystem::copy(tiny / name, folder.path());
+    const char* const kFiles[] = {"config.json"};
+    fuzz_folder(folder, kFiles, 5, 100);
+  }
+}
+
+TEST(ModelFuzz, MutatedGgufOfEveryArchitectureLoadsOrIsRefused) {
+  const std::filesystem::path tiny = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
+  for (const char* name :
+       {"granite.gguf", "ministral3.gguf", "olmo3.gguf", "phi3-longrope.gguf", "smollm3.gguf"}) {
+    SCOPED_TRACE(name);
+    const auto mapped = MappedFile::open(tiny / name);
+    const Bytes whole(mapped->bytes().begin(), mapped->bytes().end());
+    // Numbers come first; the rest of the header is the vocabulary and names.
+    const std::size_t numbers = 1500;
+    Mutator mutator(6);
+    int refused = 0;
+    for (int run = 0; run < runs(500); ++run) {
+      Bytes mutated = whole;
+      mutator.mutate(mutated, numbers);
+      mutated.shrink_to_fit();
+      refused += !loads([&] { use_gguf(mutated); });
+    }
+    EXPECT_GT(refused, 0);
+  }
 }
 
 TEST(ModelFuzz, MutatedIndexAndShardsLoadOrAreRefused) {

@@ -57,16 +57,23 @@ TEST(Gguf, ReadsASmallModel) {
 }
 
 TEST(Gguf, MapsItsNamesToHuggingFaceNames) {
-  EXPECT_EQ(hugging_face_name("token_embd.weight", false), "model.embed_tokens.weight");
-  EXPECT_EQ(hugging_face_name("blk.12.attn_q.bias", false),
-            "model.layers.12.self_attn.q_proj.bias");
-  EXPECT_EQ(hugging_face_name("blk.0.ffn_norm.weight", false),
+  EXPECT_EQ(hugging_face_name("token_embd.weight", {}), "model.embed_tokens.weight");
+  EXPECT_EQ(hugging_face_name("blk.12.attn_q.bias", {}), "model.layers.12.self_attn.q_proj.bias");
+  EXPECT_EQ(hugging_face_name("blk.0.ffn_norm.weight", {}),
             "model.layers.0.post_attention_layernorm.weight");
-  EXPECT_EQ(hugging_face_name("blk.0.ffn_norm.weight", true),
+  EXPECT_EQ(hugging_face_name("rope_freqs.weight", {}), "rope_freqs.weight");
+  EXPECT_EQ(hugging_face_name("blk.01.attn_q.weight", {}), "blk.01.attn_q.weight");
+  EXPECT_EQ(hugging_face_name("blk.x", {}), "blk.x");
+}
+
+TEST(Gguf, AnArchitecturesOwnNamesGoBeforeTheUsualOnes) {
+  EXPECT_EQ(hugging_face_name("blk.0.ffn_norm.weight", gguf_names_of("gemma3")),
             "model.layers.0.pre_feedforward_layernorm.weight");
-  EXPECT_EQ(hugging_face_name("rope_freqs.weight", false), "rope_freqs.weight");
-  EXPECT_EQ(hugging_face_name("blk.01.attn_q.weight", false), "blk.01.attn_q.weight");
-  EXPECT_EQ(hugging_face_name("blk.x", false), "blk.x");
+  EXPECT_EQ(hugging_face_name("blk.0.attn_q.weight", gguf_names_of("gemma3")),
+            "model.layers.0.self_attn.q_proj.weight");
+  EXPECT_EQ(hugging_face_name("blk.0.attn_q_norm.weight", gguf_names_of("llama")),
+            "blk.0.attn_q_norm.weight");
+  EXPECT_TRUE(gguf_names_of("unheard of").empty());
 }
 
 TEST(Gguf, EveryTruncationIsRefused) {
@@ -143,9 +150,11 @@ TEST(Gguf, RefusesAnAlignmentThatIsNoPowerOfTwo) {
 TEST(GgufConfig, NamesTheArchitecturesThatAreSupported) {
   GgufWriter writer;
   writer.text("general.architecture", "mamba");
-  EXPECT_THAT(complaint(writer),
-              HasSubstr("\"general.architecture\" is \"mamba\"; mlxd runs llama, qwen2, qwen3, "
-                        "gemma3"));
+  const std::string text = complaint(writer);
+  EXPECT_THAT(text, HasSubstr("\"general.architecture\" is \"mamba\"; mlxd runs gemma3, "));
+  for (const Architecture& each : architectures()) {
+    EXPECT_THAT(text, HasSubstr(std::string(each.gguf_name)));
+  }
 }
 
 TEST(GgufConfig, NamesAMissingFieldAndAnAbsurdOne) {

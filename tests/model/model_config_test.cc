@@ -48,17 +48,27 @@ std::string config_of(const std::string& type, const std::string& more, int laye
          more + "}";
 }
 
+// What each layer sees.
+std::vector<int> windows(const ModelConfig& config) {
+  std::vector<int> windows;
+  for (const AttentionConfig& layer : config.attention) windows.push_back(layer.window);
+  return windows;
+}
+
 TEST(JsonConfig, ReadsLlama32) {
   const ModelConfig config = read(config_of("llama", R"(, "rope_theta": 500000.0, "head_dim": 32,
       "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
                        "original_max_position_embeddings": 8192, "rope_type": "llama3"})"));
   EXPECT_EQ(config.architecture, "llama");
   EXPECT_EQ(config.head_dim, 32);
-  EXPECT_FLOAT_EQ(config.rope_theta, 500000);
-  EXPECT_EQ(config.rope_scaling.kind, RopeScaling::Kind::llama3);
-  EXPECT_EQ(config.rope_scaling.original_context_length, 8192);
-  EXPECT_FALSE(config.rope_interleaved);
-  EXPECT_TRUE(config.windowed_layers.empty());
+  ASSERT_EQ(config.attention.size(), 4u);
+  const AttentionConfig& attention = config.attention[3];
+  EXPECT_FLOAT_EQ(attention.rope->theta, 500000);
+  EXPECT_EQ(attention.rope->dimensions, 32);
+  EXPECT_EQ(attention.rope->scaling.kind, RopeScaling::Kind::llama3);
+  EXPECT_EQ(attention.rope->scaling.original_context_length, 8192);
+  EXPECT_FALSE(attention.rope->interleaved);
+  EXPECT_EQ(attention.window, 0);
 }
 
 TEST(JsonConfig, TheHeadIsTiedWhenTheFileSaysSoOrHasNone) {
@@ -71,17 +81,26 @@ TEST(JsonConfig, TheHeadIsTiedWhenTheFileSaysSoOrHasNone) {
 
 TEST(JsonConfig, MistralWindowsEveryLayerAndLlamaNone) {
   const std::string window = R"(, "sliding_window": 4096)";
-  EXPECT_EQ(read(config_of("mistral", window)).windowed_layers, std::vector<bool>(4, true));
-  EXPECT_TRUE(read(config_of("mistral", R"(, "sliding_window": null)")).windowed_layers.empty());
-  EXPECT_TRUE(read(config_of("llama", window)).windowed_layers.empty());
+  EXPECT_EQ(windows(read(config_of("mistral", window))), std::vector<int>(4, 4096));
+  EXPECT_EQ(windows(read(config_of("mistral", R"(, "sliding_window": null)"))),
+            std::vector<int>(4, 0));
+  EXPECT_EQ(windows(read(config_of("llama", window))), std::vector<int>(4, 0));
+}
+
+TEST(JsonConfig, LayerTypesSayWhichLayersAreWindowed) {
+  const std::string types = R"(, "layer_types": ["full_attention", "sliding_attention",
+                               "sliding_attention", "full_attention"], "sliding_window": 16)";
+  for (const char* type : {"llama", "mistral", "gemma3_text"}) {
+    EXPECT_EQ(windows(read(config_of(type, types))), (std::vector<int>{0, 16, 16, 0})) << type;
+  }
 }
 
 TEST(JsonConfig, QwenWindowsOnlyWhereItSaysSo) {
   const std::string window = R"(, "sliding_window": 4096, "max_window_layers": 3)";
-  EXPECT_TRUE(read(config_of("qwen2", window + R"(, "use_sliding_window": false)"))
-                  .windowed_layers.empty());
-  EXPECT_EQ(read(config_of("qwen2", window + R"(, "use_sliding_window": true)")).windowed_layers,
-            (std::vector<bool>{false, false, false, true}));
+  EXPECT_EQ(windows(read(config_of("qwen2", window + R"(, "use_sliding_window": false)"))),
+            std::vector<int>(4, 0));
+  EXPECT_EQ(windows(read(config_of("qwen2", window + R"(, "use_sliding_window": true)"))),
+            (std::vector<int>{0, 0, 0, 4096}));
 }
 
 TEST(JsonConfig, ReadsGemma3AsTransformersDoes) {
@@ -90,11 +109,15 @@ TEST(JsonConfig, ReadsGemma3AsTransformersDoes) {
                                             7));
   EXPECT_FLOAT_EQ(config.norm_weight_offset, 1);
   EXPECT_FLOAT_EQ(config.embedding_scale, 8);
-  EXPECT_FLOAT_EQ(config.query_scale, 0.125f);
-  EXPECT_FLOAT_EQ(config.rope_theta, 1000000);
-  EXPECT_FLOAT_EQ(config.rope_local_theta, 10000);
   EXPECT_EQ(config.head_dim, 256);
-  EXPECT_EQ(config.windowed_layers, (std::vector<bool>{true, true, true, true, true, false, true}));
+  EXPECT_EQ(windows(config), (std::vector<int>{512, 512, 512, 512, 512, 0, 512}));
+  const AttentionConfig &local = config.attention[0], &global = config.attention[5];
+  EXPECT_FLOAT_EQ(local.scale, 0.125f);
+  EXPECT_FLOAT_EQ(global.scale, 0.125f);
+  EXPECT_FLOAT_EQ(global.rope->theta, 1000000);
+  EXPECT_EQ(global.rope->scaling.kind, RopeScaling::Kind::linear);
+  EXPECT_FLOAT_EQ(local.rope->theta, 10000);
+  EXPECT_EQ(local.rope->scaling.kind, RopeScaling::Kind::none);
 }
 
 TEST(JsonConfig, RoundsGemmasEmbeddingScaleToBfloat16) {
@@ -109,21 +132,25 @@ TEST(JsonConfig, RoundsGemmasEmbeddingScaleToBfloat16) {
 TEST(JsonConfig, ReadsTheRopeParametersOfNewerFiles) {
   const ModelConfig config = read(config_of("gemma3_text", R"(, "rope_parameters": {
       "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 2000000.0},
-      "sliding_attention": {"rope_type": "default", "rope_theta": 20000.0}})"));
-  EXPECT_FLOAT_EQ(config.rope_theta, 2000000);
-  EXPECT_FLOAT_EQ(config.rope_local_theta, 20000);
-  EXPECT_EQ(config.rope_scaling.kind, RopeScaling::Kind::linear);
+      "sliding_attention": {"rope_type": "default", "rope_theta": 20000.0}})",
+                                            6));
+  EXPECT_FLOAT_EQ(config.attention[5].rope->theta, 2000000);
+  EXPECT_EQ(config.attention[5].rope->scaling.kind, RopeScaling::Kind::linear);
+  EXPECT_FLOAT_EQ(config.attention[0].rope->theta, 20000);
+  EXPECT_EQ(config.attention[0].rope->scaling.kind, RopeScaling::Kind::none);
 }
 
 TEST(JsonConfig, RefusesWhatItWouldGetWrong) {
   using testing::HasSubstr;
   EXPECT_THAT(
-      complaint(config_of("llama", R"(, "rope_scaling": {"type": "longrope", "factor": 2})")),
-      HasSubstr("\"rope_scaling.rope_type\" is \"longrope\"; mlxd knows"));
+      complaint(config_of("llama", R"(, "rope_scaling": {"type": "dynamic", "factor": 2})")),
+      HasSubstr("\"rope_scaling.rope_type\" is \"dynamic\"; mlxd knows"));
   EXPECT_THAT(complaint(config_of("llama", R"(, "partial_rotary_factor": 0.5)")),
               HasSubstr("mlxd rotates whole heads"));
-  EXPECT_THAT(complaint(config_of("llama", R"(, "layer_types": ["full_attention", "mamba"])")),
+  EXPECT_THAT(complaint(config_of("llama", R"(, "layer_types": ["full_attention", "mamba"])", 2)),
               HasSubstr("\"layer_types\" is \"mamba\""));
+  EXPECT_THAT(complaint(config_of("llama", R"(, "layer_types": ["full_attention"])")),
+              HasSubstr("\"layer_types\" has 1 entries for 4 layers"));
   EXPECT_THAT(complaint(config_of("llama", R"(, "head_dim": 33)")),
               HasSubstr("the head dimension is 33"));
   EXPECT_THAT(complaint(config_of("llama", R"(, "rms_norm_eps": "small")")),

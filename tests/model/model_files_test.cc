@@ -25,8 +25,8 @@ TEST(ModelFiles, OpensSmolLM2) {
   EXPECT_EQ(config.intermediate_size, 1536);
   EXPECT_EQ(config.vocab_size, 49152);
   EXPECT_EQ(config.context_length, 8192);
-  EXPECT_FLOAT_EQ(config.rope_theta, 100000);
-  EXPECT_TRUE(config.rope_interleaved);
+  EXPECT_FLOAT_EQ(config.rope.theta, 100000);
+  EXPECT_TRUE(config.rope.interleaved);
   EXPECT_TRUE(config.tied_embeddings);
   EXPECT_EQ(model.plan.kv_layers, 30);
   ASSERT_EQ(model.plan.blocks.size(), 60u);
@@ -49,7 +49,7 @@ TEST(ModelFiles, OpensQwen25Coder) {
   EXPECT_EQ(config.head_dim, 128);
   EXPECT_EQ(config.kv_heads, 2);
   EXPECT_EQ(config.vocab_size, 151936);
-  EXPECT_FALSE(config.rope_interleaved);
+  EXPECT_FALSE(config.rope.interleaved);
   EXPECT_FALSE(config.tied_embeddings);
   const auto& attention = std::get<AttentionBlock>(model.plan.blocks.at(0));
   EXPECT_EQ(attention.query.bias.size(), 1536u);
@@ -77,8 +77,8 @@ TEST(ModelFiles, OpensGemma3) {
   EXPECT_EQ(global.layer, 5);
   EXPECT_EQ(local.window, 512);
   EXPECT_EQ(global.window, 0);
-  EXPECT_FLOAT_EQ(local.rope.inverse_frequencies[64], 0.01f);    // theta 10,000
-  EXPECT_FLOAT_EQ(global.rope.inverse_frequencies[64], 0.001f);  // theta 1,000,000
+  EXPECT_FLOAT_EQ(local.rope->inverse_frequencies[64], 0.01f);    // theta 10,000
+  EXPECT_FLOAT_EQ(global.rope->inverse_frequencies[64], 0.001f);  // theta 1,000,000
   EXPECT_FLOAT_EQ(local.scale, 1.0f / 16);
   EXPECT_TRUE(local.query_norm && local.key_norm && local.post_norm);
   const auto& feed_forward = std::get<FeedForwardBlock>(model.plan.blocks.at(1));

@@ -21,7 +21,7 @@ void expect_frequencies(const Rope& rope, const std::vector<Expected>& expected)
 }
 
 TEST(Rope, WithoutScalingFallsGeometrically) {
-  const Rope rope = make_rope(64, 10000, {}, {});
+  const Rope rope = make_rope({.theta = 10000, .dimensions = 64});
   ASSERT_EQ(rope.inverse_frequencies.size(), 32u);
   EXPECT_FLOAT_EQ(rope.inverse_frequencies[0], 1);
   EXPECT_FLOAT_EQ(rope.inverse_frequencies[16], 0.01f);
@@ -32,7 +32,8 @@ TEST(Rope, LinearScalingDividesEveryFrequency) {
   RopeScaling scaling;
   scaling.kind = RopeScaling::Kind::linear;
   scaling.factor = 8;
-  const Rope plain = make_rope(64, 10000, {}, {}), rope = make_rope(64, 10000, scaling, {});
+  const Rope plain = make_rope({.theta = 10000, .dimensions = 64}),
+             rope = make_rope({.theta = 10000, .dimensions = 64, .scaling = scaling});
   for (std::size_t i = 0; i < 32; ++i) {
     EXPECT_FLOAT_EQ(rope.inverse_frequencies[i], plain.inverse_frequencies[i] / 8);
   }
@@ -40,7 +41,8 @@ TEST(Rope, LinearScalingDividesEveryFrequency) {
 
 TEST(Rope, StoredDivisorsDivide) {
   const std::vector<float> divisors = {1, 2, 4, 8};
-  const Rope plain = make_rope(8, 10000, {}, {}), rope = make_rope(8, 10000, {}, divisors);
+  const Rope plain = make_rope({.theta = 10000, .dimensions = 8});
+  const Rope rope = make_rope({.theta = 10000, .dimensions = 8, .divisors = divisors});
   for (std::size_t i = 0; i < 4; ++i) {
     EXPECT_FLOAT_EQ(rope.inverse_frequencies[i], plain.inverse_frequencies[i] / divisors[i]);
   }
@@ -53,7 +55,7 @@ TEST(Rope, Llama3ScalesAsMlxLmDoes) {
   scaling.low_frequency_factor = 1;
   scaling.high_frequency_factor = 4;
   scaling.original_context_length = 8192;
-  const Rope rope = make_rope(64, 500000, scaling, {});
+  const Rope rope = make_rope({.theta = 500000, .dimensions = 64, .scaling = scaling});
   expect_frequencies(rope, {{0, 1.0f},
                             {10, 0.01656044f},
                             {14, 0.003211446f},
@@ -71,7 +73,7 @@ TEST(Rope, YarnScalesAsMlxLmDoes) {
   scaling.kind = RopeScaling::Kind::yarn;
   scaling.factor = 4;
   scaling.original_context_length = 32768;
-  const Rope rope = make_rope(128, 1000000, scaling, {});
+  const Rope rope = make_rope({.theta = 1000000, .dimensions = 128, .scaling = scaling});
   expect_frequencies(rope, {{0, 1.0f},
                             {20, 0.01333521f},
                             {23, 0.006978306f},

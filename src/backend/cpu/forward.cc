@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <variant>
+
+#include "base/overloaded.h"
 
 namespace mlxd::cpu {
 namespace {
@@ -38,6 +41,8 @@ bool finishes_groups(const PackedAttention& block) {
 
 bool quantized(const PackedLinear& linear) { return linear.matrix->reads_quantized(); }
 
+const RmsNorm* address(const std::optional<RmsNorm>& norm) { return norm ? &*norm : nullptr; }
+
 }  // namespace
 
 ForwardPass::ForwardPass(const PackedModel& model, const Kernels& kernels, const VectorOps& ops,
@@ -63,22 +68,19 @@ void ForwardPass::assemble() {
         });
   }
   add_rows(all_, [this](int, int row) { embed(row); });
-  const auto attends = [](const auto& block) {
-    return std::holds_alternative<PackedAttention>(block);
-  };
-  auto attention_left = std::count_if(model_.blocks.begin(), model_.blocks.end(), attends);
-  const std::optional<RmsNorm>* left = nullptr;
-  for (const auto& block : model_.blocks) {
-    if (const auto* attention = std::get_if<PackedAttention>(&block)) {
-      add_attention(*attention, left, --attention_left == 0);
-      left = &attention->post_norm;
-    } else {
-      const auto& feed_forward = std::get<PackedFeedForward>(block);
-      add_feed_forward(feed_forward, left, attention_left == 0 ? last_ : all_);
-      left = &feed_forward.post_norm;
-    }
+  const Residual* left = nullptr;
+  const std::size_t last = last_attention(model_);
+  for (std::size_t i = 0; i < model_.blocks.size(); ++i) {
+    const Overloaded add_block = {
+        [&](const PackedAttention& block) { add_attention(block, left, i == last); },
+        [&](const PackedFeedForward& block) {
+          add_feed_forward(block, left, i > last ? last_ : all_);
+        },
+    };
+    std::visit(add_block, model_.blocks[i]);
+    left = std::visit([](const auto& block) { return &block.residual; }, model_.blocks[i]);
   }
-  add_norm(last_, left, model_.head_norm, quantized(model_.head));
+  add_norm(last_, left, &model_.head_norm, quantized(model_.head));
   add_products({{.linear = &model_.head, .stream = &last_, .softcap = model_.logit_softcap}});
 }
 
@@ -101,25 +103,35 @@ void ForwardPass::add_rows(const Stream& stream, std::function<void(int worker, 
 }
 
 // With `narrow`, the rows that go on after this block are also set aside, side by side.
-void ForwardPass::add_norm(const Stream& stream, const std::optional<RmsNorm>* left,
-                           const RmsNorm& norm, bool quantize, bool narrow) {
-  add_rows(stream, [this, &stream, left, &norm, quantize, narrow](int worker, int row) {
+void ForwardPass::add_norm(const Stream& stream, const Residual* left, const RmsNorm* norm,
+                           bool quantize, bool narrow) {
+  add_rows(stream, [this, &stream, left, norm, quantize, narrow](int worker, int row) {
     normalize(*workers_[worker], stream, left, norm, quantize, row);
     if (narrow && narrows_) set_aside(row);
   });
 }
 
-void ForwardPass::add_attention(const PackedAttention& block, const std::optional<RmsNorm>* left,
-                                bool last) {
+void ForwardPass::add_attention(const PackedAttention& block, const Residual* left, bool last) {
   const Stream& to = last ? last_ : all_;
   const bool quantize = quantized(block.query) || quantized(block.key) || quantized(block.value);
-  add_norm(all_, left, block.input_norm, quantize, last);
+  add_norm(all_, left, address(block.input_norm), quantize, last);
   add_products({{.linear = &block.key, .stream = &all_, .out = &key_},
                 {.linear = &block.value, .stream = &all_, .out = &value_},
                 {.linear = &block.query, .stream = &to, .out = &query_}});
+  if (block.norms_rows(block.query_norm)) add_row_norm(to, block.query_norm, query_);
+  if (block.norms_rows(block.key_norm)) add_row_norm(all_, block.key_norm, key_);
   add_rotation(block, to);
   add_tasks(block, to, last);
   add_products({{.linear = &block.output, .stream = &to, .input = &attended_, .out = &y_}});
+}
+
+// The norm of all heads of q or k as one vector, in place.
+void ForwardPass::add_row_norm(const Stream& stream, const std::optional<RmsNorm>& norm,
+                               const RowBuffer& rows) {
+  add_rows(stream, [this, &norm = *norm, &rows](int, int row) {
+    const int count = static_cast<int>(norm.weight.size());
+    ops_.rms_norm(rows.row(row), norm.weight.data(), norm.epsilon, count, rows.row(row));
+  });
 }
 
 // Per-head norms, rotation and scale of q and k in place; k and v into the cache.
@@ -167,9 +179,9 @@ std::size_t ForwardPass::index_of(const AttentionShape& shape) {
   return index;
 }
 
-void ForwardPass::add_feed_forward(const PackedFeedForward& block,
-                                   const std::optional<RmsNorm>* left, const Stream& stream) {
-  add_norm(stream, left, block.input_norm, quantized(block.gate) || quantized(block.up));
+void ForwardPass::add_feed_forward(const PackedFeedForward& block, const Residual* left,
+                                   const Stream& stream) {
+  add_norm(stream, left, address(block.input_norm), quantized(block.gate) || quantized(block.up));
   const int groups = block.gate.matrix->rows() / kGroupColumns;
   const std::size_t bytes = block.gate.matrix->bytes() + block.up.matrix->bytes();
   const auto run = [this, &block, &stream, index = phases_.size()](int worker, int first, int end) {
@@ -247,23 +259,15 @@ void ForwardPass::add_products(std::vector<Product> products) {
 
 void ForwardPass::reserve(int rows) {
   if (rows <= reserved_rows_) return;
-  int query = 0, kv = 0, hidden = 0;
-  for (const auto& block : model_.blocks) {
-    if (const auto* attention = std::get_if<PackedAttention>(&block)) {
-      query = std::max(query, attention->heads * attention->head_dim);
-      kv = std::max(kv, attention->kv_heads * attention->head_dim);
-    } else {
-      hidden = std::max(hidden, std::get<PackedFeedForward>(block).gate.matrix->rows());
-    }
-  }
+  const Widths most = widest(model_);
   reserved_rows_ = 0;
   const int d = model_.hidden_size;
   for (RowBuffer* buffer : {&x_, &narrow_x_, &y_}) buffer->reserve(rows, d);
-  for (RowBuffer* buffer : {&key_, &value_}) buffer->reserve(rows, kv);
+  for (RowBuffer* buffer : {&key_, &value_}) buffer->reserve(rows, most.kv);
   for (InputBuffer* buffer : {&input_, &narrow_input_}) buffer->reserve(rows, d);
-  query_.reserve(rows, query);
-  attended_.reserve(rows, query);
-  hidden_.reserve(rows, hidden);
+  query_.reserve(rows, most.query);
+  attended_.reserve(rows, most.query);
+  hidden_.reserve(rows, most.hidden);
   reserved_rows_ = rows;
 }
 
@@ -349,22 +353,26 @@ void ForwardPass::embed(int row) {
 }
 
 // x += what the last block left; input = norm(x), quantised for the products that want it so.
-void ForwardPass::normalize(Worker& worker, const Stream& stream,
-                            const std::optional<RmsNorm>* left, const RmsNorm& norm, bool quantize,
-                            int row) {
+void ForwardPass::normalize(Worker& worker, const Stream& stream, const Residual* left,
+                            const RmsNorm* norm, bool quantize, int row) {
   const int d = model_.hidden_size;
   float* x = stream.x->row(row);
   if (left) {
-    const float* y = y_.row(row);
-    if (*left) {
+    float* y = y_.row(row);
+    if (left->norm) {
       float* normed = worker.post_normed.row(0);
-      ops_.rms_norm(y, (*left)->weight.data(), (*left)->epsilon, d, normed);
+      ops_.rms_norm(y, left->norm->weight.data(), left->norm->epsilon, d, normed);
       y = normed;
     }
+    if (left->scale != 1) ops_.scale(y, left->scale, d);
     ops_.add(x, y, d);
   }
   const InputBuffer& input = *stream.input;
-  ops_.rms_norm(x, norm.weight.data(), norm.epsilon, d, input.values(row));
+  if (norm) {
+    ops_.rms_norm(x, norm->weight.data(), norm->epsilon, d, input.values(row));
+  } else {
+    std::copy_n(x, d, input.values(row));
+  }
   if (quantize) input.quantize(kernels_, row, 0, d, input.values(row));
 }
 
@@ -378,8 +386,11 @@ void ForwardPass::set_aside(int row) {
 
 void ForwardPass::turn(const PackedAttention& block, const std::optional<RmsNorm>& norm,
                        int position, float* head) {
+  if (block.norms_heads(norm)) {
+    ops_.rms_norm(head, norm->weight.data(), norm->epsilon, block.head_dim, head);
+  }
+  if (block.rope < 0) return;
   const RopeTable& rope = ropes_[block.rope];
-  if (norm) ops_.rms_norm(head, norm->weight.data(), norm->epsilon, block.head_dim, head);
   ops_.rotate(head, rope.cosines(position), rope.sines(position), rope.half());
 }
 
@@ -408,7 +419,8 @@ void ForwardPass::rotate_queries(const PackedAttention& block, const Stream& to,
     const int row = i / block.heads;
     float* query = query_.row(row) + i % block.heads * block.head_dim;
     turn(block, block.query_norm, positions[row], query);
-    ops_.scale(query, block.scale, block.head_dim);
+    const float temperature = block.temperature ? block.temperature->at(positions[row]) : 1;
+    ops_.scale(query, block.scale * temperature, block.head_dim);
   }
 }
 

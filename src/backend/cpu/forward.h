@@ -73,21 +73,22 @@ class ForwardPass {
     int first, end;
   };
 
-  // The list of phases. `left` is what the block before left to be added to the stream: null for
-  // nothing, else y_, after this norm where there is one.
+  // The list of phases. `left` is how what the block before left in y_ goes into the stream: null
+  // where there is no block before.
   void assemble();
   void add(Phase phase) { phases_.push_back(std::move(phase)); }
   void add_grains(int grain, std::function<int()> count,
                   std::function<void(int worker, Range part)> work);
   void add_rows(const Stream& stream, std::function<void(int worker, int row)> work);
-  void add_norm(const Stream& stream, const std::optional<RmsNorm>* left, const RmsNorm& norm,
-                bool quantize, bool narrow = false);
-  void add_attention(const PackedAttention& block, const std::optional<RmsNorm>* left, bool last);
+  void add_norm(const Stream& stream, const Residual* left, const RmsNorm* norm, bool quantize,
+                bool narrow = false);
+  void add_attention(const PackedAttention& block, const Residual* left, bool last);
+  void add_row_norm(const Stream& stream, const std::optional<RmsNorm>& norm,
+                    const RowBuffer& rows);
   void add_rotation(const PackedAttention& block, const Stream& to);
   void add_tasks(const PackedAttention& block, const Stream& to, bool last);
   std::size_t index_of(const AttentionShape& shape);
-  void add_feed_forward(const PackedFeedForward& block, const std::optional<RmsNorm>* left,
-                        const Stream& stream);
+  void add_feed_forward(const PackedFeedForward& block, const Residual* left, const Stream& stream);
   void add_products(std::vector<Product> products);
 
   void reserve(int rows);
@@ -96,8 +97,8 @@ class ForwardPass {
 
   // What phases do.
   void embed(int row);
-  void normalize(Worker& worker, const Stream& stream, const std::optional<RmsNorm>* left,
-                 const RmsNorm& norm, bool quantize, int row);
+  void normalize(Worker& worker, const Stream& stream, const Residual* left, const RmsNorm* norm,
+                 bool quantize, int row);
   void set_aside(int row);
   void store_keys(const PackedAttention& block, Range heads);
   void rotate_queries(const PackedAttention& block, const Stream& to, Range heads);

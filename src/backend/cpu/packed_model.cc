@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/overloaded.h"
 
 namespace mlxd::cpu {
 namespace {
@@ -94,21 +95,29 @@ class Packer {
     packed.scale = block.scale;
     packed.softcap = block.softcap;
     packed.window = block.window;
-    packed.post_norm = block.post_norm;
-    need_norms(packed.input_norm, packed.post_norm, block.query.weight.name);
-    if (packed.query_norm) need_norm(*packed.query_norm, block.head_dim, block.query.weight.name);
-    if (packed.key_norm) need_norm(*packed.key_norm, block.head_dim, block.key.weight.name);
+    packed.temperature = block.temperature;
+    packed.residual = {block.post_norm, block.residual_scale};
+    need_norm(packed.input_norm, model_.hidden_size, block.query.weight.name);
+    need_norm(packed.residual.norm, model_.hidden_size, block.query.weight.name);
+    if (!packed.norms_heads(packed.query_norm)) {
+      need_norm(packed.query_norm, query_rows, block.query.weight.name);
+    }
+    if (!packed.norms_heads(packed.key_norm)) {
+      need_norm(packed.key_norm, kv_rows, block.key.weight.name);
+    }
     if (block.layer < 0 || block.layer >= plan_.kv_layers || block.kv_heads <= 0 ||
         block.heads % block.kv_heads != 0) {
       throw LoadError(block.query.weight.name + ": heads or layer out of range");
     }
-    const int rotated = 2 * static_cast<int>(block.rope.inverse_frequencies.size());
-    if (rotated > block.head_dim) {
-      throw LoadError(block.query.weight.name + ": more dimensions rotated than a head has");
-    }
-    packed.rope = find_rope(block.rope);
     std::vector<int> source;
-    if (block.rope.interleaved) source = halves_from_neighbours(block.head_dim, rotated);
+    if (block.rope) {
+      const int rotated = 2 * static_cast<int>(block.rope->inverse_frequencies.size());
+      if (rotated > block.head_dim) {
+        throw LoadError(block.query.weight.name + ": more dimensions rotated than a head has");
+      }
+      packed.rope = find_rope(*block.rope);
+      if (block.rope->interleaved) source = halves_from_neighbours(block.head_dim, rotated);
+    }
     linear(block.query, query_rows, model_.hidden_size, packed.query, source);
     linear(block.key, kv_rows, model_.hidden_size, packed.key, source);
     linear(block.value, kv_rows, model_.hidden_size, packed.value);
@@ -123,8 +132,9 @@ class Packer {
     auto& packed = std::get<PackedFeedForward>(model_.blocks.emplace_back(PackedFeedForward{}));
     packed.input_norm = block.input_norm;
     packed.activation = block.activation;
-    packed.post_norm = block.post_norm;
-    need_norms(packed.input_norm, packed.post_norm, block.gate.weight.name);
+    packed.residual = {block.post_norm, block.residual_scale};
+    need_norm(packed.input_norm, model_.hidden_size, block.gate.weight.name);
+    need_norm(packed.residual.norm, model_.hidden_size, block.gate.weight.name);
     const std::int64_t intermediate = block.gate.weight.rows;
     linear(block.gate, intermediate, model_.hidden_size, packed.gate);
     linear(block.up, intermediate, model_.hidden_size, packed.up);
@@ -144,15 +154,9 @@ class Packer {
     return static_cast<int>(model_.ropes.size()) - 1;
   }
 
-  void need_norms(const RmsNorm& input, const std::optional<RmsNorm>& post,
-                  const std::string& name) const {
-    need_norm(input, model_.hidden_size, name);
-    if (post) need_norm(*post, model_.hidden_size, name);
-  }
-
-  static void need_norm(const RmsNorm& norm, int size, const std::string& name) {
-    if (static_cast<int>(norm.weight.size()) == size) return;
-    throw LoadError(name + ": the norm beside it has " + std::to_string(norm.weight.size()) +
+  static void need_norm(const std::optional<RmsNorm>& norm, int size, const std::string& name) {
+    if (!norm || static_cast<int>(norm->weight.size()) == size) return;
+    throw LoadError(name + ": the norm beside it has " + std::to_string(norm->weight.size()) +
                     " weights, not " + std::to_string(size));
   }
 
@@ -239,6 +243,32 @@ class Packer {
 };
 
 }  // namespace
+
+Widths widest(const PackedModel& model) {
+  Widths most;
+  const Overloaded widen = {
+      [&](const PackedAttention& block) {
+        most.query = std::max(most.query, block.heads * block.head_dim);
+        most.kv = std::max(most.kv, block.kv_heads * block.head_dim);
+      },
+      [&](const PackedFeedForward& block) {
+        most.hidden = std::max(most.hidden, block.gate.matrix->rows());
+      },
+  };
+  for (const PackedBlock& block : model.blocks) std::visit(widen, block);
+  return most;
+}
+
+std::size_t last_attention(const PackedModel& model) {
+  std::size_t last = 0;
+  for (std::size_t i = 0; i < model.blocks.size(); ++i) {
+    const bool attends = std::visit(Overloaded{[](const PackedAttention&) { return true; },
+                                               [](const PackedFeedForward&) { return false; }},
+                                    model.blocks[i]);
+    if (attends) last = i;
+  }
+  return last;
+}
 
 PackedModel pack_model(const ModelPlan& plan, const Kernels& kernels, WorkerPool& pool,
                        void (*progress)(double)) {

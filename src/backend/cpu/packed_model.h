@@ -21,25 +21,39 @@ struct PackedLinear {
   std::vector<float> bias;  // [rows], empty when there is none
 };
 
+// How a block's output y goes into the residual stream: x += scale * norm(y).
+struct Residual {
+  std::optional<RmsNorm> norm;
+  float scale = 1;
+};
+
 struct PackedAttention {
   int layer = 0;
-  RmsNorm input_norm;
+  std::optional<RmsNorm> input_norm;
   PackedLinear query, key, value;
-  std::optional<RmsNorm> query_norm, key_norm;
-  int rope = 0;  // index into PackedModel::ropes
+  std::optional<RmsNorm> query_norm, key_norm;  // of each head, or of all heads as one vector
+  int rope = -1;                                // index into PackedModel::ropes, -1: none
   int heads = 0, kv_heads = 0, head_dim = 0;
   float scale = 1, softcap = 0;
   int window = 0;
+  std::optional<PositionTemperature> temperature;
   PackedLinear output;
-  std::optional<RmsNorm> post_norm;
+  Residual residual;
+
+  bool norms_heads(const std::optional<RmsNorm>& norm) const {
+    return norm && static_cast<int>(norm->weight.size()) == head_dim;
+  }
+  bool norms_rows(const std::optional<RmsNorm>& norm) const { return norm && !norms_heads(norm); }
 };
 
 struct PackedFeedForward {
-  RmsNorm input_norm;
+  std::optional<RmsNorm> input_norm;
   PackedLinear gate, up, down;
   Activation activation = Activation::silu;
-  std::optional<RmsNorm> post_norm;
+  Residual residual;
 };
+
+using PackedBlock = std::variant<PackedAttention, PackedFeedForward>;
 
 struct PackedModel {
   int hidden_size = 0;
@@ -47,13 +61,23 @@ struct PackedModel {
   int kv_layers = 0;
   std::shared_ptr<const PackedMatrix> embedding;
   float embedding_scale = 1;
-  std::vector<std::variant<PackedAttention, PackedFeedForward>> blocks;
+  std::vector<PackedBlock> blocks;
   RmsNorm head_norm;
   PackedLinear head;  // its matrix is the embedding's where they are tied
   float logit_softcap = 0;
   std::vector<Rope> ropes;  // distinct, none interleaved
   std::size_t weight_bytes = 0;
 };
+
+// Of the widest blocks: numbers in a row of queries, of keys, and of a hidden layer.
+struct Widths {
+  int query = 0, kv = 0, hidden = 0;
+};
+
+Widths widest(const PackedModel& model);
+
+// The index of the last block with attention, after which rows that nobody asks for are left out.
+std::size_t last_attention(const PackedModel& model);
 
 // Packs all matrices, every worker taking the next that is left. Throws LoadError that names the
 // tensor when shapes do not fit each other or the kernels. `progress` may be null; it is called on

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <span>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
@@ -13,6 +14,7 @@
 #include "backend/cpu/vector_ops.h"
 #include "backend/cpu/worker_pool.h"
 #include "base/error.h"
+#include "base/overloaded.h"
 #include "engine/batch_check.h"
 #include "model/kv_layout.h"
 
@@ -27,15 +29,16 @@ const char* kv_format_name(KvFormat format) { return format == KvFormat::f16 ? "
 // The shape of each KV layer, which attention blocks name by `layer`.
 std::vector<KvShape> kv_shapes(const ModelPlan& plan, const KvLayout& layout) {
   std::vector<KvShape> shapes(layout.group_of.size());
-  for (const auto& block : plan.blocks) {
-    const auto* attention = std::get_if<AttentionBlock>(&block);
-    if (!attention) continue;
-    if (attention->kv_heads <= 0 || attention->head_dim <= 0) {
-      throw LoadError(attention->query.weight.name + ": its heads are out of range");
-    }
-    shapes[attention->layer] = {attention->kv_heads, attention->head_dim,
-                                layout.group_of[attention->layer]};
-  }
+  const Overloaded add_shape = {
+      [&](const AttentionBlock& block) {
+        if (block.kv_heads <= 0 || block.head_dim <= 0) {
+          throw LoadError(block.query.weight.name + ": its heads are out of range");
+        }
+        shapes[block.layer] = {block.kv_heads, block.head_dim, layout.group_of[block.layer]};
+      },
+      [](const FeedForwardBlock&) {},
+  };
+  for (const Block& block : plan.blocks) std::visit(add_shape, block);
   if (shapes.empty()) throw LoadError("the cpu backend runs models that have attention blocks");
   return shapes;
 }

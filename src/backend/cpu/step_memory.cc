@@ -11,6 +11,7 @@
 #include "backend/cpu/kernel_input.h"
 #include "backend/cpu/packed_matrix.h"
 #include "backend/cpu/row_buffer.h"
+#include "base/overloaded.h"
 
 namespace mlxd::cpu {
 namespace {
@@ -41,19 +42,20 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int wor
   Widths widths;
   std::vector<AttentionShape> shapes;
   std::set<std::pair<std::vector<float>, float>> ropes;
-  for (const auto& block : plan.blocks) {
-    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
-      const int d = attention->head_dim;
-      widths.query = std::max(widths.query, attention->heads * d);
-      widths.kv = std::max(widths.kv, attention->kv_heads * d);
-      const AttentionShape shape{attention->heads, attention->kv_heads, d, attention->softcap,
-                                 attention->window};
-      if (std::ranges::count(shapes, shape) == 0) shapes.push_back(shape);
-      ropes.insert({attention->rope.inverse_frequencies, attention->rope.magnitude});
-    } else if (const auto* feed_forward = std::get_if<FeedForwardBlock>(&block)) {
-      widths.hidden = std::max(widths.hidden, static_cast<int>(feed_forward->gate.weight.rows));
-    }
-  }
+  const Overloaded measure = {
+      [&](const AttentionBlock& block) {
+        widths.query = std::max(widths.query, block.heads * block.head_dim);
+        widths.kv = std::max(widths.kv, block.kv_heads * block.head_dim);
+        const AttentionShape shape{block.heads, block.kv_heads, block.head_dim, block.softcap,
+                                   block.window};
+        if (std::ranges::count(shapes, shape) == 0) shapes.push_back(shape);
+        if (block.rope) ropes.insert({block.rope->inverse_frequencies, block.rope->magnitude});
+      },
+      [&](const FeedForwardBlock& block) {
+        widths.hidden = std::max(widths.hidden, static_cast<int>(block.gate.weight.rows));
+      },
+  };
+  for (const Block& block : plan.blocks) std::visit(measure, block);
   const int rows = limits.rows, model = static_cast<int>(plan.embed.table.columns);
   const int context = plan.config.context_length;
 

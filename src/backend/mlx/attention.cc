@@ -59,11 +59,22 @@ mx::array softcapped(const AttentionBlock& block, const mx::array& q, const Page
 
 StepLayout::StepLayout(const Batch& batch, int block_size, int kv_groups)
     : parts_(make_parts(batch, block_size, kv_groups)),
+      row_positions_(batch.positions),
       tokens_(int_array(batch.tokens)),
       positions_(int_array(batch.positions)) {
   for (int group = 0; group < kv_groups; ++group) {
     slots_.push_back(int_array(slots_of(parts_, group)));
   }
+}
+
+const mx::array& StepLayout::temperatures(const PositionTemperature& temperature) {
+  for (const auto& [known, factors] : temperatures_) {
+    if (known == temperature) return factors;
+  }
+  std::vector<float> factors;
+  for (const int position : row_positions_) factors.push_back(temperature.at(position));
+  const mx::Shape shape = {static_cast<mx::ShapeElem>(factors.size()), 1, 1};
+  return temperatures_.emplace_back(temperature, mx::array(factors.begin(), shape)).second;
 }
 
 int StepLayout::first_seen(const Part& part, int window) {

@@ -22,6 +22,9 @@ class StepLayout {
   // That each row writes, of a KV group: [T] int32.
   const mx::array& slots(int group) const { return slots_[static_cast<std::size_t>(group)]; }
 
+  // The factor of each row's queries, [T, 1, 1] float32.
+  const mx::array& temperatures(const PositionTemperature& temperature);
+
   const std::vector<Part>& parts() const { return parts_; }
 
   // The first position that any row of the sequence sees through `window` (0: all).
@@ -31,9 +34,11 @@ class StepLayout {
   const mx::array& mask(const Part& part, int window);
 
  private:
-  std::vector<Part> parts_;  // in the order of rows
+  std::vector<Part> parts_;         // in the order of rows
+  std::vector<int> row_positions_;  // [T]
   mx::array tokens_, positions_;
   std::vector<mx::array> slots_;  // by KV group
+  std::vector<std::pair<PositionTemperature, mx::array>> temperatures_;
   std::map<std::pair<const Part*, int>, mx::array> masks_;
 };
 

@@ -31,11 +31,17 @@ mx::array activate(Activation activation, const mx::array& x) {
   return number(0.5) * x * (number(1) + mx::tanh(inner));
 }
 
-// x + norm(update), in float32.
+// x + scale * norm(update), in float32.
 mx::array add_residual(const mx::array& x, const mx::array& update,
-                       const std::optional<NormLayer>& norm) {
-  const mx::array wide = mx::astype(update, mx::float32);
-  return x + (norm ? norm->apply(wide) : wide);
+                       const std::optional<NormLayer>& norm, float scale) {
+  mx::array wide = mx::astype(update, mx::float32);
+  if (norm) wide = norm->apply(wide);
+  return x + (scale == 1 ? wide : wide * mx::array(scale));
+}
+
+// What the products of a block read.
+mx::array block_input(const mx::array& x, const std::optional<NormLayer>& norm, mx::Dtype type) {
+  return mx::astype(norm ? norm->apply(x) : x, type);
 }
 
 }  // namespace
@@ -80,43 +86,57 @@ mx::array RopeLayer::apply(const mx::array& x, const mx::array& positions) const
 
 AttentionLayer::AttentionLayer(const AttentionBlock& block, WeightLoader& loader)
     : block_(block),
-      input_norm_(block.input_norm),
+      input_norm_(optional_norm(block.input_norm)),
       query_(block.query, loader),
       key_(block.key, loader),
       value_(block.value, loader),
       output_(block.output, loader),
       query_norm_(optional_norm(block.query_norm)),
       key_norm_(optional_norm(block.key_norm)),
-      post_norm_(optional_norm(block.post_norm)),
-      rope_(block.rope) {}
+      post_norm_(optional_norm(block.post_norm)) {
+  if (block.rope) rope_.emplace(*block.rope);
+}
+
+// The product of h in heads, normed over each of them or over all at once. [T, count, head_dim]
+mx::array AttentionLayer::heads(const LinearLayer& linear, const std::optional<NormLayer>& norm,
+                                const mx::array& h, int count) const {
+  const mx::Shape shape = {h.shape(0), count, block_.head_dim};
+  const mx::array y = linear.apply(h);
+  if (!norm) return mx::reshape(y, shape);
+  const bool per_head = norm->size() == block_.head_dim;
+  const mx::array normed = norm->apply(per_head ? mx::reshape(y, shape) : y);
+  return mx::reshape(mx::astype(normed, h.dtype()), shape);
+}
 
 mx::array AttentionLayer::apply(const mx::array& x, mx::Dtype type, PagedCache& cache,
                                 StepLayout& layout) const {
-  const int rows = x.shape(0);
-  const mx::array h = mx::astype(input_norm_.apply(x), type);
-  mx::array q = mx::reshape(query_.apply(h), {rows, block_.heads, block_.head_dim});
-  mx::array k = mx::reshape(key_.apply(h), {rows, block_.kv_heads, block_.head_dim});
-  const mx::array v = mx::reshape(value_.apply(h), {rows, block_.kv_heads, block_.head_dim});
-  if (query_norm_) q = mx::astype(query_norm_->apply(q), type);
-  if (key_norm_) k = mx::astype(key_norm_->apply(k), type);
-  q = rope_.apply(q, layout.positions());
-  k = rope_.apply(k, layout.positions());
+  const mx::array h = block_input(x, input_norm_, type);
+  mx::array q = heads(query_, query_norm_, h, block_.heads);
+  mx::array k = heads(key_, key_norm_, h, block_.kv_heads);
+  const mx::array v = heads(value_, std::nullopt, h, block_.kv_heads);
+  if (rope_) {
+    q = rope_->apply(q, layout.positions());
+    k = rope_->apply(k, layout.positions());
+  }
+  if (block_.temperature) q = q * mx::astype(layout.temperatures(*block_.temperature), type);
   cache.write(block_.layer, layout.slots(cache.group_of(block_.layer)), k, v);
-  return add_residual(x, output_.apply(attend(block_, q, cache, layout)), post_norm_);
+  return add_residual(x, output_.apply(attend(block_, q, cache, layout)), post_norm_,
+                      block_.residual_scale);
 }
 
 FeedForwardLayer::FeedForwardLayer(const FeedForwardBlock& block, WeightLoader& loader)
     : activation_(block.activation),
-      input_norm_(block.input_norm),
+      residual_scale_(block.residual_scale),
+      input_norm_(optional_norm(block.input_norm)),
       gate_(block.gate, loader),
       up_(block.up, loader),
       down_(block.down, loader),
       post_norm_(optional_norm(block.post_norm)) {}
 
 mx::array FeedForwardLayer::apply(const mx::array& x, mx::Dtype type) const {
-  const mx::array h = mx::astype(input_norm_.apply(x), type);
+  const mx::array h = block_input(x, input_norm_, type);
   const mx::array gated = activate(activation_, gate_.apply(h)) * up_.apply(h);
-  return add_residual(x, down_.apply(gated), post_norm_);
+  return add_residual(x, down_.apply(gated), post_norm_, residual_scale_);
 }
 
 }  // namespace mlxd::mlx_backend

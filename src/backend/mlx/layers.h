@@ -15,6 +15,7 @@ class NormLayer {
  public:
   explicit NormLayer(const RmsNorm& norm);
   mx::array apply(const mx::array& x) const;  // over the last dimension
+  int size() const { return weight_.shape(0); }
 
  private:
   mx::array weight_;  // float32, as the residual stream that it scales
@@ -50,11 +51,14 @@ class AttentionLayer {
   mx::array apply(const mx::array& x, mx::Dtype type, PagedCache& cache, StepLayout& layout) const;
 
  private:
+  mx::array heads(const LinearLayer& linear, const std::optional<NormLayer>& norm,
+                  const mx::array& h, int count) const;
+
   AttentionBlock block_;
-  NormLayer input_norm_;
+  std::optional<NormLayer> input_norm_;
   LinearLayer query_, key_, value_, output_;
   std::optional<NormLayer> query_norm_, key_norm_, post_norm_;
-  RopeLayer rope_;
+  std::optional<RopeLayer> rope_;
 };
 
 class FeedForwardLayer {
@@ -64,7 +68,8 @@ class FeedForwardLayer {
 
  private:
   Activation activation_;
-  NormLayer input_norm_;
+  float residual_scale_;
+  std::optional<NormLayer> input_norm_;
   LinearLayer gate_, up_, down_;
   std::optional<NormLayer> post_norm_;
 };

@@ -8,6 +8,7 @@
 #include "backend/mlx/layers.h"
 #include "backend/mlx/mlx_backend.h"
 #include "base/error.h"
+#include "base/overloaded.h"
 #include "engine/batch_check.h"
 #include "model/kv_layout.h"
 
@@ -38,12 +39,13 @@ mx::Dtype compute_type(const Tensor& table, bool is_cpu) {
 PagedCache make_cache(const ModelPlan& plan, int block_size, mx::Dtype type) {
   const KvLayout layout = kv_layout(plan, kMaxKvGroups);
   std::vector<PagedCache::Layer> layers(layout.group_of.size());
-  for (const auto& block : plan.blocks) {
-    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
-      layers[attention->layer] = {attention->kv_heads, attention->head_dim,
-                                  layout.group_of[attention->layer]};
-    }
-  }
+  const Overloaded add_layer = {
+      [&](const AttentionBlock& block) {
+        layers[block.layer] = {block.kv_heads, block.head_dim, layout.group_of[block.layer]};
+      },
+      [](const FeedForwardBlock&) {},
+  };
+  for (const Block& block : plan.blocks) std::visit(add_layer, block);
   return PagedCache(std::move(layers), layout.windows, block_size, type);
 }
 
@@ -51,13 +53,11 @@ using Layer = std::variant<AttentionLayer, FeedForwardLayer>;
 
 std::vector<Layer> make_layers(const ModelPlan& plan, WeightLoader& loader) {
   std::vector<Layer> layers;
-  for (const auto& block : plan.blocks) {
-    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
-      layers.emplace_back(AttentionLayer(*attention, loader));
-    } else {
-      layers.emplace_back(FeedForwardLayer(std::get<FeedForwardBlock>(block), loader));
-    }
-  }
+  const Overloaded make_layer = {
+      [&](const AttentionBlock& block) -> Layer { return AttentionLayer(block, loader); },
+      [&](const FeedForwardBlock& block) -> Layer { return FeedForwardLayer(block, loader); },
+  };
+  for (const Block& block : plan.blocks) layers.push_back(std::visit(make_layer, block));
   return layers;
 }
 
@@ -120,13 +120,11 @@ class MlxRunner final : public ModelRunner {
 
 mx::array MlxRunner::forward(StepLayout& layout) {
   mx::array x = take_rows(table_, layout.tokens(), mx::float32) * mx::array(embed_scale_);
-  for (const Layer& layer : layers_) {
-    if (const auto* attention = std::get_if<AttentionLayer>(&layer)) {
-      x = attention->apply(x, type_, cache_, layout);
-    } else {
-      x = std::get<FeedForwardLayer>(layer).apply(x, type_);
-    }
-  }
+  const Overloaded apply = {
+      [&](const AttentionLayer& layer) { return layer.apply(x, type_, cache_, layout); },
+      [&](const FeedForwardLayer& layer) { return layer.apply(x, type_); },
+  };
+  for (const Layer& layer : layers_) x = std::visit(apply, layer);
   return x;
 }
 
@@ -165,14 +163,16 @@ void MlxRunner::wait(StepOutput& output) {
 // are not neighbours, the scores of attention where they are made, and the logits.
 std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, mx::Dtype type) {
   std::size_t query = 0, kv = 0, hidden = 0;
-  for (const auto& block : plan.blocks) {
-    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
-      query = std::max(query, static_cast<std::size_t>(attention->query.weight.rows));
-      kv = std::max(kv, static_cast<std::size_t>(attention->key.weight.rows));
-    } else if (const auto* feed_forward = std::get_if<FeedForwardBlock>(&block)) {
-      hidden = std::max(hidden, static_cast<std::size_t>(feed_forward->gate.weight.rows));
-    }
-  }
+  const Overloaded widen = {
+      [&](const AttentionBlock& block) {
+        query = std::max(query, static_cast<std::size_t>(block.query.weight.rows));
+        kv = std::max(kv, static_cast<std::size_t>(block.key.weight.rows));
+      },
+      [&](const FeedForwardBlock& block) {
+        hidden = std::max(hidden, static_cast<std::size_t>(block.gate.weight.rows));
+      },
+  };
+  for (const Block& block : plan.blocks) std::visit(widen, block);
   const auto model = static_cast<std::size_t>(plan.embed.table.columns);
   const std::size_t row = (7 * model + 3 * query + 2 * kv + 2 * hidden) * sizeof(float);
   const auto context = static_cast<std::size_t>(plan.config.context_length);

@@ -1,10 +1,11 @@
 #include "model/architectures/plan_builder.h"
 
-#include <cmath>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "model/quoted.h"
 #include "model/rope.h"
@@ -12,13 +13,7 @@
 namespace mlxd {
 
 PlanBuilder::PlanBuilder(const ModelConfig& config, std::shared_ptr<const WeightSource> weights)
-    : config_(config), weights_(std::move(weights)) {
-  global_rope_ = make_rope(config.head_dim, config.rope_theta, config.rope_scaling,
-                           config.rope_frequency_factors);
-  global_rope_.interleaved = config.rope_interleaved;
-  local_rope_ = make_rope(config.head_dim, config.rope_local_theta, RopeScaling{}, {});
-  local_rope_.interleaved = config.rope_interleaved;
-}
+    : config_(config), weights_(std::move(weights)) {}
 
 std::string PlanBuilder::layer_module(int layer, std::string_view part) {
   return fmt::format("model.layers.{}.{}", layer, part);
@@ -58,6 +53,10 @@ RmsNorm PlanBuilder::norm(const std::string& module, int size) const {
   return norm;
 }
 
+RmsNorm PlanBuilder::norm(int layer, std::string_view part, int size) const {
+  return norm(layer_module(layer, part), size);
+}
+
 Linear PlanBuilder::linear(const std::string& module, int out, int in, Bias bias) const {
   Linear linear{matrix(module + ".weight", out, in), {}};
   const std::string bias_name = module + ".bias";
@@ -65,40 +64,47 @@ Linear PlanBuilder::linear(const std::string& module, int out, int in, Bias bias
   return linear;
 }
 
-AttentionBlock PlanBuilder::attention(int layer, Bias qkv_bias) const {
-  const auto module = [layer](std::string_view part) { return layer_module(layer, part); };
-  const int hidden = config_.hidden_size;
-  const int query_size = config_.heads * config_.head_dim;
-  const int kv_size = config_.kv_heads * config_.head_dim;
-  const bool windowed =
-      !config_.windowed_layers.empty() && config_.windowed_layers[static_cast<std::size_t>(layer)];
+Linear PlanBuilder::linear(int layer, std::string_view part, int out, int in, Bias bias) const {
+  return linear(layer_module(layer, part), out, in, bias);
+}
 
+AttentionBlock PlanBuilder::describe_attention(int layer) const {
+  const AttentionConfig& described = config_.attention[static_cast<std::size_t>(layer)];
   AttentionBlock block;
   block.layer = layer;
-  block.input_norm = norm(module("input_layernorm"), hidden);
-  block.query = linear(module("self_attn.q_proj"), query_size, hidden, qkv_bias);
-  block.key = linear(module("self_attn.k_proj"), kv_size, hidden, qkv_bias);
-  block.value = linear(module("self_attn.v_proj"), kv_size, hidden, qkv_bias);
-  block.output = linear(module("self_attn.o_proj"), hidden, query_size);
-  block.rope = global_rope_;
+  if (described.rope) block.rope = make_rope(*described.rope);
   block.heads = config_.heads;
   block.kv_heads = config_.kv_heads;
   block.head_dim = config_.head_dim;
-  block.scale = config_.query_scale > 0 ? config_.query_scale
-                                        : 1 / std::sqrt(static_cast<float>(config_.head_dim));
-  block.softcap = config_.attention_softcap;
-  block.window = windowed ? config_.sliding_window : 0;
+  block.scale = described.scale;
+  block.softcap = described.softcap;
+  block.window = described.window;
+  block.temperature = described.temperature;
+  block.residual_scale = config_.residual_scale;
+  return block;
+}
+
+AttentionBlock PlanBuilder::attention(int layer, Bias qkv_bias, std::string_view norm_name) const {
+  const int hidden = config_.hidden_size;
+  const int query_size = config_.heads * config_.head_dim;
+  const int kv_size = config_.kv_heads * config_.head_dim;
+  AttentionBlock block = describe_attention(layer);
+  if (!norm_name.empty()) block.input_norm = norm(layer, norm_name, hidden);
+  block.query = linear(layer, "self_attn.q_proj", query_size, hidden, qkv_bias);
+  block.key = linear(layer, "self_attn.k_proj", kv_size, hidden, qkv_bias);
+  block.value = linear(layer, "self_attn.v_proj", kv_size, hidden, qkv_bias);
+  block.output = linear(layer, "self_attn.o_proj", hidden, query_size);
   return block;
 }
 
 FeedForwardBlock PlanBuilder::feed_forward(int layer, std::string_view norm_name) const {
-  const auto module = [layer](std::string_view part) { return layer_module(layer, part); };
-  const int hidden = config_.hidden_size;
+  const int hidden = config_.hidden_size, intermediate = config_.intermediate_size;
   FeedForwardBlock block;
-  block.input_norm = norm(module(norm_name), hidden);
-  block.gate = linear(module("mlp.gate_proj"), config_.intermediate_size, hidden);
-  block.up = linear(module("mlp.up_proj"), config_.intermediate_size, hidden);
-  block.down = linear(module("mlp.down_proj"), hidden, config_.intermediate_size);
+  if (!norm_name.empty()) block.input_norm = norm(layer, norm_name, hidden);
+  block.gate = linear(layer, "mlp.gate_proj", intermediate, hidden);
+  block.up = linear(layer, "mlp.up_proj", intermediate, hidden);
+  block.down = linear(layer, "mlp.down_proj", hidden, intermediate);
+  block.residual_scale = config_.residual_scale;
   return block;
 }
 
@@ -110,7 +116,7 @@ void PlanBuilder::add(AttentionBlock block) {
 void PlanBuilder::add(FeedForwardBlock block) { plan_.blocks.emplace_back(std::move(block)); }
 
 ModelPlan PlanBuilder::finish() {
-  const std::string beyond = layer_module(config_.layers, "self_attn.q_proj.weight");
+  const std::string beyond = layer_module(config_.layers, "self_attn.o_proj.weight");
   if (weights_->find(beyond)) {
     fail(beyond, fmt::format("is there, but the configuration has {} layers", config_.layers));
   }
@@ -121,9 +127,41 @@ ModelPlan PlanBuilder::finish() {
   plan_.head.weight = linear(config_.tied_embeddings ? embedding : "lm_head", config_.vocab_size,
                              config_.hidden_size);
   plan_.head.softcap = config_.logit_softcap;
+  // scale * (W h + b) = W (scale * h) + scale * b.
+  for (float& weight : plan_.head.norm.weight) weight *= config_.logit_scale;
+  for (float& bias : plan_.head.weight.bias) bias *= config_.logit_scale;
   plan_.config = config_;
   plan_.weights = weights_;
   return std::move(plan_);
+}
+
+Linear rows_of(const Linear& linear, std::int64_t first, std::int64_t count) {
+  const Tensor& whole = linear.weight;
+  check(first >= 0 && count >= 0 && first + count <= whole.rows, "the rows are of the matrix");
+  const auto part = [&](std::span<const std::byte> bytes) {
+    const std::size_t row_bytes = bytes.size() / static_cast<std::size_t>(whole.rows);
+    return bytes.subspan(static_cast<std::size_t>(first) * row_bytes,
+                         static_cast<std::size_t>(count) * row_bytes);
+  };
+  Linear rows{whole, {}};
+  rows.weight.name += fmt::format("[{}:{}]", first, first + count);
+  rows.weight.rows = count;
+  rows.weight.data = part(whole.data);
+  rows.weight.scales = part(whole.scales);
+  rows.weight.biases = part(whole.biases);
+  if (!linear.bias.empty()) {
+    rows.bias.assign(linear.bias.begin() + first, linear.bias.begin() + first + count);
+  }
+  return rows;
+}
+
+ModelPlan plan_llama_like(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
+  PlanBuilder builder(config, std::move(weights));
+  for (int layer = 0; layer < config.layers; ++layer) {
+    builder.add(builder.attention(layer));
+    builder.add(builder.feed_forward(layer));
+  }
+  return builder.finish();
 }
 
 }  // namespace mlxd

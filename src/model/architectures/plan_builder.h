@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -9,9 +10,9 @@
 
 namespace mlxd {
 
-// What the architecture files share: finds weights by their Hugging Face names, checks each shape
-// against the config, and puts the usual blocks together; an architecture then changes what is its
-// own. Throws LoadError that names the tensor, its shape and the one expected.
+// What the architecture files share. A PlanBuilder finds weights by their Hugging Face names,
+// checks each shape against the config, and puts the usual blocks together; an architecture then
+// changes what is its own. Throws LoadError that names the tensor, its shape and the one expected.
 class PlanBuilder {
  public:
   PlanBuilder(const ModelConfig& config, std::shared_ptr<const WeightSource> weights);
@@ -19,21 +20,26 @@ class PlanBuilder {
   // "model.layers.<layer>.<part>"
   static std::string layer_module(int layer, std::string_view part);
 
-  // <module>.weight [size], the config's offset added.
+  // <module>.weight [size], the config's offset added; of the model, or of a layer.
   RmsNorm norm(const std::string& module, int size) const;
+  RmsNorm norm(int layer, std::string_view part, int size) const;
 
   // <module>.weight [out, in], and <module>.bias [out] where the file has one or it is `required`.
   enum class Bias { where_present, required };
   Linear linear(const std::string& module, int out, int in, Bias bias = Bias::where_present) const;
+  Linear linear(int layer, std::string_view part, int out, int in,
+                Bias bias = Bias::where_present) const;
 
-  // self_attn.{q,k,v,o}_proj behind input_layernorm, with the config's rope, scale and window.
-  AttentionBlock attention(int layer, Bias qkv_bias = Bias::where_present) const;
+  // The numbers of a layer's attention as the config describes it, without weights.
+  AttentionBlock describe_attention(int layer) const;
 
-  // mlp.{gate,up,down}_proj behind the norm of that name.
-  FeedForwardBlock feed_forward(int layer, std::string_view norm_name) const;
+  // With self_attn.{q,k,v,o}_proj, behind the norm of that name ("": none).
+  AttentionBlock attention(int layer, Bias qkv_bias = Bias::where_present,
+                           std::string_view norm_name = "input_layernorm") const;
 
-  // The rope of layers that see only a window, where it differs from the others' (Gemma).
-  const Rope& local_rope() const { return local_rope_; }
+  // mlp.{gate,up,down}_proj behind the norm of that name ("": none).
+  FeedForwardBlock feed_forward(int layer,
+                                std::string_view norm_name = "post_attention_layernorm") const;
 
   void add(AttentionBlock block);
   void add(FeedForwardBlock block);
@@ -49,8 +55,15 @@ class PlanBuilder {
 
   ModelConfig config_;
   std::shared_ptr<const WeightSource> weights_;
-  Rope global_rope_, local_rope_;
   ModelPlan plan_;
 };
+
+// Rows [first, first + count) of a matrix and its bias, as views: files that store several
+// projections as one matrix.
+Linear rows_of(const Linear& linear, std::int64_t first, std::int64_t count);
+
+// The plan of a Llama: attention and feed-forward, each behind a norm. What its layers differ in is
+// described by the config.
+ModelPlan plan_llama_like(const ModelConfig& config, std::shared_ptr<const WeightSource> weights);
 
 }  // namespace mlxd

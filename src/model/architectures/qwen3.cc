@@ -1,22 +1,39 @@
 // Qwen3 (Yang et al. 2025), dense: Llama with a norm on every head of q and k before the rotation.
-// Its configuration is read as Qwen2's.
-#include "model/architectures/architectures.h"
+#include "model/architectures/architecture.h"
 #include "model/architectures/plan_builder.h"
+#include "model/architectures/qwen.h"
 
 namespace mlxd {
+namespace {
 
-ModelPlan plan_qwen3(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
+ModelPlan plan(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
   PlanBuilder builder(config, std::move(weights));
   for (int layer = 0; layer < config.layers; ++layer) {
     AttentionBlock attention = builder.attention(layer);
-    attention.query_norm =
-        builder.norm(PlanBuilder::layer_module(layer, "self_attn.q_norm"), config.head_dim);
-    attention.key_norm =
-        builder.norm(PlanBuilder::layer_module(layer, "self_attn.k_norm"), config.head_dim);
+    attention.query_norm = builder.norm(layer, "self_attn.q_norm", config.head_dim);
+    attention.key_norm = builder.norm(layer, "self_attn.k_norm", config.head_dim);
     builder.add(std::move(attention));
-    builder.add(builder.feed_forward(layer, "post_attention_layernorm"));
+    builder.add(builder.feed_forward(layer));
   }
   return builder.finish();
+}
+
+constexpr std::string_view kModelTypes[] = {"qwen3"};
+constexpr GgufName kGgufNames[] = {{"attn_q_norm", "self_attn.q_norm"},
+                                   {"attn_k_norm", "self_attn.k_norm"}};
+
+}  // namespace
+
+Architecture qwen3_architecture() {
+  return {
+      .name = "qwen3",
+      .model_types = kModelTypes,
+      .gguf_name = "qwen3",
+      .gguf_names = kGgufNames,
+      .json_defaults = qwen_json_defaults,
+      .json_finish = qwen_json_finish,
+      .plan = plan,
+  };
 }
 
 }  // namespace mlxd

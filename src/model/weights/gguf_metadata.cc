@@ -5,17 +5,13 @@
 
 #include <fmt/format.h>
 
+#include "base/overloaded.h"
 #include "model/quoted.h"
 #include "model/weights/gguf.h"
 #include "model/weights/gguf_types.h"
 
 namespace mlxd {
 namespace {
-
-template <class... Visitors>
-struct Overloaded : Visitors... {
-  using Visitors::operator()...;
-};
 
 std::string describe(const GgufValue& value) {
   return std::visit(Overloaded{[](bool b) -> std::string { return b ? "true" : "false"; },

@@ -1,38 +1,29 @@
 #include "model/weights/gguf_weights.h"
 
-#include <array>
 #include <functional>
 #include <map>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "model/architectures/registry.h"
 #include "model/quoted.h"
 
 namespace mlxd {
 namespace {
 
-using NamePair = std::pair<std::string_view, std::string_view>;
+constexpr GgufName kModelNames[] = {
+    {"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}};
 
-constexpr std::array<NamePair, 3> kModelNames = {
-    {{"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}}};
+// Those of a Llama.
+constexpr GgufName kLayerNames[] = {
+    {"attn_norm", "input_layernorm"},    {"attn_q", "self_attn.q_proj"},
+    {"attn_k", "self_attn.k_proj"},      {"attn_v", "self_attn.v_proj"},
+    {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},
+    {"ffn_down", "mlp.down_proj"}};
 
-constexpr std::array<NamePair, 12> kLayerNames = {
-    {{"attn_norm", "input_layernorm"},
-     {"attn_q", "self_attn.q_proj"},
-     {"attn_k", "self_attn.k_proj"},
-     {"attn_v", "self_attn.v_proj"},
-     {"attn_output", "self_attn.o_proj"},
-     {"attn_q_norm", "self_attn.q_norm"},
-     {"attn_k_norm", "self_attn.k_norm"},
-     {"post_attention_norm", "post_attention_layernorm"},
-     {"ffn_gate", "mlp.gate_proj"},
-     {"ffn_up", "mlp.up_proj"},
-     {"ffn_down", "mlp.down_proj"},
-     {"post_ffw_norm", "post_feedforward_layernorm"}}};
-
-template <std::size_t N>
-std::string_view counterpart(const std::array<NamePair, N>& names, std::string_view name) {
+std::string_view counterpart(std::span<const GgufName> names, std::string_view name) {
   for (const auto& [gguf, hugging_face] : names) {
     if (gguf == name) return hugging_face;
   }
@@ -48,10 +39,10 @@ bool is_layer_number(std::string_view text) {
 class GgufWeights : public WeightSource {
  public:
   explicit GgufWeights(std::shared_ptr<const GgufFile> file) : file_(std::move(file)) {
-    const bool sandwich_norms = file_->string("general.architecture").value_or("") == "gemma3";
+    const auto own = gguf_names_of(file_->string("general.architecture").value_or(""));
     for (Tensor tensor : file_->tensors()) {
       const std::string gguf_name = tensor.name;
-      tensor.name = hugging_face_name(gguf_name, sandwich_norms);
+      tensor.name = hugging_face_name(gguf_name, own);
       std::string name = tensor.name;
       if (!tensors_.emplace(std::move(name), std::move(tensor)).second) {
         file_->fail("tensor " + in_quotes(gguf_name), "has the same meaning as another one");
@@ -81,7 +72,7 @@ class GgufWeights : public WeightSource {
 
 }  // namespace
 
-std::string hugging_face_name(std::string_view gguf_name, bool sandwich_norms) {
+std::string hugging_face_name(std::string_view gguf_name, std::span<const GgufName> own) {
   const std::size_t dot = gguf_name.rfind('.');
   if (dot == std::string_view::npos) return std::string(gguf_name);
   const std::string_view module = gguf_name.substr(0, dot);
@@ -97,10 +88,8 @@ std::string hugging_face_name(std::string_view gguf_name, bool sandwich_norms) {
   if (end_of_number == std::string_view::npos) return std::string(gguf_name);
   const std::string_view number = rest.substr(0, end_of_number);
   const std::string_view part = rest.substr(end_of_number + 1);
-  std::string_view name = counterpart(kLayerNames, part);
-  if (part == "ffn_norm") {
-    name = sandwich_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm";
-  }
+  std::string_view name = counterpart(own, part);
+  if (name.empty()) name = counterpart(kLayerNames, part);
   if (name.empty() || !is_layer_number(number)) return std::string(gguf_name);
   return fmt::format("model.layers.{}.{}.{}", number, name, parameter);
 }

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <memory>
-#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -10,14 +10,18 @@
 
 namespace mlxd {
 
-// The Hugging Face name of a GGUF tensor: "blk.3.attn_q.weight" -> "model.layers.3.self_attn.
-// q_proj.weight". A name with no counterpart ("rope_freqs.weight") stays as it is. In models with
-// `sandwich_norms` (Gemma) ffn_norm is the feed-forward block's own norm, in others the one that
-// Hugging Face calls post_attention_layernorm.
-std::string hugging_face_name(std::string_view gguf_name, bool sandwich_norms);
+// A module of a layer: what GGUF files call "blk.<n>.<gguf>" is "model.layers.<n>.<hugging_face>".
+struct GgufName {
+  std::string_view gguf, hugging_face;
+};
 
-// The tensors of a GGUF file under Hugging Face names; keeps the file mapped. Throws LoadError when
-// two tensors claim one name.
+// The Hugging Face name of a GGUF tensor: "blk.3.attn_q.weight" -> "model.layers.3.self_attn.
+// q_proj.weight". `own` are an architecture's names, which go before those that most have. A name
+// with no counterpart ("rope_freqs.weight") stays as it is.
+std::string hugging_face_name(std::string_view gguf_name, std::span<const GgufName> own);
+
+// The tensors of a GGUF file under the Hugging Face names of its architecture; keeps the file
+// mapped. Throws LoadError when two tensors claim one name.
 std::shared_ptr<const WeightSource> gguf_weights(std::shared_ptr<const GgufFile> file);
 
 }  // namespace mlxd

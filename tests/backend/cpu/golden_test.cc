@@ -63,9 +63,13 @@ class CpuGoldenAffine : public testing::TestWithParam<const char*> {};
 TEST_P(CpuGoldenFloats, AreNearMlxLm) { expect_near(golden::load_tiny(GetParam()), {5e-6, 5e-5}); }
 TEST_P(CpuGoldenAffine, AreNearMlxLm) { expect_near(golden::load_tiny(GetParam()), {0.004, 0.02}); }
 
-INSTANTIATE_TEST_SUITE_P(Tiny, CpuGoldenFloats,
-                         testing::Values("llama3", "mistral", "qwen2", "qwen3", "gemma3"));
-INSTANTIATE_TEST_SUITE_P(Tiny, CpuGoldenAffine, testing::Values("llama-4bit", "qwen3-mixed"));
+std::string name_of(const testing::TestParamInfo<const char*>& tested) {
+  return golden::test_name(tested.param);
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiny, CpuGoldenFloats, testing::ValuesIn(golden::kTinyFloats), name_of);
+INSTANTIATE_TEST_SUITE_P(TinyGguf, CpuGoldenFloats, testing::ValuesIn(golden::kTinyGguf), name_of);
+INSTANTIATE_TEST_SUITE_P(Tiny, CpuGoldenAffine, testing::ValuesIn(golden::kTinyAffine), name_of);
 
 }  // namespace
 }  // namespace mlxd::cpu

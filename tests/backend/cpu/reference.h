@@ -81,13 +81,14 @@ class Reference {
   }
 
   static void prepare_heads(Row& row, int head_dim, const std::optional<RmsNorm>& norm,
-                            const Rope& rope, int position) {
-    for (std::size_t at = 0; at < row.size(); at += head_dim) {
-      if (norm) {
-        const Row head = normed(Row(row.begin() + at, row.begin() + at + head_dim), *norm);
-        std::copy(head.begin(), head.end(), row.begin() + at);
-      }
-      rotate(&row[at], rope, position);
+                            const std::optional<Rope>& rope, int position) {
+    const std::size_t span = norm ? norm->weight.size() : 0;  // of a head, or of all
+    for (std::size_t at = 0; norm && at < row.size(); at += span) {
+      const Row part = normed(Row(row.begin() + at, row.begin() + at + span), *norm);
+      std::copy(part.begin(), part.end(), row.begin() + at);
+    }
+    for (std::size_t at = 0; rope && at < row.size(); at += head_dim) {
+      rotate(&row[at], *rope, position);
     }
   }
 
@@ -116,39 +117,43 @@ class Reference {
     return out;
   }
 
-  static void add(Row& x, const Row& y, const std::optional<RmsNorm>& post_norm) {
+  static void add(Row& x, const Row& y, const std::optional<RmsNorm>& post_norm, double scale) {
     const Row change = post_norm ? normed(y, *post_norm) : y;
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] += change[i];
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] += scale * change[i];
   }
 
   static void apply(const AttentionBlock& block, std::vector<Row>& x) {
     std::vector<Row> queries, keys, values;
     for (std::size_t position = 0; position < x.size(); ++position) {
-      const Row h = normed(x[position], block.input_norm);
+      const Row h = block.input_norm ? normed(x[position], *block.input_norm) : x[position];
       queries.push_back(product(block.query, h));
       keys.push_back(product(block.key, h));
       values.push_back(product(block.value, h));
       const int p = static_cast<int>(position);
       prepare_heads(queries.back(), block.head_dim, block.query_norm, block.rope, p);
       prepare_heads(keys.back(), block.head_dim, block.key_norm, block.rope, p);
+      if (const auto& temperature = block.temperature) {
+        const double factor = 1 + temperature->beta * std::log(1 + p / temperature->length);
+        for (double& value : queries.back()) value *= factor;
+      }
       for (double& value : keys.back()) value = rounded(value);
       for (double& value : values.back()) value = rounded(value);
     }
     for (std::size_t p = 0; p < x.size(); ++p) {
       const Row heads = attended(block, queries[p], keys, values, static_cast<int>(p));
-      add(x[p], product(block.output, heads), block.post_norm);
+      add(x[p], product(block.output, heads), block.post_norm, block.residual_scale);
     }
   }
 
   static void apply(const FeedForwardBlock& block, std::vector<Row>& x) {
     for (Row& row : x) {
-      const Row h = normed(row, block.input_norm);
+      const Row h = block.input_norm ? normed(row, *block.input_norm) : row;
       Row gate = product(block.gate, h);
       const Row up = product(block.up, h);
       for (std::size_t i = 0; i < gate.size(); ++i) {
         gate[i] = activated(gate[i], block.activation) * up[i];
       }
-      add(row, product(block.down, gate), block.post_norm);
+      add(row, product(block.down, gate), block.post_norm, block.residual_scale);
     }
   }
 

@@ -8,6 +8,7 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/random_batches.h"
 #include "backend/cpu/reference.h"
 #include "backend/cpu/sequence_driver.h"
 #include "backend/cpu/tiny_model.h"
@@ -16,21 +17,12 @@
 namespace mlxd::cpu {
 namespace {
 
-using Part = SequenceDriver::Part;
-
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;
   for (const char* name : {"portable", "avx2", "avx512_vnni"}) {
     if (find_kernels(name)) names.push_back(name);
   }
   return names;
-}
-
-std::vector<int> random_tokens(int count, unsigned seed, int vocab_size = 50) {
-  std::mt19937 random(seed);
-  std::vector<int> tokens(count);
-  for (int& token : tokens) token = static_cast<int>(random() % vocab_size);
-  return tokens;
 }
 
 // Root of the mean squared difference over that of the reference itself.
@@ -66,6 +58,13 @@ const Flavour kFlavours[] = {
     {"PartialInterleavedRope", {.rotated = 8, .interleaved = true, .rope_magnitude = 1.2f}},
     {"QwenBias", {.bias = true, .tied = false}},
     {"HeadNorms", {.head_norms = true}},
+    {"RopeInEveryOtherLayer", {.rope = false}},
+    {"NormsAfterAndOverRows",
+     {.row_norms = true, .input_norms = false, .sandwich_norms = true, .window = 40}},
+    {"InterleavedRopeWithRowNorms", {.interleaved = true, .row_norms = true}},
+    {"ResidualScale", {.residual_scale = 0.22f}},
+    {"ResidualScaleAfterNorms", {.sandwich_norms = true, .residual_scale = 0.5f}},
+    {"Temperature", {.temperature = PositionTemperature{.beta = 0.5f, .length = 32}}},
     {"Gemma", gemma_like()},
     {"WindowAcrossPartitions", {.window = 100}},
     {"OneKvHead", {.heads = 6, .kv_heads = 1, .head_dim = 32, .rotated = 32}},
@@ -115,56 +114,6 @@ TEST_P(RunnerFlavours, QuantizedWeightsComeNearAPlainForwardPass) {
 
 INSTANTIATE_TEST_SUITE_P(Cpu, RunnerFlavours, testing::ValuesIn(kFlavours),
                          [](const auto& tested) { return std::string(tested.param.name); });
-
-// What each position's logits are when a sequence is computed alone, a token a step, on one thread.
-SequenceDriver::Logits alone(const ModelPlan& plan, const std::string& isa,
-                             const std::vector<std::vector<int>>& prompts,
-                             KvFormat format = KvFormat::f16) {
-  const auto runner = make_cpu_runner(plan, {.threads = 1, .isa = isa, .kv_format = format});
-  SequenceDriver driver(*runner, 200);
-  SequenceDriver::Logits all;
-  for (const std::vector<int>& prompt : prompts) {
-    const int sequence = driver.add(prompt);
-    while (driver.left(sequence) > 0) all.merge(driver.step({{sequence, 1}}));
-  }
-  return all;
-}
-
-// Runs random batches until every sequence of `prompts` is computed; compares what each row gives.
-int run_random_batches(const ModelPlan& plan, const CpuOptions& options, unsigned seed,
-                       const std::vector<std::vector<int>>& prompts,
-                       const SequenceDriver::Logits& expected) {
-  const auto runner = make_cpu_runner(plan, options);
-  SequenceDriver driver(*runner, 200, seed);
-  std::mt19937 random(seed);
-  for (const auto& prompt : prompts) driver.add(prompt);
-  int steps = 0;
-  while (true) {
-    std::vector<Part> parts;
-    for (int s = 0; s < static_cast<int>(prompts.size()); ++s) {
-      const int left = driver.left(s);
-      if (left == 0 || random() % 2 == 0) continue;
-      const int most = random() % 4 == 0 ? 70 : 3;
-      parts.push_back({s, std::min<int>(left, 1 + random() % most)});
-    }
-    std::shuffle(parts.begin(), parts.end(), random);
-    if (parts.empty()) {
-      bool done = true;
-      for (int s = 0; s < static_cast<int>(prompts.size()); ++s) done &= driver.left(s) == 0;
-      if (done) return steps;
-      continue;
-    }
-    ++steps;
-    const unsigned rarity = 1 + random() % 8;  // every row's logits, or few, or none
-    for (const auto& [row, logits] :
-         driver.step(parts, [&](int) { return rarity < 8 && random() % rarity == 0; })) {
-      if (logits == expected.at(row)) continue;
-      ADD_FAILURE() << options.isa << ", " << options.threads << " threads, seed " << seed
-                    << ": other bits at position " << row.second << " of " << row.first;
-      return steps;
-    }
-  }
-}
 
 TEST(Runner, ARowGivesTheSameBitsInAnyBatchOnAnyNumberOfThreads) {
   TinyModelOptions quantized = gemma_like();

@@ -25,7 +25,12 @@ struct TinyModelOptions {
   bool interleaved = false;
   bool bias = false;
   bool head_norms = false;
+  bool row_norms = false;  // of all heads of q and of k as one vector
+  bool input_norms = true;
   bool sandwich_norms = false;
+  bool rope = true;  // in every other layer; the others have it always
+  std::optional<PositionTemperature> temperature = {};
+  float residual_scale = 1;
   bool tied = true;
   int window = 0;  // of every other layer
   float softcap = 0, logit_softcap = 0;
@@ -77,7 +82,7 @@ class TinyModelBuilder {
     const int d = options_.head_dim;
     AttentionBlock block;
     block.layer = layer;
-    block.input_norm = norm(options_.hidden_size);
+    if (options_.input_norms) block.input_norm = norm(options_.hidden_size);
     block.query = linear("q", options_.heads * d, options_.hidden_size);
     block.key = linear("k", options_.kv_heads * d, options_.hidden_size);
     block.value = linear("v", options_.kv_heads * d, options_.hidden_size);
@@ -85,11 +90,13 @@ class TinyModelBuilder {
       block.query_norm = norm(d);
       block.key_norm = norm(d);
     }
-    for (int i = 0; i < options_.rotated / 2; ++i) {
-      block.rope.inverse_frequencies.push_back(std::pow(100.0f, -2.0f * i / options_.rotated));
+    if (options_.row_norms) {
+      block.query_norm = norm(options_.heads * d);
+      block.key_norm = norm(options_.kv_heads * d);
     }
-    block.rope.interleaved = options_.interleaved;
-    block.rope.magnitude = options_.rope_magnitude;
+    if (options_.rope || layer % 2 == 1) block.rope = rope();
+    block.temperature = options_.temperature;
+    block.residual_scale = options_.residual_scale;
     block.heads = options_.heads;
     block.kv_heads = options_.kv_heads;
     block.head_dim = d;
@@ -101,9 +108,20 @@ class TinyModelBuilder {
     return block;
   }
 
+  Rope rope() const {
+    Rope rope;
+    for (int i = 0; i < options_.rotated / 2; ++i) {
+      rope.inverse_frequencies.push_back(std::pow(100.0f, -2.0f * i / options_.rotated));
+    }
+    rope.interleaved = options_.interleaved;
+    rope.magnitude = options_.rope_magnitude;
+    return rope;
+  }
+
   FeedForwardBlock feed_forward() {
     FeedForwardBlock block;
-    block.input_norm = norm(options_.hidden_size);
+    if (options_.input_norms) block.input_norm = norm(options_.hidden_size);
+    block.residual_scale = options_.residual_scale;
     block.gate = linear("gate", options_.intermediate_size, options_.hidden_size);
     block.up = linear("up", options_.intermediate_size, options_.hidden_size);
     block.down = linear("down", options_.hidden_size, options_.intermediate_size);

@@ -64,14 +64,13 @@ TEST_P(TinyModel, ReadsTheSameThroughScatteredBlocks) {
   EXPECT_LT(golden::largest_difference(run_on, scattered), 1e-5);
 }
 
-INSTANTIATE_TEST_SUITE_P(Architectures, TinyModel,
-                         testing::Values("llama3", "mistral", "qwen2", "qwen3", "gemma3",
-                                         "llama-4bit", "qwen3-mixed"),
-                         [](const auto& model) {
-                           std::string name = model.param;
-                           for (char& c : name) c = c == '-' ? '_' : c;
-                           return name;
-                         });
+std::string name_of(const testing::TestParamInfo<const char*>& tested) {
+  return golden::test_name(tested.param);
+}
+
+INSTANTIATE_TEST_SUITE_P(Floats, TinyModel, testing::ValuesIn(golden::kTinyFloats), name_of);
+INSTANTIATE_TEST_SUITE_P(Gguf, TinyModel, testing::ValuesIn(golden::kTinyGguf), name_of);
+INSTANTIATE_TEST_SUITE_P(Affine, TinyModel, testing::ValuesIn(golden::kTinyAffine), name_of);
 
 // One step of one sequence; the logits of its last row.
 std::vector<float> step(ModelRunner& runner, std::vector<int> tokens, int first_position,

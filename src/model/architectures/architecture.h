@@ -1,0 +1,41 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "model/json_fields.h"
+#include "model/model_config.h"
+#include "model/model_plan.h"
+#include "model/weights/gguf.h"
+#include "model/weights/gguf_weights.h"
+
+namespace mlxd {
+
+// One supported architecture: what files call it, what they leave unsaid, and its plan. Everything
+// that is its own is in the file that defines it (this folder, named after it); what many families
+// share is read by config_reader.h and put together by plan_builder.h.
+//
+// A config is made in this order: the defaults, the numbers that all families name alike, the
+// attention of each layer as those describe it (describe_layers), and what `finish` makes of it.
+// Functions that an architecture has no use for are null.
+struct Architecture {
+  std::string_view name;                          // ModelConfig::architecture
+  std::span<const std::string_view> model_types;  // every config.json model_type that means it
+  std::string_view gguf_name;                     // GGUF general.architecture
+  std::span<const GgufName> gguf_names = {};  // of a layer's modules: its own, or unlike others'
+  bool partial_rope = false;                  // files may turn a part of each head only
+
+  // The values of fields that metadata may leave out; called on an empty config.
+  void (*gguf_defaults)(ModelConfig& config) = nullptr;
+  void (*json_defaults)(ModelConfig& config) = nullptr;
+  // Works in what is this architecture's own. `fields` is the text model's part of config.json. May
+  // throw LoadError.
+  void (*gguf_finish)(ModelConfig& config, const GgufFile& file) = nullptr;
+  void (*json_finish)(ModelConfig& config, const JsonFields& fields) = nullptr;
+
+  // Throws LoadError that names a tensor which is missing or whose shape the config denies.
+  ModelPlan (*plan)(const ModelConfig& config, std::shared_ptr<const WeightSource> weights);
+};
+
+}  // namespace mlxd

@@ -1,0 +1,121 @@
+"""Writes a tiny model of make_tiny_models.py as a GGUF file, as llama.cpp's converter would.
+
+convert_hf_to_gguf.py needs torch; this does for these families what its classes do (llama.cpp,
+conversion/llama.py, granite.py, olmo.py, phi.py, mistral3.py): names from gguf's own map, rows of q
+and k permuted where that converter permutes them, and its metadata keys. check_tiny_gguf.py shows
+that llama.cpp reads the files so.
+"""
+
+import gguf
+import numpy as np
+
+# model_type: (GGUF's architecture, whether the rows of q and k are permuted)
+FAMILIES = {
+    "smollm3": (gguf.MODEL_ARCH.SMOLLM3, True),
+    "granite": (gguf.MODEL_ARCH.GRANITE, True),
+    "ministral3": (gguf.MODEL_ARCH.MISTRAL3, True),
+    "olmo2": (gguf.MODEL_ARCH.OLMO2, False),
+    "olmo3": (gguf.MODEL_ARCH.OLMO2, False),
+    "phi3": (gguf.MODEL_ARCH.PHI3, False),
+}
+
+
+def permute(weight, heads):
+    """Rows for rotating halves -> rows for rotating neighbours (LlamaModel.permute)."""
+    rows = weight.shape[0] // heads // 2
+    return weight.reshape(heads, 2, rows, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+
+
+def add_usual(writer, config):
+    head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_rope_freq_base(config.get("rope_theta") or config["rope_parameters"]["rope_theta"])
+    writer.add_rope_dimension_count(int(head_dim * config.get("partial_rotary_factor", 1)))
+    if "head_dim" in config:
+        writer.add_key_length(head_dim)
+        writer.add_value_length(head_dim)
+
+
+def add_yarn(writer, rope):
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(rope["factor"])
+    writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    writer.add_rope_scaling_yarn_beta_fast(rope["beta_fast"])
+    writer.add_rope_scaling_yarn_beta_slow(rope["beta_slow"])
+
+
+def add_own(writer, config):
+    kind = config["model_type"]
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if rope.get("rope_type") == "yarn":
+        add_yarn(writer, rope)
+    if kind == "granite":
+        writer.add_attention_scale(config["attention_multiplier"])
+        writer.add_embedding_scale(config["embedding_multiplier"])
+        writer.add_residual_scale(config["residual_multiplier"])
+        writer.add_logit_scale(config["logits_scaling"])
+    elif kind == "olmo3":
+        writer.add_sliding_window(config["sliding_window"])
+        writer.add_sliding_window_pattern([t == "sliding_attention" for t in config["layer_types"]])
+    elif kind == "ministral3":
+        writer.add_rope_scaling_yarn_log_mul(rope["mscale_all_dim"])
+        writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
+    elif kind == "phi3":
+        original = config["original_max_position_embeddings"]
+        writer.add_rope_scaling_orig_ctx_len(original)
+        writer.add_sliding_window(config.get("sliding_window") or 0)
+        if "long_factor" in rope:
+            scale = config["max_position_embeddings"] / original
+            writer.add_rope_scaling_attn_factors(
+                float(np.sqrt(1 + np.log(scale) / np.log(original))) if scale > 1 else 1.0)
+            for length in ("long", "short"):
+                writer.add_tensor(f"rope_factors_{length}.weight",
+                                  np.array(rope[f"{length}_factor"], dtype=np.float32))
+
+
+def add_tokenizer(writer, tokenizer, config):
+    """A byte-level BPE, from the parsed tokenizer.json."""
+    tokens = [""] * config["vocab_size"]
+    for token, index in tokenizer["model"]["vocab"].items():
+        tokens[index] = token
+    special = {token["id"] for token in tokenizer["added_tokens"]}
+    kinds = [gguf.TokenType.CONTROL if i in special else gguf.TokenType.NORMAL
+             for i in range(len(tokens))]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges([m if isinstance(m, str) else " ".join(m)
+                             for m in tokenizer["model"]["merges"]])
+    writer.add_bos_token_id(256)
+    writer.add_eos_token_id(257)
+    writer.add_add_bos_token(False)
+
+
+def write(path, config, weights, tokenizer, matrix_type=np.float16):
+    """config: config.json's (text) part; weights: {name: float32 array} under Hugging Face names."""
+    arch, permuted = FAMILIES[config["model_type"]]
+    writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[arch])
+    add_usual(writer, config)
+    add_own(writer, config)
+    add_tokenizer(writer, tokenizer, config)
+    names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
+    for name, value in weights.items():
+        heads = {"q_proj": config["num_attention_heads"],
+                 "k_proj": config["num_key_value_heads"]}.get(name.split(".")[-2])
+        if permuted and heads:
+            value = permute(value, heads)
+        own = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        assert own, name
+        writer.add_tensor(own, value.astype(matrix_type if value.ndim == 2 else np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

@@ -1,0 +1,243 @@
+// What each architecture's file makes of config.json and of GGUF metadata.
+#include <cmath>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/overloaded.h"
+#include "model/architectures/registry.h"
+#include "model/config_reader.h"
+#include "model/model_files.h"
+
+namespace mlxd {
+namespace {
+
+class NoWeights : public WeightSource {
+ public:
+  std::optional<Tensor> find(std::string_view) const override { return std::nullopt; }
+  std::vector<Tensor> all() const override { return {}; }
+  std::string description() const override { return "weights"; }
+};
+
+// config.json of four layers with heads of 16, followed by `more`.
+ModelConfig read(const std::string& type, const std::string& more) {
+  const std::string json = R"({"model_type": ")" + type + R"(", "num_hidden_layers": 4,
+      "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
+      "intermediate_size": 96, "vocab_size": 8, "max_position_embeddings": 256)" +
+                           more + "}";
+  return read_json_config(JsonFields::parse(json, "config.json"), NoWeights());
+}
+
+std::vector<bool> turning(const ModelConfig& config) {
+  std::vector<bool> turning;
+  for (const AttentionConfig& layer : config.attention) turning.push_back(layer.rope.has_value());
+  return turning;
+}
+
+std::vector<int> windows(const ModelConfig& config) {
+  std::vector<int> windows;
+  for (const AttentionConfig& layer : config.attention) windows.push_back(layer.window);
+  return windows;
+}
+
+ModelPlan open_tiny(const std::string& name) {
+  return open_model(MLXD_TEST_DATA + std::string("/golden/tiny/") + name).plan;
+}
+
+const AttentionBlock& attention_of(const ModelPlan& plan, std::size_t layer) {
+  return std::get<AttentionBlock>(plan.blocks.at(2 * layer));
+}
+
+TEST(Architectures, NoNameMeansTwo) {
+  std::set<std::string_view> names, gguf_names, types;
+  for (const Architecture& each : architectures()) {
+    EXPECT_TRUE(names.insert(each.name).second) << each.name;
+    EXPECT_TRUE(gguf_names.insert(each.gguf_name).second) << each.gguf_name;
+    for (const std::string_view type : each.model_types) {
+      EXPECT_TRUE(types.insert(type).second) << type;
+    }
+    EXPECT_NE(each.plan, nullptr) << each.name;
+  }
+}
+
+TEST(SmolLM3, DoesNotTurnEveryFourthLayerUnlessTheFileSaysOtherwise) {
+  EXPECT_EQ(turning(read("smollm3", "")), (std::vector<bool>{true, true, true, false}));
+  EXPECT_EQ(turning(read("smollm3", R"(, "no_rope_layer_interval": 2)")),
+            (std::vector<bool>{true, false, true, false}));
+  EXPECT_EQ(turning(read("smollm3", R"(, "no_rope_layers": [0, 1, 1, 0])")),
+            (std::vector<bool>{false, true, true, false}));
+  EXPECT_THROW(read("smollm3", R"(, "no_rope_layers": [0, 1])"), LoadError);
+  EXPECT_FLOAT_EQ(read("smollm3", "").rope.theta, 2000000);
+}
+
+TEST(Granite, ItsFourMultipliersAreNumbersOfThePlan) {
+  for (const char* name : {"granite", "granite.gguf"}) {
+    const ModelPlan plan = open_tiny(name);
+    EXPECT_FLOAT_EQ(plan.embed.scale, 12) << name;
+    EXPECT_FLOAT_EQ(attention_of(plan, 1).scale, 0.1f) << name;
+    EXPECT_FLOAT_EQ(attention_of(plan, 1).residual_scale, 0.22f) << name;
+    EXPECT_FLOAT_EQ(std::get<FeedForwardBlock>(plan.blocks.at(3)).residual_scale, 0.22f) << name;
+    EXPECT_FLOAT_EQ(plan.config.logit_scale, 1 / 1.5f) << name;
+  }
+  const ModelConfig plain = read("granite", "");  // transformers: each is 1 where it is not stated
+  EXPECT_FLOAT_EQ(plain.embedding_scale, 1);
+  EXPECT_FLOAT_EQ(plain.attention[0].scale, 1);
+}
+
+TEST(Olmo, HasNormsAfterItsBlocksAndOverAllHeads) {
+  for (const char* name : {"olmo2", "olmo3", "olmo2.gguf", "olmo3.gguf"}) {
+    const ModelPlan plan = open_tiny(name);
+    const AttentionBlock& attention = attention_of(plan, 0);
+    EXPECT_FALSE(attention.input_norm) << name;
+    EXPECT_TRUE(attention.post_norm) << name;
+    EXPECT_EQ(attention.query_norm->weight.size(), 32u) << name;  // 2 heads of 16
+    EXPECT_EQ(attention.key_norm->weight.size(), 16u) << name;
+    const auto& feed_forward = std::get<FeedForwardBlock>(plan.blocks.at(1));
+    EXPECT_TRUE(!feed_forward.input_norm && feed_forward.post_norm) << name;
+  }
+}
+
+TEST(Olmo, TheThirdHasWindowsAndScalesTheRopeOfTheOtherLayersAlone) {
+  const std::string yarn = R"(, "rope_scaling": {"rope_type": "yarn", "factor": 8.0,
+                              "original_max_position_embeddings": 32}, "rope_theta": 500000)";
+  const ModelConfig third = read("olmo3", yarn + R"(, "sliding_window": 16)");
+  EXPECT_EQ(windows(third), (std::vector<int>{16, 16, 16, 0}));
+  EXPECT_EQ(third.attention[0].rope->scaling.kind, RopeScaling::Kind::none);
+  EXPECT_FLOAT_EQ(third.attention[0].rope->theta, 500000);
+  EXPECT_EQ(third.attention[3].rope->scaling.kind, RopeScaling::Kind::yarn);
+  EXPECT_EQ(windows(read("olmo3", "")), (std::vector<int>{4096, 4096, 4096, 0}));
+  EXPECT_EQ(windows(read("olmo2", "")), std::vector<int>(4, 0));
+}
+
+TEST(Phi3, ReadsItsFusedMatricesAsViewsOfTheirRows) {
+  const ModelPlan plan = open_tiny("phi3");
+  const AttentionBlock& attention = attention_of(plan, 0);
+  const std::span<const std::byte> query = attention.query.weight.data;
+  const std::span<const std::byte> key = attention.key.weight.data;
+  EXPECT_EQ(attention.query.weight.rows, 32);
+  EXPECT_EQ(attention.key.weight.rows, 16);
+  EXPECT_EQ(query.data() + query.size(), key.data());
+  EXPECT_EQ(key.data() + key.size(), attention.value.weight.data.data());
+  const auto& feed_forward = std::get<FeedForwardBlock>(plan.blocks.at(1));
+  const std::span<const std::byte> gate = feed_forward.gate.weight.data;
+  EXPECT_EQ(gate.data() + gate.size(), feed_forward.up.weight.data.data());
+  EXPECT_THAT(feed_forward.up.weight.name, testing::EndsWith("gate_up_proj.weight[64:128]"));
+}
+
+TEST(Phi3, TurnsAPartOfEachHeadByTheFactorsForTheServedLength) {
+  const auto longrope = [](int original) {
+    return read("phi3", R"(, "partial_rotary_factor": 0.75, "rope_scaling": {"type": "longrope",
+        "short_factor": [1, 1, 1, 1, 1, 1], "long_factor": [1, 2, 3, 4, 5, 6]},
+        "original_max_position_embeddings": )" +
+                            std::to_string(original));
+  };
+  const RopeConfig longer = *longrope(64).attention[0].rope;
+  EXPECT_EQ(longer.dimensions, 12);
+  EXPECT_THAT(longer.divisors, testing::ElementsAre(1, 2, 3, 4, 5, 6));
+  EXPECT_FLOAT_EQ(longer.scaling.attention_factor, std::sqrt(1 + std::log(4.0) / std::log(64.0)));
+  const RopeConfig shorter = *longrope(256).attention[0].rope;
+  EXPECT_THAT(shorter.divisors, testing::Each(1));
+  EXPECT_FLOAT_EQ(shorter.scaling.attention_factor, 1);
+  EXPECT_THROW(read("phi3", R"(, "rope_scaling": {"type": "longrope"})"), LoadError);
+  EXPECT_THROW(read("phi3", R"(, "rope_scaling": {"type": "su", "long_factor": [1, 2],
+                            "short_factor": [1, 2]}, "original_max_position_embeddings": 64)"),
+               LoadError);
+}
+
+TEST(Phi3, WindowsEveryLayerWhereTheWindowIsShorterThanTheContext) {
+  EXPECT_EQ(windows(read("phi3", R"(, "sliding_window": 64)")), std::vector<int>(4, 64));
+  EXPECT_EQ(windows(read("phi3", R"(, "sliding_window": 2047)")), std::vector<int>(4, 0));
+  EXPECT_EQ(windows(read("phi3", R"(, "sliding_window": null)")), std::vector<int>(4, 0));
+}
+
+TEST(Mistral3, QueriesGrowWithTheLogarithmOfTheirPosition) {
+  for (const char* name : {"ministral3", "ministral3.gguf"}) {
+    const AttentionBlock attention = attention_of(open_tiny(name), 1);
+    ASSERT_TRUE(attention.temperature) << name;
+    EXPECT_FLOAT_EQ(attention.temperature->at(31), 1) << name;
+    EXPECT_FLOAT_EQ(attention.temperature->at(32), 1 + 0.5f * std::log(2.0f)) << name;
+    EXPECT_FLOAT_EQ(attention.temperature->at(95), 1 + 0.5f * std::log(3.0f)) << name;
+    EXPECT_FLOAT_EQ(attention.rope->magnitude, 1) << name;  // mscale and mscale_all_dim cancel
+  }
+}
+
+TEST(Mistral3, RunsAnOlderTextModelWithoutThat) {
+  const ModelConfig config = read_json_config(
+      JsonFields::parse(R"({"model_type": "mistral3", "text_config": {"model_type": "mistral",
+          "num_hidden_layers": 1, "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 8,
+          "intermediate_size": 96, "head_dim": 32, "rope_theta": 1e9}})",
+                        "config.json"),
+      NoWeights());
+  EXPECT_FALSE(config.attention[0].temperature);
+  EXPECT_EQ(config.head_dim, 32);
+  EXPECT_FLOAT_EQ(config.attention[0].rope->theta, 1e9f);
+  EXPECT_THROW(read_json_config(JsonFields::parse(R"({"model_type": "mistral3", "text_config": {
+          "model_type": "mistral4", "num_hidden_layers": 1, "hidden_size": 64,
+          "num_attention_heads": 4, "vocab_size": 8, "intermediate_size": 96}})",
+                                                  "config.json"),
+                                NoWeights()),
+               LoadError);
+}
+
+void expect_same(const std::optional<RmsNorm>& a, const std::optional<RmsNorm>& b) {
+  ASSERT_EQ(a.has_value(), b.has_value());
+  if (!a) return;
+  EXPECT_EQ(a->weight.size(), b->weight.size());
+  EXPECT_FLOAT_EQ(a->epsilon, b->epsilon);
+}
+
+class FolderAndGguf : public testing::TestWithParam<const char*> {};
+
+TEST_P(FolderAndGguf, MakeTheSamePlan) {
+  const std::string name = GetParam();
+  const ModelPlan folder = open_tiny(name), gguf = open_tiny(name + ".gguf");
+  EXPECT_EQ(folder.config.architecture, gguf.config.architecture);
+  EXPECT_EQ(folder.config.context_length, gguf.config.context_length);
+  EXPECT_FLOAT_EQ(folder.embed.scale, gguf.embed.scale);
+  ASSERT_EQ(folder.blocks.size(), gguf.blocks.size());
+  for (std::size_t i = 0; i < folder.blocks.size(); ++i) {
+    SCOPED_TRACE(testing::Message() << "block " << i);
+    ASSERT_EQ(folder.blocks[i].index(), gguf.blocks[i].index());
+    const Overloaded compare = {
+        [&](const AttentionBlock& a) {
+          const auto& b = std::get<AttentionBlock>(gguf.blocks[i]);
+          expect_same(a.input_norm, b.input_norm);
+          expect_same(a.query_norm, b.query_norm);
+          expect_same(a.post_norm, b.post_norm);
+          EXPECT_EQ(a.window, b.window);
+          EXPECT_EQ(a.temperature, b.temperature);
+          EXPECT_FLOAT_EQ(a.scale, b.scale);
+          EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
+          ASSERT_EQ(a.rope.has_value(), b.rope.has_value());
+          if (!a.rope) return;
+          EXPECT_FLOAT_EQ(a.rope->magnitude, b.rope->magnitude);
+          EXPECT_THAT(a.rope->inverse_frequencies,
+                      testing::Pointwise(testing::FloatEq(), b.rope->inverse_frequencies));
+        },
+        [&](const FeedForwardBlock& a) {
+          const auto& b = std::get<FeedForwardBlock>(gguf.blocks[i]);
+          expect_same(a.input_norm, b.input_norm);
+          expect_same(a.post_norm, b.post_norm);
+          EXPECT_EQ(a.activation, b.activation);
+          EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
+        },
+    };
+    std::visit(compare, folder.blocks[i]);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
+                         testing::Values("granite", "ministral3", "olmo2", "olmo3", "phi3",
+                                         "phi3-longrope", "smollm3"),
+                         [](const auto& tested) {
+                           const std::string name = tested.param;
+                           return name == "phi3-longrope" ? "phi3_longrope" : name;
+                         });
+
+}  // namespace
+}  // namespace mlxd
