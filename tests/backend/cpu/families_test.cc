@@ -94,10 +94,14 @@ TEST_P(Family, AnAnswerIsTheSameAfterPreemption) {
   Engine roomy(options(100), runner());
   // Three prompts fit, of 12 blocks, and not their answers, of 6 more.
   Engine cramped(options(14), runner());
-  const auto expected = answers_of(roomy, jobs()), answers = answers_of(cramped, jobs());
+  const auto expected = answers_of(roomy, jobs());
+  // Whether anybody is preempted depends on how close together they arrive.
+  for (int time = 0; time < 500 && cramped.stats().preemptions == 0; ++time) {
+    const auto answers = answers_of(cramped, jobs());
+    for (std::size_t i = 0; i < answers.size(); ++i) expect_same(answers[i], expected[i]);
+  }
   EXPECT_EQ(roomy.stats().preemptions, 0u);
   EXPECT_GT(cramped.stats().preemptions, 0u);
-  for (std::size_t i = 0; i < answers.size(); ++i) expect_same(answers[i], expected[i]);
 }
 
 TEST_P(Family, AnAnswerIsTheSameFromThePrefixCache) {
