@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "model/weight_source.h"
 #include "model/weights/gguf.h"
@@ -16,8 +17,9 @@ namespace mlxd {
 // Hugging Face calls post_attention_layernorm.
 std::string hugging_face_name(std::string_view gguf_name, bool sandwich_norms);
 
-// The tensors of a GGUF file under Hugging Face names; keeps the file mapped. Throws LoadError when
-// two tensors claim one name.
-std::shared_ptr<const WeightSource> gguf_weights(std::shared_ptr<const GgufFile> file);
+// The tensors of a GGUF model's files (one, or all parts of a split one) under Hugging Face names;
+// keeps the files mapped. Throws LoadError when two tensors claim one name.
+std::shared_ptr<const WeightSource> gguf_weights(
+    std::vector<std::shared_ptr<const GgufFile>> parts);
 
 }  // namespace mlxd
