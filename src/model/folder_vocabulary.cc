@@ -248,8 +248,8 @@ Vocabulary read_folder_vocabulary(const std::filesystem::path& folder, const Jso
   };
   vocabulary.bos_token = role("bos_token");
   vocabulary.eos_token = role("eos_token");
-  vocabulary.add_bos = tokenizer_config.boolean("add_bos_token").value_or(false);
-  vocabulary.add_eos = tokenizer_config.boolean("add_eos_token").value_or(false);
+  // What goes around a text is its post-processor's to say: transformers 5 reads no add_bos_token.
+  vocabulary.add_bos = vocabulary.add_eos = false;
   vocabulary.chat_template = read_template(folder, tokenizer_config);
 
   const int eos = find_added_token(vocabulary.eos_token, added, vocabulary, vocab_size);

@@ -172,7 +172,7 @@ void read_ends(const GgufFile& file, const TokenIndex& index, Vocabulary& vocabu
   // llama.cpp knows that of Gemma 4 and PLaMo alone.
   const int s = index.find("</s>");
   const bool s_is_text = s >= 0 && vocabulary.eos >= 0 && vocabulary.eos != s &&
-                         vocabulary.types[static_cast<std::size_t>(s)] == kNormal;
+                         vocabulary.types[static_cast<std::size_t>(s)] != kControl;
   for (const std::string_view text : kEndTexts) {
     const int id = index.find(text);
     if (id < 0 || (text == "</s>" && s_is_text)) continue;

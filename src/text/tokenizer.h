@@ -31,7 +31,8 @@ class Tokenizer {
 
   // Special tokens written in `text` (such as "<|im_end|>") become their ids only when
   // `parse_special`: true for a rendered template, false for a user's own text. `add_special` puts
-  // the model's bos (and eos) where the model wants them. Text must be valid UTF-8.
+  // what the model wants around a text (bos, eos, the tokens of a post-processor) around it; what
+  // goes in front is left out where the text begins with the same. Text must be valid UTF-8.
   Result<std::vector<int>> encode(std::string_view text, bool add_special,
                                   bool parse_special) const {
     return encode_guarded(text, add_special, parse_special, 0);
@@ -49,8 +50,12 @@ class Tokenizer {
   // text with `show_special`). An id outside the vocabulary is "".
   virtual std::string_view token_bytes(int id, bool show_special = false) const = 0;
 
-  // The text of a whole sequence. Where the model's decoder strips the first token's leading space
-  // (SentencePiece), so does this; invalid UTF-8 becomes U+FFFD.
+  // What token `id` adds to a text that is shown, where decoders drop repeats; `previous` is kept
+  // by the caller, -1 at first.
+  std::string_view shown_bytes(int id, int& previous) const;
+
+  // The text of a whole sequence, joined as the model's decoder joins it; invalid UTF-8 becomes
+  // U+FFFD.
   std::string decode(std::span<const int> tokens) const;
 
   virtual int vocab_size() const = 0;
@@ -62,6 +67,10 @@ class Tokenizer {
   virtual std::size_t longest_token_bytes() const = 0;
   // The decoder drops one leading space of the text (SentencePiece with a space prefix).
   virtual bool strips_leading_space() const = 0;
+  // It drops one trailing space of the text (the older BPE, which marks the ends of words).
+  virtual bool strips_trailing_space() const { return false; }
+  // A token that is shown twice in a row counts once (CTC).
+  virtual bool merges_repeats() const { return false; }
 };
 
 }  // namespace mlxd

@@ -211,16 +211,18 @@ TEST(GgufVocabulary, SentencePieceHasLlamasIdsUnlessItSaysOtherwise) {
 }
 
 TEST(GgufVocabulary, AnHtmlTagThatLooksLikeAnEndIsText) {
-  GgufWriter writer;
-  writer.text("tokenizer.ggml.model", "gpt2")
-      .texts("tokenizer.ggml.tokens", {"a", "</s>", "<eos>"})
-      .texts("tokenizer.ggml.merges", {})
-      .integers("tokenizer.ggml.token_type", {1, 1, 3})
-      .number("tokenizer.ggml.eos_token_id", 2);
-  const auto bytes = writer.bytes();
-  const Vocabulary vocabulary = read_gguf_vocabulary(*GgufFile::parse(bytes, "small.gguf"));
-  EXPECT_EQ(vocabulary.stop_ids, std::vector<int>{2});
-  EXPECT_EQ(vocabulary.types, (std::vector<std::int32_t>{1, 1, 3}));
+  for (const std::int32_t type : {1, 4}) {  // as Qwen has it, and Gemma
+    GgufWriter writer;
+    writer.text("tokenizer.ggml.model", "gpt2")
+        .texts("tokenizer.ggml.tokens", {"a", "</s>", "<eos>"})
+        .texts("tokenizer.ggml.merges", {})
+        .integers("tokenizer.ggml.token_type", {1, type, 3})
+        .number("tokenizer.ggml.eos_token_id", 2);
+    const auto bytes = writer.bytes();
+    const Vocabulary vocabulary = read_gguf_vocabulary(*GgufFile::parse(bytes, "small.gguf"));
+    EXPECT_EQ(vocabulary.stop_ids, std::vector<int>{2});
+    EXPECT_EQ(vocabulary.types, (std::vector<std::int32_t>{1, type, 3}));
+  }
 }
 
 ModelConfig config_of(const GgufWriter& writer) {

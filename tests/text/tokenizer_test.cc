@@ -71,6 +71,21 @@ TEST(Tokenizer, AnIdOutsideTheVocabularyIsEmpty) {
   EXPECT_FALSE(tokenizer->is_special(1 << 30));
 }
 
+TEST(Tokenizer, Gemma4MergesWholeLinesOfMarkedSpaces) {
+  const std::string space = "\xE2\x96\x81";
+  Vocabulary vocabulary;
+  vocabulary.source = "gemma4.gguf";
+  vocabulary.model = "gemma4";
+  vocabulary.pre_tokenizer = "gemma4";
+  vocabulary.tokens = {"a", "b", space, space + "b", "a" + space + "b", "\n", "<0xC3>", "<0xA9>"};
+  vocabulary.types = {1, 1, 1, 1, 1, 1, 6, 6};
+  vocabulary.merges = {space + " b", "a " + space + "b"};
+  const auto tokenizer = Tokenizer::load(vocabulary);
+  EXPECT_THAT(encode(*tokenizer, "a b\na b"), ElementsAre(4, 5, 4));
+  EXPECT_THAT(encode(*tokenizer, "\xC3\xA9"), ElementsAre(6, 7));
+  EXPECT_EQ(tokenizer->decode(encode(*tokenizer, "a b\n \xC3\xA9")), "a b\n \xC3\xA9");
+}
+
 TEST(Tokenizer, InvalidUtf8IsAnError) {
   const auto tokenizer = Tokenizer::load(byte_level_vocabulary());
   const auto ids = tokenizer->encode("a\xFF", false, false);

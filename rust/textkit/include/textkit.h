@@ -50,12 +50,18 @@ typedef struct {
   size_t token_count;
   const textkit_view* merges; /* "left right", BPE only */
   size_t merge_count;
+  const uint32_t* left_stripped; /* ids of added tokens that take the space before them along */
+  size_t left_stripped_count;
+  const uint32_t* right_stripped; /* and of those that take the space after them */
+  size_t right_stripped_count;
 } textkit_vocabulary;
 
 /* NULL and an error text when the file cannot be used. `prefix` and `suffix` are ids that go before
- * and after a text, -1: none (those of a tokenizer.json's own post-processor come first). */
-textkit_tokenizer* textkit_tokenizer_from_json(textkit_view json, int32_t prefix, int32_t suffix,
-                                               textkit_text* error);
+ * and after a text, -1: none (those of a tokenizer.json's own post-processor come first).
+ * `added_tokens` is empty or a JSON array of tokens that other files than `json` know, in the form
+ * of its own "added_tokens", where "id" may be null. */
+textkit_tokenizer* textkit_tokenizer_from_json(textkit_view json, textkit_view added_tokens,
+                                               int32_t prefix, int32_t suffix, textkit_text* error);
 textkit_tokenizer* textkit_tokenizer_from_vocabulary(const textkit_vocabulary* vocabulary,
                                                      int32_t prefix, int32_t suffix,
                                                      textkit_text* error);
@@ -63,11 +69,18 @@ void textkit_tokenizer_free(textkit_tokenizer* tokenizer);
 
 /* One more than the highest id. */
 size_t textkit_vocab_size(const textkit_tokenizer* tokenizer);
-/* The bytes of a token, empty for an unknown id; those of special tokens only with `show_special`. */
+/* The bytes of a token, empty for an unknown id; those of special tokens only with `show_special`.
+ */
 textkit_view textkit_token_bytes(const textkit_tokenizer* tokenizer, uint32_t id,
                                  bool show_special);
 bool textkit_is_special(const textkit_tokenizer* tokenizer, uint32_t id);
-bool textkit_strips_leading_space(const textkit_tokenizer* tokenizer);
+/* How the bytes of tokens become a text, beyond putting them one after the other. */
+typedef struct {
+  bool strips_leading_space;  /* of the whole text */
+  bool strips_trailing_space; /* of the whole text */
+  bool merges_repeats;        /* a token that is shown again at once counts once */
+} textkit_joining_rules;
+textkit_joining_rules textkit_joining(const textkit_tokenizer* tokenizer);
 /* The longest token in bytes: no text has fewer tokens than its size divided by this. */
 size_t textkit_longest_token(const textkit_tokenizer* tokenizer);
 /* The id of the token with exactly this text, -1: none. */

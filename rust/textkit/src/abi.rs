@@ -43,6 +43,17 @@ pub struct CVocabulary {
     token_count: usize,
     merges: *const View,
     merge_count: usize,
+    left_stripped: *const u32,
+    left_stripped_count: usize,
+    right_stripped: *const u32,
+    right_stripped_count: usize,
+}
+
+#[repr(C)]
+pub struct CJoining {
+    strips_leading_space: bool,
+    strips_trailing_space: bool,
+    merges_repeats: bool,
 }
 
 impl View {
@@ -132,12 +143,14 @@ pub unsafe extern "C" fn textkit_ids_free(ids: Ids) {
 #[no_mangle]
 pub unsafe extern "C" fn textkit_tokenizer_from_json(
     json: View,
+    added_tokens: View,
     prefix: i32,
     suffix: i32,
     error: *mut Text,
 ) -> *mut Pipeline {
     boxed(guarded(error, || {
-        hugging_face::load(json.text()?, optional_id(prefix), optional_id(suffix))
+        let (prefix, suffix) = (optional_id(prefix), optional_id(suffix));
+        hugging_face::load(json.text()?, added_tokens.text()?, prefix, suffix)
             .map_err(|e| e.to_string())
     }))
 }
@@ -160,6 +173,8 @@ pub unsafe extern "C" fn textkit_tokenizer_from_vocabulary(
             types: (!v.types.is_null()).then(|| slice(v.types, v.token_count)),
             scores: (!v.scores.is_null()).then(|| slice(v.scores, v.token_count)),
             merges: views(v.merges, v.merge_count),
+            left_stripped: slice(v.left_stripped, v.left_stripped_count),
+            right_stripped: slice(v.right_stripped, v.right_stripped_count),
             prefix: optional_id(prefix),
             suffix: optional_id(suffix),
         };
@@ -195,8 +210,13 @@ pub unsafe extern "C" fn textkit_is_special(tokenizer: *const Pipeline, id: u32)
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn textkit_strips_leading_space(tokenizer: *const Pipeline) -> bool {
-    (*tokenizer).strips_leading_space()
+pub unsafe extern "C" fn textkit_joining(tokenizer: *const Pipeline) -> CJoining {
+    let joining = (*tokenizer).joining();
+    CJoining {
+        strips_leading_space: joining.strips_leading_space,
+        strips_trailing_space: joining.strips_trailing_space,
+        merges_repeats: joining.merges_repeats,
+    }
 }
 
 #[no_mangle]

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use tokenizers::models::bpe::BpeTrainer;
 use tokenizers::{
     AddedToken, AddedVocabulary, Model, ModelWrapper, NormalizedString, Normalizer,
-    NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizer, PreTokenizerWrapper, Result,
-    Token,
+    NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizer, Result, Token,
 };
 
 use crate::sentencepiece::SentencePiece;
@@ -131,22 +130,33 @@ impl Normalizer for Unguard<'_> {
     }
 }
 
+/// How the bytes of tokens become a text, beyond putting them one after the other.
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+pub struct Joining {
+    pub strips_leading_space: bool,
+    pub strips_trailing_space: bool,
+    /// A token that is shown again at once counts once.
+    pub merges_repeats: bool,
+}
+
+pub type Splitter = Box<dyn PreTokenizer + Send + Sync>;
+
 pub struct Parts {
     pub model: AnyModel,
     pub normalizer: Option<NormalizerWrapper>,
-    pub pre_tokenizer: Option<PreTokenizerWrapper>,
+    pub pre_tokenizer: Option<Splitter>,
     pub added_tokens: Vec<AddedToken>,
     pub tokens: Vec<TokenInfo>,
     /// Ids before and after a text that wants its special tokens.
     pub prefix: Vec<u32>,
     pub suffix: Vec<u32>,
-    pub strips_leading_space: bool,
+    pub joining: Joining,
 }
 
 pub struct Pipeline {
     model: AnyModel,
     normalizer: Option<NormalizerWrapper>,
-    pre_tokenizer: Option<PreTokenizerWrapper>,
+    pre_tokenizer: Option<Splitter>,
     with_special: AddedVocabulary,
     without_special: AddedVocabulary,
     special_texts: Vec<String>,
@@ -154,7 +164,7 @@ pub struct Pipeline {
     longest_token: usize,
     prefix: Vec<u32>,
     suffix: Vec<u32>,
-    strips_leading_space: bool,
+    joining: Joining,
 }
 
 impl Pipeline {
@@ -192,7 +202,7 @@ impl Pipeline {
             longest_token,
             prefix: parts.prefix,
             suffix: parts.suffix,
-            strips_leading_space: parts.strips_leading_space,
+            joining: parts.joining,
         })
     }
 
@@ -216,12 +226,17 @@ impl Pipeline {
         if add_special {
             ids.extend(&self.prefix);
         }
+        let added = ids.len();
         for (piece, _, tokens) in pieces.get_splits(OffsetReferential::Normalized, OffsetType::None)
         {
             match tokens {
                 Some(tokens) => ids.extend(tokens.iter().map(|t| t.id)),
                 None => ids.extend(self.model.tokenize(piece)?.iter().map(|t| t.id)),
             }
+        }
+        // A text that writes its own begin of sequence does not get a second one.
+        if ids[added..].starts_with(&ids[..added]) {
+            ids.drain(..added);
         }
         if add_special {
             ids.extend(&self.suffix);
@@ -255,8 +270,8 @@ impl Pipeline {
         &self.special_texts
     }
 
-    pub fn strips_leading_space(&self) -> bool {
-        self.strips_leading_space
+    pub fn joining(&self) -> Joining {
+        self.joining
     }
 
     pub fn longest_token(&self) -> usize {
