@@ -185,12 +185,27 @@ TEST(SafetensorsFolder, TheFirstFileOfOneNeedsNoIndex) {
   EXPECT_EQ(folder_complaint(folder), "");
 }
 
+TEST(SafetensorsFolder, NumberedFilesNeedNoIndexIfAllAreThere) {
+  TemporaryFolder folder;
+  write_small_sharded_folder(folder);
+  std::filesystem::remove(folder.path() / "model.safetensors.index.json");
+  const auto name = [&](const char* file) { return folder.path() / file; };
+  std::filesystem::rename(name("one.safetensors"), name("model-00001-of-00002.safetensors"));
+  EXPECT_THAT(folder_complaint(folder), HasSubstr("the model has 2 files, of which 1 are missing: "
+                                                  "model-00002-of-00002.safetensors"));
+  std::filesystem::copy(name("two.safetensors"), name("model-00002-of-00003.safetensors"));
+  EXPECT_THAT(folder_complaint(folder), HasSubstr("holds parts of models of 2 and 3 files"));
+  std::filesystem::rename(name("model-00002-of-00003.safetensors"),
+                          name("model-00002-of-00002.safetensors"));
+  EXPECT_EQ(folder_complaint(folder), "");
+}
+
 TEST(SafetensorsFolder, NamesEveryShardThatIsMissing) {
   TemporaryFolder folder;
   write_small_sharded_folder(folder);
   std::filesystem::remove(folder.path() / "two.safetensors");
   EXPECT_THAT(folder_complaint(folder),
-              HasSubstr("names 2 files, of which 1 are missing: two.safetensors"));
+              HasSubstr("names 2 files, of which 1 are missing: \"two.safetensors\""));
 }
 
 TEST(SafetensorsFolder, AnIndexMayNameATiedHeadThatIsNotStored) {

@@ -3,9 +3,9 @@
 #include <cstdint>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "model/quoted.h"
 
 namespace mlxd {
 namespace {
@@ -81,7 +81,7 @@ std::vector<std::shared_ptr<const GgufFile>> open_gguf_parts(const std::filesyst
     file->fail(
         "\"split.count\"",
         fmt::format("says that the model has {} parts, of which {} are missing beside it: {}",
-                    stated, absent.size(), fmt::join(absent, ", ")));
+                    stated, absent.size(), list_of(absent)));
   }
   std::vector<std::shared_ptr<const GgufFile>> parts;
   std::size_t tensors = 0;

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "model/quoted.h"
+#include "model/weights/gguf_split.h"
 #include "model/weights/mlx_quantization.h"
 
 namespace mlxd {
@@ -183,13 +184,12 @@ std::vector<std::shared_ptr<const SafetensorsFile>> open_indexed(
   }
   std::vector<std::string> absent;
   for (const auto& [shard, names] : names_of_shards) {
-    if (!std::filesystem::exists(folder / shard)) absent.push_back(shard);
+    if (!std::filesystem::exists(folder / shard)) absent.push_back(in_quotes(shard));
   }
   if (!absent.empty()) {
-    index.fail("weight_map",
-               fmt::format("names {} files, of which {} are missing: {}. Download "
-                           "the model again",
-                           names_of_shards.size(), absent.size(), fmt::join(absent, ", ")));
+    index.fail("weight_map", fmt::format("names {} files, of which {} are missing: {}. Download "
+                                         "the model again",
+                                         names_of_shards.size(), absent.size(), list_of(absent)));
   }
   std::vector<std::shared_ptr<const SafetensorsFile>> files;
   for (auto& [shard, names] : names_of_shards) {
@@ -205,6 +205,45 @@ std::vector<std::shared_ptr<const SafetensorsFile>> open_indexed(
   return files;
 }
 
+// model-00001-of-0000N.safetensors and all its fellows, for which some writers (mlx-lm's too) make
+// no index. Nothing when there is none of them.
+std::vector<std::shared_ptr<const SafetensorsFile>> open_numbered(
+    const std::filesystem::path& folder) {
+  constexpr std::string_view kExtension = ".safetensors";
+  const auto name_of = [&](int number, int count) {
+    return fmt::format("model-{:05}-of-{:05}{}", number, count, kExtension);
+  };
+  std::set<int> counts;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const auto part = gguf_part(entry.path().stem().string() + ".gguf");  // the same numbers
+    if (part && part->stem == "model" && entry.path().extension() == kExtension) {
+      counts.insert(part->count);
+    }
+  }
+  if (counts.empty()) return {};
+  if (counts.size() > 1) {
+    throw LoadError(
+        fmt::format("{}: holds parts of models of {} files, and no index says which "
+                    "belong together",
+                    folder.string(), fmt::join(counts, " and ")));
+  }
+  std::vector<std::shared_ptr<const SafetensorsFile>> files;
+  std::vector<std::string> absent;
+  const int count = *counts.begin();
+  for (int number = 1; number <= count; ++number) {
+    const std::string name = name_of(number, count);
+    std::filesystem::exists(folder / name) ? files.push_back(SafetensorsFile::open(folder / name))
+                                           : absent.push_back(name);
+  }
+  if (!absent.empty()) {
+    throw LoadError(
+        fmt::format("{}: the model has {} files, of which {} are missing: {}. Download "
+                    "it again",
+                    folder.string(), count, absent.size(), list_of(absent)));
+  }
+  return files;
+}
+
 }  // namespace
 
 std::vector<std::shared_ptr<const SafetensorsFile>> open_safetensors_folder(
@@ -214,9 +253,7 @@ std::vector<std::shared_ptr<const SafetensorsFile>> open_safetensors_folder(
   // As transformers does: one whole file before an index, which may be left from before a merge.
   if (std::filesystem::exists(single)) return {SafetensorsFile::open(single)};
   if (std::filesystem::exists(index_path)) return open_indexed(folder, index_path);
-  // Some writers call the one file the first of one, and write no index for it.
-  const auto first_of_one = folder / "model-00001-of-00001.safetensors";
-  if (std::filesystem::exists(first_of_one)) return {SafetensorsFile::open(first_of_one)};
+  if (auto files = open_numbered(folder); !files.empty()) return files;
   throw LoadError(fmt::format("{}: has neither model.safetensors nor model.safetensors.index.json",
                               folder.string()));
 }
