@@ -3,6 +3,13 @@
 #include "text/stop_matcher.h"
 
 namespace mlxd {
+namespace {
+
+// A stop string beyond this is compared as text alone: tokenising it would cost what no client
+// means it to.
+constexpr std::size_t kMostTokenised = 4096;
+
+}  // namespace
 
 Stops read_stops(const Tokenizer& tokenizer, const std::vector<std::string>& stops) {
   Stops result{{}, stops};
@@ -11,6 +18,7 @@ Stops read_stops(const Tokenizer& tokenizer, const std::vector<std::string>& sto
       result.ids.push_back(id);
       continue;
     }
+    if (stop.size() > kMostTokenised) continue;
     const auto ids = tokenizer.encode(stop, false, true);
     if (!ids) continue;  // no valid text: no token's either
     std::string with_tokens;

@@ -321,6 +321,8 @@ TEST(Service, AStopStringMayHoldASpecialToken) {
   EXPECT_EQ(answer.ends.at(0).reason, FinishReason::stop);
   request.stop = {"a<s>", "<s>d", "<s"};
   EXPECT_EQ(around_a_special_token(request).texts[0], "abcd");
+  request.stop = {std::string(100000, 'b') + "<s>c"};
+  EXPECT_EQ(around_a_special_token(request).texts[0], "abcd");
 }
 
 TEST(Service, AStopStringThatIsWrittenOutStopsToo) {
