@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,9 @@ struct Vocabulary {
 
   std::string chat_template;         // Jinja source, "" for a base model
   std::string bos_token, eos_token;  // as the template sees them; may be empty
+  // The texts of all tokens that have a role, by the names that a template knows them under:
+  // "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token".
+  std::map<std::string, std::string> special_tokens;
 };
 
 }  // namespace mlxd

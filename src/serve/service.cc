@@ -34,9 +34,8 @@ Result<void> check_text_size(const Tokenizer& tokenizer, std::string_view text, 
 
 // With the special tokens that the model wants around a text; its bos comes once, also where the
 // text (of a template) writes it.
-Result<std::vector<int>> encode_prompt(const Tokenizer& tokenizer, std::string_view text,
-                                       char32_t guard) {
-  Result<std::vector<int>> tokens = tokenizer.encode_guarded(text, true, true, guard);
+Result<std::vector<int>> encode_prompt(const Tokenizer& tokenizer, std::string_view text) {
+  Result<std::vector<int>> tokens = tokenizer.encode(text, true, true);
   if (tokens && tokens->size() >= 2 && (*tokens)[0] == (*tokens)[1] &&
       tokenizer.is_special(tokens->front())) {
     tokens->erase(tokens->begin());
@@ -53,15 +52,14 @@ Result<std::vector<int>> chat_prompt(const ServedModel& model, const std::string
                                         model.id)};
   }
   const Tokenizer& tokenizer = *model.tokenizer;
-  const Result<GuardedMessages> messages = tokenizer.guard_messages(messages_json);
-  if (!messages) return messages.error();
-  const Result<std::string> text = model.chat_template->render(messages->json);
-  if (!text) return text.error();
+  const Result<RenderedChat> chat =
+      model.chat_template->render(fmt::format(R"({{"messages":{}}})", messages_json));
+  if (!chat) return chat.error();
   const int context = model.engine->info().context_length;
-  if (const auto fits = check_text_size(tokenizer, *text, "messages", context); !fits) {
+  if (const auto fits = check_text_size(tokenizer, chat->text, "messages", context); !fits) {
     return fits.error();
   }
-  return encode_prompt(tokenizer, *text, messages->guard);
+  return tokenizer.encode_chat(*chat);
 }
 
 Result<std::vector<int>> token_prompt(const ServedModel& model, const std::vector<int>& tokens) {
@@ -88,7 +86,7 @@ Result<Prompt> make_prompt(const ServedModel& model, const GenerateRequest& requ
     const int context = model.engine->info().context_length;
     const auto fits = check_text_size(*model.tokenizer, request.prompt_text, "prompt", context);
     if (!fits) return fits.error();
-    return encode_prompt(*model.tokenizer, request.prompt_text, 0);
+    return encode_prompt(*model.tokenizer, request.prompt_text);
   }();
   if (!tokens) {
     Error error = tokens.error();

@@ -173,7 +173,8 @@ TEST(Service, BosComesOnce) {
   Vocabulary vocabulary = chat_vocabulary();
   vocabulary.add_bos = true;
   vocabulary.chat_template = "x";
-  EXPECT_THAT(prompt_of(vocabulary, chat_request("Hi")), ElementsAre(258, 'x'));
+  EXPECT_THAT(prompt_of(vocabulary, chat_request("Hi")), ElementsAre('x'))
+      << "a chat has what its template writes";
   vocabulary.chat_template = "{{ bos_token }}x";
   EXPECT_THAT(prompt_of(vocabulary, chat_request("Hi")), ElementsAre(258, 'x'));
   EXPECT_THAT(prompt_of(vocabulary, text_request("x")), ElementsAre(258, 'x'));
