@@ -105,7 +105,7 @@ fn every_operation_keeps_who_chose_what() {
         ("'%s-%5s' % (m.name, 'x')", "«<n>»-    x"),
         ("'{}-{n}'.format(m.name, n=1)", "«<n>»-1"),
         ("c.strip()|indent(2, true)", "  «Ab|cd»"),
-        ("c.strip()|center(8)", " «Ab|cd» "),
+        ("c.strip()|center(9)", "  «Ab|cd»  "),
         ("tools|tojson", "[{\"«k<»\": [\"«v>»\", «5», {\"«x»\": \"«y»\"}]}]"),
         ("tools", "[{'«k<»': ['«v>»', «5», {'«x»': '«y»'}]}]"),
         ("tools[0]['k<'][1] + 1", "«6»"),

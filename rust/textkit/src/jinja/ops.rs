@@ -116,11 +116,7 @@ fn repeat(interpreter: &mut Interpreter, repeated: &Value, count: &Value) -> Res
     match repeated {
         Value::Str(text) => {
             interpreter.meter.reserve(text.len().saturating_mul(count))?;
-            let mut out = Text::new();
-            if !text.is_empty() {
-                (0..count).for_each(|_| out.push_text(text));
-            }
-            Ok(Value::text(out))
+            Ok(Value::text(text.repeated(if text.is_empty() { 0 } else { count })))
         }
         Value::List(items) | Value::Tuple(items) => {
             let size = std::mem::size_of::<Value>();

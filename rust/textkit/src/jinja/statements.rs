@@ -39,7 +39,8 @@ impl Parser {
                 }
                 Token::End if ends.is_empty() => return Ok(body),
                 _ => {
-                    let wanted = ends.last().copied().unwrap_or("text");
+                    let end = ends.iter().find(|end| end.starts_with("end"));
+                    let wanted = end.copied().unwrap_or("text");
                     return self.unexpected(&format!("'{wanted}'"));
                 }
             }

@@ -67,10 +67,6 @@ impl Text {
         self.bytes.is_empty()
     }
 
-    pub fn client(&self) -> &[Range<usize>] {
-        &self.client
-    }
-
     pub fn into_parts(self) -> (String, Vec<Range<usize>>) {
         (self.bytes, self.client)
     }
@@ -112,6 +108,16 @@ impl Text {
         if origin == Origin::Client {
             self.mark(start..self.bytes.len());
         }
+    }
+
+    /// The text `count` times.
+    pub fn repeated(&self, count: usize) -> Text {
+        if self.client.is_empty() || self.client[0] == (0..self.len()) {
+            return Text::of(self.bytes.repeat(count), self.origin());
+        }
+        let mut out = Text::new();
+        (0..count).for_each(|_| out.push_text(self));
+        out
     }
 
     pub fn push_text(&mut self, text: &Text) {
@@ -216,19 +222,19 @@ mod tests {
 
     #[test]
     fn neighbouring_spans_are_one() {
-        assert_eq!(mixed().client(), std::slice::from_ref(&(2..6)));
+        assert_eq!(mixed().client, [2..6]);
     }
 
     #[test]
     fn slices_keep_their_part() {
-        assert_eq!(mixed().slice(1..3).client(), std::slice::from_ref(&(1..2)));
-        assert_eq!(mixed().slice(0..2).client(), &[] as &[Range<usize>]);
+        assert_eq!(mixed().slice(1..3).client, [1..2]);
+        assert_eq!(mixed().slice(0..2).client, []);
         let mut joined = mixed().slice(3..7);
         joined.push_text(&mixed());
         assert_eq!(joined.as_str(), "défabcdéf");
-        assert_eq!(joined.client(), &[0..3, 6..10]);
+        assert_eq!(joined.client, [0..3, 6..10]);
         joined.truncate(7);
-        assert_eq!(joined.client(), &[0..3, 6..7]);
+        assert_eq!(joined.client, [0..3, 6..7]);
     }
 
     #[test]
