@@ -169,7 +169,8 @@ fn cut(
 ) -> Result<Vec<(NormalizedString, Option<Vec<Token>>)>> {
     let cut_one = |(id, range): Piece| {
         let size = range.len();
-        let piece = text.slice(Offsets::Normalized(range)).ok_or("a piece lies outside the text")?;
+        let piece =
+            text.slice(Offsets::Normalized(range)).ok_or("a piece lies outside the text")?;
         let token = id.map(|id| vec![Token::new(id, String::new(), (0, size))]);
         Ok((piece, token))
     };

@@ -72,7 +72,8 @@ impl Shape {
             call(r#","content":"""#, arguments).is_some_and(|out| check(&out))
         };
         let tool = CALL.replace("CONTENT", r#","content":"""#).replace("ARGUMENTS", "{}");
-        let developer = r#"[{"role":"developer","content":"needle"},{"role":"user","content":"q"}]"#;
+        let developer =
+            r#"[{"role":"developer","content":"needle"},{"role":"user","content":"q"}]"#;
         let argument_text =
             with_arguments(r#""needle words""#, &|out| out.contains("needle words"));
         let argument_mapping = with_arguments(r#"{"needle_key":"needle words"}"#, &|out| {
@@ -80,7 +81,10 @@ impl Shape {
             whole && !out.contains("{'needle_key'")
         });
         Shape {
-            system: content_of(probe, &format!(r#"[{{"role":"system","content":CONTENT}},{user}]"#)),
+            system: content_of(
+                probe,
+                &format!(r#"[{{"role":"system","content":CONTENT}},{user}]"#),
+            ),
             user: content_of(probe, r#"[{"role":"user","content":CONTENT}]"#),
             assistant: content_of(
                 probe,

@@ -173,7 +173,9 @@ fn continue_last(text: &mut Text, messages: &Value) -> Result<(), Failure> {
         return Err(refused("the message to be continued has no text"));
     };
     let Some(at) = text.as_str().rfind(words.trim()) else {
-        return Err(refused("the chat template does not write the message that is to be continued"));
+        return Err(refused(
+            "the chat template does not write the message that is to be continued",
+        ));
     };
     let spaced = words.trim_start();
     let kept = if text.as_str()[at..].starts_with(spaced) { spaced } else { words.trim() };

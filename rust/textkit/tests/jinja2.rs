@@ -117,7 +117,8 @@ fn every_operation_keeps_who_chose_what() {
         ("m.name|tojson|tojson", "\"\\\"«<n>»\\\"\""),
         ("(m.name * 2).title()", "«<N><N>»"),
     ] {
-        let source = format!("{{% set m = messages[0] %}}{{% set c = m.content %}}{{{{ {expression} }}}}");
+        let source =
+            format!("{{% set m = messages[0] %}}{{% set c = m.content %}}{{{{ {expression} }}}}");
         assert_eq!(marked(&source, &document), expected, "{expression}");
     }
     let blocks = "{% macro f(x) %}<{{ x }}>{% endmacro %}{{ f(mode) }}\
@@ -161,7 +162,8 @@ fn content_comes_in_the_form_that_the_template_reads() {
 fn developer_stays_where_the_template_knows_it() {
     let document = json!({"messages": [{"role": "developer", "content": "d"}, {"role": "user", "content": "u"}]});
     assert_eq!(text_of(TEXT, &document), "<system>d<user>u");
-    let knows = format!("{{% if messages[0].role in ['system', 'developer'] %}}!{{% endif %}}{TEXT}");
+    let knows =
+        format!("{{% if messages[0].role in ['system', 'developer'] %}}!{{% endif %}}{TEXT}");
     assert_eq!(text_of(&knows, &document), "!<developer>d<user>u");
 }
 
@@ -215,7 +217,10 @@ fn the_last_message_is_continued() {
 #[test]
 fn errors_say_the_line_and_a_raise_its_own_words() {
     let empty = json!({"messages": []});
-    assert_eq!(refusal_of("{{ raise_exception('Roles must alternate') }}", &empty), "Roles must alternate");
+    assert_eq!(
+        refusal_of("{{ raise_exception('Roles must alternate') }}", &empty),
+        "Roles must alternate"
+    );
     assert_eq!(refusal_of("\n\n{{ x.y }}", &empty), "line 3: 'x' is undefined");
     assert!(load("a\n{% if %}").err().unwrap().starts_with("line 2: "));
     assert!(load("{% for a in b %}").err().unwrap().contains("'endfor'"));
@@ -262,11 +267,41 @@ fn endless_work_output_memory_and_depth_are_refused() {
 
 #[test]
 fn deeply_nested_sources_are_errors_or_work() {
-    for link in [".a", "|trim", "[0]", "()", " is defined", "+1", "~1", " and 1", " if a", "==1", "**1", " not in a"] {
-        let _ = render(&format!("{{{{ a{} }}}}", link.repeat(60_000 / link.len())), &messages(json!("x")));
+    for link in [
+        ".a",
+        "|trim",
+        "[0]",
+        "()",
+        " is defined",
+        "+1",
+        "~1",
+        " and 1",
+        " if a",
+        "==1",
+        "**1",
+        " not in a",
+    ] {
+        let _ = render(
+            &format!("{{{{ a{} }}}}", link.repeat(60_000 / link.len())),
+            &messages(json!("x")),
+        );
     }
-    for open in ["(", "[", "{% if a %}", "{% for a in b %}", "not ", "-", "{a:", "a if b else ", "f(", "{% set a %}", "{% macro f() %}", "{{"] {
-        let _ = render(&format!("{{{{ {}", open.repeat(60_000 / open.len())), &messages(json!("x")));
+    for open in [
+        "(",
+        "[",
+        "{% if a %}",
+        "{% for a in b %}",
+        "not ",
+        "-",
+        "{a:",
+        "a if b else ",
+        "f(",
+        "{% set a %}",
+        "{% macro f() %}",
+        "{{",
+    ] {
+        let _ =
+            render(&format!("{{{{ {}", open.repeat(60_000 / open.len())), &messages(json!("x")));
         let _ = render(&open.repeat(60_000 / open.len()), &messages(json!("x")));
     }
 }
@@ -278,7 +313,8 @@ fn mutated_templates_neither_panic_nor_run_away() {
     let cases = fixture["cases"].as_array().unwrap();
     let mut state = 0x9E37_79B9_7F4A_7C15u64;
     let mut random = |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
     };
     for _ in 0..1500 {

@@ -130,7 +130,12 @@ impl Interpreter<'_> {
         print::write(self, &value, out)
     }
 
-    pub(super) fn assign(&mut self, target: &Target, value: Value, scope: &Rc<Scope>) -> Result<()> {
+    pub(super) fn assign(
+        &mut self,
+        target: &Target,
+        value: Value,
+        scope: &Rc<Scope>,
+    ) -> Result<()> {
         match target {
             Target::Name(symbol) => scope.set(*symbol, value),
             Target::Attribute(symbol, attribute) => match scope.get(*symbol) {
@@ -188,11 +193,8 @@ impl Interpreter<'_> {
         if items.is_empty() {
             return self.run(&code.otherwise, &Scope::inside(scope), out);
         }
-        let recursion = if code.recursive {
-            Some((Arc::clone(code), self.capture(scope)?))
-        } else {
-            None
-        };
+        let recursion =
+            if code.recursive { Some((Arc::clone(code), self.capture(scope)?)) } else { None };
         let state = Rc::new(Loop {
             items: Rc::clone(&items),
             index: Cell::new(0),

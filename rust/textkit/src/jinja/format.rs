@@ -195,19 +195,25 @@ fn pad_number(
     origin: Origin,
 ) -> Result<()> {
     let missing = spec.width.saturating_sub(digits.chars().count());
-    let between_sign_and_digits =
-        spec.align == Some('=') || spec.zero && spec.align.is_none();
+    let between_sign_and_digits = spec.align == Some('=') || spec.zero && spec.align.is_none();
     if between_sign_and_digits && !digits.ends_with(['f', 'n']) {
         interpreter.meter.reserve(missing.saturating_add(digits.len()))?;
         let after_sign = usize::from(digits.starts_with(['+', '-', ' ']));
-        let based = digits[after_sign..].starts_with("0x") || digits[after_sign..].starts_with("0o");
+        let based =
+            digits[after_sign..].starts_with("0x") || digits[after_sign..].starts_with("0o");
         let split = after_sign + if based { 2 } else { 0 };
         out.push(&digits[..split], origin);
         out.push_repeated(spec.fill.unwrap_or('0'), missing, Origin::Template);
         out.push(&digits[split..], origin);
         return interpreter.meter.check_output(out.len());
     }
-    let spec = Spec { precision: None, fill: spec.fill, align: spec.align, width: spec.width, ..Spec::default() };
+    let spec = Spec {
+        precision: None,
+        fill: spec.fill,
+        align: spec.align,
+        width: spec.width,
+        ..Spec::default()
+    };
     pad_text(interpreter, out, &spec, &Text::of(digits, origin), '>')
 }
 

@@ -200,8 +200,26 @@ mod tests {
     #[test]
     fn refuses_what_is_not_json() {
         let broken = [
-            "", "{", "[1,]", "{\"a\":1,}", "01", "1.", "-", "1e", ".5", "+1", "nul", "\"\\x\"",
-            "\"\\ud800\"", "\"a", "\"\n\"", "[1] 2", "{1:2}", "'a'", "\"\\u12\"", "1.e5",
+            "",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "01",
+            "1.",
+            "-",
+            "1e",
+            ".5",
+            "+1",
+            "nul",
+            "\"\\x\"",
+            "\"\\ud800\"",
+            "\"a",
+            "\"\n\"",
+            "[1] 2",
+            "{1:2}",
+            "'a'",
+            "\"\\u12\"",
+            "1.e5",
         ];
         for json in broken {
             assert!(parse(json).is_err(), "{json}");
@@ -211,7 +229,8 @@ mod tests {
 
     #[test]
     fn reads_escapes_and_numbers() {
-        let Ok(Value::List(items)) = parse("[\"\\ud83d\\ude00\\n/\\/é\", -0, 12e2, 1E-7, 18446744073709551615]")
+        let Ok(Value::List(items)) =
+            parse("[\"\\ud83d\\ude00\\n/\\/é\", -0, 12e2, 1E-7, 18446744073709551615]")
         else {
             panic!("a list")
         };

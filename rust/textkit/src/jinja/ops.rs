@@ -35,9 +35,7 @@ pub fn positive(value: &Value) -> Result<Value> {
 fn bad_operand(operator: &str, value: &Value) -> Box<Error> {
     match value {
         Value::Undefined(name) => undefined_error(name),
-        _ => {
-            Error::runtime(format!("bad operand type for {operator}: '{}'", value.type_name()))
-        }
+        _ => Error::runtime(format!("bad operand type for {operator}: '{}'", value.type_name())),
     }
 }
 
@@ -233,11 +231,7 @@ pub fn compare(
     })
 }
 
-pub fn metered_equal(
-    interpreter: &mut Interpreter,
-    left: &Value,
-    right: &Value,
-) -> Result<bool> {
+pub fn metered_equal(interpreter: &mut Interpreter, left: &Value, right: &Value) -> Result<bool> {
     let cost = match (left, right) {
         (Value::Str(a), Value::Str(b)) if a.len() == b.len() => a.len() / 256,
         (Value::List(_) | Value::Tuple(_) | Value::Dict(_), _) => size_within(left, 1 << 20),
@@ -329,10 +323,11 @@ pub fn contains(interpreter: &mut Interpreter, container: &Value, item: &Value) 
         (Value::Range(range), _) => Ok(match Number::of(item) {
             Some(Number::Int(n)) => {
                 let offset = n - range.start;
-                offset % range.step == 0
-                    && (0..range.len as i128).contains(&(offset / range.step))
+                offset % range.step == 0 && (0..range.len as i128).contains(&(offset / range.step))
             }
-            Some(Number::Float(x)) => (0..range.len).any(|i| equal(&range.get(i), item) && !x.is_nan()),
+            Some(Number::Float(x)) => {
+                (0..range.len).any(|i| equal(&range.get(i), item) && !x.is_nan())
+            }
             None => false,
         }),
         (Value::Iterator(generator), _) => {

@@ -255,8 +255,7 @@ impl Parser {
                 None
             };
             let then_box = Box::new(then);
-            then =
-                self.node(ExprKind::Conditional { test, then: then_box, otherwise })?;
+            then = self.node(ExprKind::Conditional { test, then: then_box, otherwise })?;
         }
         Ok(then)
     }
@@ -555,8 +554,8 @@ impl Parser {
                 }
             }
             first = false;
-            let named = matches!(self.token(), Token::Name(_))
-                && matches!(self.look(), Token::Op("="));
+            let named =
+                matches!(self.token(), Token::Name(_)) && matches!(self.look(), Token::Op("="));
             let no_stars = args.star.is_none() && args.double_star.is_none();
             if self.is_op("*") && no_stars {
                 self.next();

@@ -111,10 +111,8 @@ impl Parser {
             }
             _ => {
                 let open = ends.last().map(|end| format!(" ('{end}' is expected next)"));
-                return self.fail(format!(
-                    "'{name}' is not a statement{}",
-                    open.unwrap_or_default()
-                ));
+                return self
+                    .fail(format!("'{name}' is not a statement{}", open.unwrap_or_default()));
             }
         };
         body.push(Stmt { kind, line });

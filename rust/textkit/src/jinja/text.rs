@@ -241,8 +241,7 @@ mod tests {
     fn runs_cover_the_text() {
         let text = mixed();
         let runs: Vec<(&str, Origin)> = text.runs().collect();
-        let expected =
-            [("ab", Origin::Template), ("cdé", Origin::Client), ("f", Origin::Template)];
+        let expected = [("ab", Origin::Template), ("cdé", Origin::Client), ("f", Origin::Template)];
         assert_eq!(runs, expected);
     }
 }

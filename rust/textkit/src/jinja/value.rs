@@ -342,8 +342,15 @@ impl Value {
         use Value::*;
         matches!(
             self,
-            Undefined(_) | Str(_) | List(_) | Tuple(_) | Dict(_) | View(..) | Range(_)
-                | Iterator(_) | Loop(_)
+            Undefined(_)
+                | Str(_)
+                | List(_)
+                | Tuple(_)
+                | Dict(_)
+                | View(..)
+                | Range(_)
+                | Iterator(_)
+                | Loop(_)
         )
     }
 
@@ -385,10 +392,7 @@ fn characters(text: &Text) -> Vec<Value> {
 }
 
 pub fn pairs(dict: &Dict) -> Result<Vec<Value>> {
-    dict.entries
-        .iter()
-        .map(|(key, value)| Value::tuple(vec![key.clone(), value.clone()]))
-        .collect()
+    dict.entries.iter().map(|(key, value)| Value::tuple(vec![key.clone(), value.clone()])).collect()
 }
 
 /// Whether an int and a float are the same number.
@@ -443,8 +447,7 @@ pub fn equal(a: &Value, b: &Value) -> bool {
                 && a.entries.iter().all(|(k, v)| b.get(k).is_some_and(|other| equal(v, other)))
         }
         (Value::Range(a), Value::Range(b)) => {
-            a.len == b.len
-                && (a.len == 0 || a.start == b.start && (a.len == 1 || a.step == b.step))
+            a.len == b.len && (a.len == 0 || a.start == b.start && (a.len == 1 || a.step == b.step))
         }
         _ => same_object(a, b),
     }

@@ -122,15 +122,14 @@ impl Getter {
     fn new(attribute: Option<&Value>, default: Option<Value>) -> Getter {
         let path = match attribute {
             None | Some(Value::None) => Vec::new(),
-            Some(Value::Str(name)) => {
-                name.as_str()
-                    .split('.')
-                    .map(|part| match part.parse() {
-                        Ok(index) if part.bytes().all(|b| b.is_ascii_digit()) => Value::int(index),
-                        _ => Value::own(part),
-                    })
-                    .collect()
-            }
+            Some(Value::Str(name)) => name
+                .as_str()
+                .split('.')
+                .map(|part| match part.parse() {
+                    Ok(index) if part.bytes().all(|b| b.is_ascii_digit()) => Value::int(index),
+                    _ => Value::own(part),
+                })
+                .collect(),
             Some(other) => vec![other.clone()],
         };
         Getter { path, default: default.filter(|value| !matches!(value, Value::None)) }

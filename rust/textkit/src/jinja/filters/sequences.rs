@@ -69,10 +69,8 @@ fn sort_by_keys(
         if failed.is_some() {
             return Ordering::Equal;
         }
-        let order = interpreter
-            .meter
-            .work(1)
-            .and_then(|()| ops::order(interpreter, "<", &a.0, &b.0));
+        let order =
+            interpreter.meter.work(1).and_then(|()| ops::order(interpreter, "<", &a.0, &b.0));
         match order {
             Ok(order) if reverse => order.unwrap_or(Ordering::Equal).reverse(),
             Ok(order) => order.unwrap_or(Ordering::Equal),
@@ -108,7 +106,8 @@ pub fn sort(interpreter: &mut Interpreter, value: Value, args: Arguments) -> Res
 }
 
 pub fn dictsort(interpreter: &mut Interpreter, value: Value, args: Arguments) -> Result<Value> {
-    let [case_sensitive, by, reverse] = args.bind("dictsort", ["case_sensitive", "by", "reverse"])?;
+    let [case_sensitive, by, reverse] =
+        args.bind("dictsort", ["case_sensitive", "by", "reverse"])?;
     let by_key = match by.as_ref().map(Value::as_str) {
         None | Some(Some("key")) => true,
         Some(Some("value")) => false,

@@ -171,10 +171,12 @@ pub fn striptags(interpreter: &mut Interpreter, value: Value, args: Arguments) -
 pub fn truncate(interpreter: &mut Interpreter, value: Value, args: Arguments) -> Result<Value> {
     let names = ["length", "killwords", "end", "leeway"];
     let [length, killwords, end, leeway] = args.bind("truncate", names)?;
-    let size = |value: Option<Value>, default: usize| -> Result<usize> { match value {
-        None | Some(Value::None) => Ok(default),
-        Some(value) => Ok(usize::try_from(whole(&value, "truncate()'s length")?).unwrap_or(0)),
-    }};
+    let size = |value: Option<Value>, default: usize| -> Result<usize> {
+        match value {
+            None | Some(Value::None) => Ok(default),
+            Some(value) => Ok(usize::try_from(whole(&value, "truncate()'s length")?).unwrap_or(0)),
+        }
+    };
     let (length, leeway) = (size(length, 255)?, size(leeway, 5)?);
     let end = match end {
         Some(end) => print::to_text(interpreter, &end)?,

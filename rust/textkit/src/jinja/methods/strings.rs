@@ -99,9 +99,10 @@ pub fn call(
             let Value::Dict(dict) = args.single(name, "mapping")? else {
                 fail!("format_map() takes a mapping");
             };
-            let named = dict.entries().iter().filter_map(|(key, value)| {
-                Some((key.as_str()?.into(), value.clone()))
-            });
+            let named = dict
+                .entries()
+                .iter()
+                .filter_map(|(key, value)| Some((key.as_str()?.into(), value.clone())));
             let args = Arguments { positional: Vec::new(), named: named.collect() };
             Ok(Value::text(format::braces(interpreter, text, &args)?))
         }
@@ -406,9 +407,9 @@ fn split_spaces(source: &str, limit: usize, from_right: bool) -> Vec<Range<usize
             break;
         }
         if from_right {
-            let word = source[..end].rfind(is_space).map_or(0, |at| {
-                at + source[at..].chars().next().map_or(0, char::len_utf8)
-            });
+            let word = source[..end]
+                .rfind(is_space)
+                .map_or(0, |at| at + source[at..].chars().next().map_or(0, char::len_utf8));
             parts.push(word..end);
             end = word;
         } else {
