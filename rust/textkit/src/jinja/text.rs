@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn slices_keep_their_part() {
         assert_eq!(mixed().slice(1..3).client, [1..2]);
-        assert_eq!(mixed().slice(0..2).client, []);
+        assert!(mixed().slice(0..2).client.is_empty());
         let mut joined = mixed().slice(3..7);
         joined.push_text(&mixed());
         assert_eq!(joined.as_str(), "défabcdéf");
