@@ -56,6 +56,7 @@ class LoadedTemplate final : public ChatTemplate {
     return Error{
         .status = 500,
         .code = "internal_error",
+        .param = "",
         .message = fmt::format("The chat template could not be rendered: {}", error.str())};
   }
 

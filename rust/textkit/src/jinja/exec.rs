@@ -203,6 +203,7 @@ impl Interpreter<'_> {
             recursion,
         });
         for (index, item) in items.iter().enumerate() {
+            self.meter.work(4)?;
             state.index.set(index);
             let inner = Scope::inside(scope);
             inner.set(LOOP, Value::Loop(Rc::clone(&state)));
