@@ -8,7 +8,7 @@ use crate::conversation::Shape;
 use crate::jinja::{parse_json, Kind, Limits, Program, Text, Value};
 
 /// The longest real templates have 30 KB.
-const MAX_SOURCE_BYTES: usize = 1 << 20;
+const MAX_SOURCE_BYTES: usize = 128 << 10;
 /// Macros that call themselves and values that lie in each other are walked by recursion; both are
 /// bounded, and this much stack holds them. Only what is used becomes real memory.
 const STACK_BYTES: usize = 64 << 20;
