@@ -43,16 +43,14 @@ Result<std::vector<int>> chat_prompt(const ServedModel& model, const std::string
                                         model.id)};
   }
   const Tokenizer& tokenizer = *model.tokenizer;
-  const Result<GuardedMessages> messages = tokenizer.guard_messages(messages_json);
-  if (!messages) return messages.error();
-  const Result<std::string> text = model.chat_template->render(messages->json);
-  if (!text) return text.error();
+  const Result<RenderedChat> chat =
+      model.chat_template->render(fmt::format(R"({{"messages":{}}})", messages_json));
+  if (!chat) return chat.error();
   const int context = model.engine->info().context_length;
-  if (const auto fits = check_text_size(tokenizer, *text, "messages", context); !fits) {
+  if (const auto fits = check_text_size(tokenizer, chat->text, "messages", context); !fits) {
     return fits.error();
   }
-  // The template has written every special token that the model wants to see.
-  return tokenizer.encode_guarded(*text, false, true, messages->guard);
+  return tokenizer.encode_chat(*chat);
 }
 
 Result<std::vector<int>> token_prompt(const ServedModel& model, const std::vector<int>& tokens) {

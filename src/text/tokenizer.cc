@@ -27,27 +27,20 @@ class LoadedTokenizer final : public Tokenizer {
   explicit LoadedTokenizer(TextkitTokenizer tokenizer)
       : tokenizer_(std::move(tokenizer)), joining_(textkit_joining(tokenizer_.get())) {}
 
-  Result<std::vector<int>> encode_guarded(std::string_view text, bool add_special,
-                                          bool parse_special, char32_t guard) const override {
+  Result<std::vector<int>> encode_marked(std::string_view text, std::span<const ByteRange> client,
+                                         bool add_special, bool parse_special) const override {
+    std::vector<textkit_range> ranges;
+    ranges.reserve(client.size());
+    for (const ByteRange& range : client) ranges.push_back({range.begin, range.end});
     textkit_ids ids{};
     TextkitText error;
-    if (!textkit_encode(tokenizer_.get(), view_of(text), add_special, parse_special, guard, &ids,
-                        error.out())) {
+    if (!textkit_encode(tokenizer_.get(), view_of(text), add_special, parse_special, ranges.data(),
+                        ranges.size(), &ids, error.out())) {
       return unreadable("", error.str());
     }
     std::vector<int> tokens(ids.data, ids.data + ids.size);
     textkit_ids_free(ids);
     return tokens;
-  }
-
-  Result<GuardedMessages> guard_messages(std::string_view messages_json) const override {
-    TextkitText json, error;
-    std::uint32_t guard = 0;
-    if (!textkit_guard_specials(tokenizer_.get(), view_of(messages_json), json.out(), &guard,
-                                error.out())) {
-      return unreadable("messages", error.str());
-    }
-    return GuardedMessages{guard == 0 ? std::string(messages_json) : json.str(), guard};
   }
 
   std::string_view token_bytes(int id, bool show_special) const override {

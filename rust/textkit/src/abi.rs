@@ -2,13 +2,13 @@
 //! valid as the header says. A panic inside becomes an error text.
 
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Once;
 
-use crate::guard;
 use crate::hugging_face;
 use crate::pipeline::Pipeline;
-use crate::template::{Clock, Template};
+use crate::template::{Clock, Failure, Template};
 use crate::vocabulary::Vocabulary;
 
 #[repr(C)]
@@ -30,6 +30,36 @@ pub struct Ids {
     data: *mut u32,
     size: usize,
     capacity: usize,
+}
+
+/// Of bytes; the end is not part of it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CRange {
+    begin: usize,
+    end: usize,
+}
+
+#[repr(C)]
+pub struct Ranges {
+    data: *mut CRange,
+    size: usize,
+    capacity: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct NamedText {
+    name: View,
+    text: View,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Outcome {
+    Done = 0,
+    Refused = 1,
+    Fault = 2,
 }
 
 #[repr(C)]
@@ -92,6 +122,14 @@ impl From<Vec<u32>> for Ids {
     }
 }
 
+impl From<Vec<Range<usize>>> for Ranges {
+    fn from(ranges: Vec<Range<usize>>) -> Ranges {
+        let ranges = ranges.into_iter().map(|r| CRange { begin: r.start, end: r.end });
+        let mut ranges = std::mem::ManuallyDrop::new(ranges.collect::<Vec<_>>());
+        Ranges { data: ranges.as_mut_ptr(), size: ranges.len(), capacity: ranges.capacity() }
+    }
+}
+
 fn panic_text(panic: Box<dyn Any + Send>) -> String {
     let message = panic
         .downcast_ref::<&str>()
@@ -137,6 +175,13 @@ pub unsafe extern "C" fn textkit_text_free(text: Text) {
 pub unsafe extern "C" fn textkit_ids_free(ids: Ids) {
     if !ids.data.is_null() {
         drop(Vec::from_raw_parts(ids.data, ids.size, ids.capacity));
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_ranges_free(ranges: Ranges) {
+    if !ranges.data.is_null() {
+        drop(Vec::from_raw_parts(ranges.data, ranges.size, ranges.capacity));
     }
 }
 
@@ -236,49 +281,34 @@ pub unsafe extern "C" fn textkit_encode(
     text: View,
     add_special: bool,
     parse_special: bool,
-    guard: u32,
+    client: *const CRange,
+    client_count: usize,
     ids: *mut Ids,
     error: *mut Text,
 ) -> bool {
     let encoded = guarded(error, || {
-        let guard = char::from_u32(guard).filter(|c| *c != '\0');
+        let client = slice(client, client_count).iter().map(|range| range.begin..range.end);
         (*tokenizer)
-            .encode(text.text()?, add_special, parse_special, guard)
+            .encode(text.text()?, add_special, parse_special, &client.collect::<Vec<_>>())
             .map_err(|e| e.to_string())
     });
     encoded.map(|tokens| ids.write(tokens.into())).is_some()
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn textkit_guard_specials(
-    tokenizer: *const Pipeline,
-    json: View,
-    json_out: *mut Text,
-    guard: *mut u32,
-    error: *mut Text,
-) -> bool {
-    let guarded_json = guarded(error, || {
-        guard::guard_specials(json.text()?, (*tokenizer).special_texts()).map_err(|e| e.to_string())
-    });
-    let Some(outcome) = guarded_json else {
-        return false;
-    };
-    let (text, character) = outcome.map_or((String::new(), 0), |(text, c)| (text, c as u32));
-    json_out.write(text.into());
-    guard.write(character);
-    true
-}
-
-#[no_mangle]
 pub unsafe extern "C" fn textkit_template_new(
     source: View,
-    bos_token: View,
-    eos_token: View,
+    tokens: *const NamedText,
+    token_count: usize,
     clock: Clock,
     error: *mut Text,
 ) -> *mut Template {
     boxed(guarded(error, || {
-        Template::new(source.text()?, bos_token.text()?, eos_token.text()?, clock)
+        let mut named = Vec::with_capacity(token_count);
+        for token in slice(tokens, token_count) {
+            named.push((token.name.text()?.to_string(), token.text.text()?.to_string()));
+        }
+        Template::new(source.text()?, named, clock)
     }))
 }
 
@@ -292,10 +322,26 @@ pub unsafe extern "C" fn textkit_template_free(template: *mut Template) {
 #[no_mangle]
 pub unsafe extern "C" fn textkit_template_render(
     template: *const Template,
-    messages: View,
+    document: View,
     text: *mut Text,
+    client: *mut Ranges,
     error: *mut Text,
-) -> bool {
-    let rendered = guarded(error, || (*template).render(messages.text()?));
-    rendered.map(|r| text.write(r.into())).is_some()
+) -> Outcome {
+    let rendered = guarded(error, || Ok((*template).render(document.text()?)));
+    match rendered {
+        None => Outcome::Fault,
+        Some(Ok(rendered)) => {
+            text.write(rendered.text.into());
+            client.write(rendered.client.into());
+            Outcome::Done
+        }
+        Some(Err(Failure::Refused(message))) => {
+            error.write(message.into());
+            Outcome::Refused
+        }
+        Some(Err(Failure::Fault(message))) => {
+            error.write(message.into());
+            Outcome::Fault
+        }
+    }
 }
