@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "model/weights/gguf_split.h"
 
 namespace mlxd {
 
@@ -19,11 +20,14 @@ ModelSetting parse_model_setting(const std::string& text) {
   if (equals != std::string::npos && equals > 0) {
     return {text.substr(0, equals), text.substr(equals + 1)};
   }
-  const std::filesystem::path path(text);
+  std::filesystem::path path(text);
+  if (!path.has_filename() && path.has_relative_path()) path = path.parent_path();  // "model/"
   // A path is known by its last part; an id such as mlx-community/X by all of it.
   const bool is_path = text.front() == '/' || text.front() == '.' || path.extension() == ".gguf";
-  if (!is_path) return {text, text};
-  return {path.extension() == ".gguf" ? path.stem().string() : path.filename().string(), text};
+  if (!is_path) return {path.string(), text};
+  const std::string name = path.filename().string();
+  if (const auto part = gguf_part(name)) return {part->stem, text};
+  return {path.extension() == ".gguf" ? path.stem().string() : name, text};
 }
 
 std::vector<std::string> split_list(const std::vector<std::string>& values) {

@@ -28,6 +28,11 @@ class Fields {
     if (!value) return std::nullopt;
     return static_cast<int>(*value);
   }
+  float number(std::string_view field, double low, double high) const {
+    const auto value = file_.number(key(field), low, high);
+    if (!value) file_.fail(in_quotes(key(field)), "is missing");
+    return static_cast<float>(*value);
+  }
   float number(std::string_view field, double low, double high, float otherwise) const {
     const auto value = file_.number(key(field), low, high);
     return value ? static_cast<float>(*value) : otherwise;
@@ -54,26 +59,34 @@ int read_vocab_size(const GgufFile& file, const Fields& fields) {
 
 RopeScaling read_scaling(const GgufFile& file, const Fields& fields, int context_length) {
   RopeScaling scaling;
-  const auto type = file.string(fields.key("rope.scaling.type")).value_or("none");
+  // llama.cpp: the factor also goes by its older name, 0 is none, and a factor alone is linear.
+  auto factor = file.number(fields.key("rope.scaling.factor"), 0, 1e6);
+  if (!factor) factor = file.number(fields.key("rope.scale_linear"), 0, 1e6);
+  if (factor && *factor != 0) {
+    if (*factor < 1e-3) file.fail("the rope scaling factor", fmt::format("is {}", *factor));
+    scaling.factor = static_cast<float>(*factor);
+  }
+  const auto type = file.string(fields.key("rope.scaling.type")).value_or("linear");
   if (type == "linear") {
-    scaling.kind = RopeScaling::Kind::linear;
+    if (scaling.factor != 1) scaling.kind = RopeScaling::Kind::linear;
   } else if (type == "yarn") {
     scaling.kind = RopeScaling::Kind::yarn;
-  } else if (type != "none" && type != "longrope") {
+  } else if (type == "none") {
+    scaling.factor = 1;
+  } else if (type != "longrope") {
     file.fail(in_quotes(fields.key("rope.scaling.type")),
               fmt::format("is {}; mlxd knows none, linear, yarn and longrope", in_quotes(type)));
   }
-  scaling.factor = fields.number("rope.scaling.factor", 1e-3, 1e6, 1);
   scaling.original_context_length =
       fields.optional_integer("rope.scaling.original_context_length", 1, kMaxContextLength)
           .value_or(context_length);
   scaling.beta_fast = fields.number("rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32);
   scaling.beta_slow = fields.number("rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1);
   // llama.cpp multiplies its yarn magnitude by this factor; ours replaces it.
-  if (const auto factor = file.number(fields.key("rope.scaling.attn_factor"), 1e-3, 1e3)) {
+  if (const auto magnitude = file.number(fields.key("rope.scaling.attn_factor"), 1e-3, 1e3)) {
     const bool yarn = scaling.kind == RopeScaling::Kind::yarn;
     scaling.attention_factor =
-        static_cast<float>(*factor) * (yarn ? 0.1f * std::log(scaling.factor) + 1.0f : 1.0f);
+        static_cast<float>(*magnitude) * (yarn ? 0.1f * std::log(scaling.factor) + 1.0f : 1.0f);
   }
   return scaling;
 }
@@ -113,6 +126,30 @@ void read_rope(const GgufFile& file, const Fields& fields, const WeightSource& w
   }
 }
 
+// Settings that change what a model computes and that have one value here.
+void check_settings(const GgufFile& file, const Fields& fields) {
+  const auto type = file.string("general.type").value_or("model");
+  if (type != "model") {
+    file.fail("\"general.type\"", fmt::format("is {}; mlxd runs models", in_quotes(type)));
+  }
+  if (!file.boolean(fields.key("attention.causal")).value_or(true)) {
+    file.fail(in_quotes(fields.key("attention.causal")),
+              "is false; mlxd's attention looks back alone");
+  }
+  const auto require = [&](std::string_view field, double neutral) {
+    const double value = file.number(fields.key(field), -1e30, 1e30).value_or(neutral);
+    if (value != neutral) {
+      file.fail(
+          in_quotes(fields.key(field)),
+          fmt::format("is {}; mlxd computes this architecture with {} alone", value, neutral));
+    }
+  };
+  require("attention.clamp_kqv", 0);
+  require("attention.max_alibi_bias", 0);
+  require("rope.scaling.yarn_ext_factor", 1);
+  require("expert_count", 0);
+}
+
 }  // namespace
 
 ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) {
@@ -121,6 +158,7 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   const Architecture& architecture = architecture_of_gguf(*name, file.name());
   const Fields fields(file, *name);
 
+  check_settings(file, fields);
   ModelConfig config;
   config.architecture = architecture.name;
   config.name = file.string("general.name").value_or("");
@@ -146,7 +184,7 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   config.intermediate_size = fields.integer("feed_forward_length", kMaxIntermediateSize);
   config.vocab_size = read_vocab_size(file, fields);
   config.context_length = fields.integer("context_length", kMaxContextLength);
-  config.norm_epsilon = fields.number("attention.layer_norm_rms_epsilon", 0, 1, 1e-5f);
+  config.norm_epsilon = fields.number("attention.layer_norm_rms_epsilon", 0, 1);
   config.sliding_window =
       fields.optional_integer("attention.sliding_window", 0, kMaxContextLength).value_or(0);
   config.attention_softcap = fields.number("attn_logit_softcapping", 0, 1e6, 0);

@@ -1,9 +1,11 @@
 // config.json, as transformers writes it and mlx-lm passes it on.
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <string>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "model/architectures/registry.h"
 #include "model/config_limits.h"
@@ -63,6 +65,41 @@ void read_layer_types(const JsonFields& fields, ModelConfig& config) {
   }
 }
 
+void require_text(const JsonFields& fields, std::string_view field,
+                  std::span<const std::string_view> known) {
+  const auto text = fields.string(field);
+  if (text && std::ranges::count(known, *text) == 0) {
+    fields.fail(field, fmt::format("is {}; mlxd computes {} here", in_quotes(*text),
+                                   fmt::join(known, " or ")));
+  }
+}
+
+void require_false(const JsonFields& fields, std::string_view field, std::string_view why) {
+  if (fields.boolean(field).value_or(false)) fields.fail(field, fmt::format("is true; {}", why));
+}
+
+// Biases that the configuration promises must be stored; what is stored is used.
+void require_bias(const JsonFields& fields, std::string_view field, const WeightSource& weights,
+                  std::string_view module) {
+  const std::string name = fmt::format("model.layers.0.{}.bias", module);
+  if (fields.boolean(field).value_or(false) && !weights.find(name)) {
+    fields.fail(field, fmt::format("is true, and there is no tensor {}", in_quotes(name)));
+  }
+}
+
+// Settings that transformers or mlx-lm read for these architectures and that change what a model
+// computes: each must say what is computed here.
+void check_settings(const JsonFields& fields, const Architecture& architecture,
+                    const WeightSource& weights) {
+  require_text(fields, architecture.activation_key, architecture.activations);
+  require_false(fields, "use_bidirectional_attention", "mlxd's attention looks back alone");
+  require_false(fields, "rope_traditional", "mlxd pairs the halves of a head");
+  require_false(fields, "is_encoder_decoder", "mlxd runs decoders");
+  require_false(fields, "add_cross_attention", "mlxd runs decoders without an encoder");
+  require_bias(fields, "attention_bias", weights, "self_attn.q_proj");
+  require_bias(fields, "mlp_bias", weights, "mlp.gate_proj");
+}
+
 void read_vocab_size(const JsonFields& fields, const WeightSource& weights, ModelConfig& config) {
   if (const auto table = weights.find("model.embed_tokens.weight")) {
     config.vocab_size = static_cast<int>(std::min<std::int64_t>(table->rows, kMaxVocabSize));
@@ -81,6 +118,7 @@ ModelConfig read_json_config(const JsonFields& root, const WeightSource& weights
   ModelConfig config;
   config.architecture = architecture.name;
   config.name = root.string("_name_or_path").value_or("");
+  check_settings(fields, architecture, weights);
   if (architecture.json_defaults) architecture.json_defaults(config);
   read_count(fields, "num_hidden_layers", kMaxLayers, config.layers);
   read_count(fields, "hidden_size", kMaxHiddenSize, config.hidden_size);

@@ -10,6 +10,7 @@
 #include "model/config_reader.h"
 #include "model/fingerprint.h"
 #include "model/vocabulary_reader.h"
+#include "model/weights/gguf_split.h"
 #include "model/weights/gguf_weights.h"
 #include "model/weights/safetensors_weights.h"
 
@@ -17,12 +18,13 @@ namespace mlxd {
 namespace {
 
 ModelFiles open_gguf(const std::filesystem::path& path) {
-  const auto file = GgufFile::open(path);
-  const auto weights = gguf_weights(file);
+  auto parts = open_gguf_parts(path);
+  const auto first = parts.front();  // holds the metadata
   Fingerprint fingerprint;
-  fingerprint.add(file->header());
-  ModelPlan plan = make_plan(read_gguf_config(*file, *weights), weights);
-  return {path, "gguf", fingerprint.hex(), std::move(plan), read_gguf_vocabulary(*file)};
+  for (const auto& part : parts) fingerprint.add(part->header());
+  const auto weights = gguf_weights(std::move(parts));
+  ModelPlan plan = make_plan(read_gguf_config(*first, *weights), weights);
+  return {path, "gguf", fingerprint.hex(), std::move(plan), read_gguf_vocabulary(*first)};
 }
 
 ModelFiles open_folder(const std::filesystem::path& folder) {

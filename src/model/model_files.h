@@ -11,7 +11,7 @@ namespace mlxd {
 
 // A model opened and checked, ready for a backend: the plan, and what text/ needs.
 struct ModelFiles {
-  std::filesystem::path path;  // the .gguf file or the folder
+  std::filesystem::path path;  // the .gguf file (any part of a split one) or the folder
   std::string format;          // "gguf" or "safetensors"
   std::string fingerprint;     // 12 hex digits over the header bytes, for system_fingerprint
   ModelPlan plan;

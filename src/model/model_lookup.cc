@@ -10,6 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "model/weights/gguf_split.h"
 
 namespace mlxd {
 namespace {
@@ -62,7 +63,9 @@ fs::path single_gguf(const fs::path& path) {
   if (!fs::is_directory(path, error) || fs::exists(path / "config.json", error)) return path;
   std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator(path, error)) {
-    if (entry.path().extension() == ".gguf") found.push_back(entry.path());
+    if (entry.path().extension() != ".gguf") continue;
+    const auto part = gguf_part(entry.path().filename().string());
+    if (!part || part->number == 1) found.push_back(entry.path());  // a split model counts once
   }
   if (found.size() > 1) {
     std::sort(found.begin(), found.end());

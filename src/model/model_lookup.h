@@ -10,8 +10,8 @@ namespace mlxd {
 // Finds the files behind a model id that the operator named (never a request): a path as it is,
 // $MLXD_MODELS_DIR/<id>, or the Hugging Face cache ($HF_HUB_CACHE, $HF_HOME/hub,
 // ~/.cache/huggingface/hub: models--org--name/snapshots/<refs/main>). A folder with exactly one
-// .gguf file and no config.json stands for that file. Throws StartupError that lists the places
-// that were searched.
+// .gguf model (a file, or all parts of a split one) and no config.json stands for that model.
+// Throws StartupError that lists the places that were searched.
 std::filesystem::path find_model(std::string_view id);
 
 }  // namespace mlxd

@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace mlxd {
 
@@ -19,6 +20,12 @@ std::string in_quotes(std::string_view text) {
   }
   out += text.size() > kShown ? "...\"" : "\"";
   return out;
+}
+
+std::string list_of(std::span<const std::string> names) {
+  constexpr std::size_t kShown = 8;
+  if (names.size() <= kShown) return fmt::format("{}", fmt::join(names, ", "));
+  return fmt::format("{} and {} more", fmt::join(names.first(kShown), ", "), names.size() - kShown);
 }
 
 }  // namespace mlxd

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@ struct Vocabulary {
   std::string source;  // file name, for errors
 
   std::string tokenizer_json;  // the whole of tokenizer.json
+  // A JSON array of the tokens that the files beside it know, in the form of its "added_tokens"; an
+  // "id" that no file states is left out. Empty: there are none.
+  std::string added_tokens;
 
   std::string model;  // tokenizer.ggml.model: "gpt2" (byte-level BPE) or "llama" (SentencePiece)
   std::string pre_tokenizer;  // tokenizer.ggml.pre: "smollm", "qwen2", "llama-bpe", ...
@@ -22,15 +26,20 @@ struct Vocabulary {
       types;  // ggml: 1 normal, 2 unknown, 3 control, 4 user, 5 unused, 6 byte
   std::vector<std::string> merges;  // "left right"
   bool add_space_prefix = true;
+  // Tokens that take the white space before or after them with them, where a text writes them.
+  std::vector<std::uint32_t> left_stripped, right_stripped;
 
   int bos = -1, eos = -1, unknown = -1;  // -1: none
   bool add_bos = false, add_eos = false;
-  // Every id that ends a generation: GGUF eos/eot/eom, generation_config.json's list,
-  // config.json's.
+  // Every id that ends a generation: GGUF eos/eot/eom and what llama.cpp knows by its text,
+  // generation_config.json's list, config.json's.
   std::vector<int> stop_ids;
 
   std::string chat_template;         // Jinja source, "" for a base model
   std::string bos_token, eos_token;  // as the template sees them; may be empty
+  // The texts of all tokens that have a role, by the names that a template knows them under:
+  // "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token".
+  std::map<std::string, std::string> special_tokens;
 };
 
 }  // namespace mlxd

@@ -13,8 +13,8 @@ namespace mlxd {
 Vocabulary read_gguf_vocabulary(const GgufFile& file);
 
 // The same of a Hugging Face folder: tokenizer.json (required), tokenizer_config.json,
-// generation_config.json, chat_template.jinja or .json, and `config`, its config.json. Ids must be
-// below `vocab_size`.
+// added_tokens.json, special_tokens_map.json, generation_config.json, chat_template.jinja or .json,
+// and `config`, its config.json. Ids that end a generation must be below `vocab_size`.
 Vocabulary read_folder_vocabulary(const std::filesystem::path& folder, const JsonFields& config,
                                   int vocab_size);
 

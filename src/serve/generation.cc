@@ -50,7 +50,8 @@ class SampleText {
     if (details_wanted_) unsent_.push_back({decoded_, detail_of(*tokenizer_, token)});
     const std::string text = detokenizer_.push(token.token);
     decoded_ += text.size();
-    return matcher_.push(text);
+    return tokenizer_->is_special(token.token) ? matcher_.push_special(token.token)
+                                               : matcher_.push(text);
   }
 
   // What is left when the sample ended by itself.

@@ -67,7 +67,7 @@ using StreamEvent = std::variant<PromptEcho, TextPiece, SampleEnd, GenerationEnd
 class Generation {
  public:
   struct Options {
-    std::vector<std::string> stop;
+    std::vector<std::string> stop;  // as StopMatcher takes them
     bool echo = false;
     std::string echo_text;        // what to echo; "": the decoded prompt
     bool prompt_details = false;  // the engine was asked for the prompt's log-probabilities

@@ -39,10 +39,16 @@ std::vector<int> stop_ids_of(const Vocabulary& vocabulary, const Tokenizer& toke
     const int id = tokenizer.token_id(name);
     if (tokenizer.is_special(id)) ids.push_back(id);
   };
+  // gpt-oss ends each message of a turn with <|end|>, and the turn with others.
+  const bool ends_messages = tokenizer.is_special(tokenizer.token_id("<|return|>")) &&
+                             tokenizer.is_special(tokenizer.token_id("<|call|>"));
   for (const std::string_view name : kTurnEnds) {
+    if (name == "<|end|>" && ends_messages) continue;
     if (vocabulary.chat_template.find(name) != std::string::npos) add(name);
   }
   for (const std::string_view name : kTextEnds) add(name);
+  // A token that no file gives an id is known to the tokeniser alone.
+  add(vocabulary.eos_token);
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   return ids;
@@ -59,6 +65,9 @@ std::unique_ptr<ServedModel> load_model(
   model->chat_template = ChatTemplate::load(files.vocabulary);
   model->stop_ids = stop_ids_of(files.vocabulary, *model->tokenizer);
   model->engine = start_engine();
+  // A tokeniser may know tokens that the model has no rows for and never draws.
+  std::erase_if(model->stop_ids,
+                [&](int stop) { return stop >= model->engine->info().vocab_size; });
   model->fingerprint =
       fmt::format("mlxd-{}-{}-{}", version, files.fingerprint, model->engine->info().backend);
   return model;

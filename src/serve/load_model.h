@@ -19,8 +19,9 @@ std::unique_ptr<ServedModel> load_model(
     const ModelFiles& files, std::string id, std::vector<std::string> aliases,
     std::string_view version, const std::function<std::unique_ptr<Engine>()>& start_engine);
 
-// The vocabulary's stop ids, the end of a turn that the template writes ("<|im_end|>",
-// "<end_of_turn>", ...) and the end of a text, where the vocabulary has them as control tokens.
+// The vocabulary's stop ids, its eos token, the end of a turn that the template writes
+// ("<|im_end|>", "<end_of_turn>", ...) and the end of a text, where the vocabulary has them as
+// control tokens.
 std::vector<int> stop_ids_of(const Vocabulary& vocabulary, const Tokenizer& tokenizer);
 
 }  // namespace mlxd

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "serve/stops.h"
+
 namespace mlxd {
 namespace {
 
@@ -32,18 +34,6 @@ Result<void> check_text_size(const Tokenizer& tokenizer, std::string_view text, 
                           fmt::format("your {} take at least {}", param, text.size() / longest));
 }
 
-// With the special tokens that the model wants around a text; its bos comes once, also where the
-// text (of a template) writes it.
-Result<std::vector<int>> encode_prompt(const Tokenizer& tokenizer, std::string_view text,
-                                       char32_t guard) {
-  Result<std::vector<int>> tokens = tokenizer.encode_guarded(text, true, true, guard);
-  if (tokens && tokens->size() >= 2 && (*tokens)[0] == (*tokens)[1] &&
-      tokenizer.is_special(tokens->front())) {
-    tokens->erase(tokens->begin());
-  }
-  return tokens;
-}
-
 Result<std::vector<int>> chat_prompt(const ServedModel& model, const std::string& messages_json) {
   if (!model.chat_template) {
     return Error{.code = "no_chat_template",
@@ -53,15 +43,14 @@ Result<std::vector<int>> chat_prompt(const ServedModel& model, const std::string
                                         model.id)};
   }
   const Tokenizer& tokenizer = *model.tokenizer;
-  const Result<GuardedMessages> messages = tokenizer.guard_messages(messages_json);
-  if (!messages) return messages.error();
-  const Result<std::string> text = model.chat_template->render(messages->json);
-  if (!text) return text.error();
+  const Result<RenderedChat> chat =
+      model.chat_template->render(fmt::format(R"({{"messages":{}}})", messages_json));
+  if (!chat) return chat.error();
   const int context = model.engine->info().context_length;
-  if (const auto fits = check_text_size(tokenizer, *text, "messages", context); !fits) {
+  if (const auto fits = check_text_size(tokenizer, chat->text, "messages", context); !fits) {
     return fits.error();
   }
-  return encode_prompt(tokenizer, *text, messages->guard);
+  return tokenizer.encode_chat(*chat);
 }
 
 Result<std::vector<int>> token_prompt(const ServedModel& model, const std::vector<int>& tokens) {
@@ -88,7 +77,7 @@ Result<Prompt> make_prompt(const ServedModel& model, const GenerateRequest& requ
     const int context = model.engine->info().context_length;
     const auto fits = check_text_size(*model.tokenizer, request.prompt_text, "prompt", context);
     if (!fits) return fits.error();
-    return encode_prompt(*model.tokenizer, request.prompt_text, 0);
+    return model.tokenizer->encode(request.prompt_text, true, true);
   }();
   if (!tokens) {
     Error error = tokens.error();
@@ -139,8 +128,12 @@ Result<Generation> Service::start(const GenerateRequest& request,
   job.samples = request.samples;
   job.max_tokens = *max_tokens;
   job.min_tokens = std::min(request.min_tokens, *max_tokens);
-  job.ignore_eos = request.ignore_eos;
-  job.stop_ids = model_.stop_ids;
+  Stops stops = read_stops(*model_.tokenizer, request.stop);
+  std::erase_if(stops.ids, [&](int stop) { return stop >= model_.engine->info().vocab_size; });
+  // What the client stops at counts even where the model's own ends are ignored.
+  job.ignore_eos = request.ignore_eos && stops.ids.empty();
+  if (!request.ignore_eos) job.stop_ids = model_.stop_ids;
+  job.stop_ids.insert(job.stop_ids.end(), stops.ids.begin(), stops.ids.end());
   job.prompt_logprobs = request.echo ? request.echo_logprobs : -1;
   job.priority = request.priority;
   job.caller = request.caller;
@@ -149,7 +142,7 @@ Result<Generation> Service::start(const GenerateRequest& request,
                                     std::chrono::duration<double>(request.timeout_seconds));
 
   Generation::Options options;
-  options.stop = request.stop;
+  options.stop = std::move(stops.strings);
   options.echo = request.echo;
   options.echo_text = request.prompt_text;
   options.prompt_details = job.prompt_logprobs >= 0;

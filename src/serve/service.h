@@ -28,7 +28,7 @@ struct ServedModel {
 // What api/ asks for, validated, still in strings.
 struct GenerateRequest {
   std::string id;  // x-request-id
-  // One of: chat messages (JSON array, content flattened to strings), text, tokens.
+  // One of: chat messages (JSON array, as ChatTemplate::render takes it), text, tokens.
   std::string messages_json;
   std::string prompt_text;
   std::vector<int> prompt_tokens;
@@ -50,10 +50,11 @@ struct GenerateRequest {
 // milliseconds; it touches no device.
 //
 // Special tokens. The text of a template is trusted to write them; what a message says is not, so
-// the text of a special token inside a message stays text (Tokenizer::guard_messages). In the
-// prompt of a completion, which is the client's own from end to end, they are recognised:
+// the text of a special token inside a message stays text (Tokenizer::encode_chat). A rendered chat
+// is encoded as it is: what the template does not write, the model does not see. In the prompt of
+// a completion, which is the client's own from end to end, special tokens are recognised:
 // fill-in-the-middle needs them. The model's bos goes in front unless the prompt begins with it
-// already.
+// already; what the client wrote is never taken away.
 class Service {
  public:
   explicit Service(ServedModel& model) : model_(model) {}

@@ -1,7 +1,10 @@
 #include "text/chat_template.h"
 
 #include <ctime>
+#include <map>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -29,15 +32,32 @@ class LoadedTemplate final : public ChatTemplate {
  public:
   explicit LoadedTemplate(TextkitTemplate chat_template) : template_(std::move(chat_template)) {}
 
-  Result<std::string> render(std::string_view messages_json) const override {
+  Result<RenderedChat> render(std::string_view document) const override {
     TextkitText text, error;
-    if (textkit_template_render(template_.get(), view_of(messages_json), text.out(), error.out())) {
-      return text.str();
+    textkit_ranges client{};
+    switch (textkit_template_render(template_.get(), view_of(document), text.out(), &client,
+                                    error.out())) {
+      case TEXTKIT_DONE: {
+        RenderedChat chat{text.str(), {}};
+        const std::span<const textkit_range> ranges(client.data, client.size);
+        chat.client.reserve(ranges.size());
+        for (const textkit_range& range : ranges) chat.client.push_back({range.begin, range.end});
+        textkit_ranges_free(client);
+        return chat;
+      }
+      case TEXTKIT_REFUSED:
+        return Error{.code = "chat_template_error",
+                     .param = "messages",
+                     .message = fmt::format("The model's chat template refuses these messages: {}",
+                                            error.str())};
+      case TEXTKIT_FAULT:
+        break;
     }
-    return Error{.code = "chat_template_error",
-                 .param = "messages",
-                 .message = fmt::format("The model's chat template refuses these messages: {}",
-                                        error.str())};
+    return Error{
+        .status = 500,
+        .code = "internal_error",
+        .param = "",
+        .message = fmt::format("The chat template could not be rendered: {}", error.str())};
   }
 
  private:
@@ -48,10 +68,15 @@ class LoadedTemplate final : public ChatTemplate {
 
 std::unique_ptr<const ChatTemplate> ChatTemplate::load(const Vocabulary& vocabulary) {
   if (vocabulary.chat_template.empty()) return nullptr;
+  std::map<std::string, std::string> tokens = vocabulary.special_tokens;
+  tokens.try_emplace("bos_token", vocabulary.bos_token);
+  tokens.try_emplace("eos_token", vocabulary.eos_token);
+  std::vector<textkit_named_text> named;
+  for (const auto& [name, text] : tokens) named.push_back({view_of(name), view_of(text)});
   TextkitText error;
-  TextkitTemplate chat_template(
-      textkit_template_new(view_of(vocabulary.chat_template), view_of(vocabulary.bos_token),
-                           view_of(vocabulary.eos_token), &format_local_time, error.out()));
+  TextkitTemplate chat_template(textkit_template_new(view_of(vocabulary.chat_template),
+                                                     named.data(), named.size(), &format_local_time,
+                                                     error.out()));
   if (!chat_template) {
     throw LoadError(
         fmt::format("{}: the chat template does not parse: {}", vocabulary.source, error.str()));

@@ -6,21 +6,27 @@
 
 #include "base/error.h"
 #include "model/vocabulary.h"
+#include "text/rendered_chat.h"
 
 namespace mlxd {
 
-// A model's Jinja chat template. Untrusted: instruction fuel and output size are bounded.
-// Immutable; any thread may render.
+// A model's Jinja chat template, rendered as transformers renders it with Jinja2, byte for byte.
+// Untrusted: work, memory and output are bounded, in proportion to the conversation. Immutable; any
+// thread may render.
 class ChatTemplate {
  public:
-  // Null for a model without a template. Throws LoadError when the template does not parse.
+  // Null for a model without a template. Throws LoadError, with the line, when it does not parse.
   static std::unique_ptr<const ChatTemplate> load(const Vocabulary& vocabulary);
   virtual ~ChatTemplate() = default;
 
-  // `messages_json`: a JSON array of {"role", "content", ...}, content a string. The result is the
-  // prompt's text, with special tokens written out and the turn of the assistant begun. An error of
-  // the template (raise_exception, fuel, size) is a 400 with the template's own words.
-  virtual Result<std::string> render(std::string_view messages_json) const = 0;
+  // `document`: a JSON object with `messages` (as OpenAI's wire has them: content a string, text
+  // parts or null; a tool call's arguments JSON in a string) and, where wanted, `tools`,
+  // `documents`, `add_generation_prompt` (default true: the assistant's turn is begun),
+  // `continue_final_message` (the text ends with the last message's words) and
+  // `chat_template_kwargs`, an object of further variables. Messages are brought to the form that
+  // this template reads. Errors: 400 with the template's own words (raise_exception) or its line
+  // and what is wrong there; 500 for a fault of ours.
+  virtual Result<RenderedChat> render(std::string_view document) const = 0;
 };
 
 }  // namespace mlxd

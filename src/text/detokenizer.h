@@ -24,8 +24,9 @@ class Detokenizer {
 
  private:
   std::shared_ptr<const Tokenizer> tokenizer_;
-  std::string held_;  // at most 3 bytes
-  bool strip_space_;  // nothing has come yet, and a leading space is to go
+  std::string held_;   // at most 3 bytes: an unfinished character, a space that may be last
+  int previous_ = -1;  // the token shown last
+  bool strip_space_;   // nothing has come yet, and a leading space is to go
 };
 
 }  // namespace mlxd

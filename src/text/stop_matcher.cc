@@ -18,13 +18,32 @@ std::vector<std::size_t> borders_of(const std::string& stop) {
   return border;
 }
 
+// Neither byte occurs in UTF-8.
+constexpr char kSpecialBegins = '\xFF', kSpecialEnds = '\xFE';
+
+std::vector<std::size_t> shown_bytes_of(const std::string& stop) {
+  std::vector<std::size_t> shown = {0};
+  bool special = false;
+  for (const char c : stop) {
+    special = special || c == kSpecialBegins;
+    shown.push_back(shown.back() + (special ? 0 : 1));
+    special = special && c != kSpecialEnds;
+  }
+  return shown;
+}
+
 }  // namespace
+
+std::string StopMatcher::special(int id) {
+  return kSpecialBegins + std::to_string(id) + kSpecialEnds;
+}
 
 StopMatcher::StopMatcher(std::vector<std::string> stops) {
   for (std::string& stop : stops) {
     check(!stop.empty(), "a stop string is never empty");
     std::vector<std::size_t> border = borders_of(stop);
-    patterns_.push_back({std::move(stop), std::move(border)});
+    std::vector<std::size_t> shown = shown_bytes_of(stop);
+    patterns_.push_back({std::move(stop), std::move(border), std::move(shown)});
   }
 }
 
@@ -37,21 +56,41 @@ StopMatcher::Output StopMatcher::push(std::string_view piece) {
   if (patterns_.empty()) return {std::string(piece)};
   for (const char c : piece) {
     held_ += c;
-    std::size_t completed = 0;
+    bool completed = false;
     for (Pattern& pattern : patterns_) {
       pattern.advance(c);
-      if (pattern.matched == pattern.stop.size()) completed = std::max(completed, pattern.matched);
+      completed = completed || pattern.completed();
     }
-    if (completed > 0) {
-      held_.resize(held_.size() - completed);
-      return {std::exchange(held_, {}), true};
-    }
+    if (completed) break;
   }
-  std::size_t kept = 0;
-  for (const Pattern& pattern : patterns_) kept = std::max(kept, pattern.matched);
-  const std::size_t sent = held_.size() - kept;
-  Output output{held_.substr(0, sent)};
-  held_.erase(0, sent);
+  return release();
+}
+
+StopMatcher::Output StopMatcher::push_special(int id) {
+  const std::string token = special(id);
+  for (Pattern& pattern : patterns_) {
+    if (!pattern.sees_specials()) continue;
+    for (const char c : token) pattern.advance(c);
+  }
+  return release();
+}
+
+StopMatcher::Output StopMatcher::release() {
+  bool stopped = false;
+  std::size_t stop = 0, kept = 0;
+  for (const Pattern& pattern : patterns_) {
+    if (pattern.completed()) {
+      stopped = true;
+      stop = std::max(stop, pattern.held());
+    }
+    kept = std::max(kept, pattern.held());
+  }
+  if (stopped) {
+    held_.resize(held_.size() - stop);
+    return {std::exchange(held_, {}), true};
+  }
+  Output output{held_.substr(0, held_.size() - kept)};
+  held_.erase(0, held_.size() - kept);
   return output;
 }
 

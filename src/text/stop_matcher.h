@@ -13,8 +13,12 @@ namespace mlxd {
 // cut. One sequence, one thread.
 class StopMatcher {
  public:
-  // None of `stops` may be empty.
+  // None of `stops` may be empty. Where one means a special token rather than its text, it holds
+  // special(id).
   explicit StopMatcher(std::vector<std::string> stops);
+
+  // What stands for a special token in a stop string: bytes that no text has.
+  static std::string special(int id);
 
   struct Output {
     std::string text;      // may be sent now
@@ -22,6 +26,8 @@ class StopMatcher {
   };
   // Takes time in proportion to the piece, however long and repetitive the stop strings are.
   Output push(std::string_view piece);
+  // A special token came, which is no part of the text: stop strings without one do not see it.
+  Output push_special(int id);
   // The text held back when the sequence ended by itself.
   std::string finish();
 
@@ -30,13 +36,19 @@ class StopMatcher {
   struct Pattern {
     std::string stop;
     std::vector<std::size_t> border;  // [i]: longest proper prefix of stop[0..i] that ends it too
+    std::vector<std::size_t> shown;   // [n]: bytes of text in the first n of stop
     std::size_t matched = 0;
 
     void advance(char c);
+    bool completed() const { return matched == stop.size(); }
+    bool sees_specials() const { return shown.back() != stop.size(); }
+    std::size_t held() const { return shown[matched]; }
   };
+  // What may go out after patterns have advanced.
+  Output release();
 
   std::vector<Pattern> patterns_;
-  std::string held_;
+  std::string held_;  // text alone
 };
 
 }  // namespace mlxd

@@ -24,29 +24,23 @@ Error unreadable(std::string_view param, const std::string& why) {
 
 class LoadedTokenizer final : public Tokenizer {
  public:
-  explicit LoadedTokenizer(TextkitTokenizer tokenizer) : tokenizer_(std::move(tokenizer)) {}
+  explicit LoadedTokenizer(TextkitTokenizer tokenizer)
+      : tokenizer_(std::move(tokenizer)), joining_(textkit_joining(tokenizer_.get())) {}
 
-  Result<std::vector<int>> encode_guarded(std::string_view text, bool add_special,
-                                          bool parse_special, char32_t guard) const override {
+  Result<std::vector<int>> encode_marked(std::string_view text, std::span<const ByteRange> client,
+                                         bool add_special, bool parse_special) const override {
+    std::vector<textkit_range> ranges;
+    ranges.reserve(client.size());
+    for (const ByteRange& range : client) ranges.push_back({range.begin, range.end});
     textkit_ids ids{};
     TextkitText error;
-    if (!textkit_encode(tokenizer_.get(), view_of(text), add_special, parse_special, guard, &ids,
-                        error.out())) {
+    if (!textkit_encode(tokenizer_.get(), view_of(text), add_special, parse_special, ranges.data(),
+                        ranges.size(), &ids, error.out())) {
       return unreadable("", error.str());
     }
     std::vector<int> tokens(ids.data, ids.data + ids.size);
     textkit_ids_free(ids);
     return tokens;
-  }
-
-  Result<GuardedMessages> guard_messages(std::string_view messages_json) const override {
-    TextkitText json, error;
-    std::uint32_t guard = 0;
-    if (!textkit_guard_specials(tokenizer_.get(), view_of(messages_json), json.out(), &guard,
-                                error.out())) {
-      return unreadable("messages", error.str());
-    }
-    return GuardedMessages{guard == 0 ? std::string(messages_json) : json.str(), guard};
   }
 
   std::string_view token_bytes(int id, bool show_special) const override {
@@ -66,12 +60,13 @@ class LoadedTokenizer final : public Tokenizer {
   std::size_t longest_token_bytes() const override {
     return textkit_longest_token(tokenizer_.get());
   }
-  bool strips_leading_space() const override {
-    return textkit_strips_leading_space(tokenizer_.get());
-  }
+  bool strips_leading_space() const override { return joining_.strips_leading_space; }
+  bool strips_trailing_space() const override { return joining_.strips_trailing_space; }
+  bool merges_repeats() const override { return joining_.merges_repeats; }
 
  private:
   const TextkitTokenizer tokenizer_;
+  const textkit_joining_rules joining_;
 };
 
 void check_sizes(const Vocabulary& vocabulary) {
@@ -94,10 +89,10 @@ std::vector<textkit_view> views_of(const std::vector<std::string>& texts) {
 
 textkit_tokenizer* from_arrays(const Vocabulary& vocabulary, int prefix, int suffix,
                                TextkitText& error) {
-  if (vocabulary.model != "gpt2" && vocabulary.model != "llama") {
+  if (vocabulary.model != "gpt2" && vocabulary.model != "gemma4" && vocabulary.model != "llama") {
     throw LoadError(fmt::format(
-        "{}: tokenizer.ggml.model is \"{}\"; supported are \"gpt2\" (byte-level BPE) and \"llama\" "
-        "(SentencePiece)",
+        "{}: tokenizer.ggml.model is \"{}\"; supported are \"gpt2\" and \"gemma4\" (BPE) and "
+        "\"llama\" (SentencePiece)",
         vocabulary.source, vocabulary.model));
   }
   check_sizes(vocabulary);
@@ -113,6 +108,10 @@ textkit_tokenizer* from_arrays(const Vocabulary& vocabulary, int prefix, int suf
       .token_count = tokens.size(),
       .merges = merges.data(),
       .merge_count = merges.size(),
+      .left_stripped = vocabulary.left_stripped.data(),
+      .left_stripped_count = vocabulary.left_stripped.size(),
+      .right_stripped = vocabulary.right_stripped.data(),
+      .right_stripped_count = vocabulary.right_stripped.size(),
   };
   return textkit_tokenizer_from_vocabulary(&arrays, prefix, suffix, error.out());
 }
@@ -126,6 +125,7 @@ std::shared_ptr<const Tokenizer> Tokenizer::load(const Vocabulary& vocabulary) {
   TextkitTokenizer tokenizer(vocabulary.tokenizer_json.empty()
                                  ? from_arrays(vocabulary, prefix, suffix, error)
                                  : textkit_tokenizer_from_json(view_of(vocabulary.tokenizer_json),
+                                                               view_of(vocabulary.added_tokens),
                                                                prefix, suffix, error.out()));
   if (!tokenizer) {
     throw LoadError(
@@ -134,10 +134,19 @@ std::shared_ptr<const Tokenizer> Tokenizer::load(const Vocabulary& vocabulary) {
   return std::make_shared<LoadedTokenizer>(std::move(tokenizer));
 }
 
+std::string_view Tokenizer::shown_bytes(int id, int& previous) const {
+  if (!merges_repeats()) return token_bytes(id);
+  if (is_special(id) || id == previous) return {};
+  previous = id;
+  return token_bytes(id);
+}
+
 std::string Tokenizer::decode(std::span<const int> tokens) const {
   std::string bytes;
-  for (const int token : tokens) bytes += token_bytes(token);
+  int previous = -1;
+  for (const int token : tokens) bytes += shown_bytes(token, previous);
   if (strips_leading_space() && bytes.starts_with(' ')) bytes.erase(0, 1);
+  if (strips_trailing_space() && bytes.ends_with(' ')) bytes.pop_back();
   return replace_invalid_utf8(bytes);
 }
 

@@ -12,15 +12,9 @@
 
 #include "base/error.h"
 #include "model/vocabulary.h"
+#include "text/rendered_chat.h"
 
 namespace mlxd {
-
-// Chat messages in which no special token can be recognised any more: where the text of one stood,
-// it is broken by the `guard` character, which occurs nowhere else. 0: there was none.
-struct GuardedMessages {
-  std::string json;
-  char32_t guard = 0;
-};
 
 // Immutable; any thread may call any function.
 class Tokenizer {
@@ -31,26 +25,36 @@ class Tokenizer {
 
   // Special tokens written in `text` (such as "<|im_end|>") become their ids only when
   // `parse_special`: true for a rendered template, false for a user's own text. `add_special` puts
-  // the model's bos (and eos) where the model wants them. Text must be valid UTF-8.
+  // what the model wants around a text (bos, eos, the tokens of a post-processor) around it; what
+  // goes in front is left out where the text begins with the same. Text must be valid UTF-8.
   Result<std::vector<int>> encode(std::string_view text, bool add_special,
                                   bool parse_special) const {
-    return encode_guarded(text, add_special, parse_special, 0);
+    return encode_marked(text, {}, add_special, parse_special);
   }
 
-  // As encode, for text that a template made of guarded messages: the guard character keeps special
-  // tokens from being recognised, and is then dropped.
-  virtual Result<std::vector<int>> encode_guarded(std::string_view text, bool add_special,
-                                                  bool parse_special, char32_t guard) const = 0;
+  // A rendered chat as it is, nothing put around it: the template has written every special token
+  // that the model wants to see. Added tokens, special or not, are recognised only where the whole
+  // of one is the template's own; what the client chose is text, and tokenised together with its
+  // neighbours.
+  Result<std::vector<int>> encode_chat(const RenderedChat& chat) const {
+    return encode_marked(chat.text, chat.client, false, true);
+  }
 
-  // Guards every string of a JSON array of messages, roles excepted.
-  virtual Result<GuardedMessages> guard_messages(std::string_view messages_json) const = 0;
+  // As encode; no added token is recognised in the ranges of `client`, nor one that touches them.
+  virtual Result<std::vector<int>> encode_marked(std::string_view text,
+                                                 std::span<const ByteRange> client,
+                                                 bool add_special, bool parse_special) const = 0;
 
   // The bytes that token `id` stands for: partial UTF-8 is possible, control tokens are "" (their
   // text with `show_special`). An id outside the vocabulary is "".
   virtual std::string_view token_bytes(int id, bool show_special = false) const = 0;
 
-  // The text of a whole sequence. Where the model's decoder strips the first token's leading space
-  // (SentencePiece), so does this; invalid UTF-8 becomes U+FFFD.
+  // What token `id` adds to a text that is shown, where decoders drop repeats; `previous` is kept
+  // by the caller, -1 at first.
+  std::string_view shown_bytes(int id, int& previous) const;
+
+  // The text of a whole sequence, joined as the model's decoder joins it; invalid UTF-8 becomes
+  // U+FFFD.
   std::string decode(std::span<const int> tokens) const;
 
   virtual int vocab_size() const = 0;
@@ -62,6 +66,10 @@ class Tokenizer {
   virtual std::size_t longest_token_bytes() const = 0;
   // The decoder drops one leading space of the text (SentencePiece with a space prefix).
   virtual bool strips_leading_space() const = 0;
+  // It drops one trailing space of the text (the older BPE, which marks the ends of words).
+  virtual bool strips_trailing_space() const { return false; }
+  // A token that is shown twice in a row counts once (CTC).
+  virtual bool merges_repeats() const { return false; }
 };
 
 }  // namespace mlxd

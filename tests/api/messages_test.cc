@@ -30,18 +30,21 @@ void expect_refused(std::string_view messages, std::string_view param) {
   EXPECT_EQ(got.error().param, param) << messages << ": " << got.error().message;
 }
 
-TEST(Messages, RolesPassAndDeveloperCountsAsSystem) {
+TEST(Messages, RolesPassDeveloperToo) {
   expect_messages(
       R"([{"role":"developer","content":"d"},{"role":"user","content":"u","name":"Ann"},
           {"role":"assistant","content":"a"},{"role":"tool","content":"t","tool_call_id":"c1"}])",
-      R"([{"role":"system","content":"d"},{"role":"user","content":"u","name":"Ann"},
+      R"([{"role":"developer","content":"d"},{"role":"user","content":"u","name":"Ann"},
           {"role":"assistant","content":"a"},{"role":"tool","content":"t","tool_call_id":"c1"}])");
 }
 
-TEST(Messages, TextPartsBecomeOneStringAsTheyAre) {
+TEST(Messages, TextPartsStayPartsSinceTheTemplateMayReadThem) {
   expect_messages(R"([{"role":"user","content":[{"type":"text","text":"a "},
                       {"type":"text","text":"b"}]}])",
-                  R"([{"role":"user","content":"a b"}])");
+                  R"([{"role":"user","content":[{"type":"text","text":"a "},
+                      {"type":"text","text":"b"}]}])");
+  expect_messages(R"([{"role":"assistant","content":[{"type":"refusal","refusal":"no"}]}])",
+                  R"([{"role":"assistant","content":[{"type":"text","text":"no"}]}])");
   expect_messages(R"([{"role":"user","content":""}])", R"([{"role":"user","content":""}])");
 }
 
@@ -53,14 +56,15 @@ TEST(Messages, AnAnswerComesBackAsClientsDumpIt) {
                   R"([{"role":"assistant","content":"no"}])");
 }
 
-TEST(Messages, ToolCallsOfTheHistoryReachTheTemplateWithTheirArgumentsAsAnObject) {
-  expect_messages(
-      R"([{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function",
-           "function":{"name":"f","arguments":"{\"x\": 1}"}}]}])",
-      R"([{"role":"assistant","content":"","tool_calls":[{"id":"c1","type":"function",
-           "function":{"name":"f","arguments":{"x":1}}}]}])");
-  expect_refused(R"([{"role":"assistant","tool_calls":[{"function":{"arguments":"{"}}]}])",
-                 "messages[0].tool_calls[0].function.arguments");
+TEST(Messages, ToolCallsOfTheHistoryPassWithWhateverTheModelWroteAsArguments) {
+  for (const std::string_view arguments : {R"("{\"x\": 1}")", R"("")", R"("{\"x")", R"({"x":1})"}) {
+    const std::string call = R"({"role":"assistant","content":null,"tool_calls":[{"id":"c1",
+        "type":"function","function":{"name":"f","arguments":)" +
+                             std::string(arguments) + "}}]}";
+    expect_messages("[" + call + "]", "[" + call + "]");
+  }
+  expect_refused(R"([{"role":"assistant","tool_calls":[{"name":"f"}]}])",
+                 "messages[0].tool_calls[0].function");
 }
 
 TEST(Messages, WhatIsWrongIsNamedWithItsPlace) {

@@ -26,15 +26,12 @@ inline constexpr int kVocabulary = 258;
 
 class ByteTokenizer : public Tokenizer {
  public:
-  Result<std::vector<int>> encode_guarded(std::string_view text, bool add_special, bool,
-                                          char32_t) const override {
+  Result<std::vector<int>> encode_marked(std::string_view text, std::span<const ByteRange>,
+                                         bool add_special, bool) const override {
     std::vector<int> tokens;
     if (add_special) tokens.push_back(kBos);
     for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
     return tokens;
-  }
-  Result<GuardedMessages> guard_messages(std::string_view messages) const override {
-    return GuardedMessages{std::string(messages), 0};
   }
   std::string_view token_bytes(int id, bool show_special) const override {
     static const std::string bytes = [] {
@@ -55,8 +52,11 @@ class ByteTokenizer : public Tokenizer {
 
 class PlainTemplate : public ChatTemplate {
  public:
-  Result<std::string> render(std::string_view messages) const override {
-    return std::string(messages);
+  // The messages as they are, behind the bos.
+  Result<RenderedChat> render(std::string_view document) const override {
+    document.remove_prefix(std::string_view(R"({"messages":)").size());
+    document.remove_suffix(1);
+    return RenderedChat{std::string(document), {{0, document.size()}}};
   }
 };
 

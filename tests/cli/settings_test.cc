@@ -32,5 +32,17 @@ TEST(Settings, ThatBearOnMemoryAreOptionsOfServeToo) {
                                      "--prefix-cache-dir", "--max-connections"}));
 }
 
+TEST(Settings, AModelIsKnownByTheLastPartOfItsPath) {
+  const auto id = [](const char* text) { return parse_model_setting(text).name; };
+  EXPECT_EQ(id("/models/Small-4bit"), "Small-4bit");
+  EXPECT_EQ(id("/models/Small-4bit/"), "Small-4bit");
+  EXPECT_EQ(id("./Small-4bit//"), "Small-4bit");
+  EXPECT_EQ(id("mlx-community/Small-4bit"), "mlx-community/Small-4bit");
+  EXPECT_EQ(id("mlx-community/Small-4bit/"), "mlx-community/Small-4bit");
+  EXPECT_EQ(id("/models/small.Q4_0.gguf"), "small.Q4_0");
+  EXPECT_EQ(id("/models/small-00001-of-00003.gguf"), "small");
+  EXPECT_EQ(id("tiny=/models/x/"), "tiny");
+}
+
 }  // namespace
 }  // namespace mlxd

@@ -121,7 +121,7 @@ class Mutator {
 // Everything a GGUF header is used for, and the first row of every tensor.
 void use_gguf(std::span<const std::byte> bytes) {
   const auto file = GgufFile::parse(bytes, "mutated.gguf");
-  const auto weights = gguf_weights(file);
+  const auto weights = gguf_weights({file});
   for (const Tensor& tensor : weights->all()) {
     if (tensor.columns > 1 << 20) continue;
     std::vector<float> row(static_cast<std::size_t>(tensor.columns));
@@ -172,7 +172,7 @@ TEST(ModelFuzz, MutatedRealHeaderLoadsOrIsRefused) {
     mutator.overwrite(parts.begin()[mutator.below(parts.size())]);
     loads([&] {
       const auto file = GgufFile::parse(bytes, "real.gguf");
-      const auto weights = gguf_weights(file);
+      const auto weights = gguf_weights({file});
       make_plan(read_gguf_config(*file, *weights), weights);
       if (run % 8 == 0) read_gguf_vocabulary(*file);  // copies 100,000 strings: not every time
     });
@@ -255,6 +255,52 @@ TEST(ModelFuzz, MutatedIndexAndShardsLoadOrAreRefused) {
   const char* const kFiles[] = {"model.safetensors.index.json", "one.safetensors",
                                 "two.safetensors", "config.json"};
   fuzz_folder(folder, kFiles, 4);
+}
+
+TEST(ModelFuzz, MutatedPartsLoadOrAreRefused) {
+  test::TemporaryFolder folder;
+  const auto paths = test::write_parts(folder, "small", test::small_gguf().split(3));
+  std::vector<Bytes> originals;
+  for (const auto& path : paths) {
+    const auto mapped = MappedFile::open(path);
+    originals.emplace_back(mapped->bytes().begin(), mapped->bytes().end());
+  }
+  const auto write = [&](std::size_t index, const Bytes& bytes) {
+    folder.write(paths[index].filename().string(),
+                 std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  };
+  const auto load = [&] { return loads([&] { summarize(open_model(paths[0])); }); };
+  ASSERT_TRUE(load());
+  Mutator mutator(5);
+  int refused = 0;
+  for (int run = 0; run < runs(500); ++run) {
+    const std::size_t index = mutator.below(paths.size());
+    Bytes mutated = originals[index];
+    mutator.mutate(mutated, 1200);  // the header of the later parts, the settings of the first
+    write(index, mutated);
+    refused += !load();
+    write(index, originals[index]);
+  }
+  EXPECT_GT(refused, 0);
+}
+
+// The files that name tokens beside tokenizer.json, with one that knows them all.
+TEST(ModelFuzz, MutatedTokenFilesLoadOrAreRefused) {
+  test::TemporaryFolder folder;
+  test::write_small_folder(folder);
+  folder.write("added_tokens.json", R"({"<x>": 7, "<y>": 6})");
+  folder.write("special_tokens_map.json",
+               R"({"eos_token": {"content": "<x>", "lstrip": false}, "pad_token": "<y>",
+                   "additional_special_tokens": ["<z>", {"content": "<w>"}]})");
+  const char* const kLegacy[] = {"added_tokens.json", "special_tokens_map.json",
+                                 "tokenizer_config.json"};
+  fuzz_folder(folder, kLegacy, 6);
+  folder.write("tokenizer_config.json",
+               R"({"added_tokens_decoder": {"7": {"content": "<|end|>", "special": true,
+                   "rstrip": true, "normalized": false}}, "eos_token": "<|end|>",
+                   "extra_special_tokens": {"image_token": "<i>"}, "unk_token": null})");
+  const char* const kListed[] = {"tokenizer_config.json"};
+  fuzz_folder(folder, kListed, 7);
 }
 
 }  // namespace

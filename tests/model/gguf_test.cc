@@ -24,7 +24,7 @@ using testing::HasSubstr;
 std::string complaint(const std::vector<std::byte>& bytes) {
   try {
     const auto file = GgufFile::parse(bytes, "small.gguf");
-    const auto weights = gguf_weights(file);
+    const auto weights = gguf_weights({file});
     make_plan(read_gguf_config(*file, *weights), weights);
     read_gguf_vocabulary(*file);
     return "";
@@ -183,6 +183,93 @@ TEST(GgufVocabulary, TakesEveryIdThatEndsAGeneration) {
 TEST(GgufVocabulary, RefusesAnIdBeyondTheTokens) {
   EXPECT_THAT(complaint(small_gguf().number("tokenizer.ggml.eom_token_id", 8)),
               HasSubstr("\"tokenizer.ggml.eom_token_id\" is 8, not an integer from 0 to 7"));
+}
+
+TEST(GgufVocabulary, RefusesAByteLevelVocabularyWithoutMerges) {
+  GgufWriter writer;
+  writer.text("general.architecture", "llama")
+      .text("tokenizer.ggml.model", "gpt2")
+      .texts("tokenizer.ggml.tokens", {"a", "b"});
+  try {
+    const auto bytes = writer.bytes();
+    read_gguf_vocabulary(*GgufFile::parse(bytes, "small.gguf"));
+    FAIL();
+  } catch (const LoadError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("\"tokenizer.ggml.merges\" is missing"));
+  }
+}
+
+TEST(GgufVocabulary, SentencePieceHasLlamasIdsUnlessItSaysOtherwise) {
+  GgufWriter writer;
+  writer.text("tokenizer.ggml.model", "llama")
+      .texts("tokenizer.ggml.tokens", {"<unk>", "<s>", "</s>", "a"})
+      .integers("tokenizer.ggml.token_type", {2, 3, 3, 1})
+      .number("tokenizer.ggml.padding_token_id", 0);
+  const auto bytes = writer.bytes();
+  const Vocabulary vocabulary = read_gguf_vocabulary(*GgufFile::parse(bytes, "small.gguf"));
+  EXPECT_EQ(vocabulary.bos, 1);
+  EXPECT_EQ(vocabulary.eos, 2);
+  EXPECT_TRUE(vocabulary.add_bos);
+  EXPECT_TRUE(vocabulary.add_space_prefix);
+  EXPECT_EQ(vocabulary.stop_ids, std::vector<int>{2});
+  EXPECT_EQ(vocabulary.special_tokens,
+            (std::map<std::string, std::string>{{"bos_token", "<s>"},
+                                                {"eos_token", "</s>"},
+                                                {"pad_token", "<unk>"},
+                                                {"unk_token", "<unk>"}}));
+}
+
+TEST(GgufVocabulary, AnHtmlTagThatLooksLikeAnEndIsText) {
+  for (const std::int32_t type : {1, 4}) {  // as Qwen has it, and Gemma
+    GgufWriter writer;
+    writer.text("tokenizer.ggml.model", "gpt2")
+        .texts("tokenizer.ggml.tokens", {"a", "</s>", "<eos>"})
+        .texts("tokenizer.ggml.merges", {})
+        .integers("tokenizer.ggml.token_type", {1, type, 3})
+        .number("tokenizer.ggml.eos_token_id", 2);
+    const auto bytes = writer.bytes();
+    const Vocabulary vocabulary = read_gguf_vocabulary(*GgufFile::parse(bytes, "small.gguf"));
+    EXPECT_EQ(vocabulary.stop_ids, std::vector<int>{2});
+    EXPECT_EQ(vocabulary.types, (std::vector<std::int32_t>{1, type, 3}));
+  }
+}
+
+ModelConfig config_of(const GgufWriter& writer) {
+  const auto bytes = writer.bytes();
+  const auto file = GgufFile::parse(bytes, "small.gguf");
+  return read_gguf_config(*file, *gguf_weights({file}));
+}
+
+TEST(GgufConfig, ARopeFactorAloneIsLinearUnderEitherOfItsNames) {
+  for (const char* key : {"llama.rope.scale_linear", "llama.rope.scaling.factor"}) {
+    const RopeScaling scaling = config_of(small_gguf().real(key, 4)).rope.scaling;
+    EXPECT_EQ(scaling.kind, RopeScaling::Kind::linear) << key;
+    EXPECT_FLOAT_EQ(scaling.factor, 4) << key;
+    EXPECT_EQ(config_of(small_gguf().real(key, 0)).rope.scaling.kind, RopeScaling::Kind::none);
+    EXPECT_EQ(config_of(small_gguf().real(key, 4).text("llama.rope.scaling.type", "none"))
+                  .rope.scaling.kind,
+              RopeScaling::Kind::none);
+  }
+}
+
+TEST(GgufConfig, RefusesAModelWithoutItsEpsilon) {
+  auto bytes = small_gguf().bytes();
+  const std::string name = "layer_norm_rms_epsilon";
+  const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  bytes[text.find(name)] = std::byte{'x'};
+  EXPECT_THAT(complaint(bytes), HasSubstr("\"llama.attention.layer_norm_rms_epsilon\" is missing"));
+}
+
+TEST(GgufConfig, RefusesSettingsThatItDoesNotCompute) {
+  EXPECT_THAT(complaint(small_gguf().boolean("llama.attention.causal", false)),
+              HasSubstr("\"llama.attention.causal\" is false; mlxd's attention looks back alone"));
+  EXPECT_EQ(complaint(small_gguf().boolean("llama.attention.causal", true)), "");
+  EXPECT_THAT(complaint(small_gguf().text("general.type", "adapter")),
+              HasSubstr("\"general.type\" is \"adapter\"; mlxd runs models"));
+  EXPECT_THAT(complaint(small_gguf().real("llama.attention.clamp_kqv", 8)),
+              HasSubstr("\"llama.attention.clamp_kqv\" is 8"));
+  EXPECT_THAT(complaint(small_gguf().number("llama.expert_count", 8)),
+              HasSubstr("\"llama.expert_count\" is 8"));
 }
 
 }  // namespace

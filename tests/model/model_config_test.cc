@@ -160,5 +160,28 @@ TEST(JsonConfig, RefusesWhatItWouldGetWrong) {
   EXPECT_THAT(complaint(std::string(100, '[')), HasSubstr("is not valid JSON"));
 }
 
+TEST(JsonConfig, RefusesSettingsThatItDoesNotCompute) {
+  using testing::HasSubstr;
+  const auto refuses = [](const std::string& type, const std::string& setting) {
+    return complaint(config_of(type, ", " + setting));
+  };
+  EXPECT_EQ(refuses("llama", R"("hidden_act": "silu")"), "");
+  EXPECT_THAT(refuses("llama", R"("hidden_act": "relu2")"),
+              HasSubstr("\"hidden_act\" is \"relu2\"; mlxd computes silu or swish here"));
+  EXPECT_THAT(refuses("qwen3", R"("hidden_act": "gelu")"), HasSubstr("\"hidden_act\""));
+  const std::string gemma = R"("sliding_window": 512, )";
+  EXPECT_EQ(refuses("gemma3_text", gemma + R"("hidden_activation": "gelu_pytorch_tanh")"), "");
+  EXPECT_THAT(refuses("gemma3_text", gemma + R"("hidden_activation": "silu")"),
+              HasSubstr("\"hidden_activation\""));
+  EXPECT_THAT(refuses("gemma3_text", gemma + R"("use_bidirectional_attention": true)"),
+              HasSubstr("\"use_bidirectional_attention\" is true; mlxd's attention looks back"));
+  EXPECT_THAT(refuses("llama", R"("rope_traditional": true)"), HasSubstr("\"rope_traditional\""));
+  EXPECT_THAT(refuses("llama", R"("is_encoder_decoder": true)"), HasSubstr("is_encoder_decoder"));
+  EXPECT_THAT(refuses("llama", R"("attention_bias": true)"),
+              HasSubstr("is true, and there is no tensor "
+                        "\"model.layers.0.self_attn.q_proj.bias\""));
+  EXPECT_THAT(refuses("llama", R"("mlp_bias": true)"), HasSubstr("mlp.gate_proj.bias"));
+}
+
 }  // namespace
 }  // namespace mlxd

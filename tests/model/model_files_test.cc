@@ -34,7 +34,7 @@ TEST(ModelFiles, OpensSmolLM2) {
 
   EXPECT_EQ(model.vocabulary.model, "gpt2");
   EXPECT_EQ(model.vocabulary.pre_tokenizer, "smollm");
-  EXPECT_EQ(model.vocabulary.stop_ids, std::vector<int>{2});
+  EXPECT_EQ(model.vocabulary.stop_ids, (std::vector<int>{2, 4, 0}));
   EXPECT_EQ(model.vocabulary.bos_token, "<|im_start|>");
   EXPECT_EQ(model.vocabulary.eos_token, "<|im_end|>");
   EXPECT_FALSE(model.vocabulary.add_bos);
@@ -57,7 +57,7 @@ TEST(ModelFiles, OpensQwen25Coder) {
   EXPECT_TRUE(attention.output.bias.empty());
   EXPECT_EQ(attention.query.weight.quantization.encoding, Encoding::q4_k);
   EXPECT_EQ(model.plan.head.weight.weight.quantization.encoding, Encoding::q6_k);
-  EXPECT_EQ(model.vocabulary.stop_ids, std::vector<int>{151645});
+  EXPECT_EQ(model.vocabulary.stop_ids, (std::vector<int>{151645, 151662, 151663, 151664, 151643}));
   EXPECT_EQ(summarize(model).parameters, 1777088000);  // 1.54 billion and the file's own head
 }
 
@@ -88,7 +88,7 @@ TEST(ModelFiles, OpensGemma3) {
   EXPECT_EQ(model.vocabulary.model, "llama");
   EXPECT_TRUE(model.vocabulary.add_bos);
   EXPECT_FALSE(model.vocabulary.add_space_prefix);
-  EXPECT_EQ(model.vocabulary.stop_ids, std::vector<int>{1});
+  EXPECT_EQ(model.vocabulary.stop_ids, (std::vector<int>{1, 106}));
   EXPECT_EQ(model.vocabulary.chat_template, "");
 }
 

@@ -130,6 +130,7 @@ TEST(SafetensorsFolder, ReadsShardsThroughTheIndex) {
 TEST(SafetensorsFolder, RefusesShardsOutsideTheFolder) {
   TemporaryFolder folder;
   write_small_folder(folder);
+  std::filesystem::remove(folder.path() / "model.safetensors");
   for (const char* name : {"../other.safetensors", "/etc/passwd", "..", "", "a/b.safetensors"}) {
     folder.write("model.safetensors.index.json",
                  std::string(R"({"weight_map":{"a":")") + name + R"("}})");
@@ -171,6 +172,70 @@ TEST(SafetensorsFolder, NamesWhatItDoesNotRun) {
       EXPECT_THAT(text, HasSubstr(std::string(type)));
     }
   }
+}
+
+TEST(SafetensorsFolder, AWholeFileCountsBeforeAnIndexThatIsLeftOver) {
+  TemporaryFolder folder;
+  write_small_folder(folder);
+  folder.write("model.safetensors.index.json",
+               R"({"weight_map": {"model.norm.weight": "model-00001-of-00002.safetensors"}})");
+  EXPECT_EQ(folder_complaint(folder), "");
+}
+
+TEST(SafetensorsFolder, TheFirstFileOfOneNeedsNoIndex) {
+  TemporaryFolder folder;
+  write_small_folder(folder);
+  std::filesystem::rename(folder.path() / "model.safetensors",
+                          folder.path() / "model-00001-of-00001.safetensors");
+  EXPECT_EQ(folder_complaint(folder), "");
+}
+
+TEST(SafetensorsFolder, NumberedFilesNeedNoIndexIfAllAreThere) {
+  TemporaryFolder folder;
+  write_small_sharded_folder(folder);
+  std::filesystem::remove(folder.path() / "model.safetensors.index.json");
+  const auto name = [&](const char* file) { return folder.path() / file; };
+  std::filesystem::rename(name("one.safetensors"), name("model-00001-of-00002.safetensors"));
+  EXPECT_THAT(folder_complaint(folder), HasSubstr("the model has 2 files, of which 1 are missing: "
+                                                  "model-00002-of-00002.safetensors"));
+  std::filesystem::copy(name("two.safetensors"), name("model-00002-of-00003.safetensors"));
+  EXPECT_THAT(folder_complaint(folder), HasSubstr("holds parts of models of 2 and 3 files"));
+  std::filesystem::rename(name("model-00002-of-00003.safetensors"),
+                          name("model-00002-of-00002.safetensors"));
+  EXPECT_EQ(folder_complaint(folder), "");
+}
+
+TEST(SafetensorsFolder, NamesEveryShardThatIsMissing) {
+  TemporaryFolder folder;
+  write_small_sharded_folder(folder);
+  std::filesystem::remove(folder.path() / "two.safetensors");
+  EXPECT_THAT(folder_complaint(folder),
+              HasSubstr("names 2 files, of which 1 are missing: \"two.safetensors\""));
+}
+
+TEST(SafetensorsFolder, AnIndexMayNameATiedHeadThatIsNotStored) {
+  TemporaryFolder folder;
+  write_small_sharded_folder(folder);
+  const auto map = [&](const char* name) {
+    folder.write("model.safetensors.index.json",
+                 std::string(R"({"weight_map": {")") + name +
+                     R"(": "one.safetensors", "model.norm.weight": "two.safetensors",
+                     "model.embed_tokens.weight": "one.safetensors"}})");
+  };
+  const auto tensors = small_mlx_tensors();
+  folder.write("one.safetensors", safetensors_bytes({tensors.begin(), tensors.begin() + 3}));
+  folder.write("two.safetensors", safetensors_bytes({tensors.begin() + 3, tensors.end()}));
+  map("lm_head.weight");
+  EXPECT_EQ(folder_complaint(folder), "");
+  map("model.layers.9.mlp.up_proj.weight");
+  EXPECT_THAT(folder_complaint(folder), HasSubstr("is missing, and the index says"));
+  // Untied, the plan misses it.
+  map("lm_head.weight");
+  std::string config = small_mlx_config();
+  const std::string tied = R"("tie_word_embeddings": true)";
+  config.replace(config.find(tied), tied.size(), R"("tie_word_embeddings": false)");
+  folder.write("config.json", config);
+  EXPECT_THAT(folder_complaint(folder), HasSubstr("tensor \"lm_head.weight\" is missing"));
 }
 
 }  // namespace

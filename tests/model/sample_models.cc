@@ -53,6 +53,24 @@ GgufWriter& GgufWriter::text(const std::string& key, const std::string& value) {
   return *this;
 }
 
+GgufWriter& GgufWriter::boolean(const std::string& key, bool value) {
+  put_text(metadata_, key);
+  put<std::uint32_t>(metadata_, 7);
+  put<std::uint8_t>(metadata_, value ? 1 : 0);
+  ++metadata_count_;
+  return *this;
+}
+
+GgufWriter& GgufWriter::integers(const std::string& key, const std::vector<std::int32_t>& values) {
+  put_text(metadata_, key);
+  put<std::uint32_t>(metadata_, 9);
+  put<std::uint32_t>(metadata_, 5);
+  put<std::uint64_t>(metadata_, values.size());
+  for (const std::int32_t value : values) put(metadata_, value);
+  ++metadata_count_;
+  return *this;
+}
+
 GgufWriter& GgufWriter::texts(const std::string& key, const std::vector<std::string>& values) {
   put_text(metadata_, key);
   put<std::uint32_t>(metadata_, 9);
@@ -87,6 +105,34 @@ std::vector<std::byte> GgufWriter::bytes() const {
   out.resize(padded(out.size()) + offset);
   const auto* data = reinterpret_cast<const std::byte*>(out.data());
   return {data, data + out.size()};
+}
+
+std::vector<GgufWriter> GgufWriter::split(std::size_t count) const {
+  std::vector<GgufWriter> parts(count);
+  parts[0].metadata_ = metadata_;
+  parts[0].metadata_count_ = metadata_count_;
+  for (std::size_t part = 0; part < count; ++part) {
+    parts[part]
+        .number("split.no", static_cast<std::uint32_t>(part))
+        .number("split.count", static_cast<std::uint32_t>(count))
+        .number("split.tensors.count", static_cast<std::uint32_t>(tensors_.size()));
+  }
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    parts[i * count / tensors_.size()].tensors_.push_back(tensors_[i]);
+  }
+  return parts;
+}
+
+std::vector<std::filesystem::path> write_parts(const TemporaryFolder& folder,
+                                               const std::string& stem,
+                                               const std::vector<GgufWriter>& parts) {
+  std::vector<std::filesystem::path> paths;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const auto bytes = parts[i].bytes();
+    paths.push_back(folder.write(fmt::format("{}-{:05}-of-{:05}.gguf", stem, i + 1, parts.size()),
+                                 {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+  }
+  return paths;
 }
 
 GgufWriter small_gguf() {

@@ -15,11 +15,15 @@ class GgufWriter {
   GgufWriter& number(const std::string& key, std::uint32_t value);
   GgufWriter& real(const std::string& key, float value);
   GgufWriter& text(const std::string& key, const std::string& value);
+  GgufWriter& boolean(const std::string& key, bool value);
+  GgufWriter& integers(const std::string& key, const std::vector<std::int32_t>& values);
   GgufWriter& texts(const std::string& key, const std::vector<std::string>& values);
   // Dimensions innermost first, as the format has them. The data is zeros.
   GgufWriter& tensor(const std::string& name, std::uint32_t type,
                      const std::vector<std::uint64_t>& dimensions, std::size_t bytes);
   std::vector<std::byte> bytes() const;
+  // The same model in `count` parts, as llama-gguf-split writes them.
+  std::vector<GgufWriter> split(std::size_t count) const;
 
  private:
   struct Entry {
@@ -35,6 +39,12 @@ class GgufWriter {
 
 // A Llama of two layers, hidden size 64, vocabulary of 8, in F32, Q8_0 and Q4_0.
 GgufWriter small_gguf();
+
+// Writes the parts as <stem>-00001-of-0000N.gguf; the paths.
+class TemporaryFolder;
+std::vector<std::filesystem::path> write_parts(const TemporaryFolder& folder,
+                                               const std::string& stem,
+                                               const std::vector<GgufWriter>& parts);
 
 // A safetensors file of tensors (name, dtype, shape, bytes of data), zeros inside.
 struct StoredTensor {

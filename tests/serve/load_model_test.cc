@@ -56,5 +56,36 @@ TEST(LoadModel, ABadTokeniserIsFoundBeforeTheEngineStarts) {
   EXPECT_FALSE(started);
 }
 
+TEST(LoadModel, WhatEndsAMessageOfGptOssDoesNotEndItsTurn) {
+  Vocabulary vocabulary = testing::byte_level_vocabulary();
+  for (const char* name : {"<|return|>", "<|call|>", "<|end|>"}) {
+    vocabulary.tokens.push_back(name);
+    vocabulary.types.push_back(3);
+  }
+  vocabulary.chat_template = "<|end|><|return|><|call|>";
+  EXPECT_THAT(stop_ids_of(vocabulary, *Tokenizer::load(vocabulary)), ElementsAre(258, 259));
+}
+
+TEST(LoadModel, AnEosThatIsKnownByItsTextAloneEndsATurn) {
+  Vocabulary vocabulary = testing::byte_level_vocabulary();
+  vocabulary.tokens.push_back("<done>");
+  vocabulary.types.push_back(3);
+  vocabulary.eos_token = "<done>";
+  EXPECT_THAT(stop_ids_of(vocabulary, *Tokenizer::load(vocabulary)), ElementsAre(258));
+}
+
+TEST(LoadModel, AnEndThatTheModelHasNoRowForIsLeftOut) {
+  ModelFiles files;
+  files.vocabulary = testing::chat_vocabulary();
+  files.vocabulary.stop_ids = {257, 258};
+  const auto model = load_model(files, "id", {}, "1", [] {
+    FakeOptions fake;
+    fake.vocab_size = 258;
+    return std::make_unique<Engine>(EngineOptions{},
+                                    [fake] { return std::make_unique<FakeRunner>(fake); });
+  });
+  EXPECT_THAT(model->stop_ids, ElementsAre(257));
+}
+
 }  // namespace
 }  // namespace mlxd

@@ -1,6 +1,7 @@
 #include "serve/service.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <thread>
 
@@ -169,14 +170,32 @@ TEST(Service, ControlTokensInACompletionPromptAreRead) {
   EXPECT_THAT(prompt_of(chat_vocabulary(), text_request("a<|im_end|>")), ElementsAre('a', 257));
 }
 
-TEST(Service, BosComesOnce) {
+TEST(Service, AChatHasTheSpecialTokensThatItsTemplateWritesAndNoOthers) {
   Vocabulary vocabulary = chat_vocabulary();
-  vocabulary.add_bos = true;
+  vocabulary.add_bos = vocabulary.add_eos = true;
   vocabulary.chat_template = "x";
-  EXPECT_THAT(prompt_of(vocabulary, chat_request("Hi")), ElementsAre(258, 'x'));
+  EXPECT_THAT(prompt_of(vocabulary, chat_request("Hi")), ElementsAre('x'));
   vocabulary.chat_template = "{{ bos_token }}x";
   EXPECT_THAT(prompt_of(vocabulary, chat_request("Hi")), ElementsAre(258, 'x'));
+  vocabulary.chat_template = "{{ bos_token }}{{ bos_token }}x";
+  EXPECT_THAT(prompt_of(vocabulary, chat_request("Hi")), ElementsAre(258, 258, 'x'));
+}
+
+TEST(Service, BosComesOnceBeforeACompletionsPrompt) {
+  Vocabulary vocabulary = chat_vocabulary();
+  vocabulary.add_bos = true;
   EXPECT_THAT(prompt_of(vocabulary, text_request("x")), ElementsAre(258, 'x'));
+  EXPECT_THAT(prompt_of(vocabulary, text_request("<s>x")), ElementsAre(258, 'x'));
+}
+
+TEST(Service, ACompletionsPromptKeepsEveryTokenThatTheClientWrote) {
+  Vocabulary vocabulary = chat_vocabulary();
+  const auto twice = text_request("<|im_end|><|im_end|>x");
+  EXPECT_THAT(prompt_of(vocabulary, twice), ElementsAre(257, 257, 'x'));
+  EXPECT_THAT(prompt_of(vocabulary, text_request("<s><s>x")), ElementsAre(258, 258, 'x'));
+  vocabulary.add_bos = true;
+  EXPECT_THAT(prompt_of(vocabulary, twice), ElementsAre(258, 257, 257, 'x'));
+  EXPECT_THAT(prompt_of(vocabulary, text_request("<s><s>x")), ElementsAre(258, 258, 'x'));
 }
 
 TEST(Service, ABaseModelRefusesChatAndSaysWhatToUse) {
@@ -265,6 +284,51 @@ TEST(Service, ADeadlineEndsTheGeneration) {
   const Answer answer = collect(*std::move(generation));
   ASSERT_TRUE(answer.ended);
   EXPECT_EQ(answer.end.outcome, RequestFinished::Outcome::timeout);
+}
+
+// A model that goes on with "ab", the token <s>, "cd".
+Answer around_a_special_token(GenerateRequest request) {
+  FakeOptions fake;
+  fake.edit_logits = certain_next_token([](std::span<const int> history) {
+    constexpr std::array<int, 5> kScript = {'a', 'b', 258, 'c', 'd'};
+    const std::size_t at = history.size() - 3;
+    return at < kScript.size() ? kScript[at] : 257;
+  });
+  const auto model = serve(chat_vocabulary(), fake);
+  auto generation = Service(*model).start(request, {});
+  EXPECT_TRUE(generation);
+  return collect(*std::move(generation));
+}
+
+TEST(Service, AStopStringThatIsASpecialTokenStopsAtIt) {
+  GenerateRequest request = text_request("xyz");
+  EXPECT_EQ(around_a_special_token(request).texts[0], "abcd");
+  request.stop = {"<s>"};
+  for (const bool ignore_eos : {false, true}) {
+    request.ignore_eos = ignore_eos;
+    const Answer answer = around_a_special_token(request);
+    EXPECT_EQ(answer.texts[0], "ab");
+    ASSERT_EQ(answer.ends.size(), 1U);
+    EXPECT_EQ(answer.ends[0].reason, FinishReason::stop);
+  }
+}
+
+TEST(Service, AStopStringMayHoldASpecialToken) {
+  GenerateRequest request = text_request("xyz");
+  request.stop = {"b<s>c"};
+  const Answer answer = around_a_special_token(request);
+  EXPECT_EQ(answer.texts[0], "a");
+  EXPECT_EQ(answer.ends.at(0).reason, FinishReason::stop);
+  request.stop = {"a<s>", "<s>d", "<s"};
+  EXPECT_EQ(around_a_special_token(request).texts[0], "abcd");
+  request.stop = {std::string(100000, 'b') + "<s>c"};
+  EXPECT_EQ(around_a_special_token(request).texts[0], "abcd");
+}
+
+TEST(Service, AStopStringThatIsWrittenOutStopsToo) {
+  GenerateRequest request = text_request("xyz");
+  request.stop = {"<s>", "q<s>"};
+  EXPECT_EQ(answer_to(request, "a<s>b", 3).texts[0], "a");
 }
 
 }  // namespace

@@ -20,8 +20,8 @@ std::unique_ptr<const ChatTemplate> load(std::string source) {
 }
 
 std::string render(const std::string& source, std::string_view messages) {
-  const auto text = load(source)->render(messages);
-  return text ? *text : "error: " + text.error().message;
+  const auto chat = load(source)->render("{\"messages\":" + std::string(messages) + "}");
+  return chat ? chat->text : "error: " + chat.error().message;
 }
 
 constexpr std::string_view kHello = R"([{"role":"user","content":"Hello"}])";
@@ -67,7 +67,8 @@ TEST(ChatTemplate, KnowsTheDate) {
 }
 
 TEST(ChatTemplate, ItsOwnWordsAreTheError) {
-  const auto text = load("{{ raise_exception('Roles must alternate!') }}")->render("[]");
+  const auto text =
+      load("{{ raise_exception('Roles must alternate!') }}")->render(R"({"messages":[]})");
   ASSERT_FALSE(text);
   EXPECT_EQ(text.error().status, 400);
   EXPECT_EQ(text.error().param, "messages");

@@ -94,9 +94,9 @@ INSTANTIATE_TEST_SUITE_P(Models, RealVocabulary,
 TEST(RealTemplate, SmolLm2WritesChatMlWithItsSystemPrompt) {
   const auto chat_template = ChatTemplate::load(testing::read_vocabulary(testing::kSmolLm2));
   ASSERT_NE(chat_template, nullptr);
-  const auto text = chat_template->render(R"([{"role":"user","content":"Hi"}])");
+  const auto text = chat_template->render(R"({"messages":[{"role":"user","content":"Hi"}]})");
   ASSERT_TRUE(text) << text.error().message;
-  EXPECT_EQ(*text,
+  EXPECT_EQ(text->text,
             "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
             "Face<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
 }
@@ -105,10 +105,10 @@ TEST(RealTemplate, Qwen2WritesChatMl) {
   const auto chat_template = ChatTemplate::load(testing::read_vocabulary(testing::kQwen2));
   ASSERT_NE(chat_template, nullptr);
   const auto text = chat_template->render(
-      R"([{"role":"system","content":"Be brief."},{"role":"user","content":"Hi"},
-          {"role":"assistant","content":"Hello"},{"role":"user","content":"Bye"}])");
+      R"({"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Hi"},
+          {"role":"assistant","content":"Hello"},{"role":"user","content":"Bye"}]})");
   ASSERT_TRUE(text) << text.error().message;
-  EXPECT_EQ(*text,
+  EXPECT_EQ(text->text,
             "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
             "<|im_start|>assistant\nHello<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n"
             "<|im_start|>assistant\n");

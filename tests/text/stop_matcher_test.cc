@@ -102,5 +102,29 @@ TEST(StopMatcher, ALongRepetitiveStopStringCostsNoMoreThanAShortOne) {
   EXPECT_GT(sent, 700000U);
 }
 
+TEST(StopMatcher, AStopStringMayHoldASpecialTokenThatIsNoText) {
+  StopMatcher matcher({"a" + StopMatcher::special(12) + "b"});
+  EXPECT_EQ(matcher.push("xa").text, "x");
+  EXPECT_EQ(matcher.push_special(1).text, "a");  // another one
+  EXPECT_EQ(matcher.push("ba").text, "b");
+  EXPECT_EQ(matcher.push_special(12).text, "");
+  const auto output = matcher.push("bc");
+  EXPECT_TRUE(output.stopped);
+  EXPECT_EQ(output.text, "");
+}
+
+TEST(StopMatcher, StopsAtASpecialTokenItself) {
+  StopMatcher matcher({"\n" + StopMatcher::special(7)});
+  EXPECT_EQ(matcher.push("line\n").text, "line");
+  EXPECT_TRUE(matcher.push_special(7).stopped);
+}
+
+TEST(StopMatcher, OtherStopStringsDoNotSeeSpecialTokens) {
+  StopMatcher matcher({"ab", "x" + StopMatcher::special(7)});
+  EXPECT_EQ(matcher.push("a").text, "");
+  matcher.push_special(7);
+  EXPECT_TRUE(matcher.push("b").stopped);
+}
+
 }  // namespace
 }  // namespace mlxd

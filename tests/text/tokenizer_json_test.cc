@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "text/detokenizer.h"
 #include "text/tokenizer.h"
 
 namespace mlxd {
@@ -87,6 +88,60 @@ TEST(TokenizerJson, SentencePieceDecodersAreUnderstood) {
   EXPECT_EQ(tokenizer->decode(*ids), "a b");
 }
 
+// What Detokenizer makes of the tokens one by one, and decode of all; they must agree.
+std::string shown(const std::shared_ptr<const Tokenizer>& tokenizer, std::vector<int> tokens) {
+  Detokenizer detokenizer(tokenizer);
+  std::string text;
+  for (const int token : tokens) text += detokenizer.push(token);
+  text += detokenizer.finish();
+  EXPECT_EQ(text, tokenizer->decode(tokens));
+  return text;
+}
+
+// The expected texts are those of `tokenizers` 0.22 for the same tokens.
+TEST(TokenizerJson, EveryDecoderJoinsAsItsLibraryDoes) {
+  Parts parts;
+  parts.merges = "[]";
+  parts.vocabulary = R"({"play":0,"##ing":1,",":2,"'s":3,"do":4})";
+  parts.added = "[]";
+  parts.post_processor = "null";
+  parts.decoder = R"({"type":"WordPiece","prefix":"##","cleanup":true})";
+  EXPECT_EQ(shown(load(parts.json()), {0, 1, 2, 4, 3}), "playing, do's");
+  parts.decoder = R"({"type":"WordPiece","prefix":"##","cleanup":false})";
+  EXPECT_EQ(shown(load(parts.json()), {0, 1, 2, 4, 3}), "playing , do 's");
+
+  parts.vocabulary = R"({"play":0,"ing</w>":1,"do</w>":2,"\u00e9</w>":3})";
+  parts.decoder = R"({"type":"BPEDecoder","suffix":"</w>"})";
+  EXPECT_EQ(shown(load(parts.json()), {0, 1, 2, 3}), "playing do \u00e9");
+  EXPECT_EQ(shown(load(parts.json()), {0, 1, 0}), "playing play");
+
+  parts.vocabulary = R"({"<pad>":0,"h":1,"i":2,"|":3})";
+  parts.decoder = R"({"type":"CTC","pad_token":"<pad>","word_delimiter_token":"|","cleanup":true})";
+  EXPECT_EQ(shown(load(parts.json()), {0, 1, 1, 0, 2, 3, 3, 2, 0, 2}), "hi ii");
+
+  parts.vocabulary = R"({"play":0,"do":1})";
+  parts.decoder = "null";
+  EXPECT_EQ(shown(load(parts.json()), {0, 1, 0}), "play do play");
+}
+
+TEST(TokenizerJson, TheDecoderRunsOverAddedTokensThatAreNotSpecial) {
+  Parts parts;
+  parts.pre_tokenizer = "null";
+  parts.post_processor = "null";
+  parts.normalizer = R"({"type":"Replace","pattern":{"String":" "},"content":"▁"})";
+  parts.decoder = R"({"type":"Sequence","decoders":[
+    {"type":"Replace","pattern":{"String":"▁"},"content":" "},{"type":"ByteFallback"},
+    {"type":"Fuse"}]})";
+  parts.vocabulary = R"({"a":0,"b":1,"ab":2,"▁":3,"▁▁▁▁":4,"<s▁>":5})";
+  parts.added = R"([{"id":4,"content":"▁▁▁▁","single_word":false,"lstrip":false,
+    "rstrip":false,"normalized":false,"special":false},
+    {"id":5,"content":"<s▁>","single_word":false,"lstrip":false,
+    "rstrip":false,"normalized":false,"special":true}])";
+  const auto tokenizer = load(parts.json());
+  EXPECT_EQ(shown(tokenizer, {0, 4, 1}), "a    b");
+  EXPECT_EQ(tokenizer->token_bytes(5, true), "<s▁>");  // as a template writes it
+}
+
 TEST(TokenizerJson, DropoutDoesNotMakePromptsRandom) {
   Parts parts;
   std::string json = parts.json();
@@ -139,8 +194,10 @@ TEST(TokenizerJson, HostileFilesAreRefused) {
   EXPECT_NE(load_error(missing.json()), "");
 
   Parts decoder;
-  decoder.decoder = R"({"type":"WordPiece","prefix":"##","cleanup":true})";
-  EXPECT_THAT(load_error(decoder.json()), HasSubstr("WordPiece"));
+  decoder.decoder = R"({"type":"Nonesuch"})";
+  EXPECT_THAT(load_error(decoder.json()), HasSubstr("Nonesuch"));
+  decoder.decoder = R"({"type":"BPEDecoder","suffix":""})";
+  EXPECT_THAT(load_error(decoder.json()), HasSubstr("empty suffix"));
 
   Parts processor;  // an added id that no token has
   const std::size_t at = processor.post_processor.find("\"ids\":[4]");

@@ -71,6 +71,21 @@ TEST(Tokenizer, AnIdOutsideTheVocabularyIsEmpty) {
   EXPECT_FALSE(tokenizer->is_special(1 << 30));
 }
 
+TEST(Tokenizer, Gemma4MergesWholeLinesOfMarkedSpaces) {
+  const std::string space = "\xE2\x96\x81";
+  Vocabulary vocabulary;
+  vocabulary.source = "gemma4.gguf";
+  vocabulary.model = "gemma4";
+  vocabulary.pre_tokenizer = "gemma4";
+  vocabulary.tokens = {"a", "b", space, space + "b", "a" + space + "b", "\n", "<0xC3>", "<0xA9>"};
+  vocabulary.types = {1, 1, 1, 1, 1, 1, 6, 6};
+  vocabulary.merges = {space + " b", "a " + space + "b"};
+  const auto tokenizer = Tokenizer::load(vocabulary);
+  EXPECT_THAT(encode(*tokenizer, "a b\na b"), ElementsAre(4, 5, 4));
+  EXPECT_THAT(encode(*tokenizer, "\xC3\xA9"), ElementsAre(6, 7));
+  EXPECT_EQ(tokenizer->decode(encode(*tokenizer, "a b\n \xC3\xA9")), "a b\n \xC3\xA9");
+}
+
 TEST(Tokenizer, InvalidUtf8IsAnError) {
   const auto tokenizer = Tokenizer::load(byte_level_vocabulary());
   const auto ids = tokenizer->encode("a\xFF", false, false);
@@ -78,27 +93,24 @@ TEST(Tokenizer, InvalidUtf8IsAnError) {
   EXPECT_THAT(ids.error().message, HasSubstr("UTF-8"));
 }
 
-TEST(Tokenizer, GuardedMessagesHoldNoSpecialTokensAndReadTheSame) {
+TEST(Tokenizer, WhatAClientChoseInARenderedChatIsText) {
   const auto tokenizer = Tokenizer::load(byte_level_vocabulary());
-  const auto guarded = tokenizer->guard_messages(R"([{"role":"user","content":"x<|im_end|>y"}])");
-  ASSERT_TRUE(guarded);
-  ASSERT_NE(guarded->guard, 0U);
-  const std::size_t from = guarded->json.find("x<");
-  const std::string text = guarded->json.substr(from, guarded->json.find("y\"") + 1 - from);
-  const auto ids = tokenizer->encode_guarded(text + "<|im_end|>", false, true, guarded->guard);
+  const std::string text = "x<|im_end|>y<|im_end|>";
+  const auto ids = tokenizer->encode_chat({text, {{0, 12}}});
   ASSERT_TRUE(ids);
   std::vector<int> expected = encode(*tokenizer, "x<|im_end|>y");
   expected.push_back(257);
   EXPECT_EQ(*ids, expected);
 }
 
-TEST(Tokenizer, PlainMessagesAreNotGuarded) {
+TEST(Tokenizer, ATokenThatTheClientBeganOrEndedIsText) {
   const auto tokenizer = Tokenizer::load(byte_level_vocabulary());
-  const std::string json = R"([{"role":"user","content":"<|im_end"}])";
-  const auto guarded = tokenizer->guard_messages(json);
-  ASSERT_TRUE(guarded);
-  EXPECT_EQ(guarded->guard, 0U);
-  EXPECT_EQ(guarded->json, json);
+  const std::string text = "<|im_end|>";
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto ids = tokenizer->encode_chat({text, {{i, i + 1}}});
+    ASSERT_TRUE(ids);
+    EXPECT_EQ(*ids, encode(*tokenizer, text)) << i;
+  }
 }
 
 TEST(Tokenizer, UnusableVocabulariesAreRefusedBySourceAndReason) {

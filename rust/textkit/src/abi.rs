@@ -2,13 +2,13 @@
 //! valid as the header says. A panic inside becomes an error text.
 
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Once;
 
-use crate::guard;
 use crate::hugging_face;
 use crate::pipeline::Pipeline;
-use crate::template::{Clock, Template};
+use crate::template::{Clock, Failure, Template};
 use crate::vocabulary::Vocabulary;
 
 #[repr(C)]
@@ -32,6 +32,36 @@ pub struct Ids {
     capacity: usize,
 }
 
+/// Of bytes; the end is not part of it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CRange {
+    begin: usize,
+    end: usize,
+}
+
+#[repr(C)]
+pub struct Ranges {
+    data: *mut CRange,
+    size: usize,
+    capacity: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct NamedText {
+    name: View,
+    text: View,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Outcome {
+    Done = 0,
+    Refused = 1,
+    Fault = 2,
+}
+
 #[repr(C)]
 pub struct CVocabulary {
     sentencepiece: bool,
@@ -43,6 +73,17 @@ pub struct CVocabulary {
     token_count: usize,
     merges: *const View,
     merge_count: usize,
+    left_stripped: *const u32,
+    left_stripped_count: usize,
+    right_stripped: *const u32,
+    right_stripped_count: usize,
+}
+
+#[repr(C)]
+pub struct CJoining {
+    strips_leading_space: bool,
+    strips_trailing_space: bool,
+    merges_repeats: bool,
 }
 
 impl View {
@@ -78,6 +119,14 @@ impl From<Vec<u32>> for Ids {
     fn from(ids: Vec<u32>) -> Ids {
         let mut ids = std::mem::ManuallyDrop::new(ids);
         Ids { data: ids.as_mut_ptr(), size: ids.len(), capacity: ids.capacity() }
+    }
+}
+
+impl From<Vec<Range<usize>>> for Ranges {
+    fn from(ranges: Vec<Range<usize>>) -> Ranges {
+        let ranges = ranges.into_iter().map(|r| CRange { begin: r.start, end: r.end });
+        let mut ranges = std::mem::ManuallyDrop::new(ranges.collect::<Vec<_>>());
+        Ranges { data: ranges.as_mut_ptr(), size: ranges.len(), capacity: ranges.capacity() }
     }
 }
 
@@ -130,14 +179,23 @@ pub unsafe extern "C" fn textkit_ids_free(ids: Ids) {
 }
 
 #[no_mangle]
+pub unsafe extern "C" fn textkit_ranges_free(ranges: Ranges) {
+    if !ranges.data.is_null() {
+        drop(Vec::from_raw_parts(ranges.data, ranges.size, ranges.capacity));
+    }
+}
+
+#[no_mangle]
 pub unsafe extern "C" fn textkit_tokenizer_from_json(
     json: View,
+    added_tokens: View,
     prefix: i32,
     suffix: i32,
     error: *mut Text,
 ) -> *mut Pipeline {
     boxed(guarded(error, || {
-        hugging_face::load(json.text()?, optional_id(prefix), optional_id(suffix))
+        let (prefix, suffix) = (optional_id(prefix), optional_id(suffix));
+        hugging_face::load(json.text()?, added_tokens.text()?, prefix, suffix)
             .map_err(|e| e.to_string())
     }))
 }
@@ -160,6 +218,8 @@ pub unsafe extern "C" fn textkit_tokenizer_from_vocabulary(
             types: (!v.types.is_null()).then(|| slice(v.types, v.token_count)),
             scores: (!v.scores.is_null()).then(|| slice(v.scores, v.token_count)),
             merges: views(v.merges, v.merge_count),
+            left_stripped: slice(v.left_stripped, v.left_stripped_count),
+            right_stripped: slice(v.right_stripped, v.right_stripped_count),
             prefix: optional_id(prefix),
             suffix: optional_id(suffix),
         };
@@ -195,8 +255,13 @@ pub unsafe extern "C" fn textkit_is_special(tokenizer: *const Pipeline, id: u32)
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn textkit_strips_leading_space(tokenizer: *const Pipeline) -> bool {
-    (*tokenizer).strips_leading_space()
+pub unsafe extern "C" fn textkit_joining(tokenizer: *const Pipeline) -> CJoining {
+    let joining = (*tokenizer).joining();
+    CJoining {
+        strips_leading_space: joining.strips_leading_space,
+        strips_trailing_space: joining.strips_trailing_space,
+        merges_repeats: joining.merges_repeats,
+    }
 }
 
 #[no_mangle]
@@ -216,49 +281,34 @@ pub unsafe extern "C" fn textkit_encode(
     text: View,
     add_special: bool,
     parse_special: bool,
-    guard: u32,
+    client: *const CRange,
+    client_count: usize,
     ids: *mut Ids,
     error: *mut Text,
 ) -> bool {
     let encoded = guarded(error, || {
-        let guard = char::from_u32(guard).filter(|c| *c != '\0');
+        let client = slice(client, client_count).iter().map(|range| range.begin..range.end);
         (*tokenizer)
-            .encode(text.text()?, add_special, parse_special, guard)
+            .encode(text.text()?, add_special, parse_special, &client.collect::<Vec<_>>())
             .map_err(|e| e.to_string())
     });
     encoded.map(|tokens| ids.write(tokens.into())).is_some()
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn textkit_guard_specials(
-    tokenizer: *const Pipeline,
-    json: View,
-    json_out: *mut Text,
-    guard: *mut u32,
-    error: *mut Text,
-) -> bool {
-    let guarded_json = guarded(error, || {
-        guard::guard_specials(json.text()?, (*tokenizer).special_texts()).map_err(|e| e.to_string())
-    });
-    let Some(outcome) = guarded_json else {
-        return false;
-    };
-    let (text, character) = outcome.map_or((String::new(), 0), |(text, c)| (text, c as u32));
-    json_out.write(text.into());
-    guard.write(character);
-    true
-}
-
-#[no_mangle]
 pub unsafe extern "C" fn textkit_template_new(
     source: View,
-    bos_token: View,
-    eos_token: View,
+    tokens: *const NamedText,
+    token_count: usize,
     clock: Clock,
     error: *mut Text,
 ) -> *mut Template {
     boxed(guarded(error, || {
-        Template::new(source.text()?, bos_token.text()?, eos_token.text()?, clock)
+        let mut named = Vec::with_capacity(token_count);
+        for token in slice(tokens, token_count) {
+            named.push((token.name.text()?.to_string(), token.text.text()?.to_string()));
+        }
+        Template::new(source.text()?, named, clock)
     }))
 }
 
@@ -272,10 +322,26 @@ pub unsafe extern "C" fn textkit_template_free(template: *mut Template) {
 #[no_mangle]
 pub unsafe extern "C" fn textkit_template_render(
     template: *const Template,
-    messages: View,
+    document: View,
     text: *mut Text,
+    client: *mut Ranges,
     error: *mut Text,
-) -> bool {
-    let rendered = guarded(error, || (*template).render(messages.text()?));
-    rendered.map(|r| text.write(r.into())).is_some()
+) -> Outcome {
+    let rendered = guarded(error, || Ok((*template).render(document.text()?)));
+    match rendered {
+        None => Outcome::Fault,
+        Some(Ok(rendered)) => {
+            text.write(rendered.text.into());
+            client.write(rendered.client.into());
+            Outcome::Done
+        }
+        Some(Err(Failure::Refused(message))) => {
+            error.write(message.into());
+            Outcome::Refused
+        }
+        Some(Err(Failure::Fault(message))) => {
+            error.write(message.into());
+            Outcome::Fault
+        }
+    }
 }

@@ -2,13 +2,25 @@
 
 use std::sync::OnceLock;
 
-/// Which way a vocabulary writes bytes as text.
+use tokenizers::decoders::wordpiece::cleanup as cleaned;
+
+/// Which way a vocabulary writes text, as a decoder of `tokenizers` reads it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Spelling {
     /// GPT-2's: each byte is one printable character.
     ByteLevel,
     /// SentencePiece's: a marker for the space, "<0xE2>" for bytes when `byte_fallback`.
     Marked { space: String, byte_fallback: bool },
+    /// WordPiece's: a prefix where a token goes on with the word, else a space goes before it.
+    Continued { prefix: String, cleanup: bool },
+    /// The older BPE's: a suffix where a word ends, and a space after it.
+    Ended { suffix: String },
+    /// CTC's: a token for the border of words, one for nothing.
+    Timed { pad: String, delimiter: String, cleanup: bool },
+    /// No decoder: a space before every token.
+    Separate,
+    /// Tokens are the text.
+    AsWritten,
 }
 
 impl Spelling {
@@ -21,6 +33,22 @@ impl Spelling {
                 Some(byte) if *byte_fallback => vec![byte],
                 _ => token.replace(space.as_str(), " ").into_bytes(),
             },
+            Spelling::Continued { prefix, cleanup } => {
+                let text = match token.strip_prefix(prefix.as_str()) {
+                    Some(rest) => rest.to_string(),
+                    None => format!(" {token}"),
+                };
+                if *cleanup { cleaned(&text) } else { text }.into_bytes()
+            }
+            Spelling::Ended { suffix } => token.replace(suffix.as_str(), " ").into_bytes(),
+            Spelling::Timed { pad, delimiter, cleanup } => {
+                let text = token.replace(pad.as_str(), "");
+                // As in `tokenizers`, the border of words is a space only in a text that is cleaned.
+                if *cleanup { cleaned(&text).replace(delimiter.as_str(), " ") } else { text }
+                    .into_bytes()
+            }
+            Spelling::Separate => format!(" {token}").into_bytes(),
+            Spelling::AsWritten => token.as_bytes().to_vec(),
         }
     }
 }
@@ -77,5 +105,19 @@ mod tests {
         assert_eq!(marked.bytes_of("\u{2581}the"), b" the");
         assert_eq!(marked.bytes_of("<0xE2>"), [0xE2]);
         assert_eq!(marked.bytes_of("<0x+2>"), b"<0x+2>");
+    }
+
+    #[test]
+    fn words_that_are_marked_at_their_ends() {
+        let wordpiece = |cleanup| Spelling::Continued { prefix: "##".into(), cleanup };
+        assert_eq!(wordpiece(false).bytes_of("the"), b" the");
+        assert_eq!(wordpiece(true).bytes_of("##ing"), b"ing");
+        assert_eq!(wordpiece(true).bytes_of(","), b",");
+        assert_eq!(wordpiece(false).bytes_of(","), b" ,");
+        let bpe = Spelling::Ended { suffix: "</w>".into() };
+        assert_eq!(bpe.bytes_of("ing</w>"), b"ing ");
+        let ctc = Spelling::Timed { pad: "<pad>".into(), delimiter: "|".into(), cleanup: true };
+        assert_eq!(ctc.bytes_of("<pad>"), b"");
+        assert_eq!(ctc.bytes_of("|"), b" ");
     }
 }

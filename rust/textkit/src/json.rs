@@ -78,7 +78,7 @@ fn check_id(id: &Value, what: &str) -> Result<u32> {
     }
 }
 
-fn check_vocabulary(model: &Value) -> Result<()> {
+pub fn check_vocabulary(model: &Value) -> Result<()> {
     match &model["vocab"] {
         Value::Object(vocabulary) => vocabulary.iter().try_for_each(|(token, id)| {
             check_token(token, "model.vocab")?;

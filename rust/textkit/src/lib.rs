@@ -2,17 +2,18 @@
 //!
 //! `pipeline` is the tokeniser that everything becomes; `hugging_face` makes one from a checked
 //! tokenizer.json, `vocabulary` from a GGUF file's arrays (with `sentencepiece` as its model and
-//! `pre_tokenizers` as its names). `template` renders chat templates. `abi` is the only module with
-//! unsafe code.
+//! `pre_tokenizers` as its names). `template` renders chat templates, by the interpreter `jinja`.
+//! `abi` is the only module with unsafe code.
 
 mod abi;
+mod added_tokens;
 mod bytes;
-mod guard;
+mod conversation;
 mod hugging_face;
+mod jinja;
 mod json;
 mod pipeline;
 mod pre_tokenizers;
-mod python;
 mod sentencepiece;
-mod template;
+pub mod template;
 mod vocabulary;

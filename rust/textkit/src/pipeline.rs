@@ -1,18 +1,18 @@
 //! A tokeniser as a chain of `tokenizers` parts: added tokens are cut out, the rest is normalised,
 //! pre-tokenised and given to the model. `tokenizers::Tokenizer` itself decides once for all texts
-//! whether special tokens are recognised; here each text says so, hence two added vocabularies over
-//! one model.
+//! whether special tokens are recognised; here each text says so (added_tokens.rs).
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use tokenizers::models::bpe::BpeTrainer;
 use tokenizers::{
-    AddedToken, AddedVocabulary, Model, ModelWrapper, NormalizedString, Normalizer,
-    NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizer, PreTokenizerWrapper, Result,
-    Token,
+    AddedToken, Model, ModelWrapper, NormalizerWrapper, OffsetReferential, OffsetType,
+    PreTokenizer, Result, Token,
 };
 
+use crate::added_tokens::AddedTokens;
 use crate::sentencepiece::SentencePiece;
 
 /// No vocabulary is nearly as large; it bounds what a hostile id can make us allocate.
@@ -116,45 +116,39 @@ impl TokenTable {
     }
 }
 
-/// Drops the guard character, then normalises as the model does.
-struct Unguard<'a> {
-    guard: Option<char>,
-    inner: Option<&'a NormalizerWrapper>,
+/// How the bytes of tokens become a text, beyond putting them one after the other.
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+pub struct Joining {
+    pub strips_leading_space: bool,
+    pub strips_trailing_space: bool,
+    /// A token that is shown again at once counts once.
+    pub merges_repeats: bool,
 }
 
-impl Normalizer for Unguard<'_> {
-    fn normalize(&self, text: &mut NormalizedString) -> Result<()> {
-        if let Some(guard) = self.guard {
-            text.filter(|c| c != guard);
-        }
-        self.inner.map_or(Ok(()), |normalizer| normalizer.normalize(text))
-    }
-}
+pub type Splitter = Box<dyn PreTokenizer + Send + Sync>;
 
 pub struct Parts {
     pub model: AnyModel,
     pub normalizer: Option<NormalizerWrapper>,
-    pub pre_tokenizer: Option<PreTokenizerWrapper>,
+    pub pre_tokenizer: Option<Splitter>,
     pub added_tokens: Vec<AddedToken>,
     pub tokens: Vec<TokenInfo>,
     /// Ids before and after a text that wants its special tokens.
     pub prefix: Vec<u32>,
     pub suffix: Vec<u32>,
-    pub strips_leading_space: bool,
+    pub joining: Joining,
 }
 
 pub struct Pipeline {
     model: AnyModel,
     normalizer: Option<NormalizerWrapper>,
-    pre_tokenizer: Option<PreTokenizerWrapper>,
-    with_special: AddedVocabulary,
-    without_special: AddedVocabulary,
-    special_texts: Vec<String>,
+    pre_tokenizer: Option<Splitter>,
+    added_tokens: AddedTokens,
     table: TokenTable,
     longest_token: usize,
     prefix: Vec<u32>,
     suffix: Vec<u32>,
-    strips_leading_space: bool,
+    joining: Joining,
 }
 
 impl Pipeline {
@@ -166,49 +160,37 @@ impl Pipeline {
             }
         }
         for token in &mut added_tokens {
-            // A special token is recognised as it is written, before any normalisation, so that
-            // guarding it against recognition is sure to work.
+            // A special token is recognised as it is written, before any normalisation.
             token.normalized &= !token.special;
         }
-        let vocabulary = |encode_special: bool| {
-            let mut added = AddedVocabulary::new();
-            added.set_encode_special_tokens(encode_special);
-            added.add_tokens(&added_tokens, &model, normalizer.as_ref());
-            added
-        };
-        let with_special = vocabulary(false);
-        let without_special = vocabulary(true);
-        let special_texts =
-            added_tokens.iter().filter(|t| t.special).map(|t| t.content.clone()).collect();
+        let added_tokens = AddedTokens::new(&added_tokens, &model, normalizer.as_ref())?;
         let longest_token = tokens.iter().map(|t| t.bytes.len()).max().unwrap_or(0).max(1);
         Ok(Pipeline {
             model,
             normalizer,
             pre_tokenizer,
-            with_special,
-            without_special,
-            special_texts,
+            added_tokens,
             table: TokenTable::new(tokens)?,
             longest_token,
             prefix: parts.prefix,
             suffix: parts.suffix,
-            strips_leading_space: parts.strips_leading_space,
+            joining: parts.joining,
         })
     }
 
+    /// `client`: ascending ranges of bytes in which no added token is recognised.
     pub fn encode(
         &self,
         text: &str,
         add_special: bool,
         parse_special: bool,
-        guard: Option<char>,
+        client: &[Range<usize>],
     ) -> Result<Vec<u32>> {
         if text.len() > MAX_TEXT_BYTES {
             return Err(format!("the text has {} bytes, over {MAX_TEXT_BYTES}", text.len()).into());
         }
-        let added = if parse_special { &self.with_special } else { &self.without_special };
-        let normalizer = Unguard { guard, inner: self.normalizer.as_ref() };
-        let mut pieces = added.extract_and_normalize(Some(&normalizer), text);
+        let mut pieces =
+            self.added_tokens.extract(text, parse_special, client, self.normalizer.as_ref())?;
         if let Some(pre_tokenizer) = &self.pre_tokenizer {
             pre_tokenizer.pre_tokenize(&mut pieces)?;
         }
@@ -216,12 +198,17 @@ impl Pipeline {
         if add_special {
             ids.extend(&self.prefix);
         }
+        let added = ids.len();
         for (piece, _, tokens) in pieces.get_splits(OffsetReferential::Normalized, OffsetType::None)
         {
             match tokens {
                 Some(tokens) => ids.extend(tokens.iter().map(|t| t.id)),
                 None => ids.extend(self.model.tokenize(piece)?.iter().map(|t| t.id)),
             }
+        }
+        // A text that writes its own begin of sequence does not get a second one.
+        if ids[added..].starts_with(&ids[..added]) {
+            ids.drain(..added);
         }
         if add_special {
             ids.extend(&self.suffix);
@@ -246,17 +233,14 @@ impl Pipeline {
     }
 
     pub fn token_id(&self, token: &str) -> Option<u32> {
-        self.with_special
-            .token_to_id(token, &self.model)
+        self.added_tokens
+            .id(token)
+            .or_else(|| self.model.token_to_id(token))
             .filter(|id| (*id as usize) < self.vocab_size())
     }
 
-    pub fn special_texts(&self) -> &[String] {
-        &self.special_texts
-    }
-
-    pub fn strips_leading_space(&self) -> bool {
-        self.strips_leading_space
+    pub fn joining(&self) -> Joining {
+        self.joining
     }
 
     pub fn longest_token(&self) -> usize {

@@ -1,282 +1,192 @@
-//! Chat templates: minijinja set up as `transformers` sets up Jinja2 (trim_blocks, lstrip_blocks,
-//! loop controls, `tojson`, `raise_exception`, `strftime_now`), with the methods of Python's
-//! strings, lists and dicts. A template is untrusted: instructions, memory and output are bounded.
+//! Chat templates: a document of messages, tools and further variables becomes a prompt's text, and
+//! beside it the ranges of bytes that the client chose. A template is untrusted (jinja/limits.rs).
 
 use std::ffi::CString;
-use std::fmt;
-use std::io;
+use std::ops::Range;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Value};
-use minijinja::{context, Environment, Error, ErrorKind, Output, State};
+use crate::conversation::Shape;
+use crate::jinja::{parse_json, Kind, Limits, Program, Text, Value};
 
-use crate::python;
-
-const NAME: &str = "chat_template";
-/// The longest real templates have 30 KB; minijinja takes quadratic time over a long expression.
+/// The longest real templates have 30 KB.
 const MAX_SOURCE_BYTES: usize = 128 << 10;
-/// About ten times what the longest real template takes for a hundred messages.
-const BASE_FUEL: u64 = 500_000;
-/// For each byte of the messages; one unit also pays for 64 bytes that the template makes.
-const FUEL_PER_BYTE: u64 = 2;
-const BASE_OUTPUT_BYTES: usize = 1 << 20;
-/// A template may write each message this often (twice is common where it looks ahead).
-const OUTPUT_PER_BYTE: usize = 8;
-/// Chains such as a.b.b.b... and lists in lists are walked by recursion, in the parser and when
-/// they are freed. Source size and fuel bound their depth, this much stack holds it. Only what is
-/// used becomes real memory.
-const STACK_BYTES: usize = 256 << 20;
+/// Macros that call themselves and values that lie in each other are walked by recursion; both are
+/// bounded, and this much stack holds them. Only what is used becomes real memory.
+const STACK_BYTES: usize = 64 << 20;
+/// What the trials of a template that is loaded may take, each.
+const PROBE_FUEL: u64 = 2_000_000;
 
 pub type Clock = extern "C" fn(*const std::ffi::c_char, *mut std::ffi::c_char, usize) -> usize;
 
 pub struct Template {
-    environment: Environment<'static>,
-    bos_token: String,
-    eos_token: String,
+    program: Program,
+    /// Special tokens by the names that templates know them by: bos_token, eos_token, ...
+    tokens: Vec<(String, String)>,
+    clock: Clock,
+    shape: Shape,
 }
 
-/// The source of an error that raise_exception made.
-#[derive(Debug)]
-struct Raised(String);
-
-impl fmt::Display for Raised {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+#[derive(Debug, PartialEq)]
+pub struct Rendered {
+    pub text: String,
+    /// Ascending, none empty, no two touch.
+    pub client: Vec<Range<usize>>,
 }
-impl std::error::Error for Raised {}
 
-/// The template's own words where it raised, else what went wrong and in which line.
-fn describe(error: &Error) -> String {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(cause) = source {
-        if let Some(Raised(message)) = cause.downcast_ref() {
-            return message.clone();
-        }
-        source = cause.source();
-    }
-    match error.kind() {
-        ErrorKind::OutOfFuel => "the chat template does too much work for these messages".into(),
-        _ => error.to_string(),
-    }
+#[derive(Debug, PartialEq)]
+pub enum Failure {
+    /// The template does not take this conversation: its own words where it raised, else the line
+    /// and what is wrong there.
+    Refused(String),
+    /// Nothing that the conversation or the template could help.
+    Fault(String),
+}
+
+fn refused(message: impl Into<String>) -> Failure {
+    Failure::Refused(message.into())
 }
 
 /// Runs `work` where deep recursion finds room.
-fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
+fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .stack_size(STACK_BYTES)
             .spawn_scoped(scope, work)
-            .map_err(|e| format!("no thread to run the chat template: {e}"))?;
-        thread.join().map_err(|_| "the chat template broke its interpreter".to_string())
+            .map_err(|e| Failure::Fault(format!("no thread to run the chat template: {e}")))?;
+        let broken = |_| Failure::Fault("the chat template broke its interpreter".to_string());
+        thread.join().map_err(broken)
     })
 }
 
 impl Template {
     pub fn new(
         source: &str,
-        bos_token: &str,
-        eos_token: &str,
+        tokens: Vec<(String, String)>,
         clock: Clock,
-    ) -> Result<Self, String> {
+    ) -> Result<Template, String> {
         if source.len() > MAX_SOURCE_BYTES {
             let size = source.len();
             return Err(format!("the template has {size} bytes, over {MAX_SOURCE_BYTES}"));
         }
-        let environment =
-            with_deep_stack(|| environment(source, clock).map_err(|e| describe(&e)))??;
-        Ok(Template {
-            environment,
-            bos_token: bos_token.to_string(),
-            eos_token: eos_token.to_string(),
+        let loaded = with_deep_stack(|| {
+            let program = Program::new(source).map_err(|e| e.to_string())?;
+            let shape = detect(&program, &tokens, clock);
+            Ok(Template { program, tokens, clock, shape })
+        });
+        loaded.unwrap_or_else(|failure| match failure {
+            Failure::Refused(message) | Failure::Fault(message) => Err(message),
         })
     }
 
-    pub fn render(&self, messages_json: &str) -> Result<String, String> {
-        with_deep_stack(|| self.render_here(messages_json))?
+    /// `document`: a JSON object of `messages` and, where wanted, `tools`, `documents`,
+    /// `add_generation_prompt` (true), `continue_final_message` (false) and
+    /// `chat_template_kwargs`, an object of further variables.
+    pub fn render(&self, document: &str) -> Result<Rendered, Failure> {
+        with_deep_stack(|| self.render_here(document))?
     }
 
-    fn render_here(&self, messages_json: &str) -> Result<String, String> {
-        let messages: Value =
-            serde_json::from_str(messages_json).map_err(|e| format!("messages: {e}"))?;
-        let context = context! {
-            messages,
-            add_generation_prompt => true,
-            tools => (),
-            documents => (),
-            bos_token => self.bos_token.as_str(),
-            eos_token => self.eos_token.as_str(),
+    fn render_here(&self, json: &str) -> Result<Rendered, Failure> {
+        let document = parse_json(json).map_err(refused)?;
+        let Value::Dict(document) = &document else {
+            return Err(refused("the document is not an object"));
         };
-        let mut environment = self.environment.clone();
-        environment.set_fuel(Some(BASE_FUEL + FUEL_PER_BYTE * messages_json.len() as u64));
-        let template = environment.get_template(NAME).map_err(|e| describe(&e))?;
-        let limit = BASE_OUTPUT_BYTES + OUTPUT_PER_BYTE * messages_json.len();
-        let mut output = Bounded { bytes: Vec::new(), limit };
-        let outcome = template.render_captured_to(context, &mut output).map(|_| ());
-        if output.bytes.len() > limit {
-            return Err(format!("the chat template writes more than {limit} bytes"));
+        let get = |name: &str| document.get_text(name).cloned().unwrap_or(Value::None);
+        let messages = match get("messages") {
+            messages @ Value::List(_) => messages,
+            _ => return Err(refused("'messages' is not a list")),
+        };
+        let adapted = self.shape.adapt(&messages).map_err(|e| refused(e.message))?;
+        let continues = get("continue_final_message").truth();
+        let begins = document.get_text("add_generation_prompt").is_none_or(Value::truth);
+        let mut variables = vec![
+            ("messages", adapted.clone()),
+            ("tools", get("tools")),
+            ("documents", get("documents")),
+            ("add_generation_prompt", Value::Bool(begins && !continues)),
+        ];
+        let extra = get("chat_template_kwargs");
+        if let Value::Dict(extra) = &extra {
+            for (key, value) in extra.entries() {
+                let key = key.as_str().unwrap_or_default();
+                if variables[..4].iter().any(|(name, _)| *name == key) {
+                    return Err(refused(format!("'chat_template_kwargs' cannot set '{key}'")));
+                }
+                variables.push((key, value.clone()));
+            }
         }
-        outcome.map_err(|e| describe(&e))?;
-        String::from_utf8(output.bytes).map_err(|e| e.to_string())
-    }
-}
-
-/// Refuses to grow beyond `limit` (and is then longer than it, by one byte).
-struct Bounded {
-    bytes: Vec<u8>,
-    limit: usize,
-}
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + bytes.len() > self.limit {
-            self.bytes.resize(self.limit + 1, 0);
-            return Err(io::Error::other("output limit"));
+        let count = messages.len().unwrap_or(0);
+        let limits = Limits::for_conversation(json.len(), count);
+        let mut text = render(&self.program, &self.tokens, &variables, self.clock, limits)
+            .map_err(|error| match error.kind {
+                Kind::Raised => refused(error.message),
+                _ => refused(error.to_string()),
+            })?;
+        if continues {
+            continue_last(&mut text, &adapted)?;
         }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        let (text, client) = text.into_parts();
+        Ok(Rendered { text, client })
     }
 }
 
-fn environment(source: &str, clock: Clock) -> Result<Environment<'static>, Error> {
-    let mut environment = Environment::new();
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    environment.set_unknown_method_callback(python::method);
-    environment.set_formatter(write_as_python);
-    environment.add_filter("tojson", tojson);
-    environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
-        let error = Error::new(ErrorKind::InvalidOperation, message.clone());
-        Err(error.with_source(Raised(message)))
+fn render(
+    program: &Program,
+    tokens: &[(String, String)],
+    variables: &[(&str, Value)],
+    clock: Clock,
+    limits: Limits,
+) -> crate::jinja::Result<Text> {
+    let tokens = tokens.iter().map(|(name, text)| (name.as_str(), Value::own(text.as_str())));
+    // A client may set a variable that is a token's; its text then is the client's.
+    let all: Vec<(&str, Value)> = tokens.chain(variables.iter().cloned()).collect();
+    program.render(&all, &|format| format_now(clock, format), limits).map(|(text, _)| text)
+}
+
+fn detect(program: &Program, tokens: &[(String, String)], clock: Clock) -> Shape {
+    let limits = Limits { fuel: PROBE_FUEL, ..Limits::for_conversation(0, 0) };
+    let probe = |messages: &Value, tools: &Value| {
+        let variables = [
+            ("messages", messages.clone()),
+            ("tools", tools.clone()),
+            ("documents", Value::None),
+            ("add_generation_prompt", Value::Bool(true)),
+        ];
+        let text = render(program, tokens, &variables, clock, limits).ok()?;
+        Some(text.as_str().to_string())
+    };
+    Shape::detect(&probe, program.speaks_of("developer"))
+}
+
+/// Cuts the text behind the last message's words, as transformers does.
+fn continue_last(text: &mut Text, messages: &Value) -> Result<(), Failure> {
+    let last = messages.items().ok().and_then(|items| match items.last() {
+        Some(Value::Dict(last)) => last.get_text("content").cloned(),
+        _ => None,
     });
-    environment.add_function("strftime_now", move |format: String| format_now(clock, format));
-    environment.add_template_owned(NAME, without_generation_tags(source))?;
-    Ok(environment)
+    let last = match last {
+        Some(Value::List(parts)) => parts.iter().rev().find_map(|part| match part {
+            Value::Dict(part) => part.get_text("text").cloned(),
+            _ => None,
+        }),
+        content => content,
+    };
+    let Some(words) = last.as_ref().and_then(Value::as_str) else {
+        return Err(refused("the message to be continued has no text"));
+    };
+    let Some(at) = text.as_str().rfind(words.trim()) else {
+        return Err(refused(
+            "the chat template does not write the message that is to be continued",
+        ));
+    };
+    let spaced = words.trim_start();
+    let kept = if text.as_str()[at..].starts_with(spaced) { spaced } else { words.trim() };
+    text.truncate(at + kept.len());
+    Ok(())
 }
 
-/// None, True and False print as in Python; nothing is escaped.
-fn write_as_python(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
-    if value.is_none() {
-        out.write_str("None")?;
-        return Ok(());
-    }
-    match bool::try_from(value.clone()) {
-        Ok(truth) if value.kind() == minijinja::value::ValueKind::Bool => {
-            out.write_str(if truth { "True" } else { "False" })?;
-            Ok(())
-        }
-        _ => minijinja::escape_formatter(out, state, value),
-    }
-}
-
-fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<Value, Error> {
-    let layout = python::JsonLayout::from_options(&options)?;
-    let text = python::to_json(value, &layout)?;
-    state.consume_fuel(text.len() as u64 / 8)?;
-    Ok(Value::from(text))
-}
-
-fn format_now(clock: Clock, format: String) -> Result<String, Error> {
-    let wrong = |why: &str| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {why}"));
-    let format = CString::new(format).map_err(|_| wrong("the format holds a NUL"))?;
+fn format_now(clock: Clock, format: &str) -> Option<String> {
+    let format = CString::new(format).ok()?;
     let mut text = vec![0u8; 256];
     let size = clock(format.as_ptr(), text.as_mut_ptr().cast(), text.len());
     text.truncate(size);
-    String::from_utf8(text).map_err(|_| wrong("the format is not UTF-8"))
-}
-
-/// `{% generation %}` marks the assistant's words for training; a block of `if true` renders the
-/// same.
-fn without_generation_tags(source: &str) -> String {
-    let mut result = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(open) = rest.find("{%") {
-        let (before, tag) = rest.split_at(open);
-        result.push_str(before);
-        let Some(close) = tag.find("%}") else {
-            rest = tag;
-            break;
-        };
-        let inner = &tag[2..close];
-        let name = inner.trim_start_matches(['-', '+']).trim_end_matches(['-', '+']).trim();
-        match name {
-            "generation" => {
-                result.push_str("{%");
-                result.push_str(&inner.replace("generation", " if true "));
-            }
-            "endgeneration" => {
-                result.push_str("{%");
-                result.push_str(&inner.replace("endgeneration", " endif "));
-            }
-            _ => result.push_str(&tag[..close]),
-        }
-        result.push_str("%}");
-        rest = &tag[close + 2..];
-    }
-    result.push_str(rest);
-    result
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    extern "C" fn noon(
-        _format: *const std::ffi::c_char,
-        out: *mut std::ffi::c_char,
-        _capacity: usize,
-    ) -> usize {
-        for (i, byte) in b"noon".iter().enumerate() {
-            // SAFETY: the caller gives 256 bytes.
-            unsafe { *out.add(i) = *byte as std::ffi::c_char };
-        }
-        4
-    }
-
-    fn render(source: &str, messages: &str) -> Result<String, String> {
-        Template::new(source, "<s>", "</s>", noon)?.render(messages)
-    }
-
-    #[test]
-    fn renders_as_transformers_does() {
-        let source = "{{ bos_token }}{% for m in messages %}\n    {%- if m.role == 'user' %}\n\
-                      U:{{ m['content'].strip().split(' ')[0] }}{{ '\\n' }}\n    {% endif %}\n\
-                      {% generation %}g{% endgeneration %}{% endfor %}{{ strftime_now('%H') }}";
-        let messages = r#"[{"role":"user","content":" hi you "}]"#;
-        assert_eq!(render(source, messages).unwrap(), "<s>U:hi\n\ngnoon");
-    }
-
-    #[test]
-    fn an_error_is_the_templates_own() {
-        let error = render("{{ raise_exception('roles must alternate') }}", "[]").unwrap_err();
-        assert_eq!(error, "roles must alternate");
-    }
-
-    #[test]
-    fn endless_work_and_output_are_stopped() {
-        let loops = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
-        assert!(render(loops, "[]").unwrap_err().contains("too much work"));
-        let output = "{% for a in range(9999) %}{{ 'x' * 9999 }}{% endfor %}";
-        assert!(render(output, "[]").unwrap_err().contains("writes more than"));
-        assert!(render("{{ 'x' * 99999999999 }}", "[]").is_err());
-    }
-
-    #[test]
-    fn deep_nesting_is_an_error_or_works_but_never_overflows() {
-        let nest = "{% set n = namespace(x=[]) %}{% for a in range(9999) %}\
-                    {% for b in range(9999) %}{% set n.x = [n.x] %}{% endfor %}{% endfor %}";
-        assert!(render(nest, "[]").is_err());
-        let print = "{% set n = namespace(x=[]) %}{% for a in range(50000) %}\
-                     {% set n.x = [n.x] %}{% endfor %}{{ n.x }}{{ n.x|tojson }}";
-        assert!(render(print, "[]").is_err());
-        for link in [".a", "|trim", "[0]", "()", " is defined", "+1", "~1", " and 1"] {
-            let size = if link.starts_with(['.', '|', '[']) { 120_000 } else { 10_000 };
-            let _ = render(&format!("{{{{ a{} }}}}", link.repeat(size / link.len())), "[]");
-        }
-        for open in ["(", "[", "{% if a %}", "{% for a in b %}", "not ", "-", "{a:"] {
-            let _ = render(&format!("{{{{ {}", open.repeat(120_000 / open.len())), "[]");
-        }
-    }
+    String::from_utf8(text).ok()
 }

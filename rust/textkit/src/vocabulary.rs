@@ -2,10 +2,13 @@
 
 use ahash::AHashMap;
 use tokenizers::models::bpe::BPE;
+use tokenizers::normalizers::Replace;
 use tokenizers::{AddedToken, Result};
 
 use crate::bytes::{byte_token, Spelling};
-use crate::pipeline::{AnyModel, Kind, Parts, Pipeline, TokenInfo, MAX_TOKENS, MAX_TOKEN_BYTES};
+use crate::pipeline::{
+    AnyModel, Joining, Kind, Parts, Pipeline, TokenInfo, MAX_TOKENS, MAX_TOKEN_BYTES,
+};
 use crate::pre_tokenizers;
 use crate::sentencepiece::{SentencePiece, SPACE};
 
@@ -26,6 +29,9 @@ pub struct Vocabulary<'a> {
     pub types: Option<&'a [i32]>,
     pub scores: Option<&'a [f32]>,
     pub merges: Vec<&'a [u8]>,
+    /// Ids of added tokens that take the white space before or after them along.
+    pub left_stripped: &'a [u32],
+    pub right_stripped: &'a [u32],
     pub prefix: Option<u32>,
     pub suffix: Option<u32>,
 }
@@ -77,14 +83,17 @@ impl Vocabulary<'_> {
     }
 
     fn added_tokens(&self, texts: &[String]) -> Vec<AddedToken> {
-        let added = |(id, text): (usize, &String)| match self.type_of(id) {
-            token_type::UNKNOWN | token_type::CONTROL => {
-                Some(AddedToken::from(text.clone(), true).normalized(false))
-            }
-            token_type::USER_DEFINED => {
-                Some(AddedToken::from(text.clone(), false).normalized(false))
-            }
-            _ => None,
+        let added = |(id, text): (usize, &String)| {
+            let special = match self.type_of(id) {
+                token_type::UNKNOWN | token_type::CONTROL => true,
+                token_type::USER_DEFINED => false,
+                _ => return None,
+            };
+            let token = AddedToken::from(text.clone(), special)
+                .normalized(false)
+                .lstrip(self.left_stripped.contains(&(id as u32)))
+                .rstrip(self.right_stripped.binary_search(&(id as u32)).is_ok());
+            Some(token)
         };
         texts.iter().enumerate().filter_map(added).collect()
     }
@@ -112,6 +121,7 @@ impl Vocabulary<'_> {
         self.check()?;
         let texts = self.texts();
         let added_tokens = self.added_tokens(&texts);
+        let mut normalizer = None;
         let (model, pre_tokenizer, spelling) = if self.sentencepiece {
             let scores = self.scores.ok_or("it has no scores (tokenizer.ggml.scores)")?;
             let unknown = self.unknown();
@@ -125,18 +135,30 @@ impl Vocabulary<'_> {
             let model = BPE::builder()
                 .vocab_and_merges(ids, self.merges()?)
                 .ignore_merges(pre.ignore_merges)
+                .byte_fallback(pre.unencoded)
                 .build()?;
-            (AnyModel::Library(model.into()), Some(pre.splitter), Spelling::ByteLevel)
+            if pre.marks_spaces {
+                normalizer = Some(Replace::new(" ", SPACE)?.into());
+            }
+            let spelling = match (pre.unencoded, pre.marks_spaces) {
+                (false, _) => Spelling::ByteLevel,
+                (true, true) => Spelling::Marked { space: SPACE.to_string(), byte_fallback: false },
+                (true, false) => Spelling::AsWritten,
+            };
+            (AnyModel::Library(model.into()), Some(pre.splitter), spelling)
         };
         Pipeline::new(Parts {
             model,
-            normalizer: None,
+            normalizer,
             pre_tokenizer,
             added_tokens,
             tokens: self.infos(&spelling),
             prefix: self.prefix.into_iter().collect(),
             suffix: self.suffix.into_iter().collect(),
-            strips_leading_space: self.sentencepiece && self.add_space_prefix,
+            joining: Joining {
+                strips_leading_space: self.sentencepiece && self.add_space_prefix,
+                ..Joining::default()
+            },
         })
     }
 }

@@ -1,5 +1,5 @@
-// The messages of a chat: checked, and brought to the one form that chat templates read (content a
-// string, roles system, user, assistant, tool).
+// The messages of a chat: checked, and without what says nothing to a chat template. Which form of
+// them a template reads is known to text/ChatTemplate alone.
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,9 +39,8 @@ Result<void> read_role(const json::object& in, Message& message) {
   }
   if (!role->is_string()) return wrong_type(param, kWanted, *role);
   message.role = view(role->get_string());
-  if (message.role == "developer") message.role = "system";
-  if (message.role != "system" && message.role != "user" && message.role != "assistant" &&
-      message.role != "tool") {
+  if (message.role != "system" && message.role != "developer" && message.role != "user" &&
+      message.role != "assistant" && message.role != "tool") {
     return bad_value(param,
                      fmt::format("'{}' is '{:.40}'; send {}.", param, message.role, kWanted));
   }
@@ -82,44 +81,33 @@ Result<std::string> read_part(const json::value& part, const std::string& place,
   return std::string(view(text->get_string()));
 }
 
-Result<std::string> read_content(const json::value& content, Message& message) {
+Result<json::value> read_content(const json::value& content, Message& message) {
   const auto param = message.at("content");
-  if (content.is_string()) return std::string(view(content.get_string()));
+  if (content.is_string()) return content;
   if (!content.is_array()) return wrong_type(param, "a string or an array of text parts", content);
   const auto& parts = content.get_array();
   if (parts.empty()) {
     return bad_value(param,
                      fmt::format("'{}' is an empty array; send a string or text parts.", param));
   }
-  std::string text;  // the parts as they are: whoever wants a line between them writes it
+  json::array out;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     auto part = read_part(parts[i], fmt::format("{}[{}]", param, i), message);
     if (!part) return part.error();
-    text += *part;
+    out.push_back({{"type", "text"}, {"text", *std::move(part)}});
   }
-  return text;
+  return json::value(std::move(out));
 }
 
-// Templates read a call's arguments as an object; the wire has them as a string of JSON.
-Result<json::value> read_tool_call(const json::value& call, const std::string& place) {
+// A call's arguments are JSON in a string, or what a model wrote for it: empty and broken ones are
+// a part of the history like others.
+Result<void> check_tool_call(const json::value& call, const std::string& place) {
   if (!call.is_object()) return wrong_type(place, "an object", call);
   const auto* function = call.get_object().if_contains("function");
   if (function == nullptr || !function->is_object()) {
     return bad_value(place + ".function", fmt::format("'{}.function' is missing.", place));
   }
-  json::object out = call.get_object();
-  auto* arguments = out["function"].get_object().if_contains("arguments");
-  if (arguments != nullptr && arguments->is_string()) {
-    auto parsed = read_json(view(arguments->get_string()));
-    if (!parsed) {
-      return bad_value(place + ".function.arguments",
-                       fmt::format("'{}.function.arguments' is not JSON; send an object written as "
-                                   "a string.",
-                                   place));
-    }
-    *arguments = *std::move(parsed);
-  }
-  return json::value(std::move(out));
+  return {};
 }
 
 Result<void> read_tool_calls(const json::value& calls, Message& message) {
@@ -127,9 +115,11 @@ Result<void> read_tool_calls(const json::value& calls, Message& message) {
   if (!calls.is_array()) return wrong_type(param, "an array", calls);
   json::array out;
   for (std::size_t i = 0; i < calls.get_array().size(); ++i) {
-    auto call = read_tool_call(calls.get_array()[i], fmt::format("{}[{}]", param, i));
-    if (!call) return call.error();
-    out.push_back(*std::move(call));
+    const auto& call = calls.get_array()[i];
+    if (auto read = check_tool_call(call, fmt::format("{}[{}]", param, i)); !read) {
+      return read.error();
+    }
+    out.push_back(call);
   }
   if (!out.empty()) message.out["tool_calls"] = std::move(out);
   return {};
@@ -164,9 +154,9 @@ Result<json::value> read_message(const json::value& value, std::string place, Dr
   Message message{std::move(place), {}, draft, {}};
   if (auto read = read_role(in, message); !read) return read.error();
   if (const auto* content = in.if_contains("content"); content != nullptr && !content->is_null()) {
-    auto text = read_content(*content, message);
-    if (!text) return text.error();
-    message.out["content"] = *text;
+    auto read = read_content(*content, message);
+    if (!read) return read.error();
+    message.out["content"] = *std::move(read);
   }
   for (const auto& member : in) {
     const std::string_view key(member.key().data(), member.key().size());
@@ -178,7 +168,7 @@ Result<json::value> read_message(const json::value& value, std::string place, Dr
       const auto param = message.at("content");
       return bad_value(param, fmt::format("'{}' is missing; send a string.", param));
     }
-    message.out["content"] = "";
+    message.out["content"] = nullptr;
   }
   return json::value(std::move(message.out));
 }

@@ -12,6 +12,8 @@
 
 namespace mlxd {
 
+inline constexpr std::string_view kSilu[] = {"silu", "swish"};
+
 // One supported architecture: what files call it, what they leave unsaid, and its plan. Everything
 // that is its own is in the file that defines it (this folder, named after it); what many families
 // share is read by config_reader.h and put together by plan_builder.h.
@@ -25,6 +27,9 @@ struct Architecture {
   std::string_view gguf_name;                     // GGUF general.architecture
   std::span<const GgufName> gguf_names = {};  // of a layer's modules: its own, or unlike others'
   bool partial_rope = false;                  // files may turn a part of each head only
+  // The activation that the plan computes, as config.json names it, and under which key.
+  std::string_view activation_key = "hidden_act";
+  std::span<const std::string_view> activations = kSilu;
 
   // The values of fields that metadata may leave out; called on an empty config.
   void (*gguf_defaults)(ModelConfig& config) = nullptr;

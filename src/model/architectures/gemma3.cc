@@ -88,6 +88,7 @@ ModelPlan plan(const ModelConfig& config, std::shared_ptr<const WeightSource> we
 }
 
 constexpr std::string_view kModelTypes[] = {"gemma3_text", "gemma3"};
+constexpr std::string_view kActivations[] = {"gelu_pytorch_tanh"};
 constexpr GgufName kGgufNames[] = {{"attn_q_norm", "self_attn.q_norm"},
                                    {"attn_k_norm", "self_attn.k_norm"},
                                    {"post_attention_norm", "post_attention_layernorm"},
@@ -102,6 +103,8 @@ Architecture gemma3_architecture() {
       .model_types = kModelTypes,
       .gguf_name = "gemma3",
       .gguf_names = kGgufNames,
+      .activation_key = "hidden_activation",
+      .activations = kActivations,
       .gguf_defaults = gguf_defaults,
       .json_defaults = json_defaults,
       .gguf_finish = gguf_finish,

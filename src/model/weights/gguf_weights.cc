@@ -38,14 +38,17 @@ bool is_layer_number(std::string_view text) {
 
 class GgufWeights : public WeightSource {
  public:
-  explicit GgufWeights(std::shared_ptr<const GgufFile> file) : file_(std::move(file)) {
-    const auto own = gguf_names_of(file_->string("general.architecture").value_or(""));
-    for (Tensor tensor : file_->tensors()) {
-      const std::string gguf_name = tensor.name;
-      tensor.name = hugging_face_name(gguf_name, own);
-      std::string name = tensor.name;
-      if (!tensors_.emplace(std::move(name), std::move(tensor)).second) {
-        file_->fail("tensor " + in_quotes(gguf_name), "has the same meaning as another one");
+  explicit GgufWeights(std::vector<std::shared_ptr<const GgufFile>> parts)
+      : parts_(std::move(parts)) {
+    const auto own = gguf_names_of(parts_.front()->string("general.architecture").value_or(""));
+    for (const auto& part : parts_) {
+      for (Tensor tensor : part->tensors()) {
+        const std::string gguf_name = tensor.name;
+        tensor.name = hugging_face_name(gguf_name, own);
+        std::string name = tensor.name;
+        if (!tensors_.emplace(std::move(name), std::move(tensor)).second) {
+          part->fail("tensor " + in_quotes(gguf_name), "has the same meaning as another one");
+        }
       }
     }
   }
@@ -63,10 +66,10 @@ class GgufWeights : public WeightSource {
     return tensors;
   }
 
-  std::string description() const override { return file_->name(); }
+  std::string description() const override { return parts_.front()->name(); }
 
  private:
-  std::shared_ptr<const GgufFile> file_;
+  std::vector<std::shared_ptr<const GgufFile>> parts_;
   std::map<std::string, Tensor, std::less<>> tensors_;
 };
 
@@ -94,8 +97,9 @@ std::string hugging_face_name(std::string_view gguf_name, std::span<const GgufNa
   return fmt::format("model.layers.{}.{}.{}", number, name, parameter);
 }
 
-std::shared_ptr<const WeightSource> gguf_weights(std::shared_ptr<const GgufFile> file) {
-  return std::make_shared<GgufWeights>(std::move(file));
+std::shared_ptr<const WeightSource> gguf_weights(
+    std::vector<std::shared_ptr<const GgufFile>> parts) {
+  return std::make_shared<GgufWeights>(std::move(parts));
 }
 
 }  // namespace mlxd

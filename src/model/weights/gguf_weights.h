@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "model/weight_source.h"
 #include "model/weights/gguf.h"
@@ -20,8 +21,10 @@ struct GgufName {
 // with no counterpart ("rope_freqs.weight") stays as it is.
 std::string hugging_face_name(std::string_view gguf_name, std::span<const GgufName> own);
 
-// The tensors of a GGUF file under the Hugging Face names of its architecture; keeps the file
-// mapped. Throws LoadError when two tensors claim one name.
-std::shared_ptr<const WeightSource> gguf_weights(std::shared_ptr<const GgufFile> file);
+// The tensors of a GGUF model's files (one, or all parts of a split one) under the Hugging Face
+// names of its architecture; keeps the files mapped. Throws LoadError when two tensors claim one
+// name.
+std::shared_ptr<const WeightSource> gguf_weights(
+    std::vector<std::shared_ptr<const GgufFile>> parts);
 
 }  // namespace mlxd

@@ -6,9 +6,11 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "model/quoted.h"
+#include "model/weights/gguf_split.h"
 #include "model/weights/mlx_quantization.h"
 
 namespace mlxd {
@@ -162,21 +164,11 @@ bool is_plain_file_name(std::string_view name) {
          name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
 }
 
-}  // namespace
+// An index may name the head that a model with tied embeddings shares and does not store.
+bool is_head(std::string_view name) { return name.find("lm_head.") != std::string_view::npos; }
 
-std::vector<std::shared_ptr<const SafetensorsFile>> open_safetensors_folder(
-    const std::filesystem::path& folder) {
-  const auto single = folder / "model.safetensors";
-  const auto index_path = folder / "model.safetensors.index.json";
-  if (!std::filesystem::exists(index_path)) {
-    if (!std::filesystem::exists(single)) {
-      throw LoadError(
-          fmt::format("{}: has neither model.safetensors nor "
-                      "model.safetensors.index.json",
-                      folder.string()));
-    }
-    return {SafetensorsFile::open(single)};
-  }
+std::vector<std::shared_ptr<const SafetensorsFile>> open_indexed(
+    const std::filesystem::path& folder, const std::filesystem::path& index_path) {
   const JsonFields index = JsonFields::open(index_path);
   const auto weight_map = index.object("weight_map");
   if (!weight_map) index.fail("weight_map", "is missing");
@@ -190,10 +182,20 @@ std::vector<std::shared_ptr<const SafetensorsFile>> open_safetensors_folder(
     }
     names_of_shards[shard].insert(name);
   }
+  std::vector<std::string> absent;
+  for (const auto& [shard, names] : names_of_shards) {
+    if (!std::filesystem::exists(folder / shard)) absent.push_back(in_quotes(shard));
+  }
+  if (!absent.empty()) {
+    index.fail("weight_map", fmt::format("names {} files, of which {} are missing: {}. Download "
+                                         "the model again",
+                                         names_of_shards.size(), absent.size(), list_of(absent)));
+  }
   std::vector<std::shared_ptr<const SafetensorsFile>> files;
   for (auto& [shard, names] : names_of_shards) {
     files.push_back(SafetensorsFile::open(folder / shard));
     for (const SafetensorsEntry& entry : files.back()->entries()) names.erase(entry.name);
+    std::erase_if(names, is_head);  // the plan asks for it where it is needed
     if (!names.empty()) {
       files.back()->fail("tensor " + in_quotes(*names.begin()),
                          "is missing, and the index says that it is here");
@@ -201,6 +203,59 @@ std::vector<std::shared_ptr<const SafetensorsFile>> open_safetensors_folder(
   }
   if (files.empty()) index.fail("weight_map", "names no files");
   return files;
+}
+
+// model-00001-of-0000N.safetensors and all its fellows, for which some writers (mlx-lm's too) make
+// no index. Nothing when there is none of them.
+std::vector<std::shared_ptr<const SafetensorsFile>> open_numbered(
+    const std::filesystem::path& folder) {
+  constexpr std::string_view kExtension = ".safetensors";
+  const auto name_of = [&](int number, int count) {
+    return fmt::format("model-{:05}-of-{:05}{}", number, count, kExtension);
+  };
+  std::set<int> counts;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const auto part = gguf_part(entry.path().stem().string() + ".gguf");  // the same numbers
+    if (part && part->stem == "model" && entry.path().extension() == kExtension) {
+      counts.insert(part->count);
+    }
+  }
+  if (counts.empty()) return {};
+  if (counts.size() > 1) {
+    throw LoadError(
+        fmt::format("{}: holds parts of models of {} files, and no index says which "
+                    "belong together",
+                    folder.string(), fmt::join(counts, " and ")));
+  }
+  std::vector<std::shared_ptr<const SafetensorsFile>> files;
+  std::vector<std::string> absent;
+  const int count = *counts.begin();
+  for (int number = 1; number <= count; ++number) {
+    const std::string name = name_of(number, count);
+    std::filesystem::exists(folder / name) ? files.push_back(SafetensorsFile::open(folder / name))
+                                           : absent.push_back(name);
+  }
+  if (!absent.empty()) {
+    throw LoadError(
+        fmt::format("{}: the model has {} files, of which {} are missing: {}. Download "
+                    "it again",
+                    folder.string(), count, absent.size(), list_of(absent)));
+  }
+  return files;
+}
+
+}  // namespace
+
+std::vector<std::shared_ptr<const SafetensorsFile>> open_safetensors_folder(
+    const std::filesystem::path& folder) {
+  const auto single = folder / "model.safetensors";
+  const auto index_path = folder / "model.safetensors.index.json";
+  // As transformers does: one whole file before an index, which may be left from before a merge.
+  if (std::filesystem::exists(single)) return {SafetensorsFile::open(single)};
+  if (std::filesystem::exists(index_path)) return open_indexed(folder, index_path);
+  if (auto files = open_numbered(folder); !files.empty()) return files;
+  throw LoadError(fmt::format("{}: has neither model.safetensors nor model.safetensors.index.json",
+                              folder.string()));
 }
 
 std::shared_ptr<const WeightSource> safetensors_weights(

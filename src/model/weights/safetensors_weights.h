@@ -10,9 +10,11 @@
 
 namespace mlxd {
 
-// The safetensors files of a folder: model.safetensors, or the shards that
-// model.safetensors.index.json names (plain file names in the folder). Throws LoadError when there
-// are none, a shard's name is no file name, or the index and the shards disagree.
+// The safetensors files of a folder: model.safetensors, else the shards that
+// model.safetensors.index.json names (plain file names in the folder), else all of
+// model-00001-of-0000N.safetensors. Throws LoadError when there are none, a shard's name is no file
+// name, shards are missing (all are named), or the index and the shards disagree; an lm_head that
+// the index alone knows is left for the plan to miss.
 std::vector<std::shared_ptr<const SafetensorsFile>> open_safetensors_folder(
     const std::filesystem::path& folder);
 

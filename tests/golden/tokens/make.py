@@ -112,7 +112,7 @@ def tokenise(reference, model, cases):
     lines = "".join(f"{int(parse)} {text.encode().hex() or '-'}\n"
                     for text, parse in [*cases, ("</s>", True)])
     run = subprocess.run([reference, model], input=lines, capture_output=True, text=True, check=True)
-    *ids, pieces = run.stdout.split("\n")[:-1]
+    *ids, pieces, _, _ = run.stdout.split("\n")[:-1]
     assert len(ids) == len(cases) + 1 and pieces.startswith("pieces ")
     hexes = pieces.split(" ")[1:]
     overridden = ids.pop().split()

@@ -3,10 +3,11 @@
 //
 //   reference_tokens MODEL.gguf [PRE_TOKENIZER] < cases > ids
 //
-// PRE_TOKENIZER takes the place of the file's tokenizer.ggml.pre.
-// A line of input is a 0 or 1 (are special tokens recognised?), a space, and the text in
-// hexadecimal; the line of output has its token ids. At the end comes one line "pieces" with the
-// bytes of every token in hexadecimal, "-" for none, in the order of ids.
+// PRE_TOKENIZER takes the place of the file's tokenizer.ggml.pre, unless it is "-".
+// A line of input is a 0 or 1 (are special tokens recognised?) or a 2 (with BOS and EOS around the
+// text as well), a space, and the text in hexadecimal; the line of output has its token ids. At the
+// end come the lines "pieces" with the bytes of every token in hexadecimal, "-" for none, in the
+// order of ids; "ends" with the ids that end a generation; and "control" with the control tokens.
 #include <cstdio>
 #include <iostream>
 #include <string>
@@ -39,7 +40,7 @@ int main(int argc, char** argv) {
   llama_model_params params = llama_model_default_params();
   params.vocab_only = true;
   llama_model_kv_override overrides[2] = {};
-  if (argc == 3) {
+  if (argc == 3 && std::string(argv[2]) != "-") {
     overrides[0].tag = LLAMA_KV_OVERRIDE_TYPE_STR;
     std::snprintf(overrides[0].key, sizeof overrides[0].key, "tokenizer.ggml.pre");
     std::snprintf(overrides[0].val_str, sizeof overrides[0].val_str, "%s", argv[2]);
@@ -54,7 +55,7 @@ int main(int argc, char** argv) {
     const std::string text = hex == "-" ? "" : from_hex(hex);
     std::vector<llama_token> ids(text.size() + 8);
     const int count = llama_tokenize(vocab, text.data(), static_cast<int>(text.size()), ids.data(),
-                                     static_cast<int>(ids.size()), false, flag == "1");
+                                     static_cast<int>(ids.size()), flag == "2", flag != "0");
     if (count < 0) return 1;
     for (int i = 0; i < count; ++i) std::printf("%s%d", i == 0 ? "" : " ", ids[i]);
     std::printf("\n");
@@ -64,6 +65,14 @@ int main(int argc, char** argv) {
     const std::string piece = piece_of(vocab, token);
     std::printf(piece.empty() ? " -" : " ");
     for (const unsigned char byte : piece) std::printf("%02x", byte);
+  }
+  std::printf("\nends");
+  for (llama_token token = 0; token < llama_vocab_n_tokens(vocab); ++token) {
+    if (llama_vocab_is_eog(vocab, token)) std::printf(" %d", token);
+  }
+  std::printf("\ncontrol");
+  for (llama_token token = 0; token < llama_vocab_n_tokens(vocab); ++token) {
+    if (llama_vocab_is_control(vocab, token)) std::printf(" %d", token);
   }
   std::printf("\n");
   return 0;
