@@ -1,6 +1,7 @@
 /* textkit: tokenisers (over the Rust crate `tokenizers`) and chat templates (Jinja2, by an
- * interpreter of its own) behind a C ABI. Every function may be called on any thread; objects are immutable once made. No
- * function lets a Rust panic out: it becomes the error text. Text is UTF-8, not NUL-terminated. */
+ * interpreter of its own) behind a C ABI. Every function may be called on any thread; objects are
+ * immutable once made. No function lets a Rust panic out: it becomes the error text. Text is UTF-8,
+ * not NUL-terminated. */
 #ifndef TEXTKIT_H
 #define TEXTKIT_H
 
@@ -134,8 +135,8 @@ void textkit_template_free(textkit_template* chat_template);
 /* `document` is a JSON object: `messages`, and where wanted `tools`, `documents`,
  * `add_generation_prompt` (true), `continue_final_message` (false) and `chat_template_kwargs`, an
  * object of further variables. `client` tells which bytes of `text` the document's author chose:
- * ascending, none empty, no two touch. When refused, the error text is the template's own words where it
- * called raise_exception, else its line and what is wrong there. */
+ * ascending, none empty, no two touch. When refused, the error text is the template's own words
+ * where it called raise_exception, else its line and what is wrong there. */
 textkit_outcome textkit_template_render(const textkit_template* chat_template,
                                         textkit_view document, textkit_text* text,
                                         textkit_ranges* client, textkit_text* error);
