@@ -52,7 +52,7 @@ class ByteTokenizer : public Tokenizer {
 
 class PlainTemplate : public ChatTemplate {
  public:
-  // The messages as they are, behind the bos.
+  // The messages as they are.
   Result<RenderedChat> render(std::string_view document) const override {
     document.remove_prefix(std::string_view(R"({"messages":)").size());
     document.remove_suffix(1);

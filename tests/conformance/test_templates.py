@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests" / "golden"))
 
@@ -33,6 +35,7 @@ def start():
     )
 
 
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")  # of what Jinja2 compiles to
 def test_random_templates_render_as_in_jinja2():
     seed = int(os.environ.get("MLXD_TEMPLATE_SEED") or random.randrange(1 << 32))
     print(f"MLXD_TEMPLATE_SEED={seed}")
