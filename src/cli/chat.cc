@@ -3,8 +3,10 @@
 #include <csignal>
 #include <cstdio>
 #include <iostream>
+#include <memory>
 #include <random>
 #include <string>
+#include <utility>
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
@@ -14,7 +16,7 @@
 #include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/local_model.h"
-#include "serve/service.h"
+#include "serve/served_model.h"
 
 namespace mlxd {
 namespace {
@@ -40,11 +42,12 @@ struct Answer {
   double first_token_seconds = 0, seconds = 0;
 };
 
-// Streams one answer to stdout. Throws StartupError with the request's own error text.
-Answer stream_answer(const Service& service, const GenerateRequest& request) {
+// Streams one answer to stdout.
+Result<Answer> stream_answer(TextModel& model, GenerateRequest request) {
   const TimePoint start = Clock::now();
-  auto generation = service.start(request, {});
-  if (!generation) throw StartupError(generation.error().message);
+  auto started = model.start(std::move(request), {});
+  if (!started) return started.error();
+  const std::unique_ptr<Generation> generation = *std::move(started);
   Answer answer;
   interrupted = false;
   while (true) {
@@ -54,17 +57,15 @@ Answer stream_answer(const Service& service, const GenerateRequest& request) {
     }
     const auto event = generation->next_until(Clock::now() + std::chrono::milliseconds(50));
     if (!event) continue;
-    if (const auto* piece = std::get_if<TextPiece>(&*event)) {
+    if (const auto* delta = std::get_if<TextDelta>(&*event)) {
+      if (delta->channel != AnswerChannel::content || delta->text.empty()) continue;
       if (answer.text.empty()) answer.first_token_seconds = seconds_between(start, Clock::now());
-      answer.text += piece->text;
-      std::fwrite(piece->text.data(), 1, piece->text.size(), stdout);
+      answer.text += delta->text;
+      std::fwrite(delta->text.data(), 1, delta->text.size(), stdout);
       std::fflush(stdout);
-    } else if (const auto* end = std::get_if<SampleEnd>(&*event)) {
-      answer.tokens = end->completion_tokens;
     } else if (const auto* last = std::get_if<GenerationEnd>(&*event)) {
-      if (last->outcome != RequestFinished::Outcome::completed) {
-        throw StartupError(last->error.message);
-      }
+      if (last->outcome != RequestFinished::Outcome::completed) return last->error;
+      answer.tokens = last->usage.completion_tokens;
       break;
     }
   }
@@ -83,7 +84,6 @@ int run_chat(const ChatSettings& settings) {
     throw StartupError(fmt::format(
         "{} is a base model without a chat template; serve it and use /v1/completions", model->id));
   }
-  const Service service(*model);
   const bool terminal = ::isatty(STDIN_FILENO) && ::isatty(STDOUT_FILENO);
   const std::uint64_t seed = settings.seed.value_or(std::random_device{}());
   catch_interrupts();
@@ -104,25 +104,24 @@ int run_chat(const ChatSettings& settings) {
     messages.push_back(message("user", replace_invalid_utf8(line)));
 
     GenerateRequest request;
-    request.id = fmt::format("chat-{}", turn);
-    request.messages_json = boost::json::serialize(messages);
-    request.sampling.temperature = settings.temperature;
-    request.sampling.seed = seed + turn;
-    request.max_tokens = settings.max_tokens;
-    request.timeout_seconds = 24 * 3600;
-    try {
-      const Answer answer = stream_answer(service, request);
-      messages.push_back(message("assistant", answer.text));
-      std::fputs("\n", stdout);
-      if (terminal && answer.tokens > 0) {
-        std::printf("\x1b[2m%d tokens, %.1f tok/s, first after %.0f ms\x1b[0m\n", answer.tokens,
-                    answer.tokens / answer.seconds, answer.first_token_seconds * 1e3);
-      }
-    } catch (const StartupError& error) {
+    request.prompt = ChatPrompt{boost::json::serialize(messages)};
+    request.job.id = fmt::format("chat-{}", turn);
+    request.job.sampling.temperature = settings.temperature;
+    request.job.sampling.seed = seed + turn;
+    request.job.max_tokens = settings.max_tokens;
+    const Result<Answer> answer = stream_answer(*model, std::move(request));
+    if (!answer) {
       // The turn failed (a context that is full, say); the conversation goes on without it.
       messages.pop_back();
-      std::fprintf(stderr, "mlxd: %s\n", error.what());
+      std::fprintf(stderr, "mlxd: %s\n", answer.error().message.c_str());
       if (!terminal) return 1;
+      continue;
+    }
+    messages.push_back(message("assistant", answer->text));
+    std::fputs("\n", stdout);
+    if (terminal && answer->tokens > 0) {
+      std::printf("\x1b[2m%d tokens, %.1f tok/s, first after %.0f ms\x1b[0m\n", answer->tokens,
+                  answer->tokens / answer->seconds, answer->first_token_seconds * 1e3);
     }
   }
   if (terminal) std::fputs("\n", stdout);

@@ -9,7 +9,7 @@
 #include "cli/settings.h"
 #include "engine/engine.h"
 #include "model/model_files.h"
-#include "serve/service.h"
+#include "serve/served_model.h"
 
 namespace mlxd {
 

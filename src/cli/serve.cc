@@ -84,7 +84,6 @@ http::ServerOptions server_options(const ServeSettings& settings) {
   options.idle_seconds = settings.idle_timeout;
   options.write_stall_seconds = settings.write_stall_timeout;
   options.max_connections = settings.max_connections;
-  options.error_body = api::http_error_body;
   return options;
 }
 
@@ -110,7 +109,7 @@ void make_room_for_connections(int connections) {
       connections, limit);
 }
 
-using Models = std::vector<std::unique_ptr<ServedModel>>;
+using Models = std::vector<std::shared_ptr<ServedModel>>;
 
 bool all_healthy(const Models& models) {
   return std::all_of(models.begin(), models.end(),
@@ -209,7 +208,6 @@ int run_serve(const ServeSettings& settings) {
 
   api::Metrics metrics;
   Models models;
-  std::vector<ServedModel*> served;
   std::optional<StopWhileLoading> loading(signals);
   LocalModels local(listed, settings.engine);
   admit(local.memory());
@@ -235,7 +233,6 @@ int run_serve(const ServeSettings& settings) {
     const std::string& default_name =
         settings.default_model.empty() ? listed.front().name : settings.default_model;
     if (model->id == default_name && model->id != "default") model->aliases.push_back("default");
-    served.push_back(model.get());
   }
 
   api::ApiOptions api_options;
@@ -245,11 +242,13 @@ int run_serve(const ServeSettings& settings) {
   api_options.chat_timeout_seconds = settings.timeout_chat;
   api_options.completions_timeout_seconds = settings.timeout_completions;
   api_options.json_log = settings.log_format == "json";
-  api::Api api(api_options, metrics, served);
+  api::Api api(api_options, metrics, {models.begin(), models.end()});
   make_room_for_connections(settings.max_connections);
   http::Router router;
   api.mount(router);
-  http::Server server(server_options(settings), std::move(router));
+  http::ServerOptions server_settings = server_options(settings);
+  server_settings.error_body = api.http_error_body();
+  http::Server server(server_settings, std::move(router));
   api.set_server_stats([&server] { return server.stats(); });
 
   const std::string host = settings.host.find(':') != std::string::npos

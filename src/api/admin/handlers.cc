@@ -35,7 +35,7 @@ http::Response health(Core& core) {
   for (const auto& model : core.models.all()) {
     const auto stats = model->stats();
     healthy = healthy && stats.healthy;
-    write_stats(list, model->id(), stats);
+    write_stats(list, model->id, stats);
   }
   list.end_array();
 
@@ -64,10 +64,10 @@ http::Response version(Core& core) {
   json.begin_array();
   for (const auto& model : core.models.all()) {
     json.begin_object();
-    json.member("id", model->id());
+    json.member("id", model->id);
     json.member("backend", model->info().backend);
     json.member("instruction_set", model->info().instruction_set);
-    json.member("system_fingerprint", model->fingerprint());
+    json.member("system_fingerprint", model->fingerprint);
     json.end_object();
   }
   json.end_array();
@@ -75,15 +75,15 @@ http::Response version(Core& core) {
   return response;
 }
 
-void write_model(JsonWriter& json, const ModelPort& model) {
+void write_model(JsonWriter& json, const TextModel& model) {
   json.begin_object();
-  json.member("id", model.id());
+  json.member("id", model.id);
   json.member("object", "model");
-  json.member("created", model.created());
+  json.member("created", model.created);
   json.member("owned_by", "mlxd");
   json.key("aliases");
   json.begin_array();
-  for (const auto& alias : model.aliases()) json.string(alias);
+  for (const auto& alias : model.aliases) json.string(alias);
   json.end_array();
   json.member("context_length", model.info().context_length);
   json.end_object();
@@ -104,7 +104,7 @@ http::Response list_models(Core& core) {
 
 http::Response one_model(Core& core, std::string_view path) {
   const auto name = path.substr(std::min(kModelPrefix.size(), path.size()));
-  const auto* model = core.models.find(name);
+  const auto model = core.models.find(name);
   if (model == nullptr) return error_response(core.models.not_found(name));
   http::Response response;
   JsonWriter json(response.body);
@@ -117,7 +117,7 @@ http::Response metrics(Core& core) {
   state.version = core.options.version;
   state.resident_bytes = resident_memory();
   for (const auto& model : core.models.all()) {
-    state.models.push_back({model->id(), model->info().backend, model->stats()});
+    state.models.push_back({model->id, model->info().backend, model->stats()});
   }
   {
     std::lock_guard lock(core.mutex);

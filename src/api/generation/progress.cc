@@ -1,38 +1,39 @@
-#include "api/openai/progress.h"
+#include "api/generation/progress.h"
 
+#include <algorithm>
 #include <utility>
-
-#include "api/model_port.h"
+#include <variant>
 
 namespace mlxd::api {
 
-Progress::Progress(Metrics& metrics, const RequestLog& log, std::string id, Endpoint endpoint)
-    : metrics_(metrics), log_(log) {
+Progress::Progress(RequestObserver& observer, std::string id, std::string_view endpoint)
+    : observer_(observer) {
   record_.id = std::move(id);
-  record_.endpoint = endpoint == Endpoint::chat ? "chat" : "completions";
+  record_.endpoint = endpoint;
 }
 
 Progress::~Progress() {
   record_.total_seconds = seconds_between(arrived_, Clock::now());
-  metrics_.request_ended(record_);
-  log_.write(record_);
+  observer_.ended(record_);
 }
 
-void Progress::accepted(const ParsedRequest& request) {
-  record_.model = request.model->id();
-  record_.stream = request.wire.stream;
-  samples_ = request.wire.samples;
-  choices_.resize(request.prompts.size() * static_cast<std::size_t>(samples_));
+void Progress::accepted(const ParsedRequest& request, std::size_t prompts) {
+  record_.model = request.model->id;
+  record_.stream = request.stream;
+  samples_ = request.job.samples;
+  choices_.resize(prompts * static_cast<std::size_t>(samples_));
 }
 
-void Progress::note(int prompt, const StreamEvent& event) {
-  if (const auto* piece = std::get_if<TextPiece>(&event)) {
-    const int choice = prompt * samples_ + piece->sample;
-    ++choices_[static_cast<std::size_t>(choice)].fresh;
-    ++record_.completion_tokens;  // until the end says the exact number
-  } else if (const auto* sample_end = std::get_if<SampleEnd>(&event)) {
-    if (!record_.finish.empty()) record_.finish += ',';
-    record_.finish += sample_end->reason == FinishReason::stop ? "stop" : "length";
+void Progress::note(int prompt, const GenerationEvent& event) {
+  if (const auto* delta = std::get_if<TextDelta>(&event)) {
+    if (delta->finish) {
+      if (!record_.finish.empty()) record_.finish += ',';
+      record_.finish += *delta->finish == FinishReason::stop ? "stop" : "length";
+    } else {
+      const int choice = prompt * samples_ + delta->choice;
+      ++choices_[static_cast<std::size_t>(choice)].fresh;
+      ++record_.completion_tokens;  // until the end says the exact number
+    }
   } else if (const auto* end = std::get_if<GenerationEnd>(&event)) {
     record_.prompt_tokens += end->usage.prompt_tokens;
     record_.cached_tokens += end->usage.cached_prompt_tokens;
@@ -47,11 +48,11 @@ void Progress::measure() {
     if (choice.fresh == 0) continue;
     if (record_.first_token_seconds < 0) {
       record_.first_token_seconds = seconds_between(arrived_, now);
-      metrics_.first_token(record_.first_token_seconds);
+      observer_.first_token(record_.first_token_seconds);
     }
     if (choice.begun) {
       const double each = seconds_between(choice.last, now) / choice.fresh;
-      for (int i = 0; i < choice.fresh; ++i) metrics_.between_tokens(each);
+      for (int i = 0; i < choice.fresh; ++i) observer_.between_tokens(each);
     }
     choice.begun = true;
     choice.last = now;

@@ -3,26 +3,24 @@
 #include <string>
 #include <vector>
 
-#include "api/metrics.h"
-#include "api/openai/request.h"
-#include "api/request_log.h"
+#include "api/generation/dialect.h"
+#include "api/generation/record.h"
 #include "base/clock.h"
-#include "serve/generation.h"
 
 namespace mlxd::api {
 
-// Keeps one request's record: what became of it and when. The destructor writes it to the log and
-// the metrics, so that every way out is accounted for. I/O thread.
+// Keeps one request's record: what became of it and when. The destructor tells the observer, so
+// that every way out is accounted for. I/O thread.
 class Progress {
  public:
-  Progress(Metrics& metrics, const RequestLog& log, std::string id, Endpoint endpoint);
+  Progress(RequestObserver& observer, std::string id, std::string_view endpoint);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  void accepted(const ParsedRequest& request);
+  void accepted(const ParsedRequest& request, std::size_t prompts);
   // An event of that prompt was taken; the next `measure` says when.
-  void note(int prompt, const StreamEvent& event);
+  void note(int prompt, const GenerationEvent& event);
   void measure();
 
   void refused(const Error& error);  // before any byte of an answer
@@ -36,8 +34,7 @@ class Progress {
     bool begun = false;
   };
 
-  Metrics& metrics_;
-  const RequestLog& log_;
+  RequestObserver& observer_;
   const TimePoint arrived_ = Clock::now();
   RequestRecord record_;
   int samples_ = 1;

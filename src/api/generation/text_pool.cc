@@ -1,4 +1,4 @@
-#include "api/text_pool.h"
+#include "api/generation/text_pool.h"
 
 #include <atomic>
 #include <utility>
