@@ -8,22 +8,12 @@
 #include "api/openai/handlers.h"
 
 namespace mlxd::api {
-namespace {
-
-std::vector<std::unique_ptr<ModelPort>> make_ports(const std::vector<ServedModel*>& models) {
-  std::vector<std::unique_ptr<ModelPort>> ports;
-  for (auto* model : models) ports.push_back(make_model_port(*model));
-  return ports;
-}
-
-}  // namespace
-
 struct Api::State : Core {
   using Core::Core;
 };
 
-Api::Api(ApiOptions options, Metrics& metrics, const std::vector<ServedModel*>& models)
-    : Api(std::move(options), metrics, make_ports(models)) {}
+Api::Api(ApiOptions options, Metrics& metrics, ModelPool& models)
+    : state_(std::make_unique<State>(std::move(options), metrics, ModelDirectory(models))) {}
 
 Api::Api(ApiOptions options, Metrics& metrics, std::vector<std::unique_ptr<ModelPort>> models)
     : state_(std::make_unique<State>(std::move(options), metrics,

@@ -13,7 +13,7 @@
 #include "http/server.h"
 
 namespace mlxd {
-struct ServedModel;
+class ModelPool;
 }
 
 namespace mlxd::api {
@@ -35,11 +35,11 @@ struct ApiOptions {
   bool json_log = false;  // the request log as JSON lines on standard error
 };
 
-// Destroy the Server that it is mounted on first, then the Api, then the models, then the Metrics:
+// Destroy the Server that it is mounted on first, then the Api, then the pool, then the Metrics:
 // declared in the opposite order, they do so by themselves.
 class Api {
  public:
-  Api(ApiOptions options, Metrics& metrics, const std::vector<ServedModel*>& models);
+  Api(ApiOptions options, Metrics& metrics, ModelPool& models);
   Api(ApiOptions options, Metrics& metrics, std::vector<std::unique_ptr<ModelPort>> models);
   ~Api();
 

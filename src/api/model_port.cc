@@ -1,10 +1,8 @@
 #include "api/model_port.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
-
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "serve/service.h"
 
@@ -23,15 +21,15 @@ class GenerationSource final : public EventSource {
 
 class ServedModelPort final : public ModelPort {
  public:
-  explicit ServedModelPort(ServedModel& model) : model_(model), service_(model) {}
+  explicit ServedModelPort(ModelLease model) : model_(std::move(model)), service_(*model_) {}
 
-  const std::string& id() const override { return model_.id; }
-  const std::vector<std::string>& aliases() const override { return model_.aliases; }
-  const std::string& fingerprint() const override { return model_.fingerprint; }
-  long created() const override { return model_.created; }
-  const RunnerInfo& info() const override { return model_.engine->info(); }
-  EngineStats stats() const override { return model_.engine->stats(); }
-  bool is_special(int token) const override { return model_.tokenizer->is_special(token); }
+  const std::string& id() const override { return model_->id; }
+  const std::vector<std::string>& aliases() const override { return model_->aliases; }
+  const std::string& fingerprint() const override { return model_->fingerprint; }
+  long created() const override { return model_->created; }
+  const RunnerInfo& info() const override { return model_->engine->info(); }
+  EngineStats stats() const override { return model_->engine->stats(); }
+  bool is_special(int token) const override { return model_->tokenizer->is_special(token); }
 
   Result<std::unique_ptr<EventSource>> start(const GenerateRequest& request,
                                              std::function<void()> on_ready) override {
@@ -41,40 +39,42 @@ class ServedModelPort final : public ModelPort {
   }
 
  private:
-  ServedModel& model_;
+  const ModelLease model_;
   Service service_;
 };
 
 }  // namespace
 
-std::unique_ptr<ModelPort> make_model_port(ServedModel& model) {
-  return std::make_unique<ServedModelPort>(model);
+ModelDirectory::ModelDirectory(std::vector<std::unique_ptr<ModelPort>> models)
+    : models_(std::make_move_iterator(models.begin()), std::make_move_iterator(models.end())) {}
+
+bool ModelDirectory::started() const { return pool_ == nullptr || pool_->started(); }
+
+std::vector<LeasedModel> ModelDirectory::ready() const {
+  if (pool_ == nullptr) return models_;
+  std::vector<LeasedModel> models;
+  for (ModelLease& lease : pool_->ready()) {
+    models.push_back(std::make_shared<ServedModelPort>(std::move(lease)));
+  }
+  return models;
 }
 
-ModelDirectory::ModelDirectory(std::vector<std::unique_ptr<ModelPort>> models)
-    : models_(std::move(models)) {}
-
-ModelPort* ModelDirectory::find(std::string_view id_or_alias) const {
-  for (const auto& model : models_) {
+Result<LeasedModel> ModelDirectory::find(std::string_view id_or_alias) const {
+  if (pool_ != nullptr) {
+    Result<ModelLease> lease = pool_->lease(id_or_alias);
+    if (!lease) return lease.error();
+    return LeasedModel(std::make_shared<ServedModelPort>(*std::move(lease)));
+  }
+  std::vector<std::string_view> ids;
+  for (const LeasedModel& model : models_) {
     const auto& aliases = model->aliases();
     if (model->id() == id_or_alias ||
         std::find(aliases.begin(), aliases.end(), id_or_alias) != aliases.end()) {
-      return model.get();
+      return model;
     }
+    ids.push_back(model->id());
   }
-  return nullptr;
-}
-
-Error ModelDirectory::not_found(std::string_view name) const {
-  std::vector<std::string_view> ids;
-  for (const auto& model : models_) ids.push_back(model->id());
-  Error error;
-  error.status = 404;
-  error.code = "model_not_found";
-  error.param = "model";
-  error.message = fmt::format("The model '{:.200}' is not served here; send one of: {}.", name,
-                              fmt::join(ids, ", "));
-  return error;
+  return model_not_found(id_or_alias, ids);
 }
 
 }  // namespace mlxd::api

@@ -9,11 +9,11 @@
 
 #include "base/error.h"
 #include "engine/engine.h"
+#include "models/model_pool.h"
 #include "serve/generation.h"
 
 namespace mlxd {
 struct GenerateRequest;
-struct ServedModel;
 }  // namespace mlxd
 
 namespace mlxd::api {
@@ -43,20 +43,25 @@ class ModelPort {
                                                      std::function<void()> on_ready) = 0;
 };
 
-// `model` must outlive the port.
-std::unique_ptr<ModelPort> make_model_port(ServedModel& model);
+// A model that stays ready while this is held: each handler holds one for the life of its request.
+using LeasedModel = std::shared_ptr<ModelPort>;
 
 // The models that are served, found by id or alias.
 class ModelDirectory {
  public:
+  explicit ModelDirectory(ModelPool& pool) : pool_(&pool) {}  // `pool` outlives the directory
+  // Models that are always ready, for tests.
   explicit ModelDirectory(std::vector<std::unique_ptr<ModelPort>> models);
-  const std::vector<std::unique_ptr<ModelPort>>& all() const { return models_; }
-  ModelPort* find(std::string_view id_or_alias) const;  // null when there is none
-  // 404 model_not_found, with the ids that are there.
-  Error not_found(std::string_view name) const;
+
+  bool started() const;                    // false while the models of the start are loaded
+  std::vector<LeasedModel> ready() const;  // for who looks at them
+  // Refuses with 404 model_not_found, with the ids that are there, and with 503 as ModelPool::lease
+  // does.
+  Result<LeasedModel> find(std::string_view id_or_alias) const;
 
  private:
-  std::vector<std::unique_ptr<ModelPort>> models_;
+  ModelPool* pool_ = nullptr;
+  std::vector<LeasedModel> models_;
 };
 
 }  // namespace mlxd::api

@@ -13,7 +13,8 @@
 
 namespace mlxd {
 
-// A model that answers: its engine, tokeniser and template, under the ids that clients use.
+// A model under the ids that clients use: its tokeniser and template, and while it is loaded (a
+// ModelLease of models/ sees to that) the engine that answers.
 struct ServedModel {
   std::string id;
   std::vector<std::string> aliases;

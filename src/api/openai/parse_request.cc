@@ -152,13 +152,13 @@ GenerateRequest shared_part(const Draft& draft, const ParseOptions& options) {
   return request;
 }
 
-ParsedRequest finish(Draft draft, const ParseOptions& options, ModelPort* model) {
+ParsedRequest finish(Draft draft, const ParseOptions& options, LeasedModel model) {
   if (!draft.seed_text) {
     draft.seed = random_seed();
     draft.seed_text = std::to_string(draft.seed);
   }
   ParsedRequest parsed;
-  parsed.model = model;
+  parsed.model = std::move(model);
   parsed.seed = *draft.seed_text;
   GenerateRequest request = shared_part(draft, options);
   parsed.wire.endpoint = options.endpoint;
@@ -201,12 +201,12 @@ Result<ParsedRequest> parse_request(std::string_view body, const ParseOptions& o
   if (auto checked = check_required(object, options.endpoint); !checked) return checked.error();
   if (auto checked = check_limits(*draft, options); !checked) return checked.error();
   if (auto checked = check_pairs(*draft); !checked) return checked.error();
-  ModelPort* const model = models.find(draft->model);
-  if (model == nullptr) return models.not_found(draft->model);
-  if (auto checked = check_tokens(*draft, model->info().vocab_size); !checked) {
+  auto model = models.find(draft->model);
+  if (!model) return model.error();
+  if (auto checked = check_tokens(*draft, (*model)->info().vocab_size); !checked) {
     return checked.error();
   }
-  return finish(*std::move(draft), options, model);
+  return finish(*std::move(draft), options, *std::move(model));
 }
 
 }  // namespace mlxd::api

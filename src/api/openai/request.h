@@ -4,11 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "api/model_port.h"
 #include "serve/service.h"
 
 namespace mlxd::api {
-
-class ModelPort;
 
 enum class Endpoint { chat, completions };
 
@@ -26,7 +25,7 @@ struct WireOptions {
 
 // A request that passed every check that needs no tokeniser.
 struct ParsedRequest {
-  ModelPort* model = nullptr;
+  LeasedModel model;
   std::vector<GenerateRequest> prompts;  // one of chat; one for each prompt of completions
   WireOptions wire;
   std::string seed;  // decimal, as the client may send it to repeat the answer
