@@ -1,5 +1,6 @@
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -28,6 +29,9 @@ constexpr std::string_view kHelp =
     "/exit           leave, as does Ctrl-D, or Ctrl-C twice at the prompt\n"
     "//TEXT          send a message that begins with a slash\n"
     "Ctrl-C stops an answer that is under way.\n";
+
+// Ctrl-C and Ctrl-C again within this time are meant as two.
+constexpr double kTwiceSeconds = 3;
 
 // A turn that failed (a context that is full, say): the conversation goes on without it.
 struct TurnFailed : std::runtime_error {
@@ -181,7 +185,7 @@ int Conversation::run() {
     std::printf("%s. /help lists what can be typed beside messages.\n", model_.id.c_str());
   }
   LineReader lines(STDIN_FILENO, interrupts_);
-  bool interrupted = false;  // the last thing that happened at the prompt
+  std::optional<TimePoint> interrupted;  // at the prompt, with nothing said since
   while (true) {
     if (terminal_) {
       std::fputs("\n\x1b[1m> \x1b[0m", stdout);
@@ -191,13 +195,15 @@ int Conversation::run() {
     const LineReader::Got got = lines.next(line);
     if (got == LineReader::Got::end) break;
     if (got == LineReader::Got::interrupt) {
-      // One that was meant for the answer before must not cost the conversation.
-      if (interrupted) break;
-      interrupted = true;
+      // One that was meant for the answer before, or for half a line, must not cost the
+      // conversation; the terminal does not tell whether there was one.
+      const TimePoint now = Clock::now();
+      if (interrupted && seconds_between(*interrupted, now) < kTwiceSeconds) break;
+      interrupted = now;
       tell("\nCtrl-C again, Ctrl-D or /exit leaves\n");
       continue;
     }
-    interrupted = false;
+    interrupted.reset();
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     Next next = Next::go_on;
     if (line.starts_with("//")) {

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <exception>
 #include <limits>
+#include <memory>
 #include <new>
 
 #include <CLI/CLI.hpp>
@@ -26,12 +27,30 @@ std::string version_text() {
                      kVersion, kBuildType, available_backends(), cpu::find_kernels("")->name);
 }
 
+// CLI11's help, with texts that end before an ordinary terminal does.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_desc(const CLI::Option* option) const override {
+    constexpr std::size_t kWidth = 66;
+    std::string text = option->get_description();
+    for (std::size_t begin = 0; text.size() - begin > kWidth;) {
+      const std::size_t space = text.rfind(' ', begin + kWidth);
+      if (space == std::string::npos || space <= begin) break;
+      text[space] = '\n';  // which CLI11 indents
+      begin = space + 1;
+    }
+    return text;
+  }
+};
+
 // The commands with their options, and what these are set to.
 class CommandLine {
  public:
   CommandLine() {
     app_.name("mlxd");
-    app_.set_version_flag("--version", version_text());
+    app_.set_version_flag("--version", version_text(), "the version, and what it was built with");
+    app_.set_help_flag("-h,--help", "this text");
+    app_.formatter(std::make_shared<HelpFormatter>());
     app_.get_formatter()->column_width(34);
     app_.get_formatter()->label("SUBCOMMAND", "COMMAND");
     app_.footer("mlxd help COMMAND, or mlxd COMMAND --help, lists the options of a command.");
@@ -82,7 +101,7 @@ void CommandLine::add_chat() {
   add_models(*command, chat_.models);
   command->add_option("--system", chat_.system, "the system message");
   command->add_option("--seed", chat_.seed, "the same seed gives the same answers")
-      ->check(whole_number(0, std::numeric_limits<long long>::max()));
+      ->check(whole_number(0, std::numeric_limits<long long>::max()).description(""));
   command->add_option("--temperature", chat_.temperature, "0 is greedy")
       ->check(in_range(0, 2))
       ->capture_default_str();
@@ -154,8 +173,8 @@ int CommandLine::refuse_command(const std::string& word) {
     for (const CLI::App* command : app_.get_subcommands({})) {
       const std::string name = word.substr(0, word.find('='));
       if (command->get_option_no_throw(name) == nullptr) continue;
-      print_error(fmt::format("{} is an option of a command, and comes after it: mlxd {} {} ...",
-                              name, command->get_name(), name));
+      print_error(fmt::format("{} is an option of a command, and comes after it: mlxd {} {}", name,
+                              command->get_name(), name));
       return 1;
     }
     print_error(fmt::format("there is no option {}; mlxd help lists the commands", word));
@@ -187,7 +206,7 @@ int CommandLine::run(std::vector<std::string> words) {
   if (command == nullptr) return refuse_command(first);
   words.erase(words.begin());
   if (first == "help") {
-    if (words.empty()) return help_of(app_);
+    if (words.empty() || words.front().starts_with('-')) return help_of(app_);
     command = find(words.front());
     return command == nullptr ? refuse_command(words.front()) : help_of(*command);
   }

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
@@ -35,6 +36,12 @@ std::vector<std::string> names_of(const CLI::App& command) {
 
 bool takes_a_value(const CLI::Option& option) { return option.get_items_expected_min() > 0; }
 
+// What a flag may be set to where it has a value: in a variable, or after "=".
+bool is_boolean(std::string_view text) {
+  constexpr std::string_view kWords[] = {"true", "false", "on", "off", "yes", "no", "1", "0"};
+  return std::ranges::find(kWords, text) != std::end(kWords);
+}
+
 bool is_list(const CLI::Option& option) {
   return option.get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll ||
          option.get_expected_max() > 1;
@@ -49,6 +56,9 @@ bool is_given(const CLI::App& command, const CLI::Option& option) {
 
 // `said` is how the value stands where it comes from: "MLXD_PORT=x".
 void give(CLI::Option& option, const std::vector<std::string>& values, const std::string& said) {
+  if (!takes_a_value(option) && !is_boolean(values.front())) {
+    throw StartupError(fmt::format("{}: it must be true or false", said));
+  }
   try {
     for (const std::string& value : values) option.add_result(value);
     option.run_callback();
@@ -162,11 +172,17 @@ std::vector<std::string> mistakes_in(const CLI::App& command, std::span<const st
       option = nullptr;
     }
     if (option == nullptr) {
-      mistakes.push_back(fmt::format("mlxd {} has no option {}{}", command.get_name(), name,
+      mistakes.push_back(fmt::format("{} has no option {}{}", command.get_name(), name,
                                      hint_for_option(name, names)));
       continue;
     }
-    if (!takes_a_value(*option)) continue;
+    if (!takes_a_value(*option)) {
+      if (name.size() < word.size() && !is_boolean(word.substr(name.size() + 1))) {
+        mistakes.push_back(
+            fmt::format("{} is set by its name alone: {} says too much", name, word));
+      }
+      continue;
+    }
     if (name.size() == word.size() && ++i >= words.size()) {
       mistakes.push_back(fmt::format("{} needs a value", name));
     }
@@ -243,7 +259,7 @@ void read_config_file(CLI::App& command, const std::string& path) {
     }
     if (is_given(command, *option)) continue;
     if (!takes_a_value(*option) && !node.is_boolean()) {
-      throw StartupError(fmt::format("{}: {} must be true or false", where, key.str()));
+      throw StartupError(fmt::format("{}, {}: it must be true or false", where, key.str()));
     }
     std::vector<std::string> values;
     if (const toml::array* list = node.as_array()) {

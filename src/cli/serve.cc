@@ -37,7 +37,7 @@ bool is_loopback(const std::string& host) {
 std::vector<ModelSetting> models_to_serve(const ServeSettings& settings) {
   const std::vector<ModelSetting> models = listed_models(settings.models);
   if (models.empty()) {
-    throw StartupError(no_model_is_named("serve") + " (scripts/run serves a small default model)");
+    throw StartupError(no_model_is_named("serve") + "; scripts/run serves a small default one");
   }
   if (settings.max_models > 0 && models.size() > static_cast<std::size_t>(settings.max_models)) {
     throw StartupError(fmt::format("{} models are listed, but --max-models allows {}",

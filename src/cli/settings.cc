@@ -118,14 +118,14 @@ ModelSetting the_model(const NamedModels& models, std::string_view command) {
   const std::vector<ModelSetting> listed = listed_models(models);
   if (listed.empty()) throw StartupError(no_model_is_named(command));
   if (listed.size() == 1) return listed.front();
-  throw StartupError(fmt::format("mlxd {} takes one model, and these are {}: {} and {}", command,
+  throw StartupError(fmt::format("{} takes one model, and these are {}: {} and {}", command,
                                  listed.size(), listed[0].where, listed[1].where));
 }
 
 std::string no_model_is_named(std::string_view command) {
   return fmt::format(
-      "no model is named; give a .gguf file, a folder or an id, as in: mlxd {} model.gguf (or with "
-      "--model)",
+      "no model is named; give a .gguf file, a folder or an id, as in: mlxd {} model.gguf (--model "
+      "takes the same)",
       command);
 }
 

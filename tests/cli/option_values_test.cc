@@ -127,6 +127,13 @@ TEST_F(OptionValues, AVariableIsBlamedForWhatItHolds) {
   }
 }
 
+TEST_F(OptionValues, AFlagIsOnOrOff) {
+  EXPECT_THAT(mistakes({"--lenient", "--no-auth=true"}), IsEmpty());
+  EXPECT_THAT(mistakes({"--lenient=7x"}), ElementsAre(HasSubstr("--lenient=7x says too much")));
+  set("MLXD_LENIENT", "7x");
+  EXPECT_THROW(parse({}), StartupError);
+}
+
 TEST_F(OptionValues, ModelsThatAreNamedAsFilesStandInPlaceOfTheVariable) {
   set("MLXD_MODEL", "other.gguf");
   parse({"a.gguf", "-m", "b=c.gguf"});
