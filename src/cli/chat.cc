@@ -1,6 +1,5 @@
 #include <chrono>
 #include <cstdio>
-#include <optional>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -31,7 +30,7 @@ constexpr std::string_view kHelp =
     "Ctrl-C stops an answer that is under way.\n";
 
 // Ctrl-C and Ctrl-C again within this time are meant as two.
-constexpr double kTwiceSeconds = 3;
+constexpr auto kTwice = std::chrono::seconds(3);
 
 // A turn that failed (a context that is full, say): the conversation goes on without it.
 struct TurnFailed : std::runtime_error {
@@ -185,7 +184,7 @@ int Conversation::run() {
     std::printf("%s. /help lists what can be typed beside messages.\n", model_.id.c_str());
   }
   LineReader lines(STDIN_FILENO, interrupts_);
-  std::optional<TimePoint> interrupted;  // at the prompt, with nothing said since
+  TimePoint leaves_until{};  // a Ctrl-C before that is the second of two
   while (true) {
     if (terminal_) {
       std::fputs("\n\x1b[1m> \x1b[0m", stdout);
@@ -198,12 +197,12 @@ int Conversation::run() {
       // One that was meant for the answer before, or for half a line, must not cost the
       // conversation; the terminal does not tell whether there was one.
       const TimePoint now = Clock::now();
-      if (interrupted && seconds_between(*interrupted, now) < kTwiceSeconds) break;
-      interrupted = now;
+      if (now < leaves_until) break;
+      leaves_until = now + kTwice;
       tell("\nCtrl-C again, Ctrl-D or /exit leaves\n");
       continue;
     }
-    interrupted.reset();
+    leaves_until = {};
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     Next next = Next::go_on;
     if (line.starts_with("//")) {
