@@ -1,6 +1,6 @@
-// serve: what stands between the wire and the engine: models by id with their tokenisers and
-// templates (ModelPool), prompts made on the text pool (Service), and token events turned into text
-// events (Generation). It knows neither HTTP nor the wire's JSON.
+// serve: what stands between the wire and the engine: a model with its tokeniser and template
+// (ServedModel, which models/ keeps and leases), prompts made on the text pool (Service), and token
+// events turned into text events (Generation). It knows neither HTTP nor the wire's JSON.
 #pragma once
 
 #include <memory>
