@@ -13,8 +13,12 @@ struct Api::State : Core {
   using Core::Core;
 };
 
+Api::Api(ApiOptions options, Metrics& metrics, ModelPool& models)
+    : state_(std::make_unique<State>(std::move(options), metrics, ModelDirectory(models))) {}
+
 Api::Api(ApiOptions options, Metrics& metrics, std::vector<std::shared_ptr<TextModel>> models)
-    : state_(std::make_unique<State>(std::move(options), metrics, std::move(models))) {}
+    : state_(std::make_unique<State>(std::move(options), metrics,
+                                     ModelDirectory(std::move(models)))) {}
 
 Api::~Api() = default;
 

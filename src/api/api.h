@@ -15,8 +15,9 @@
 #include "http/server.h"
 
 namespace mlxd {
+class ModelPool;
 class TextModel;
-}
+}  // namespace mlxd
 
 namespace mlxd::api {
 
@@ -37,10 +38,12 @@ struct ApiOptions {
   bool json_log = false;  // the request log as JSON lines on standard error
 };
 
-// Destroy the Server that it is mounted on first, then the Api, then the models' other owners, then
-// the Metrics: declared in the opposite order, they do so by themselves.
+// Destroy the Server that it is mounted on first, then the Api, then the pool, then the Metrics:
+// declared in the opposite order, they do so by themselves.
 class Api {
  public:
+  Api(ApiOptions options, Metrics& metrics, ModelPool& models);
+  // On models that are always ready, for tests.
   Api(ApiOptions options, Metrics& metrics, std::vector<std::shared_ptr<TextModel>> models);
   ~Api();
 

@@ -34,8 +34,7 @@ class RecordedRequests final : public RequestObserver {
 
 // What all handlers share. It outlives them and every job of the pool.
 struct Core {
-  Core(ApiOptions api_options, Metrics& api_metrics,
-       std::vector<std::shared_ptr<TextModel>> api_models)
+  Core(ApiOptions api_options, Metrics& api_metrics, ModelDirectory api_models)
       : options(std::move(api_options)),
         metrics(api_metrics),
         log(make_request_log(options.json_log)),

@@ -12,7 +12,8 @@
 
 namespace mlxd {
 
-// A model of this process: its engine, tokeniser, template and parser.
+// A model of this process: its tokeniser, template and parser, and while it is loaded (a ModelLease
+// of models/ sees to that) its engine.
 struct ServedModel final : TextModel {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::unique_ptr<const ChatTemplate> chat_template;  // null: completions only

@@ -1,7 +1,8 @@
 // serve: what stands between the wire and the engine: a request's prompt made into tokens
 // (encode_prompt), and token events into deltas of text (SampleText). It knows neither HTTP nor the
-// wire's JSON. Three types say what a model that answers is: TextModel and Generation to those who
-// ask (api/, cli/; tests put scripts in their place), ServedModel to those who make it.
+// wire's JSON, nor where models are kept (models/). Three types say what a model that answers is:
+// TextModel and Generation to those who ask (api/, cli/; tests put scripts in their place),
+// ServedModel to those who make it.
 #pragma once
 
 #include <functional>

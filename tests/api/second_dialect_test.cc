@@ -49,7 +49,7 @@ class SayDialect final : public Dialect {
     const json::value value = json::parse({body.data(), body.size()}, failed);
     if (failed) return Error{.code = "no_json", .param = {}, .message = "Say it in JSON."};
     ParsedRequest request;
-    request.model = models.all().at(0);
+    request.model = models.ready().at(0);
     request.prompts.emplace_back(TextPrompt{text_of(value.at("say"))});
     request.job.max_tokens = 20;
     request.job.ignore_eos = true;

@@ -17,7 +17,7 @@
 #include "api/metrics.h"
 #include "engine/fake/fake_runner.h"
 #include "http/raw_client.h"
-#include "serve/served_model.h"
+#include "models/model_pool.h"
 
 namespace mlxd::api {
 
@@ -79,15 +79,23 @@ class WholeServer : public ::testing::Test {
   void start(const EngineOptions& engine, FakeOptions fake) {
     fake.vocab_size = kVocabulary;
     fake.context_length = 512;
-    model_->id = "org/bytes";
-    model_->fingerprint = "mlxd-test";
-    model_->tokenizer = std::make_shared<ByteTokenizer>();
-    model_->chat_template = std::make_unique<PlainTemplate>();
-    model_->stop_ids = {kEos};
-    model_->engine = std::make_unique<Engine>(
-        engine, [fake] { return std::make_unique<FakeRunner>(fake); }, metrics_.engine_observer());
-    api_ =
-        std::make_unique<Api>(options_, metrics_, std::vector<std::shared_ptr<TextModel>>{model_});
+    PooledModel pooled;
+    pooled.model.id = "org/bytes";
+    pooled.model.fingerprint = "mlxd-test";
+    pooled.model.tokenizer = std::make_shared<ByteTokenizer>();
+    pooled.model.chat_template = std::make_unique<PlainTemplate>();
+    pooled.model.stop_ids = {kEos};
+    pooled.pinned = true;
+    pooled.load = [this, engine, fake] {
+      return std::make_unique<Engine>(
+          engine, [fake] { return std::make_unique<FakeRunner>(fake); },
+          metrics_.engine_observer());
+    };
+    std::vector<PooledModel> models;
+    models.push_back(std::move(pooled));
+    pool_.start(std::move(models), 0);
+    model_ = *pool_.lease("org/bytes");
+    api_ = std::make_unique<Api>(options_, metrics_, pool_);
     if (dialect_) api_->add(std::move(dialect_));
     http::Router router;
     api_->mount(router);
@@ -119,7 +127,8 @@ class WholeServer : public ::testing::Test {
   http::ServerOptions http_;
   std::vector<std::string> keys_;
   std::unique_ptr<Dialect> dialect_;  // one more than OpenAI's
-  std::shared_ptr<ServedModel> model_ = std::make_shared<ServedModel>();
+  ModelPool pool_;
+  ModelLease model_;
   std::unique_ptr<Api> api_;
   std::unique_ptr<http::Server> server_;
 };

@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/error.h"
+
 namespace mlxd {
 namespace {
 
@@ -27,9 +29,25 @@ TEST(Settings, ThatBearOnMemoryAreOptionsOfServeToo) {
   add_max_connections(inspect, max_connections);
   EXPECT_THAT(names_of(serve), testing::IsSupersetOf(names_of(inspect)));
   EXPECT_THAT(names_of(inspect),
-              testing::IsSupersetOf({"--backend", "--kv-cache-gb", "--kv-cache-type",
+              testing::IsSupersetOf({"--backend", "--context", "--kv-cache-gb", "--kv-cache-type",
                                      "--max-memory-gb", "--max-running", "--step-tokens",
                                      "--prefix-cache-dir", "--max-connections"}));
+}
+
+TEST(Settings, AModelIsKnownByItsNameOrByTheLastPartOfItsPath) {
+  EXPECT_EQ(parse_model_setting("small=/models/a.gguf").name, "small");
+  EXPECT_EQ(parse_model_setting("/models/a.gguf").name, "a");
+  EXPECT_EQ(parse_model_setting("./folder").name, "folder");
+  EXPECT_EQ(parse_model_setting("./folder/").name, "folder");
+  EXPECT_EQ(parse_model_setting("mlx-community/X").name, "mlx-community/X");
+  EXPECT_THROW(parse_model_setting(""), StartupError);
+}
+
+TEST(Settings, ACommandOfOneModelSaysWhatItWasGiven) {
+  EXPECT_EQ(the_model({{"a.gguf"}, {}}, "chat").name, "a");
+  EXPECT_EQ(the_model({{}, {"a.gguf"}}, "chat").name, "a");
+  EXPECT_THROW(the_model({}, "chat"), StartupError);
+  EXPECT_THROW(the_model({{"a.gguf"}, {"b.gguf"}}, "chat"), StartupError);
 }
 
 }  // namespace

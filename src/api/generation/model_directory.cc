@@ -3,35 +3,33 @@
 #include <algorithm>
 #include <utility>
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 namespace mlxd::api {
 
-ModelDirectory::ModelDirectory(std::vector<std::shared_ptr<TextModel>> models)
-    : models_(std::move(models)) {}
+ModelDirectory::ModelDirectory(std::vector<LeasedModel> models) : models_(std::move(models)) {}
 
-std::shared_ptr<TextModel> ModelDirectory::find(std::string_view id_or_alias) const {
-  for (const auto& model : models_) {
-    const auto& aliases = model->aliases;
-    if (model->id == id_or_alias ||
-        std::find(aliases.begin(), aliases.end(), id_or_alias) != aliases.end()) {
-      return model;
-    }
-  }
-  return nullptr;
+bool ModelDirectory::started() const { return pool_ == nullptr || pool_->started(); }
+
+std::vector<LeasedModel> ModelDirectory::ready() const {
+  if (pool_ == nullptr) return models_;
+  std::vector<ModelLease> leases = pool_->ready();
+  return {leases.begin(), leases.end()};
 }
 
-Error ModelDirectory::not_found(std::string_view name) const {
+Result<LeasedModel> ModelDirectory::find(std::string_view id_or_alias) const {
+  if (pool_ != nullptr) {
+    Result<ModelLease> lease = pool_->lease(id_or_alias);
+    if (!lease) return lease.error();
+    return LeasedModel(*std::move(lease));
+  }
   std::vector<std::string_view> ids;
-  for (const auto& model : models_) ids.push_back(model->id);
-  Error error;
-  error.status = 404;
-  error.code = "model_not_found";
-  error.param = "model";
-  error.message = fmt::format("The model '{:.200}' is not served here; send one of: {}.", name,
-                              fmt::join(ids, ", "));
-  return error;
+  for (const LeasedModel& model : models_) {
+    const auto& aliases = model->aliases;
+    if (model->id == id_or_alias || std::ranges::find(aliases, id_or_alias) != aliases.end()) {
+      return model;
+    }
+    ids.push_back(model->id);
+  }
+  return model_not_found(id_or_alias, ids);
 }
 
 }  // namespace mlxd::api

@@ -155,8 +155,7 @@ TimePoint deadline_after(double seconds) {
          std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
-OpenAiRequest finish(RequestFields fields, const ParseOptions& options,
-                     std::shared_ptr<TextModel> model) {
+OpenAiRequest finish(RequestFields fields, const ParseOptions& options, LeasedModel model) {
   GenerateJob& job = fields.job;
   if (!fields.seed) {
     job.sampling.seed = random_seed();
@@ -200,11 +199,11 @@ Result<OpenAiRequest> parse_request(std::string_view body, const ParseOptions& o
   if (auto checked = check_limits(*fields, options); !checked) return checked.error();
   if (auto checked = check_pairs(*fields); !checked) return checked.error();
   auto model = models.find(fields->model);
-  if (model == nullptr) return models.not_found(fields->model);
-  if (auto checked = check_tokens(*fields, model->info().vocab_size); !checked) {
+  if (!model) return model.error();
+  if (auto checked = check_tokens(*fields, (*model)->info().vocab_size); !checked) {
     return checked.error();
   }
-  return finish(*std::move(fields), options, std::move(model));
+  return finish(*std::move(fields), options, *std::move(model));
 }
 
 }  // namespace mlxd::api

@@ -1,4 +1,4 @@
-#include "cli/memory_plan.h"
+#include "models/memory_plan.h"
 
 #include <string>
 #include <tuple>

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "base/system_memory.h"
-#include "cli/settings.h"
 #include "model/model_files.h"
+#include "models/engine_settings.h"
 
 namespace mlxd {
 
@@ -14,13 +14,15 @@ namespace mlxd {
 struct ModelMemory {
   std::string name;
   std::size_t weights = 0;  // as the backend holds them
-  // Of the largest step, intermediate values and logits; of blocks on their way to and from disk.
+  // Of the largest step, intermediate values and logits; of sequences, their tokens and drafters;
+  // of blocks on their way to and from disk.
   std::size_t buffers = 0;
   std::size_t kv_block = 0;  // a block of KV cache, of which
   int block_tokens = 0;      // it keeps so many tokens
   std::size_t kv_most = 0;   // --max-running sequences of the whole context
   std::size_t kv_cache = 0;  // whole blocks, for plan_memory to decide
 
+  std::size_t total() const { return weights + buffers + kv_cache; }
   std::size_t kv_token() const { return kv_block / static_cast<std::size_t>(block_tokens); }
 };
 
@@ -36,6 +38,8 @@ struct MemoryPlan {
 
   std::size_t weights_and_buffers() const;
   std::size_t kv_cache() const;
+  // What the models may take that are loaded at a time: all of them.
+  std::size_t total() const { return weights_and_buffers() + kv_cache(); }
 };
 
 // Gives each model its KV cache: what --kv-cache-gb says, or without it a share of a quarter of

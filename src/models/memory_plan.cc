@@ -1,4 +1,4 @@
-#include "cli/memory_plan.h"
+#include "models/memory_plan.h"
 
 #include <algorithm>
 #include <limits>
@@ -11,6 +11,7 @@
 #include "backend/backends.h"
 #include "base/error.h"
 #include "engine/engine.h"
+#include "engine/ngram_drafter.h"
 #include "prefix_store/prefix_store.h"
 
 namespace mlxd {
@@ -42,6 +43,15 @@ std::size_t step_bytes(const ModelPlan& plan, const EngineSettings& settings) {
   const auto rows = static_cast<std::size_t>(std::max(settings.step_tokens, settings.max_running));
   return rows * row + static_cast<std::size_t>(settings.max_running) * vocabulary * sizeof(float) +
          std::max(kPromptLogitBytes, vocabulary * sizeof(float));
+}
+
+// What the engine keeps of sequences beside their KV: the tokens, which a vector that grows may
+// hold twice, and the drafters' tables of them.
+std::size_t sequence_bytes(std::size_t context, const EngineSettings& settings) {
+  std::size_t each = 2 * context * sizeof(int);
+  if (settings.max_draft_tokens > 0) each += NgramDrafter::kMostSlots * sizeof(int);
+  return static_cast<std::size_t>(settings.max_running) * each +
+         static_cast<std::size_t>(settings.max_queued_tokens) * sizeof(int);
 }
 
 std::size_t to_bytes(double gib) { return static_cast<std::size_t>(gib * kGiB); }
@@ -177,7 +187,7 @@ ModelMemory memory_of(std::string name, const ModelFiles& files, const EngineSet
   ModelMemory memory;
   memory.name = std::move(name);
   memory.weights = runner.weight_bytes;
-  memory.buffers = step_bytes(files.plan, settings);
+  memory.buffers = step_bytes(files.plan, settings) + sequence_bytes(context, settings);
   if (!settings.prefix_cache_dir.empty()) memory.buffers += kPrefixStoreBufferBytes;
   memory.kv_block = runner.block_bytes;
   memory.block_tokens = runner.block_size;

@@ -1,4 +1,4 @@
-#include "cli/local_engine.h"
+#include "models/start_engine.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -11,7 +11,6 @@
 
 #include "backend/backends.h"
 #include "base/error.h"
-#include "cli/version.h"
 #include "prefix_store/digest.h"
 
 namespace mlxd {
@@ -24,7 +23,7 @@ void show_progress(double done) {
 
 // What a model computes follows from its headers and its weights, and from this program. All bytes
 // count: a fine-tuned model's headers may be those of its origin.
-std::string describe(const ModelFiles& files) {
+std::string describe(const ModelFiles& files, std::string_view version) {
   std::vector<std::string> sums;
   for (const Tensor& tensor : files.plan.weights->all()) {
     std::string& sum = sums.emplace_back(tensor.name);
@@ -35,11 +34,12 @@ std::string describe(const ModelFiles& files) {
   std::ranges::sort(sums);
   std::string text;
   for (const std::string& sum : sums) text += sum + '\n';
-  return fmt::format("mlxd {}\nmodel {}, weights {}", kVersion, files.fingerprint,
+  return fmt::format("mlxd {}\nmodel {}, weights {}", version, files.fingerprint,
                      to_hex(sha256(std::as_bytes(std::span(text)))));
 }
 
-PrefixDiskOptions prefix_disk(const ModelFiles& files, const EngineSettings& settings) {
+PrefixDiskOptions prefix_disk(const ModelFiles& files, const EngineSettings& settings,
+                              std::string_view version) {
   PrefixDiskOptions options;
   if (settings.prefix_cache_dir.empty()) return options;
   if (!settings.prefix_cache) {
@@ -49,14 +49,15 @@ PrefixDiskOptions prefix_disk(const ModelFiles& files, const EngineSettings& set
   }
   options.directory = settings.prefix_cache_dir;
   options.max_bytes = static_cast<std::uint64_t>(settings.prefix_cache_disk_gb * (1 << 30));
-  options.model = [&files] { return describe(files); };
+  options.model = [&files, version] { return describe(files, version); };
   return options;
 }
 
 }  // namespace
 
 std::unique_ptr<Engine> start_engine(const ModelFiles& files, std::size_t kv_bytes,
-                                     const EngineSettings& settings, EngineObserver* observer) {
+                                     const EngineSettings& settings, std::string_view version,
+                                     EngineObserver* observer) {
   EngineOptions options;
   options.kv_bytes = kv_bytes;
   options.max_running_sequences = settings.max_running;
@@ -65,7 +66,7 @@ std::unique_ptr<Engine> start_engine(const ModelFiles& files, std::size_t kv_byt
   options.max_step_tokens = settings.step_tokens;
   options.hang_seconds = settings.hang_timeout;
   options.prefix_cache = settings.prefix_cache;
-  options.prefix_disk = prefix_disk(files, settings);
+  options.prefix_disk = prefix_disk(files, settings, version);
   options.max_draft_tokens = settings.max_draft_tokens;
   const auto progress = ::isatty(STDERR_FILENO) ? &show_progress : nullptr;
   return std::make_unique<Engine>(
