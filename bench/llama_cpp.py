@@ -40,8 +40,10 @@ def build():
         return
     print("building llama.cpp, once", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=ROOT / ".cache") as folder:
-        run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:",
-            "--no-build-isolation", "--dest", folder, PACKAGE)
+        # pip asks the package for its metadata before it hands it over, and gets what that takes
+        # (scikit-build-core) itself, as wheels, into an environment of its own.
+        run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
+            f"--no-binary={PACKAGE.partition('==')[0]}", "--dest", folder, PACKAGE)
         package = next(pathlib.Path(folder).glob("*.tar.gz"))
         found = hashlib.sha256(package.read_bytes()).hexdigest()
         if found != SHA256:

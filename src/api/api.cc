@@ -5,34 +5,29 @@
 #include "api/admin/handlers.h"
 #include "api/core.h"
 #include "api/errors.h"
-#include "api/openai/handlers.h"
+#include "api/generation/handler.h"
 
 namespace mlxd::api {
-namespace {
-
-std::vector<std::unique_ptr<ModelPort>> make_ports(const std::vector<ServedModel*>& models) {
-  std::vector<std::unique_ptr<ModelPort>> ports;
-  for (auto* model : models) ports.push_back(make_model_port(*model));
-  return ports;
-}
-
-}  // namespace
 
 struct Api::State : Core {
   using Core::Core;
 };
 
-Api::Api(ApiOptions options, Metrics& metrics, const std::vector<ServedModel*>& models)
-    : Api(std::move(options), metrics, make_ports(models)) {}
+Api::Api(ApiOptions options, Metrics& metrics, ModelPool& models)
+    : state_(std::make_unique<State>(std::move(options), metrics, ModelDirectory(models))) {}
 
-Api::Api(ApiOptions options, Metrics& metrics, std::vector<std::unique_ptr<ModelPort>> models)
+Api::Api(ApiOptions options, Metrics& metrics, std::vector<std::shared_ptr<TextModel>> models)
     : state_(std::make_unique<State>(std::move(options), metrics,
                                      ModelDirectory(std::move(models)))) {}
 
 Api::~Api() = default;
 
+void Api::add(std::unique_ptr<Dialect> dialect) { state_->dialects.push_back(std::move(dialect)); }
+
 void Api::mount(http::Router& router) {
-  mount_openai(router, *state_);
+  for (const auto& dialect : state_->dialects) {
+    mount_generation(router, state_->generation, *dialect);
+  }
   mount_admin(router, *state_);
 }
 
@@ -43,12 +38,13 @@ void Api::set_server_stats(std::function<http::ServerStats()> stats) {
   state_->server_stats = std::move(stats);
 }
 
-std::string http_error_body(int status, const std::string& code, const std::string& message) {
-  Error error;
-  error.status = status;
-  error.code = code;
-  error.message = message;
-  return error_json(error);
+std::function<std::string(std::string_view path, const Error& error)> Api::http_error_body() const {
+  return [&dialects = state_->dialects](std::string_view path, const Error& error) {
+    for (const auto& dialect : dialects) {
+      if (dialect->path() == path) return dialect->error_body(error);
+    }
+    return error_json(error);
+  };
 }
 
 }  // namespace mlxd::api

@@ -1,25 +1,28 @@
-// api: OpenAI's wire format in front of serve/. It turns bodies into GenerateRequests (openai/
-// parse_*), StreamEvents into frames or whole answers (openai/fold, openai/wire), and answers for
-// the server's state (admin/). Handlers are coroutines on the I/O thread; what takes time (parsing,
-// templates, tokenising) runs on the text pool. cli/ makes the one Api and mounts it on a router.
+// api: wire formats in front of serve/. A dialect turns bodies into requests and deltas of text
+// into answers (openai/), by the way that generation/ has for all of them; admin/ answers for the
+// server's state. Handlers are coroutines on the I/O thread; what takes time (parsing, templates,
+// tokenising) runs on the text pool. cli/ makes the one Api and mounts it on a router.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "http/router.h"
 #include "http/server.h"
 
 namespace mlxd {
-struct ServedModel;
-}
+class ModelPool;
+class TextModel;
+}  // namespace mlxd
 
 namespace mlxd::api {
 
 class Metrics;
-class ModelPort;
+class Dialect;
 
 struct ApiOptions {
   std::string version;   // of the program, for /version and /metrics
@@ -35,15 +38,22 @@ struct ApiOptions {
   bool json_log = false;  // the request log as JSON lines on standard error
 };
 
-// Destroy the Server that it is mounted on first, then the Api, then the models, then the Metrics:
+// Destroy the Server that it is mounted on first, then the Api, then the pool, then the Metrics:
 // declared in the opposite order, they do so by themselves.
 class Api {
  public:
-  Api(ApiOptions options, Metrics& metrics, const std::vector<ServedModel*>& models);
-  Api(ApiOptions options, Metrics& metrics, std::vector<std::unique_ptr<ModelPort>> models);
+  Api(ApiOptions options, Metrics& metrics, ModelPool& models);
+  // On models that are always ready, for tests.
+  Api(ApiOptions options, Metrics& metrics, std::vector<std::shared_ptr<TextModel>> models);
   ~Api();
 
+  // One wire format more than OpenAI's; before `mount`.
+  void add(std::unique_ptr<Dialect> dialect);
   void mount(http::Router& router);
+
+  // For http::ServerOptions::error_body: an error that http answers itself has the shape of the
+  // dialect at its path, OpenAI's where there is none. It must not outlive the Api.
+  std::function<std::string(std::string_view path, const Error& error)> http_error_body() const;
 
   // Any thread: /health says 503 and new generation requests get 503; those begun go on.
   void drain();
@@ -54,8 +64,5 @@ class Api {
   struct State;
   std::unique_ptr<State> state_;
 };
-
-// For http::ServerOptions::error_body: errors that http answers itself, in OpenAI's shape.
-std::string http_error_body(int status, const std::string& code, const std::string& message);
 
 }  // namespace mlxd::api

@@ -2,15 +2,35 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "api/api.h"
+#include "api/generation/dialect.h"
+#include "api/generation/shared.h"
 #include "api/metrics.h"
-#include "api/model_port.h"
+#include "api/openai/dialect.h"
 #include "api/request_log.h"
-#include "api/text_pool.h"
 
 namespace mlxd::api {
+
+// Every generation request goes into the metrics and the log.
+class RecordedRequests final : public RequestObserver {
+ public:
+  RecordedRequests(Metrics& metrics, const RequestLog& log) : metrics_(metrics), log_(log) {}
+  void first_token(double seconds) override { metrics_.first_token(seconds); }
+  void between_tokens(double seconds) override { metrics_.between_tokens(seconds); }
+  void ended(const RequestRecord& record) override {
+    metrics_.request_ended(record);
+    log_.write(record);
+  }
+
+ private:
+  Metrics& metrics_;
+  const RequestLog& log_;
+};
 
 // What all handlers share. It outlives them and every job of the pool.
 struct Core {
@@ -19,16 +39,25 @@ struct Core {
         metrics(api_metrics),
         log(make_request_log(options.json_log)),
         models(std::move(api_models)),
-        pool(options.text_threads, options.max_queued_texts) {}
+        dialects(openai_dialects(options)),
+        requests(metrics, log),
+        generation{models,
+                   draining,
+                   requests,
+                   options.keep_alive_seconds,
+                   options.share_prefix_cache,
+                   TextPool(options.text_threads, options.max_queued_texts)} {}
 
   const ApiOptions options;
   Metrics& metrics;
   const RequestLog log;
   const ModelDirectory models;
+  std::vector<std::unique_ptr<Dialect>> dialects;
   std::atomic<bool> draining{false};
   std::mutex mutex;
   std::function<http::ServerStats()> server_stats;  // under the mutex
-  TextPool pool;                                    // last: its jobs use what stands above
+  RecordedRequests requests;
+  GenerationShared generation;  // last: its pool's jobs use what stands above
 };
 
 }  // namespace mlxd::api

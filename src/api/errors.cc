@@ -3,6 +3,7 @@
 #include <string_view>
 #include <utility>
 
+#include "api/generation/dialect.h"
 #include "api/json_writer.h"
 
 namespace mlxd::api {
@@ -49,13 +50,7 @@ std::string error_json(const Error& error) {
 }
 
 http::Response error_response(const Error& error) {
-  http::Response response;
-  response.status = error.status;
-  response.body = error_json(error);
-  if (auto seconds = retry_after(error)) {
-    response.headers.emplace_back("Retry-After", *std::move(seconds));
-  }
-  return response;
+  return error_response(error, error_json(error));
 }
 
 Error bad_value(std::string param, std::string message) {

@@ -10,7 +10,7 @@ namespace mlxd::api {
 // {"error":{"message","type","param","code"}} as OpenAI words it; what is empty becomes null.
 std::string error_json(const Error& error);
 
-// The answer that carries it, with Retry-After where the error has one.
+// The answer that carries it.
 http::Response error_response(const Error& error);
 
 // A client's mistake in one parameter: status 400, code "invalid_value".

@@ -10,6 +10,8 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include "api/request_log.h"
+
 namespace mlxd::api {
 namespace {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "api/request_log.h"
+#include "api/generation/record.h"
 #include "engine/engine.h"
 #include "http/server.h"
 

@@ -1,6 +1,9 @@
 #include "backend/backends.h"
 
+#include <fmt/format.h>
+
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/worker_pool.h"
 #include "backend/mlx/mlx_backend.h"
 #include "base/error.h"
 
@@ -36,6 +39,23 @@ std::string backend_name(const BackendOptions& options) {
 }
 
 std::string available_backends() { return mlx_backend::available() ? "cpu, mlx" : "cpu"; }
+
+std::vector<std::string> backend_warnings(const BackendOptions& options) {
+  std::vector<std::string> warnings;
+  if (backend_name(options) == "mlx") {
+    if (mlx_backend::available() && !mlx_backend::has_gpu()) {
+      warnings.push_back(
+          "the mlx backend finds no GPU here, and is then a reference that computes slowly: "
+          "--backend cpu is many times as fast");
+    }
+  } else if (const int usable = cpu::usable_processors(); options.threads > usable) {
+    warnings.push_back(fmt::format(
+        "--threads asks for {} threads, but this process may use {}: more than that wait for each "
+        "other, and make every step slower",
+        options.threads, usable == 1 ? "1 processor" : fmt::format("{} processors", usable)));
+  }
+  return warnings;
+}
 
 RunnerMemory foresee_memory(const ModelPlan& plan, const BackendOptions& options,
                             const StepLimits& limits) {

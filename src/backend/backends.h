@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/model_runner.h"
 #include "model/model_plan.h"
@@ -23,6 +24,9 @@ std::string backend_name(const BackendOptions& options);
 
 // The names of the backends in this build, for --version.
 std::string available_backends();
+
+// What is likely to make the backend that `options` choose slow here: sentences for the operator.
+std::vector<std::string> backend_warnings(const BackendOptions& options);
 
 // What the runner of `plan` will hold, by its headers alone. Throws as make_runner does.
 RunnerMemory foresee_memory(const ModelPlan& plan, const BackendOptions& options,

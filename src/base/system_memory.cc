@@ -12,6 +12,8 @@
 #include <malloc.h>
 #endif
 
+#include "base/control_groups.h"
+
 namespace mlxd {
 
 #ifdef __APPLE__
@@ -30,6 +32,8 @@ std::size_t resident_memory() { return 0; }
 namespace {
 
 constexpr std::size_t kUnlimited = std::numeric_limits<std::size_t>::max();
+// cgroup v1 writes no limit as the largest multiple of a page in 63 bits.
+constexpr std::size_t kUnlimitedV1 = std::size_t{1} << 62;
 
 // A file of "name value" lines, such as /proc/meminfo and memory.stat.
 std::map<std::string, std::size_t> read_figures(const std::filesystem::path& path) {
@@ -54,26 +58,28 @@ SystemMemory machine_memory(const std::filesystem::path& root) {
   return {kib["MemAvailable:"] * 1024, (kib["MemTotal:"] + kib["SwapTotal:"]) * 1024};
 }
 
-// This process' control group relative to the hierarchy: "/system.slice/mlxd.service", say.
-std::filesystem::path own_group(const std::filesystem::path& root) {
-  std::ifstream file(root / "proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("0::/")) return line.substr(4);
-  }
-  return {};
-}
+// What a group's folder tells of its memory, in the words of its version.
+struct GroupFiles {
+  const char *limit, *current, *swap;
+  const char *active_file, *inactive_file;  // of memory.stat, with the groups below it
+};
+constexpr GroupFiles kFilesV1 = {"memory.limit_in_bytes", "memory.usage_in_bytes", nullptr,
+                                 "total_active_file", "total_inactive_file"};
+constexpr GroupFiles kFilesV2 = {"memory.max", "memory.current", "memory.swap.max", "active_file",
+                                 "inactive_file"};
 
-void apply_limit(const std::filesystem::path& group, std::size_t swap, SystemMemory& memory) {
-  const auto limit = read_limit(group / "memory.max");
-  if (!limit) return;
+void apply_limit(const std::filesystem::path& group, const GroupFiles& files, std::size_t swap,
+                 SystemMemory& memory) {
+  const auto limit = read_limit(group / files.limit);
+  if (!limit || *limit >= kUnlimitedV1) return;
   auto figures = read_figures(group / "memory.stat");
   // Contents of files are given up before anything is swapped.
-  const std::size_t files = figures["active_file"] + figures["inactive_file"];
-  const std::size_t current = read_limit(group / "memory.current").value_or(0);
-  const std::size_t used = current > files ? current - files : 0;
+  const std::size_t cached = figures[files.active_file] + figures[files.inactive_file];
+  const std::size_t current = read_limit(group / files.current).value_or(0);
+  const std::size_t used = current > cached ? current - cached : 0;
   memory.available = std::min(memory.available, *limit > used ? *limit - used : 0);
-  const std::size_t swap_limit = read_limit(group / "memory.swap.max").value_or(swap);
-  memory.most = std::min(memory.most, *limit + std::min(swap, swap_limit));
+  if (files.swap != nullptr) swap = std::min(swap, read_limit(group / files.swap).value_or(swap));
+  memory.most = std::min(memory.most, *limit + swap);
 }
 
 }  // namespace
@@ -81,11 +87,10 @@ void apply_limit(const std::filesystem::path& group, std::size_t swap, SystemMem
 SystemMemory system_memory(const std::filesystem::path& root) {
   SystemMemory memory = machine_memory(root);
   const std::size_t swap = read_figures(root / "proc/meminfo")["SwapTotal:"] * 1024;
-  // A group's limit holds for all below it.
-  const std::filesystem::path top = root / "sys/fs/cgroup";
-  std::filesystem::path group = top;
-  apply_limit(group, swap, memory);
-  for (const auto& part : own_group(root)) apply_limit(group /= part, swap, memory);
+  const ControlGroups groups = control_groups("memory", root);
+  for (const auto& group : groups.folders) {
+    apply_limit(group, groups.version == 1 ? kFilesV1 : kFilesV2, swap, memory);
+  }
   return memory;
 }
 

@@ -5,8 +5,7 @@
 
 namespace mlxd {
 
-// What the system could give this process, within the limits of its control groups (cgroup v2), in
-// bytes.
+// What the system could give this process, within the limits of its control groups, in bytes.
 struct SystemMemory {
   std::size_t available = 0;  // now, without swapping; file contents that it keeps count as free
   std::size_t most = 0;       // ever, swap included: who needs more is ended

@@ -8,8 +8,10 @@
 
 #include "base/error.h"
 #include "cli/cli.h"
-#include "cli/local_engine.h"
-#include "cli/local_model.h"
+#include "cli/messages.h"
+#include "cli/version.h"
+#include "models/local_models.h"
+#include "models/start_engine.h"
 
 namespace mlxd {
 namespace {
@@ -101,11 +103,12 @@ int run_bench(const BenchSettings& settings) {
   engine_settings.max_running =
       *std::max_element(settings.batch_sizes.begin(), settings.batch_sizes.end());
   engine_settings.prefix_cache = false;  // every run is to read its prompts again
-  const LocalModels models({parse_model_setting(settings.model)}, engine_settings);
+  const LocalModels models({the_model(settings.models, "bench")}, engine_settings, kVersion);
   admit(models.memory());
-  print_warnings(models.memory());
+  for (const std::string& warning : models.memory().warnings) print_warning(warning);
   const ModelFiles& files = models.files(0);
-  const auto engine = start_engine(files, models.memory().models[0].kv_cache, engine_settings);
+  const auto engine =
+      start_engine(files, models.memory().models[0].kv_cache, engine_settings, kVersion);
   const RunnerInfo& info = engine->info();
   if (settings.prompt_tokens + 1 > info.context_length ||
       settings.depth + settings.generated_tokens + 1 > info.context_length) {

@@ -1,14 +1,22 @@
 #include "cli/cli.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <limits>
+#include <memory>
 #include <new>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "backend/backends.h"
 #include "backend/cpu/kernels.h"
+#include "base/error.h"
+#include "cli/messages.h"
+#include "cli/option_values.h"
+#include "cli/suggestions.h"
 #include "cli/version.h"
 
 namespace mlxd {
@@ -19,110 +27,225 @@ std::string version_text() {
                      kVersion, kBuildType, available_backends(), cpu::find_kernels("")->name);
 }
 
-void add_model_option(CLI::App& app, std::string& model) {
-  app.add_option("--model,-m", model,
-                 "a .gguf file, a folder with safetensors, or an id in $MLXD_MODELS_DIR or the "
-                 "Hugging Face cache")
-      ->envname("MLXD_MODEL")
-      ->required();
+// CLI11's help, with texts that end before an ordinary terminal does.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_desc(const CLI::Option* option) const override {
+    constexpr std::size_t kWidth = 66;
+    std::string text = option->get_description();
+    for (std::size_t begin = 0; text.size() - begin > kWidth;) {
+      const std::size_t space = text.rfind(' ', begin + kWidth);
+      if (space == std::string::npos || space <= begin) break;
+      text[space] = '\n';  // which CLI11 indents
+      begin = space + 1;
+    }
+    return text;
+  }
+};
+
+// The commands with their options, and what these are set to.
+class CommandLine {
+ public:
+  CommandLine() {
+    app_.name("mlxd");
+    app_.set_version_flag("--version", version_text(), "the version, and what it was built with");
+    app_.set_help_flag("-h,--help", "this text");
+    app_.formatter(std::make_shared<HelpFormatter>());
+    app_.get_formatter()->column_width(34);
+    app_.get_formatter()->label("SUBCOMMAND", "COMMAND");
+    app_.footer("mlxd help COMMAND, or mlxd COMMAND --help, lists the options of a command.");
+    add_serve();
+    add_chat();
+    add_bench();
+    add_inspect();
+    app_.add_subcommand("help", "this text, or that of a command: mlxd help serve");
+    for (CLI::App* command : app_.get_subcommands({})) command->group("Commands");
+  }
+
+  int run(std::vector<std::string> words);
+
+ private:
+  void add_serve();
+  void add_chat();
+  void add_bench();
+  void add_inspect();
+  std::vector<std::string> commands() const;
+  CLI::App* find(const std::string& name);
+  int help(const CLI::App& command);
+  int refuse_command(const std::string& word);
+
+  CLI::App app_{
+      "mlxd: a native inference server for MLX and GGUF models with the OpenAI API.\n"
+      "  mlxd serve model.gguf     then point any OpenAI client at http://127.0.0.1:10242/v1\n"
+      "  mlxd chat model.gguf      or talk to it here"};
+  ServeSettings serve_;
+  ChatSettings chat_;
+  BenchSettings bench_;
+  InspectSettings inspect_;
+};
+
+void CommandLine::add_serve() {
+  CLI::App* command = app_.add_subcommand("serve", "serve models over HTTP");
+  command->footer(
+      "Every option is also an environment variable (shown beside it) and, without the leading\n"
+      "dashes, a key of the file given by --config (TOML). A flag wins over a variable, and a\n"
+      "variable over the file. mlx-manager's MLX_SERVER_* variables are understood.");
+  add_serve_options(*command, serve_);
+}
+
+void CommandLine::add_chat() {
+  CLI::App* command = app_.add_subcommand("chat", "talk to a model in this terminal");
+  command->footer(
+      "Ctrl-C stops an answer; Ctrl-D, /exit or Ctrl-C twice at the prompt ends. /help lists the\n"
+      "commands that may be typed instead of a message.");
+  add_models(*command, chat_.models);
+  command->add_option("--system", chat_.system, "the system message");
+  command->add_option("--seed", chat_.seed, "the same seed gives the same answers")
+      ->check(whole_number(0, std::numeric_limits<long long>::max()).description(""));
+  command->add_option("--temperature", chat_.temperature, "0 is greedy")
+      ->check(in_range(0, 2))
+      ->capture_default_str();
+  command->add_option("--max-tokens", chat_.max_tokens, "tokens of an answer at most")
+      ->check(whole_number(1, 1 << 20));
+  add_engine_options(*command, chat_.engine);
+}
+
+void CommandLine::add_bench() {
+  bench_.engine.max_draft_tokens = 0;
+  CLI::App* command =
+      app_.add_subcommand("bench", "measure prompt and generation speed, without HTTP");
+  command->footer(
+      "Generation is measured token by token: --max-draft-tokens is 0 here unless it is given,\n"
+      "since what follows a synthetic prompt repeats itself more than most answers do.");
+  add_models(*command, bench_.models);
+  command->add_option("--prompt", bench_.prompt_tokens, "tokens of the prompt that is read")
+      ->check(whole_number(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--gen", bench_.generated_tokens, "tokens that are generated")
+      ->check(whole_number(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--depth", bench_.depth, "tokens of context when generation begins")
+      ->check(whole_number(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--batch", bench_.batch_sizes, "sequences generated together, e.g. 1,8,16")
+      ->delimiter(',')
+      ->check(whole_number(1, 4096));
+  command->add_option("--repeat", bench_.repeat, "runs; the median is reported")
+      ->check(whole_number(1, 1000))
+      ->capture_default_str();
+  command->add_flag("--json", bench_.json, "one JSON object a line");
+  add_engine_options(*command, bench_.engine);
+}
+
+void CommandLine::add_inspect() {
+  CLI::App* command =
+      app_.add_subcommand("inspect", "what model files hold, and the memory that they need");
+  command->footer(
+      "The options are those of serve that bear on memory, with its variables: what is told of\n"
+      "memory is what serve would take with them, all files served together.");
+  add_models(*command, inspect_.models);
+  command->add_flag("--json", inspect_.json, "one JSON object a line, a line for each file");
+  add_memory_options(*command, inspect_.engine);
+  add_prefix_cache_dir(*command, inspect_.engine);
+  add_max_connections(*command, inspect_.max_connections);
+}
+
+std::vector<std::string> CommandLine::commands() const {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app_.get_subcommands({})) names.push_back(command->get_name());
+  return names;
+}
+
+CLI::App* CommandLine::find(const std::string& name) {
+  const auto found = app_.get_subcommands(
+      [&name](const CLI::App* command) { return command->get_name() == name; });
+  return found.empty() ? nullptr : found.front();
+}
+
+int CommandLine::help(const CLI::App& command) {
+  const bool is_all = &command == &app_ || command.get_name() == "help";
+  std::fputs((is_all ? app_.help() : command.help("mlxd")).c_str(), stdout);
+  return 0;
+}
+
+int CommandLine::refuse_command(const std::string& word) {
+  if (word.starts_with('-')) {
+    for (const CLI::App* command : app_.get_subcommands({})) {
+      const std::string name = word.substr(0, word.find('='));
+      if (command->get_option_no_throw(name) == nullptr) continue;
+      print_error(fmt::format("{} is an option of a command, and comes after it: mlxd {} {}", name,
+                              command->get_name(), name));
+      return 1;
+    }
+    print_error(fmt::format("there is no option {}; mlxd help lists the commands", word));
+    return 1;
+  }
+  const std::vector<std::string> names = commands();
+  print_error(fmt::format("there is no command {}{} (there are {})", word,
+                          hint_for_command(word, names), fmt::join(names, ", ")));
+  return 1;
+}
+
+int CommandLine::run(std::vector<std::string> words) {
+  const Variables variables(app_);
+  const auto help_of = [&](const CLI::App& command) {
+    variables.show();
+    return help(command);
+  };
+  if (words.empty()) {
+    help_of(app_);
+    return 1;  // nothing was done
+  }
+  const std::string first = words.front();
+  if (first == "--help" || first == "-h") return help_of(app_);
+  if (first == "--version") {
+    std::printf("%s\n", version_text().c_str());
+    return 0;
+  }
+  CLI::App* command = find(first);
+  if (command == nullptr) return refuse_command(first);
+  words.erase(words.begin());
+  if (first == "help") {
+    if (words.empty() || words.front().starts_with('-')) return help_of(app_);
+    command = find(words.front());
+    return command == nullptr ? refuse_command(words.front()) : help_of(*command);
+  }
+  const auto end = std::ranges::find(words, "--");
+  if (std::any_of(words.begin(), end, [](const auto& w) { return w == "--help" || w == "-h"; })) {
+    return help_of(*command);
+  }
+  const std::vector<std::string> mistakes = mistakes_in(*command, words);
+  for (const std::string& mistake : mistakes) print_error(mistake);
+  if (!mistakes.empty()) return 1;
+
+  std::ranges::reverse(words);  // as CLI11 takes them
+  try {
+    command->parse(words);
+  } catch (const CLI::ParseError& error) {
+    throw StartupError(error.what());
+  }
+  variables.apply(*command);
+  if (first == "serve") {
+    if (!serve_.config.empty()) read_config_file(*command, serve_.config);
+    serve_.warnings = variables.unknown();
+    return run_serve(serve_);
+  }
+  for (const std::string& warning : variables.unknown()) print_warning(warning);
+  if (first == "chat") return run_chat(chat_);
+  if (first == "bench") return run_bench(bench_);
+  return run_inspect(inspect_);
 }
 
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
-  adopt_mlx_server_environment();
-  CLI::App app(
-      "mlxd: a native inference server for MLX and GGUF models with the OpenAI API.\n"
-      "  mlxd serve --model model.gguf     then point any OpenAI client at "
-      "http://127.0.0.1:10242/v1");
-  app.name("mlxd");
-  app.set_version_flag("--version", version_text());
-  app.require_subcommand(1);
-  app.get_formatter()->column_width(34);
-
-  ServeSettings serve;
-  CLI::App* serve_command = app.add_subcommand("serve", "serve models over HTTP");
-  serve_command->footer(
-      "Every option is also an environment variable (shown beside it) and, without the leading\n"
-      "dashes, a key of the file given by --config (TOML). A flag wins over a variable, and a\n"
-      "variable over the file. mlx-manager's MLX_SERVER_* variables are understood.");
-  add_serve_options(*serve_command, serve);
-
-  ChatSettings chat;
-  CLI::App* chat_command = app.add_subcommand("chat", "talk to a model in this terminal");
-  chat_command->footer("Ctrl-C stops an answer; Ctrl-D, /exit or Ctrl-C at the prompt ends.");
-  add_model_option(*chat_command, chat.model);
-  chat_command->add_option("--system", chat.system, "the system message");
-  chat_command->add_option("--seed", chat.seed, "the same seed gives the same answers");
-  chat_command->add_option("--temperature", chat.temperature, "0 is greedy")
-      ->check(CLI::Range(0.0f, 2.0f))
-      ->capture_default_str();
-  chat_command->add_option("--max-tokens", chat.max_tokens, "tokens of an answer at most")
-      ->check(CLI::Range(1, 1 << 20));
-  add_engine_options(*chat_command, chat.engine);
-
-  BenchSettings bench;
-  bench.engine.max_draft_tokens = 0;
-  CLI::App* bench_command =
-      app.add_subcommand("bench", "measure prompt and generation speed, without HTTP");
-  bench_command->footer(
-      "Generation is measured token by token: --max-draft-tokens is 0 here unless it is given,\n"
-      "since what follows a synthetic prompt repeats itself more than most answers do.");
-  add_model_option(*bench_command, bench.model);
-  bench_command->add_option("--prompt", bench.prompt_tokens, "tokens of the prompt that is read")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  bench_command->add_option("--gen", bench.generated_tokens, "tokens that are generated")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  bench_command->add_option("--depth", bench.depth, "tokens of context when generation begins")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  bench_command
-      ->add_option("--batch", bench.batch_sizes, "sequences generated together, e.g. 1,8,16")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 4096));
-  bench_command->add_option("--repeat", bench.repeat, "runs; the median is reported")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  bench_command->add_flag("--json", bench.json, "one JSON object a line");
-  add_engine_options(*bench_command, bench.engine);
-
-  InspectSettings inspect;
-  CLI::App* inspect_command =
-      app.add_subcommand("inspect", "what model files hold, and the memory that they need");
-  inspect_command->footer(
-      "The options are those of serve that bear on memory, with its variables: what is told of\n"
-      "memory is what serve would take with them, all files served together.");
-  inspect_command
-      ->add_option("FILE", inspect.models, "a .gguf file, a folder, or an id; or several")
-      ->required();
-  inspect_command->add_flag("--json", inspect.json, "one JSON object a line, a line for each file");
-  add_memory_options(*inspect_command, inspect.engine);
-  add_prefix_cache_dir(*inspect_command, inspect.engine);
-  add_max_connections(*inspect_command, inspect.max_connections);
-
-  const auto is_asked_for = [&](const CLI::App* command) { return command->check_name(argv[1]); };
-  if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_asked_for).empty()) {
-    std::fprintf(stderr, "mlxd: there is no command %s; there are serve, chat, bench and inspect\n",
-                 argv[1]);
-    return 1;
-  }
   try {
-    app.parse(argc, argv);
-    if (*serve_command) {
-      if (!serve.config.empty()) read_config_file(*serve_command, serve.config);
-      return run_serve(serve);
-    }
-    if (*chat_command) return run_chat(chat);
-    if (*bench_command) return run_bench(bench);
-    return run_inspect(inspect);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 1;
+    adopt_mlx_server_environment();
+    return CommandLine().run(std::vector<std::string>(argv + 1, argv + argc));
   } catch (const std::bad_alloc&) {
-    std::fputs("mlxd: out of memory; a smaller model or --kv-cache-gb needs less\n", stderr);
+    print_error("out of memory; a smaller model or --kv-cache-gb needs less");
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "mlxd: %s\n", error.what());
+    print_error(error.what());
   }
   return 1;
 }

@@ -11,11 +11,11 @@
 
 namespace mlxd {
 
-// Parses and runs; the exit status: 0, or 1 with one sentence on stderr.
+// Parses and runs; the exit status: 0, or 1 with a sentence on stderr.
 int run_command_line(int argc, char** argv);
 
 struct ChatSettings {
-  std::string model;
+  NamedModels models;
   std::string system;
   std::optional<std::uint64_t> seed;
   float temperature = 0.7f;
@@ -24,7 +24,7 @@ struct ChatSettings {
 };
 
 struct BenchSettings {
-  std::string model;
+  NamedModels models;
   int prompt_tokens = 512;
   int generated_tokens = 128;
   int depth = 1;  // tokens in the context before generation begins
@@ -36,7 +36,7 @@ struct BenchSettings {
 
 // What `serve` would take with the same models and settings.
 struct InspectSettings {
-  std::vector<std::string> models;
+  NamedModels models;
   bool json = false;
   EngineSettings engine;
   int max_connections = kMaxConnections;

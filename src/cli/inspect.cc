@@ -4,10 +4,12 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "cli/cli.h"
-#include "cli/local_model.h"
+#include "cli/version.h"
 #include "http/server.h"
 #include "model/summary.h"
+#include "models/local_models.h"
 
 namespace mlxd {
 namespace {
@@ -102,9 +104,9 @@ void print_plan(const MemoryPlan& plan, std::size_t connections) {
 }  // namespace
 
 int run_inspect(const InspectSettings& settings) {
-  std::vector<ModelSetting> names;
-  for (const std::string& model : settings.models) names.push_back(parse_model_setting(model));
-  const LocalModels models(names, settings.engine);
+  const std::vector<ModelSetting> names = listed_models(settings.models);
+  if (names.empty()) throw StartupError(no_model_is_named("inspect"));
+  const LocalModels models(names, settings.engine, kVersion);
   const MemoryPlan& plan = models.memory();
   http::ServerOptions server;
   server.max_connections = settings.max_connections;

@@ -13,15 +13,15 @@
 #include "api/api.h"
 #include "api/metrics.h"
 #include "base/error.h"
-#include "base/system_memory.h"
 #include "cli/cli.h"
 #include "cli/descriptor_limit.h"
-#include "cli/local_model.h"
 #include "cli/logging.h"
 #include "cli/service_manager.h"
 #include "cli/stop_signals.h"
 #include "cli/version.h"
 #include "http/server.h"
+#include "models/local_models.h"
+#include "models/model_pool.h"
 
 namespace mlxd {
 namespace {
@@ -33,15 +33,11 @@ bool is_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
 }
 
-std::vector<ModelSetting> listed_models(const ServeSettings& settings) {
-  std::vector<ModelSetting> models;
-  for (const std::string& text : split_list(settings.models)) {
-    models.push_back(parse_model_setting(text));
-  }
+// The models that are asked for, checked against the settings that speak of them.
+std::vector<ModelSetting> models_to_serve(const ServeSettings& settings) {
+  const std::vector<ModelSetting> models = listed_models(settings.models);
   if (models.empty()) {
-    throw StartupError(
-        "no model is named; give --model with a .gguf file, a folder or an id (scripts/run "
-        "serves a small default model)");
+    throw StartupError(no_model_is_named("serve") + "; scripts/run serves a small default one");
   }
   if (settings.max_models > 0 && models.size() > static_cast<std::size_t>(settings.max_models)) {
     throw StartupError(fmt::format("{} models are listed, but --max-models allows {}",
@@ -72,7 +68,7 @@ std::vector<ModelSetting> listed_models(const ServeSettings& settings) {
   return models;
 }
 
-http::ServerOptions server_options(const ServeSettings& settings) {
+http::ServerOptions server_options(const ServeSettings& settings, const api::Api& api) {
   http::ServerOptions options;
   options.host = settings.host;
   options.port = settings.port;
@@ -84,7 +80,7 @@ http::ServerOptions server_options(const ServeSettings& settings) {
   options.idle_seconds = settings.idle_timeout;
   options.write_stall_seconds = settings.write_stall_timeout;
   options.max_connections = settings.max_connections;
-  options.error_body = api::http_error_body;
+  options.error_body = api.http_error_body();
   return options;
 }
 
@@ -110,17 +106,15 @@ void make_room_for_connections(int connections) {
       connections, limit);
 }
 
-using Models = std::vector<std::unique_ptr<ServedModel>>;
-
-bool all_healthy(const Models& models) {
-  return std::all_of(models.begin(), models.end(),
-                     [](const auto& model) { return model->engine->stats().healthy; });
+bool all_healthy(ModelPool& models) {
+  return std::ranges::all_of(models.ready(),
+                             [](const auto& model) { return model->engine->stats().healthy; });
 }
 
 // Whether one has ended its requests for a step that hung, even if the step then ended.
-bool any_hung(const Models& models) {
-  return std::any_of(models.begin(), models.end(),
-                     [](const auto& model) { return model->engine->stats().hangs > 0; });
+bool any_hung(ModelPool& models) {
+  return std::ranges::any_of(models.ready(),
+                             [](const auto& model) { return model->engine->stats().hangs > 0; });
 }
 
 // The inference thread is stuck in a step and cannot be joined: what there is to say was said.
@@ -155,7 +149,7 @@ class StopWhileLoading {
 // Until SIGTERM or SIGINT: tells the service manager that all is well while it is. A model that
 // hangs has ended its requests itself; by option the process then makes way for its successor.
 void supervise(const ServeSettings& settings, const StopSignals& signals, ServiceManager& manager,
-               http::Server& server, const Models& models) {
+               http::Server& server, ModelPool& models) {
   while (!signals.wait_for(0.5)) {
     const bool healthy = all_healthy(models);
     if (healthy) manager.alive();
@@ -170,12 +164,12 @@ void supervise(const ServeSettings& settings, const StopSignals& signals, Servic
 // SIGTERM came: lets what runs end, up to the limit or a second signal; ends the rest with an
 // error.
 void shut_down(const ServeSettings& settings, const StopSignals& signals, api::Api& api,
-               http::Server& server, Models& models) {
+               http::Server& server, ModelPool& models) {
   spdlog::info("stopping: running requests have {} s to end; another signal stops at once",
                settings.drain_timeout);
   api.drain();
   server.stop_accepting();
-  for (const auto& model : models) model->engine->drain();
+  for (const ModelLease& model : models.ready()) model->engine->drain();
   bool idle = false;
   const TimePoint start = Clock::now();
   while (!idle && seconds_between(start, Clock::now()) < settings.drain_timeout) {
@@ -188,10 +182,55 @@ void shut_down(const ServeSettings& settings, const StopSignals& signals, api::A
     error.code = "server_stopping";
     error.message = "The server is stopping; send the request again.";
     error.retry_after_seconds = 5;
-    for (const auto& model : models) model->engine->abort_all(error);
+    for (const ModelLease& model : models.ready()) model->engine->abort_all(error);
     server.wait_until_idle(2);
   }
   if (!all_healthy(models)) exit_hung();
+}
+
+void log_loaded(const std::string& id, const Engine& engine) {
+  const RunnerInfo& info = engine.info();
+  spdlog::info("loaded {} ({} backend {}, context {}, weights {:.0f} MiB, KV cache {} blocks)", id,
+               info.backend, info.instruction_set, info.context_length,
+               static_cast<double>(info.weight_bytes) / (1 << 20), engine.stats().kv_blocks_total);
+  const int longest = engine.longest_sequence();
+  if (longest < info.context_length) {
+    spdlog::warn(
+        "the KV cache holds {} tokens, fewer than the context of {}: longer requests are refused; "
+        "raise --kv-cache-gb for them",
+        longest, info.context_length);
+  }
+}
+
+// Opens what is listed, makes sure that there is memory for all of it, and has it loaded. A signal
+// ends the process meanwhile.
+void load_models(const ServeSettings& settings, const std::vector<ModelSetting>& listed,
+                 const StopSignals& signals, EngineObserver* observer, ModelPool& pool) {
+  const StopWhileLoading stop(signals);
+  LocalModels local(listed, settings.engine, kVersion);
+  admit(local.memory());
+  log_memory(local.memory());
+  const std::string& default_name =
+      settings.default_model.empty() ? listed.front().name : settings.default_model;
+  std::vector<PooledModel> models;
+  for (std::size_t i = 0; i < listed.size(); ++i) {
+    PooledModel& model = models.emplace_back(local.take(i, observer));
+    const std::string id = model.model.id;
+    if (id == default_name && id != "default") model.model.aliases.push_back("default");
+    model.load = [load = std::move(model.load), id] {
+      auto engine = load();
+      log_loaded(id, *engine);
+      return engine;
+    };
+  }
+  pool.start(std::move(models), local.memory().total());
+}
+
+// As it stands in an address.
+std::string address_of(const ServeSettings& settings, const http::Server& server) {
+  const std::string& host = settings.host;
+  const bool is_ipv6 = host.find(':') != std::string::npos;
+  return fmt::format("http://{}:{}", is_ipv6 ? "[" + host + "]" : host, server.port());
 }
 
 }  // namespace
@@ -199,45 +238,17 @@ void shut_down(const ServeSettings& settings, const StopSignals& signals, api::A
 int run_serve(const ServeSettings& settings) {
   const StopSignals signals;
   set_up_logging(settings.log_level, settings.log_format);
+  for (const std::string& warning : settings.warnings) spdlog::warn("{}", warning);
   if (!is_loopback(settings.host) && settings.api_keys.empty() && !settings.no_auth) {
     throw StartupError(fmt::format(
         "--host {} can be reached from other machines: give --api-key, or --no-auth if everyone "
         "there may use it",
         settings.host));
   }
-  const std::vector<ModelSetting> listed = listed_models(settings);
+  const std::vector<ModelSetting> listed = models_to_serve(settings);
 
   api::Metrics metrics;
-  Models models;
-  std::vector<ServedModel*> served;
-  std::optional<StopWhileLoading> loading(signals);
-  LocalModels local(listed, settings.engine);
-  admit(local.memory());
-  log_memory(local.memory());
-  for (std::size_t i = 0; i < listed.size(); ++i) {
-    models.push_back(local.load(i, metrics.engine_observer()));
-    const RunnerInfo& info = models.back()->engine->info();
-    spdlog::info("loaded {} ({} backend {}, context {}, weights {:.0f} MiB, KV cache {} blocks)",
-                 models.back()->id, info.backend, info.instruction_set, info.context_length,
-                 static_cast<double>(info.weight_bytes) / (1 << 20),
-                 models.back()->engine->stats().kv_blocks_total);
-    const int longest = models.back()->engine->longest_sequence();
-    if (longest < info.context_length) {
-      spdlog::warn(
-          "the KV cache holds {} tokens, fewer than the context of {}: longer requests are "
-          "refused; raise --kv-cache-gb for them",
-          longest, info.context_length);
-    }
-  }
-  loading.reset();
-  release_free_memory();
-  for (const auto& model : models) {
-    const std::string& default_name =
-        settings.default_model.empty() ? listed.front().name : settings.default_model;
-    if (model->id == default_name && model->id != "default") model->aliases.push_back("default");
-    served.push_back(model.get());
-  }
-
+  ModelPool pool;
   api::ApiOptions api_options;
   api_options.version = kVersion;
   api_options.lenient = settings.lenient;
@@ -245,28 +256,30 @@ int run_serve(const ServeSettings& settings) {
   api_options.chat_timeout_seconds = settings.timeout_chat;
   api_options.completions_timeout_seconds = settings.timeout_completions;
   api_options.json_log = settings.log_format == "json";
-  api::Api api(api_options, metrics, served);
+  api::Api api(api_options, metrics, pool);
   make_room_for_connections(settings.max_connections);
   http::Router router;
   api.mount(router);
-  http::Server server(server_options(settings), std::move(router));
+  // Before the models are loaded, which may take minutes: a port that is taken is told at once, and
+  // whoever asks meanwhile is told to wait instead of being left in the listener's queue.
+  http::Server server(server_options(settings, api), std::move(router));
   api.set_server_stats([&server] { return server.stats(); });
+  const std::string address = address_of(settings, server);
+  spdlog::info("bound {}; it answers 503 until the models are loaded", address);
 
-  const std::string host = settings.host.find(':') != std::string::npos
-                               ? fmt::format("[{}]", settings.host)
-                               : settings.host;
-  spdlog::info("listening on http://{}:{}", host, server.port());
+  load_models(settings, listed, signals, metrics.engine_observer(), pool);
+  spdlog::info("listening on {}", address);
   if (settings.host == "127.0.0.1" && settings.log_format == "text") {
     spdlog::info(
-        "try: curl http://{}:{}/v1/chat/completions -H 'Content-Type: application/json' -d "
+        "try: curl {}/v1/chat/completions -H 'Content-Type: application/json' -d "
         "'{{\"model\": \"{}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello!\"}}]}}'",
-        host, server.port(), models.front()->id);
+        address, listed.front().name);
   }
   ServiceManager manager;
   manager.ready();
-  supervise(settings, signals, manager, server, models);
+  supervise(settings, signals, manager, server, pool);
   manager.stopping();
-  shut_down(settings, signals, api, server, models);
+  shut_down(settings, signals, api, server, pool);
   spdlog::info("stopped");
   return 0;
 }

@@ -3,7 +3,6 @@
 #include <array>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <utility>
 
 #include <CLI/CLI.hpp>
@@ -11,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "cli/option_values.h"
 #include "model/weights/gguf_split.h"
 
 namespace mlxd {
@@ -20,14 +20,17 @@ ModelSetting parse_model_setting(const std::string& text) {
   if (equals != std::string::npos && equals > 0) {
     return {text.substr(0, equals), text.substr(equals + 1)};
   }
-  std::filesystem::path path(text);
-  if (!path.has_filename() && path.has_relative_path()) path = path.parent_path();  // "model/"
+  if (text.empty()) throw StartupError("a model is named by an empty text");
   // A path is known by its last part; an id such as mlx-community/X by all of it.
-  const bool is_path = text.front() == '/' || text.front() == '.' || path.extension() == ".gguf";
-  if (!is_path) return {path.string(), text};
+  const bool is_file = text.ends_with(".gguf");
+  if (!is_file && text.front() != '/' && text.front() != '.') {
+    return {text.substr(0, text.find_last_not_of('/') + 1), text};
+  }
+  auto path = std::filesystem::absolute(text).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();  // "folder/"
   const std::string name = path.filename().string();
   if (const auto part = gguf_part(name)) return {part->stem, text};
-  return {path.extension() == ".gguf" ? path.stem().string() : name, text};
+  return {is_file ? path.stem().string() : name, text};
 }
 
 std::vector<std::string> split_list(const std::vector<std::string>& values) {
@@ -94,41 +97,82 @@ CLI::Option* add_list(CLI::App& app, const char* flag, std::vector<std::string>&
 
 }  // namespace
 
+void add_models(CLI::App& app, NamedModels& models) {
+  app.add_option("FILE", models.files,
+                 "a .gguf file, a folder with safetensors, or an id such as "
+                 "mlx-community/Llama-3.2-1B-Instruct-4bit that lies in $MLXD_MODELS_DIR or the "
+                 "Hugging Face cache; NAME=FILE gives it a name of your own");
+  add_list(app, "-m,--model", models.flags,
+           "the same as an option: repeat it, or give a,b or a JSON list")
+      ->envname("MLXD_MODEL")
+      ->group(kModels);
+}
+
+std::vector<ModelSetting> listed_models(const NamedModels& models) {
+  std::vector<ModelSetting> listed;
+  for (const std::string& text : models.files) listed.push_back(parse_model_setting(text));
+  for (const std::string& text : split_list(models.flags)) {
+    listed.push_back(parse_model_setting(text));
+  }
+  return listed;
+}
+
+ModelSetting the_model(const NamedModels& models, std::string_view command) {
+  const std::vector<ModelSetting> listed = listed_models(models);
+  if (listed.empty()) throw StartupError(no_model_is_named(command));
+  if (listed.size() == 1) return listed.front();
+  throw StartupError(fmt::format("{} takes one model, and these are {}: {} and {}", command,
+                                 listed.size(), listed[0].where, listed[1].where));
+}
+
+std::string no_model_is_named(std::string_view command) {
+  return fmt::format(
+      "no model is named; give a .gguf file, a folder or an id, as in: mlxd {} model.gguf (--model "
+      "takes the same)",
+      command);
+}
+
 void add_memory_options(CLI::App& app, EngineSettings& settings) {
+  app.add_option("--context", settings.context,
+                 "tokens of context at most (0: the model's own); less needs less memory")
+      ->envname("MLXD_CONTEXT")
+      ->check(whole_number(0, 1 << 24))
+      ->capture_default_str()
+      ->group(kEngine);
   app.add_option("--backend", settings.backend.name,
                  "cpu or mlx (default: cpu on Linux, mlx on macOS)")
       ->envname("MLXD_BACKEND")
-      ->check(CLI::IsMember({"cpu", "mlx"}))
+      ->check(one_of({"cpu", "mlx"}))
       ->group(kEngine);
   app.add_option("--kv-cache-gb", settings.kv_cache_gb,
                  "memory of a model's KV cache in GiB (0: its share of a quarter of what is free)")
       ->envname("MLXD_KV_CACHE_GB")
-      ->check(CLI::Range(0.0, 4096.0))
+      ->check(in_range(0, 4096))
       ->capture_default_str()
       ->group(kEngine);
   app.add_option(
          "--kv-cache-type", settings.backend.kv_cache_type,
          "f16, or int8: half the memory and less to read at long contexts, for a small loss")
       ->envname("MLXD_KV_CACHE_TYPE")
-      ->check(CLI::IsMember({"f16", "int8"}))
+      ->check(one_of({"f16", "int8"}))
       ->default_str("f16")
       ->group(kEngine);
   app.add_option(
          "--max-memory-gb", settings.max_memory_gb,
          "weights, buffers and KV caches of all models together, in GiB (0: no limit of its own)")
       ->envname("MLXD_MAX_MEMORY_GB")
-      ->check(CLI::Range(0.0, 4096.0))
+      ->check(in_range(0, 4096))
       ->capture_default_str()
       ->group(kEngine);
   app.add_option("--max-running", settings.max_running, "sequences that are decoded together")
       ->envname("MLXD_MAX_RUNNING")
-      ->check(CLI::Range(1, 4096))
+      ->check(whole_number(1, 4096))
       ->capture_default_str()
       ->group(kEngine);
   app.add_option("--step-tokens", settings.step_tokens,
                  "tokens of one step: how large the pieces are in which prompts are read")
       ->envname("MLXD_STEP_TOKENS")
-      ->check(CLI::Range(16, 8192))
+      ->check(whole_number(16, 8192))
       ->capture_default_str()
       ->group(kEngine);
 }
@@ -144,7 +188,7 @@ void add_prefix_cache_dir(CLI::App& app, EngineSettings& settings) {
 void add_max_connections(CLI::App& app, int& max_connections) {
   app.add_option("--max-connections", max_connections, "connections at a time")
       ->envname("MLXD_MAX_CONNECTIONS")
-      ->check(CLI::Range(1, 1000000))
+      ->check(whole_number(1, 1000000))
       ->capture_default_str()
       ->group(kLimits);
 }
@@ -154,38 +198,38 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
   app.add_option("--threads", settings.backend.threads,
                  "compute threads of the cpu backend (0: one for each core)")
       ->envname("MLXD_THREADS")
-      ->check(CLI::Range(0, 1024))
+      ->check(whole_number(0, 1024))
       ->capture_default_str()
       ->group(kEngine);
   app.add_option("--cpu-isa", settings.backend.isa,
                  "portable, avx2 or avx512_vnni (default: the best that this processor runs)")
       ->envname("MLXD_CPU_ISA")
-      ->check(CLI::IsMember({"portable", "avx2", "avx512_vnni"}))
+      ->check(one_of({"portable", "avx2", "avx512_vnni"}))
       ->group(kEngine);
   app.add_option("--max-queued", settings.max_queued,
                  "requests that may wait; beyond it the answer is 429. They begin by their "
                  "`priority`, then in turns between API keys")
       ->envname("MLXD_MAX_QUEUED")
-      ->check(CLI::Range(1, 1000000))
+      ->check(whole_number(1, 1000000))
       ->capture_default_str()
       ->group(kEngine);
   app.add_option("--max-queued-tokens", settings.max_queued_tokens,
                  "tokens that the prompts of waiting requests may have together; beyond it 429")
       ->envname("MLXD_MAX_QUEUED_TOKENS")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000'000}))
+      ->check(whole_number(1, 1'000'000'000))
       ->capture_default_str()
       ->group(kEngine);
   app.add_option("--hang-timeout", settings.hang_timeout,
                  "seconds that a step of the model may take before it counts as hung")
       ->envname("MLXD_HANG_TIMEOUT")
-      ->check(CLI::Range(0.001, 3600.0))
+      ->check(in_range(0.001, 3600))
       ->capture_default_str()
       ->group(kEngine);
   app.add_option("--max-draft-tokens", settings.max_draft_tokens,
                  "tokens guessed from a text's own repetitions and checked in one step: the same "
                  "answers, sooner (0: none)")
       ->envname("MLXD_MAX_DRAFT_TOKENS")
-      ->check(CLI::Range(0, 64))
+      ->check(whole_number(0, 64))
       ->capture_default_str()
       ->group(kEngine);
 }
@@ -193,19 +237,14 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
 void add_serve_options(CLI::App& app, ServeSettings& settings) {
   app.add_option("--config", settings.config, "a TOML file with these settings")
       ->envname("MLXD_CONFIG");
-  add_list(app, "--model", settings.models,
-           "[NAME=]WHERE: a .gguf file, a folder with safetensors, or an id such as "
-           "mlx-community/Llama-3.2-1B-Instruct-4bit that lies in $MLXD_MODELS_DIR or the "
-           "Hugging Face cache; repeat it, or give a,b or a JSON list")
-      ->envname("MLXD_MODEL")
-      ->group(kModels);
+  add_models(app, settings.models);
   app.add_option("--default-model", settings.default_model,
                  "the model that the name \"default\" stands for (default: the first)")
       ->envname("MLXD_DEFAULT_MODEL")
       ->group(kModels);
   app.add_option("--max-models", settings.max_models, "refuse to start with more models (0: any)")
       ->envname("MLXD_MAX_MODELS")
-      ->check(CLI::Range(0, 1000))
+      ->check(whole_number(0, 1000))
       ->capture_default_str()
       ->group(kModels);
   add_list(app, "--preload-models", settings.preload_models,
@@ -219,6 +258,7 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
       ->group(kNetwork);
   app.add_option("--port", settings.port, "port to bind (0: any free one)")
       ->envname("MLXD_PORT")
+      ->check(whole_number(0, 65535))
       ->capture_default_str()
       ->group(kNetwork);
   add_list(app, "--api-key", settings.api_keys,
@@ -246,7 +286,7 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
                            const char* text) {
     app.add_option(flag, value, text)
         ->envname(variable)
-        ->check(CLI::Range(0.01, 86400.0))
+        ->check(in_range(0.01, 86400))
         ->capture_default_str()
         ->group(kLimits);
   };
@@ -282,7 +322,7 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
   app.add_option("--prefix-cache-disk-gb", settings.engine.prefix_cache_disk_gb,
                  "GiB that the folder may hold for each model")
       ->envname("MLXD_PREFIX_CACHE_DISK_GB")
-      ->check(CLI::Range(0.001, 1e6))
+      ->check(in_range(0.001, 1'000'000))
       ->capture_default_str()
       ->group(kEngine);
   app.add_flag("--share-prefix-cache", settings.share_prefix_cache,
@@ -292,31 +332,12 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
 
   app.add_option("--log-format", settings.log_format, "text or json")
       ->envname("MLXD_LOG_FORMAT")
-      ->check(CLI::IsMember({"text", "json"}))
+      ->check(one_of({"text", "json"}))
       ->capture_default_str();
   app.add_option("--log-level", settings.log_level, "debug, info, warning or error")
       ->envname("MLXD_LOG_LEVEL")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->check(one_of({"debug", "info", "warning", "error"}))
       ->capture_default_str();
-}
-
-void read_config_file(CLI::App& app, const std::string& path) {
-  std::ifstream file(path);
-  if (!file) throw StartupError(fmt::format("cannot read the settings of --config {}", path));
-  for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_config(file)) {
-    CLI::Option* option = app.get_option_no_throw("--" + item.name);
-    if (option == nullptr || !item.parents.empty() || item.name == "config") {
-      throw StartupError(fmt::format("{}: there is no setting {}; mlxd serve --help lists them",
-                                     path, item.fullname()));
-    }
-    if (option->count() > 0) continue;
-    if (option->get_expected_min() == 0 && item.inputs != std::vector<std::string>{"true"} &&
-        item.inputs != std::vector<std::string>{"false"}) {
-      throw StartupError(fmt::format("{}: {} must be true or false", path, item.name));
-    }
-    option->add_result(item.inputs);
-    option->run_callback();
-  }
 }
 
 }  // namespace mlxd

@@ -2,9 +2,10 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "backend/backends.h"
+#include "models/engine_settings.h"
 
 namespace CLI {
 class App;
@@ -12,28 +13,19 @@ class App;
 
 namespace mlxd {
 
-// A model that the operator asks for: `NAME=WHERE`, or `WHERE` alone, which then names it too.
-struct ModelSetting {
-  std::string name;   // the id that clients use
-  std::string where;  // a path, or an id that find_model looks up
-};
+// `NAME=WHERE`, or `WHERE` alone, which then names it too.
 ModelSetting parse_model_setting(const std::string& text);
 
-// How much memory and which device models get; shared by all commands.
-struct EngineSettings {
-  BackendOptions backend;
-  double kv_cache_gb = 0;    // of each model; 0: together a quarter of the memory that is free
-  double max_memory_gb = 0;  // weights, buffers and KV of all models; 0: no limit of its own
-  int max_running = 64;
-  int max_queued = 256;
-  std::int64_t max_queued_tokens = 1 << 18;
-  int step_tokens = 512;
-  double hang_timeout = 10;
-  bool prefix_cache = true;
-  std::string prefix_cache_dir;  // "": in memory alone
-  double prefix_cache_disk_gb = 8;
-  int max_draft_tokens = 8;
+// The models that a command is given, as FILE or with --model.
+struct NamedModels {
+  std::vector<std::string> files, flags;
 };
+void add_models(CLI::App& app, NamedModels& models);
+std::vector<ModelSetting> listed_models(const NamedModels& models);
+// Of a command that takes exactly one. Throws StartupError.
+ModelSetting the_model(const NamedModels& models, std::string_view command);
+std::string no_model_is_named(std::string_view command);
+
 void add_engine_options(CLI::App& app, EngineSettings& settings);
 
 // Those of the options of serve that bear on memory, for inspect too.
@@ -47,7 +39,7 @@ inline constexpr int kMaxConnections = 12000;
 // MLX_SERVER_*) or configuration file key, in this order of precedence.
 struct ServeSettings {
   std::string config;  // a TOML file with the rest
-  std::vector<std::string> models;
+  NamedModels models;
   std::string default_model;
   std::vector<std::string> preload_models;
   int max_models = 0;  // 0: no limit
@@ -65,12 +57,9 @@ struct ServeSettings {
   int max_connections = kMaxConnections;
   bool exit_on_hang = false;
   std::string log_format = "text", log_level = "info";
+  std::vector<std::string> warnings;  // about the settings themselves, for the log
 };
 void add_serve_options(CLI::App& app, ServeSettings& settings);
-
-// Gives every option that neither a flag nor a variable has set the value of its key in a TOML
-// file. Throws StartupError that names the key, or a CLI::ParseError for a value out of range.
-void read_config_file(CLI::App& app, const std::string& path);
 
 // Copies MLX_SERVER_* variables to their MLXD_* names where those are not set. Called once, before
 // the command line is parsed and any thread exists.

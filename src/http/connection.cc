@@ -202,7 +202,7 @@ asio::awaitable<void> Connection::refuse(std::shared_ptr<Connection> self) {
                   true};
   refusal.error.retry_after_seconds = 1;
   const std::string id = make_request_id();
-  co_await self->refuse_request(refusal, id, Headers(), false);
+  co_await self->refuse_request(refusal, "", id, Headers(), false);
   co_await self->linger();
   error_code ignored;
   self->socket_.close(ignored);
@@ -304,10 +304,11 @@ std::string Connection::response_head(int status, const std::string& id, bool cl
   return std::move(head).finish();
 }
 
-asio::awaitable<bool> Connection::refuse_request(const Refusal& refusal, const std::string& id,
-                                                 Headers cors, bool without_body) {
+asio::awaitable<bool> Connection::refuse_request(const Refusal& refusal, std::string_view path,
+                                                 const std::string& id, Headers cors,
+                                                 bool without_body) {
   const bool close = refusal.close || state_->draining;
-  const std::string body = state_->error_body(refusal.error);
+  const std::string body = state_->error_body(path, refusal.error);
   cors.insert(cors.end(), refusal.headers.begin(), refusal.headers.end());
   if (const auto text = retry_after(refusal.error)) cors.emplace_back("retry-after", *text);
   std::string text =
@@ -333,7 +334,7 @@ asio::awaitable<bool> Connection::serve_one() {
   if (!*received) {
     const Refusal refusal{received->error(), {}, true};
     const std::string id = make_request_id();
-    co_return co_await refuse_request(refusal, id, Headers(), false);
+    co_return co_await refuse_request(refusal, "", id, Headers(), false);
   }
   RequestHead& head = **received;
   const auto given_id = head.header("x-request-id");
@@ -349,8 +350,7 @@ asio::awaitable<bool> Connection::serve_one() {
   }
 
   std::optional<Error> body_error;
-  std::string body;
-  BodyMemory memory(*state_);
+  Body body;
   if (head.content_length.value_or(0) > state_->options.body_limit) {
     body_error = make_error(
         413, "body_too_large",
@@ -363,7 +363,9 @@ asio::awaitable<bool> Connection::serve_one() {
       refusal->close = true;
     } else {
       if (waits && !co_await write_all("HTTP/1.1 100 Continue\r\n\r\n", true)) co_return false;
-      body_error = co_await read_body(head, !refusal, body, memory);
+      const auto memory = std::make_shared<BodyMemory>(state_);
+      body.counted = memory;
+      body_error = co_await read_body(head, !refusal, body.text, *memory);
     }
   }
   if (body_error) {
@@ -372,7 +374,8 @@ asio::awaitable<bool> Connection::serve_one() {
   }
   if (refusal) {
     refusal->close = refusal->close || !head.keep_alive;
-    co_return co_await refuse_request(*refusal, id, cors, head.method == "HEAD");
+    body.release();
+    co_return co_await refuse_request(*refusal, head.path, id, cors, head.method == "HEAD");
   }
 
   const std::uint64_t caller = state_->keys.caller(head.header("authorization"));
@@ -413,7 +416,7 @@ asio::awaitable<bool> Connection::handle(ConnectionExchange& exchange, const Han
       make_error(500, "internal_error", "The server failed to answer this request."),
       {},
       exchange.close()};
-  co_return co_await refuse_request(refusal, id, exchange.cors(),
+  co_return co_await refuse_request(refusal, exchange.request().path, id, exchange.cors(),
                                     exchange.request().method == "HEAD");
 }
 

@@ -44,8 +44,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::awaitable<std::optional<Error>> read_body(const RequestHead& head, bool keep,
                                                          std::string& body, BodyMemory& memory);
   boost::asio::awaitable<bool> handle(ConnectionExchange& exchange, const Handler& handler);
-  boost::asio::awaitable<bool> refuse_request(const Refusal& refusal, const std::string& id,
-                                              Headers cors, bool without_body);
+  // `path` as ServerOptions::error_body's.
+  boost::asio::awaitable<bool> refuse_request(const Refusal& refusal, std::string_view path,
+                                              const std::string& id, Headers cors,
+                                              bool without_body);
   boost::asio::awaitable<bool> answer_preflight(const RequestHead& head, const Router::Match& match,
                                                 const std::string& id);
   std::string response_head(int status, const std::string& id, bool close, const Headers& extra,

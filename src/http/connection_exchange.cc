@@ -64,8 +64,9 @@ asio::awaitable<void> ConnectionExchange::respond(Response response) {
   headers.insert(headers.end(), response.headers.begin(), response.headers.end());
   std::string text = connection_.response_head(response.status, request_.id, close_, headers,
                                                response.content_type, response.body.size(), false);
+  request_.body.release();
   if (!without_body_) text += response.body;
-  response.body = std::string();
+  std::string().swap(response.body);  // assigning an empty string would keep the memory
   const bool large = text.size() > connection_.send_buffer_bytes();
   if (large) connection_.set_send_buffer(std::min(text.size(), kLargeSendBuffer));
   co_await connection_.write_all(text, true);

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <boost/asio/awaitable.hpp>
 
@@ -22,6 +23,7 @@ class ConnectionExchange final : public Exchange {
   ~ConnectionExchange() override;
 
   const Request& request() const override { return request_; }
+  Body take_body() override { return std::exchange(request_.body, {}); }
   bool peer_gone() const override;
   const std::shared_ptr<Wakeup>& wakeup() override;
   boost::asio::awaitable<void> respond(Response response) override;
@@ -39,7 +41,7 @@ class ConnectionExchange final : public Exchange {
   void begin();
 
   Connection& connection_;
-  const Request request_;
+  Request request_;
   const Headers& cors_;
   std::shared_ptr<Wakeup> wakeup_;
   bool close_;

@@ -21,13 +21,26 @@ namespace mlxd::http {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
+// A request's body, counted among what the server holds of bodies until it is let go. It may be
+// moved to another thread, and outlive the server.
+struct Body {
+  std::shared_ptr<void> counted;  // let go with the last byte: declared before them
+  std::string text;
+
+  // Frees the memory. (Assigning an empty string keeps it.)
+  void release() noexcept {
+    std::string().swap(text);
+    counted.reset();
+  }
+};
+
 // A request that passed every check of the connection: framing, limits, Host, key.
 struct Request {
   std::string method;
   std::string path;   // percent-decoded, without the query
   std::string query;  // raw
   Headers headers;    // names in lower case
-  std::string body;
+  Body body;
   std::string id;  // x-request-id: the client's if valid, else made
   // Stands for the API key that it showed, without telling it; 0 where there are no keys.
   std::uint64_t caller = 0;
@@ -58,6 +71,9 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
   virtual const Request& request() const = 0;
+  // The body, once, out of the request: who has read it lets it go, and does not hold its memory
+  // for as long as the answer takes.
+  virtual Body take_body() = 0;
 
   // The peer closed or reset its side, or stalled past the write limit; notifies `wakeup()`.
   virtual bool peer_gone() const = 0;

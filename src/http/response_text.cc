@@ -66,15 +66,6 @@ std::string http_date() {
   return text;
 }
 
-std::string escape_json(std::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
-    if (c == '"' || c == '\\') escaped += '\\';
-    escaped += is_ascii_control(c) ? ' ' : c;
-  }
-  return escaped;
-}
-
 }  // namespace
 
 ResponseHead::ResponseHead(int status) {
@@ -111,14 +102,6 @@ bool ResponseHead::has(std::string_view lower_case_name) const {
 std::string ResponseHead::finish() && {
   text_ += "\r\n";
   return std::move(text_);
-}
-
-std::string default_error_body(int status, const std::string& code, const std::string& message) {
-  const char* type = status == 401  ? "authentication_error"
-                     : status < 500 ? "invalid_request_error"
-                                    : "server_error";
-  return R"({"error":{"message":")" + escape_json(message) + R"(","type":")" + type +
-         R"(","param":null,"code":")" + escape_json(code) + R"("}})";
 }
 
 bool is_valid_request_id(std::string_view id) {

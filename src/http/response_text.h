@@ -23,9 +23,6 @@ class ResponseHead {
   std::vector<std::string> names_;  // in lower case
 };
 
-// The body of an error in OpenAI's shape, for servers that were given no other.
-std::string default_error_body(int status, const std::string& code, const std::string& message);
-
 // 1..128 of letters, digits, '.', '_' and '-': fit for logs and headers.
 bool is_valid_request_id(std::string_view id);
 std::string make_request_id();

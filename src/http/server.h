@@ -5,8 +5,10 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "http/router.h"
 
 namespace mlxd::http {
@@ -22,9 +24,10 @@ struct ServerOptions {
   std::vector<std::string> api_keys;       // empty: no key is asked for
   std::vector<std::string> allowed_hosts;  // without port; empty: loopback names and `host`
   std::vector<std::string> cors_origins;   // empty: no CORS headers
-  // Makes the body of an error that http itself answers (400, 401, 404, 405, 408, 413, 431 ...).
-  std::function<std::string(int status, const std::string& code, const std::string& message)>
-      error_body;
+  // Makes the body, in JSON, of an error that http itself answers (400, 401, 404, 405, 408, 413,
+  // 431
+  // ...) to a request for `path`, "" where that could not be read. I/O thread.
+  std::function<std::string(std::string_view path, const Error& error)> error_body;
 };
 
 struct ServerStats {

@@ -38,10 +38,9 @@ ServerState::ServerState(ServerOptions server_options, Router server_router)
       hosts(server_options.allowed_hosts, server_options.host),
       origins(server_options.cors_origins) {}
 
-std::string ServerState::error_body(const Error& error) const {
+std::string ServerState::error_body(std::string_view path, const Error& error) const {
   const auto& make = options.error_body;
-  return make ? make(error.status, error.code, error.message)
-              : default_error_body(error.status, error.code, error.message);
+  return make ? make(path, error) : R"({"error":")" + error.code + "\"}";
 }
 
 std::optional<Refusal> ServerState::refuse(const RequestHead& head, const Router::Match& match,
@@ -118,7 +117,7 @@ InFlight::~InFlight() {
 
 bool BodyMemory::hold(std::size_t bytes) {
   if (bytes <= held_.get()) return true;
-  if (state_.body_bytes + (bytes - held_.get()) > state_.options.total_body_limit) return false;
+  if (state_->body_bytes + (bytes - held_.get()) > state_->options.total_body_limit) return false;
   held_.set(bytes);
   return true;
 }

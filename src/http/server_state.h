@@ -5,11 +5,13 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 
 #include "base/error.h"
 #include "http/access.h"
@@ -48,12 +50,12 @@ struct ServerState {
 
   // I/O thread only.
   std::unordered_set<Connection*> live;
-  std::atomic<std::size_t> body_bytes = 0;    // of bodies in memory; the I/O thread writes it
+  std::atomic<std::size_t> body_bytes = 0;    // of bodies in memory; others may let go of them
   std::atomic<std::size_t> buffer_bytes = 0;  // of input and output; the I/O thread writes it
   // All sockets are read into this, one after the other: so much at a time.
   std::array<char, 16 * 1024> scratch;
 
-  std::string error_body(const Error& error) const;
+  std::string error_body(std::string_view path, const Error& error) const;
 
   // Host, key, path, method, body's type, in this order. `match` is the router's.
   std::optional<Refusal> refuse(const RequestHead& head, const Router::Match& match,
@@ -97,14 +99,16 @@ class HeldBytes {
   std::size_t held_ = 0;
 };
 
-// The part of the server's body memory that one request holds.
+// The part of the server's body memory that one request holds. I/O thread; it may be destroyed on
+// another, and last.
 class BodyMemory {
  public:
-  explicit BodyMemory(ServerState& state) : state_(state), held_(state.body_bytes) {}
+  explicit BodyMemory(std::shared_ptr<ServerState> state)
+      : state_(std::move(state)), held_(state_->body_bytes) {}
   bool hold(std::size_t bytes);  // in all; false when the server holds too much
 
  private:
-  const ServerState& state_;
+  const std::shared_ptr<ServerState> state_;
   HeldBytes held_;
 };
 

@@ -54,22 +54,18 @@ std::vector<int> stop_ids_of(const Vocabulary& vocabulary, const Tokenizer& toke
   return ids;
 }
 
-std::unique_ptr<ServedModel> load_model(
-    const ModelFiles& files, std::string id, std::vector<std::string> aliases,
-    std::string_view version, const std::function<std::unique_ptr<Engine>()>& start_engine) {
-  auto model = std::make_unique<ServedModel>();
-  model->id = std::move(id);
-  model->aliases = std::move(aliases);
-  model->created = unix_time_of(files.path);
-  model->tokenizer = Tokenizer::load(files.vocabulary);
-  model->chat_template = ChatTemplate::load(files.vocabulary);
-  model->stop_ids = stop_ids_of(files.vocabulary, *model->tokenizer);
-  model->engine = start_engine();
+ServedModel make_served_model(const ModelFiles& files, std::string id, std::string_view version,
+                              std::string_view backend) {
+  ServedModel model;
+  model.id = std::move(id);
+  model.fingerprint = fmt::format("mlxd-{}-{}-{}", version, files.fingerprint, backend);
+  model.created = unix_time_of(files.path);
+  model.tokenizer = Tokenizer::load(files.vocabulary);
+  model.chat_template = ChatTemplate::load(files.vocabulary);
+  model.stop_ids = stop_ids_of(files.vocabulary, *model.tokenizer);
   // A tokeniser may know tokens that the model has no rows for and never draws.
-  std::erase_if(model->stop_ids,
-                [&](int stop) { return stop >= model->engine->info().vocab_size; });
-  model->fingerprint =
-      fmt::format("mlxd-{}-{}-{}", version, files.fingerprint, model->engine->info().backend);
+  const std::int64_t rows = files.plan.head.weight.weight.rows;
+  std::erase_if(model.stop_ids, [rows](int stop) { return stop >= rows; });
   return model;
 }
 

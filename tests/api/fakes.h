@@ -18,19 +18,26 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 
-#include "api/model_port.h"
 #include "api/stream_fold.h"
 #include "http/exchange.h"
 #include "http/router.h"
-#include "serve/service.h"
+#include "serve/text_model.h"
 
 namespace mlxd::api {
 
-inline TextPiece piece(std::string text, int sample = 0, std::vector<TokenDetail> tokens = {}) {
-  return {sample, std::move(text), std::move(tokens)};
+inline TextDelta piece(std::string text, int sample = 0, std::vector<TokenDetail> details = {}) {
+  TextDelta delta;
+  delta.choice = sample;
+  delta.text = std::move(text);
+  delta.offsets.resize(details.size());
+  delta.details = std::move(details);
+  return delta;
 }
-inline SampleEnd sample_end(int sample = 0, FinishReason reason = FinishReason::stop) {
-  return {sample, reason, 1};
+inline TextDelta sample_end(int sample = 0, FinishReason reason = FinishReason::stop) {
+  TextDelta delta;
+  delta.choice = sample;
+  delta.finish = reason;
+  return delta;
 }
 inline GenerationEnd generation_end(int prompt_tokens = 3, int completion_tokens = 2) {
   GenerationEnd end;
@@ -50,12 +57,12 @@ struct FakeRun {
   std::mutex mutex;
   GenerateRequest request;
   std::function<void()> on_ready;
-  std::deque<StreamEvent> events;
+  std::deque<GenerationEvent> events;
   bool read = false;  // the handler has asked for its events
   bool cancelled = false;
   bool destroyed = false;
 
-  void push(std::vector<StreamEvent> more) {
+  void push(std::vector<GenerationEvent> more) {
     {
       std::lock_guard lock(mutex);
       for (auto& event : more) events.push_back(std::move(event));
@@ -64,14 +71,14 @@ struct FakeRun {
   }
 };
 
-class FakeSource : public EventSource {
+class FakeGeneration : public Generation {
  public:
-  explicit FakeSource(std::shared_ptr<FakeRun> run) : run_(std::move(run)) {}
-  ~FakeSource() override {
+  explicit FakeGeneration(std::shared_ptr<FakeRun> run) : run_(std::move(run)) {}
+  ~FakeGeneration() override {
     std::lock_guard lock(run_->mutex);
     run_->destroyed = true;
   }
-  std::optional<StreamEvent> try_next() override {
+  std::optional<GenerationEvent> try_next() override {
     std::lock_guard lock(run_->mutex);
     run_->read = true;
     if (run_->events.empty()) return std::nullopt;
@@ -79,6 +86,7 @@ class FakeSource : public EventSource {
     run_->events.pop_front();
     return event;
   }
+  std::optional<GenerationEvent> next_until(TimePoint) override { return try_next(); }
   void cancel() override {
     std::lock_guard lock(run_->mutex);
     run_->cancelled = true;
@@ -89,37 +97,36 @@ class FakeSource : public EventSource {
 };
 
 // A vocabulary of 100 tokens and the scripts of the prompts to come, one each.
-class FakeModel : public ModelPort {
+class FakeModel : public TextModel {
  public:
   FakeModel() {
+    id = "org/tiny";
+    aliases = {"tiny"};
+    fingerprint = "mlxd-test";
+    created = 1700000000;
     info_.vocab_size = 100;
     info_.context_length = 2048;
     info_.backend = "fake";
   }
-  const std::string& id() const override { return id_; }
-  const std::vector<std::string>& aliases() const override { return aliases_; }
-  const std::string& fingerprint() const override { return fingerprint_; }
-  long created() const override { return 1700000000; }
   const RunnerInfo& info() const override { return info_; }
   EngineStats stats() const override { return stats_; }
-  bool is_special(int token) const override { return token == 0; }
 
-  Result<std::unique_ptr<EventSource>> start(const GenerateRequest& request,
-                                             std::function<void()> on_ready) override {
+  Result<std::unique_ptr<Generation>> start(GenerateRequest request,
+                                            std::function<void()> on_ready) override {
     std::lock_guard lock(mutex_);
     if (refuse_after_ == static_cast<int>(runs_.size())) return refusal_;
     auto run = std::make_shared<FakeRun>();
-    run->request = request;
+    run->request = std::move(request);
     run->on_ready = std::move(on_ready);
     if (runs_.size() < scripts_.size()) {
       const auto& script = scripts_[runs_.size()];
       run->events.assign(script.begin(), script.end());
     }
     runs_.push_back(run);
-    return std::unique_ptr<EventSource>(std::make_unique<FakeSource>(run));
+    return std::unique_ptr<Generation>(std::make_unique<FakeGeneration>(run));
   }
 
-  void play(std::vector<StreamEvent> script) { scripts_.push_back(std::move(script)); }
+  void play(std::vector<GenerationEvent> script) { scripts_.push_back(std::move(script)); }
   void refuse_after(int accepted, Error error) {
     refuse_after_ = accepted;
     refusal_ = std::move(error);
@@ -132,12 +139,9 @@ class FakeModel : public ModelPort {
   EngineStats stats_;
 
  private:
-  const std::string id_ = "org/tiny";
-  const std::vector<std::string> aliases_ = {"tiny"};
-  const std::string fingerprint_ = "mlxd-test";
   RunnerInfo info_;
   std::mutex mutex_;
-  std::vector<std::vector<StreamEvent>> scripts_;
+  std::vector<std::vector<GenerationEvent>> scripts_;
   std::vector<std::shared_ptr<FakeRun>> runs_;
   int refuse_after_ = -1;
   Error refusal_;
@@ -149,10 +153,11 @@ class FakeExchange : public http::Exchange {
       : wakeup_(http::Wakeup::make(io.get_executor())) {
     request_.method = std::move(method);
     request_.path = std::move(path);
-    request_.body = std::move(body);
+    request_.body.text = std::move(body);
     request_.id = "req-1";
   }
   const http::Request& request() const override { return request_; }
+  http::Body take_body() override { return std::exchange(request_.body, {}); }
   bool peer_gone() const override { return gone_; }
   const std::shared_ptr<http::Wakeup>& wakeup() override { return wakeup_; }
 

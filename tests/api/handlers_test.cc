@@ -8,6 +8,7 @@
 #include "api/api.h"
 #include "api/fakes.h"
 #include "api/metrics.h"
+#include "api/request_log.h"
 
 namespace mlxd::api {
 namespace {
@@ -40,7 +41,7 @@ Error error_of(int status, std::string code) {
 class Handlers : public ::testing::Test {
  protected:
   Handlers() {
-    auto model = std::make_unique<FakeModel>();
+    auto model = std::make_shared<FakeModel>();
     model_ = model.get();
     options_.keep_alive_seconds = 0.02;
     options_.version = "1.2.3";
@@ -104,7 +105,7 @@ class Handlers : public ::testing::Test {
   http::Router router_;
   ApiOptions options_;
   FakeModel* model_ = nullptr;
-  std::vector<std::unique_ptr<ModelPort>> models_;
+  std::vector<std::shared_ptr<TextModel>> models_;
   std::unique_ptr<Api> api_;
   std::uint64_t caller_ = 0;
   int ended_ = 0;
@@ -121,8 +122,9 @@ TEST_F(Handlers, AnswerAChatWhole) {
   EXPECT_EQ(text_of(body.at("model")), "org/tiny");
   EXPECT_EQ(text_of(body.at("system_fingerprint")), "mlxd-test");
   EXPECT_THAT(text_of(body.at("id")), ::testing::StartsWith("chatcmpl-"));
-  EXPECT_EQ(model_->run(0)->request.id, "req-1");
-  EXPECT_EQ(model_->run(0)->request.messages_json, R"([{"role":"user","content":"x"}])");
+  EXPECT_EQ(model_->run(0)->request.job.id, "req-1");
+  EXPECT_EQ(std::get<ChatPrompt>(model_->run(0)->request.prompt).messages_json,
+            R"([{"role":"user","content":"x"}])");
 }
 
 TEST_F(Handlers, StreamAChatInOneWriteOfAllThatIsReady) {
@@ -145,7 +147,7 @@ TEST_F(Handlers, StreamAChatInOneWriteOfAllThatIsReady) {
 
 TEST_F(Handlers, AnswerSeveralPromptsWithSeveralSamplesInOrder) {
   for (const std::string prompt : {"a", "b"}) {
-    model_->play({PromptEcho{prompt, {}}, piece("1", 1), piece("0", 0), sample_end(1),
+    model_->play({PromptEcho{piece(prompt)}, piece("1", 1), piece("0", 0), sample_end(1),
                   sample_end(0), generation_end(3, 2)});
   }
   const auto exchange =
@@ -191,9 +193,17 @@ TEST_F(Handlers, TellTheEngineWhoCallsThoughAllShareThePrefixCache) {
   caller_ = 7;
   start("POST", kChatPath, chat_body(R"(,"priority":3)"));
   const auto run = wait_for_run(0);
-  EXPECT_EQ(run->request.caller, 7U);
-  EXPECT_EQ(run->request.cache_salt, 0U);
-  EXPECT_EQ(run->request.priority, 3);
+  EXPECT_EQ(run->request.job.caller, 7U);
+  EXPECT_EQ(run->request.job.cache_salt, 0U);
+  EXPECT_EQ(run->request.job.priority, 3);
+  run->push({sample_end(), generation_end()});
+  finish();
+}
+
+TEST_F(Handlers, LetGoOfTheBodyBeforeTheFirstEvent) {
+  const auto exchange = start("POST", kChatPath, chat_body(R"(,"stream":true)"));
+  const auto run = wait_for_run(0);
+  EXPECT_TRUE(exchange->request_.body.text.empty());
   run->push({sample_end(), generation_end()});
   finish();
 }
@@ -223,6 +233,7 @@ TEST_F(Handlers, PassOnTheEnginesRefusalWithRetryAfter) {
   const auto exchange = post(kChatPath, chat_body());
   EXPECT_EQ(exchange->response_.status, 429);
   EXPECT_EQ(header_of(exchange->response_.headers, "Retry-After"), "3");
+  EXPECT_EQ(header_of(exchange->response_.headers, "x-should-retry"), "");
 }
 
 TEST_F(Handlers, SubmitAllPromptsOrNone) {
@@ -240,6 +251,8 @@ TEST_F(Handlers, AnswerATimeoutWith504AndInAStreamWithAnErrorFrame) {
   const auto whole = post(kChatPath, chat_body());
   EXPECT_EQ(whole->response_.status, 504);
   EXPECT_EQ(text_of(json::parse(whole->response_.body).at("error").at("code")), "timeout");
+  EXPECT_EQ(header_of(whole->response_.headers, "x-should-retry"), "false")
+      << "OpenAI's client would have it generated three times";
   const auto stream = post(kChatPath, chat_body(R"(,"stream":true)"));
   const auto chunks = data_frames(stream->streamed());
   ASSERT_EQ(chunks.size(), 3U);

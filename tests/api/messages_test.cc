@@ -11,10 +11,10 @@ namespace json = boost::json;
 using ::testing::StartsWith;
 
 Result<json::value> normalised(std::string_view messages) {
-  Draft draft;
-  auto read = read_messages(json::parse({messages.data(), messages.size()}), draft);
+  RequestFields fields;
+  auto read = read_messages(json::parse({messages.data(), messages.size()}), fields);
   if (!read) return read.error();
-  return json::parse(draft.messages_json);
+  return json::parse(std::get<ChatPrompt>(fields.prompts.at(0)).messages_json);
 }
 
 void expect_messages(std::string_view from, std::string_view to) {

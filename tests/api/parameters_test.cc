@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "api/fakes.h"
+#include "api/generation/model_directory.h"
 #include "api/openai/parse_request.h"
 
 namespace mlxd::api {
@@ -20,12 +21,12 @@ constexpr std::string_view kChat =
 constexpr std::string_view kCompletion = R"("model":"org/tiny","prompt":"x")";
 
 ModelDirectory directory() {
-  std::vector<std::unique_ptr<ModelPort>> models;
-  models.push_back(std::make_unique<FakeModel>());
+  std::vector<std::shared_ptr<TextModel>> models;
+  models.push_back(std::make_shared<FakeModel>());
   return ModelDirectory(std::move(models));
 }
 
-Result<ParsedRequest> parse_body(Endpoint endpoint, std::string_view body, bool lenient = false) {
+Result<OpenAiRequest> parse_body(Endpoint endpoint, std::string_view body, bool lenient = false) {
   static const ModelDirectory models = directory();
   ParseOptions options;
   options.endpoint = endpoint;
@@ -34,14 +35,14 @@ Result<ParsedRequest> parse_body(Endpoint endpoint, std::string_view body, bool 
 }
 
 // A minimal body of that endpoint with `members` (JSON, without braces) added.
-Result<ParsedRequest> parse(Endpoint endpoint, std::string_view members, bool lenient = false) {
+Result<OpenAiRequest> parse(Endpoint endpoint, std::string_view members, bool lenient = false) {
   const std::string body =
       fmt::format("{{{}{}{}}}", endpoint == Endpoint::chat ? kChat : kCompletion,
                   members.empty() ? "" : ",", members);
   return parse_body(endpoint, body, lenient);
 }
-Result<ParsedRequest> chat(std::string_view members) { return parse(Endpoint::chat, members); }
-Result<ParsedRequest> completion(std::string_view members) {
+Result<OpenAiRequest> chat(std::string_view members) { return parse(Endpoint::chat, members); }
+Result<OpenAiRequest> completion(std::string_view members) {
   return parse(Endpoint::completions, members);
 }
 
@@ -201,7 +202,7 @@ TEST(Parameters, AnUnknownModelIs404AndAnAliasFinds) {
 
 TEST(Parameters, DefaultsAreTheContracts) {
   const auto parsed = chat("");
-  const auto& request = parsed->prompts.at(0);
+  const auto& request = parsed->request.job;
   EXPECT_EQ(request.max_tokens, -1);
   EXPECT_EQ(request.sampling.temperature, 1);
   EXPECT_EQ(request.sampling.top_p, 1);
@@ -210,11 +211,11 @@ TEST(Parameters, DefaultsAreTheContracts) {
   EXPECT_EQ(request.sampling.repetition_penalty, 1);
   EXPECT_FALSE(request.sampling.logprobs);
   EXPECT_EQ(request.samples, 1);
-  EXPECT_EQ(request.timeout_seconds, 300);
+  EXPECT_NEAR(seconds_between(Clock::now(), request.deadline), 300, 60);
   EXPECT_EQ(request.priority, 0);
-  EXPECT_FALSE(parsed->wire.stream);
-  EXPECT_EQ(completion("")->prompts.at(0).max_tokens, 16);
-  EXPECT_EQ(completion("")->prompts.at(0).echo_logprobs, -1);
+  EXPECT_FALSE(parsed->request.stream);
+  EXPECT_EQ(completion("")->request.job.max_tokens, 16);
+  EXPECT_EQ(completion("")->request.job.prompt_logprobs, -1);
 }
 
 TEST(Parameters, ValuesReachTheRequest) {
@@ -225,7 +226,7 @@ TEST(Parameters, ValuesReachTheRequest) {
          "stop":["a","b"],"timeout":12,"priority":7,"stream":true,
          "stream_options":{"include_usage":true})");
   ASSERT_TRUE(good);
-  const auto& request = good->prompts.at(0);
+  const auto& request = good->request.job;
   EXPECT_EQ(request.sampling.temperature, 0.5F);
   EXPECT_EQ(request.sampling.top_p, 0.25F);
   EXPECT_EQ(request.sampling.top_k, 7);
@@ -242,31 +243,31 @@ TEST(Parameters, ValuesReachTheRequest) {
   EXPECT_EQ(request.min_tokens, 2);
   EXPECT_EQ(request.max_tokens, 9);
   EXPECT_TRUE(request.ignore_eos);
-  EXPECT_EQ(request.stop, (std::vector<std::string>{"a", "b"}));
-  EXPECT_EQ(request.timeout_seconds, 12);
+  EXPECT_EQ(good->request.text.stop, (std::vector<std::string>{"a", "b"}));
+  EXPECT_NEAR(seconds_between(Clock::now(), request.deadline), 6, 6);
   EXPECT_EQ(request.priority, 7);
-  EXPECT_TRUE(good->wire.stream);
+  EXPECT_TRUE(good->request.stream);
   EXPECT_TRUE(good->wire.include_usage);
-  EXPECT_EQ(good->wire.choices, 3);
+  EXPECT_EQ(good->request.choices, 3);
 }
 
 TEST(Parameters, ASeedOf64BitsStaysExactAndComesBackAsItWasSent) {
   const auto largest = chat("\"seed\":18446744073709551615");
-  EXPECT_EQ(largest->prompts[0].sampling.seed, std::numeric_limits<std::uint64_t>::max());
+  EXPECT_EQ(largest->request.job.sampling.seed, std::numeric_limits<std::uint64_t>::max());
   EXPECT_EQ(largest->seed, "18446744073709551615");
   const auto negative = chat("\"seed\":-9223372036854775808");
-  EXPECT_EQ(negative->prompts[0].sampling.seed, std::uint64_t{1} << 63);
+  EXPECT_EQ(negative->request.job.sampling.seed, std::uint64_t{1} << 63);
   EXPECT_EQ(negative->seed, "-9223372036854775808");
   const auto odd = chat("\"seed\":9007199254740993");
-  EXPECT_EQ(odd->prompts[0].sampling.seed, 9007199254740993U);
+  EXPECT_EQ(odd->request.job.sampling.seed, 9007199254740993U);
 }
 
 TEST(Parameters, AnAbsentSeedIsDrawnAndToldAndExactAsADouble) {
   const auto one = chat("");
   const auto other = chat("");
   EXPECT_NE(one->seed, other->seed);
-  EXPECT_EQ(one->seed, std::to_string(one->prompts[0].sampling.seed));
-  EXPECT_LT(one->prompts[0].sampling.seed, std::uint64_t{1} << 53);
+  EXPECT_EQ(one->seed, std::to_string(one->request.job.sampling.seed));
+  EXPECT_LT(one->request.job.sampling.seed, std::uint64_t{1} << 53);
 }
 
 TEST(Parameters, PairsThatContradictEachOtherAreRefused) {
@@ -280,20 +281,32 @@ TEST(Parameters, PairsThatContradictEachOtherAreRefused) {
   EXPECT_TRUE(completion(R"("n":2,"best_of":2,"stream":true)"));
 }
 
+// A stop string is held for as long as the answer takes, by every choice, with tables.
+TEST(Parameters, AStopStringHasABoundedLength) {
+  const auto stop = [](std::size_t bytes) {
+    return chat("\"stop\":[\"a\",\"" + std::string(bytes, 'x') + "\"]");
+  };
+  EXPECT_TRUE(stop(1024));
+  const auto refused = stop(1025);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().param, "stop");
+  EXPECT_THAT(refused.error().message, HasSubstr("1024"));
+}
+
 TEST(Parameters, BestOfDrawsMoreAndKeepsLogprobsToItself) {
   const auto parsed = completion(R"("n":2,"best_of":5)");
-  EXPECT_EQ(parsed->prompts[0].samples, 5);
-  EXPECT_EQ(parsed->wire.choices, 2);
-  EXPECT_TRUE(parsed->prompts[0].sampling.logprobs);
+  EXPECT_EQ(parsed->request.job.samples, 5);
+  EXPECT_EQ(parsed->request.choices, 2);
+  EXPECT_TRUE(parsed->request.job.sampling.logprobs);
   EXPECT_FALSE(parsed->wire.logprobs);
 }
 
 TEST(Parameters, EchoWithLogprobsAsksForThePromptsLogprobs) {
   const auto parsed = completion(R"("echo":true,"logprobs":3,"max_tokens":0)");
-  EXPECT_EQ(parsed->prompts[0].echo_logprobs, 3);
-  EXPECT_TRUE(parsed->prompts[0].echo);
-  EXPECT_EQ(parsed->prompts[0].max_tokens, 0);
-  EXPECT_EQ(completion(R"("echo":true)")->prompts[0].echo_logprobs, -1);
+  EXPECT_EQ(parsed->request.job.prompt_logprobs, 3);
+  EXPECT_TRUE(parsed->request.text.echo);
+  EXPECT_EQ(parsed->request.job.max_tokens, 0);
+  EXPECT_EQ(completion(R"("echo":true)")->request.job.prompt_logprobs, -1);
 }
 
 TEST(Parameters, LenientCollectsUnknownKeysAndStillRefusesUnsupportedOnes) {
@@ -309,14 +322,20 @@ TEST(Parameters, APromptIsAStringATokenArrayOrAnArrayOfEither) {
     return parse_body(Endpoint::completions,
                       R"({"model":"tiny","prompt":)" + std::string(prompt) + "}");
   };
-  EXPECT_EQ(prompts(R"("abc")")->prompts.at(0).prompt_text, "abc");
-  EXPECT_EQ(prompts("[1,2,99]")->prompts.at(0).prompt_tokens, (std::vector<int>{1, 2, 99}));
+  const auto text = [](const Result<OpenAiRequest>& parsed, std::size_t i) {
+    return std::get<TextPrompt>(parsed->request.prompts.at(i)).text;
+  };
+  const auto tokens = [](const Result<OpenAiRequest>& parsed, std::size_t i) {
+    return std::get<TokenPrompt>(parsed->request.prompts.at(i)).tokens;
+  };
+  EXPECT_EQ(text(prompts(R"("abc")"), 0), "abc");
+  EXPECT_EQ(tokens(prompts("[1,2,99]"), 0), (std::vector<int>{1, 2, 99}));
   const auto texts = prompts(R"(["a","b"])");
-  ASSERT_EQ(texts->prompts.size(), 2U);
-  EXPECT_EQ(texts->prompts[1].prompt_text, "b");
+  ASSERT_EQ(texts->request.prompts.size(), 2U);
+  EXPECT_EQ(text(texts, 1), "b");
   const auto arrays = prompts("[[1],[2,3]]");
-  ASSERT_EQ(arrays->prompts.size(), 2U);
-  EXPECT_EQ(arrays->prompts[1].prompt_tokens, (std::vector<int>{2, 3}));
+  ASSERT_EQ(arrays->request.prompts.size(), 2U);
+  EXPECT_EQ(tokens(arrays, 1), (std::vector<int>{2, 3}));
   std::string many = "[\"a\"";
   for (int i = 0; i < 128; ++i) many += ",\"a\"";
   for (const auto& bad :

@@ -179,7 +179,7 @@ TEST_F(ServerFuzz, AnyBodyIsAnsweredOrRefused) {
   EXPECT_GT(seen[200], runs / 20);
   EXPECT_GT(seen[400], runs / 20);
   EXPECT_TRUE(becomes_idle());
-  EXPECT_EQ(model_.engine->stats().kv_blocks_used, 0);
+  EXPECT_EQ(model_->engine->stats().kv_blocks_used, 0);
   EXPECT_EQ(ask(http::get("/health")).status, 200);
   for (const auto& [status, count] : seen)
     RecordProperty("status_" + std::to_string(status), static_cast<int>(count));
@@ -221,7 +221,7 @@ TEST_F(ServerFuzz, ClientsThatLeaveAtAnyMomentLeaveNothingBehind) {
   }
   EXPECT_EQ(open_descriptors(), before);
   EXPECT_TRUE(becomes_idle());
-  EXPECT_EQ(model_.engine->stats().kv_blocks_used, 0);
+  EXPECT_EQ(model_->engine->stats().kv_blocks_used, 0);
 }
 #endif
 

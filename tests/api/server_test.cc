@@ -68,7 +68,7 @@ TEST_F(WholeServer, AStreamPutTogetherIsTheWholeAnswerForAllFourPathsUnderLoad) 
   for (auto& client : clients) client.join();
   EXPECT_EQ(compared, 200);
   EXPECT_TRUE(becomes_idle());
-  EXPECT_EQ(model_.engine->stats().kv_blocks_used, 0);
+  EXPECT_EQ(model_->engine->stats().kv_blocks_used, 0);
 }
 
 TEST_F(WholeServer, TheSeedOfTheHeaderRepeatsTheAnswer) {
@@ -123,13 +123,13 @@ TEST_F(WholeServer, AClientThatLeavesFreesItsBlocks) {
                            R"({"model":"org/bytes","prompt":"x","max_tokens":400,"ignore_eos":true,
                                "stream":)" +
                                std::string(stream) + "}"));
-    for (int i = 0; i < 1000 && model_.engine->stats().running_sequences == 0; ++i) {
+    for (int i = 0; i < 1000 && model_->engine->stats().running_sequences == 0; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
-    EXPECT_EQ(model_.engine->stats().running_sequences, 1);
+    EXPECT_EQ(model_->engine->stats().running_sequences, 1);
     client.reset();
     EXPECT_TRUE(becomes_idle());
-    EXPECT_EQ(model_.engine->stats().kv_blocks_used, 0);
+    EXPECT_EQ(model_->engine->stats().kv_blocks_used, 0);
     EXPECT_TRUE(server_->wait_until_idle(5));
   }
 }
@@ -141,12 +141,12 @@ TEST_F(WholeServer, AClientThatLeavesFreesItsBlocksWithinTheStepThatRuns) {
       "/v1/completions",
       R"({"model":"org/bytes","prompt":"x","max_tokens":400,"ignore_eos":true,"stream":true})"));
   ASSERT_TRUE(client.receive_until("text", 20));
-  const auto steps = model_.engine->stats().steps;
+  const auto steps = model_->engine->stats().steps;
   client.reset();
   EXPECT_TRUE(becomes_idle());
   // The step in which it leaves is counted when it ends, and it may leave at the very end of one.
-  EXPECT_LE(model_.engine->stats().steps, steps + 2);
-  EXPECT_EQ(model_.engine->stats().kv_blocks_used, 0);
+  EXPECT_LE(model_->engine->stats().steps, steps + 2);
+  EXPECT_EQ(model_->engine->stats().kv_blocks_used, 0);
 }
 
 TEST_F(WholeServer, AStepThatThrowsEndsTheGuiltyStreamAlone) {
@@ -207,7 +207,7 @@ TEST_F(WholeServer, AStreamThatIsEndedSaysWhyAndDone) {
   error.status = 503;
   error.code = "server_stopping";
   error.message = "The server is stopping.";
-  model_.engine->abort_all(error);
+  model_->engine->abort_all(error);
   const auto answer = client.read_answer();
   EXPECT_TRUE(answer.complete);
   EXPECT_THAT(answer.body, HasSubstr("\"code\":\"server_stopping\""));

@@ -13,10 +13,11 @@
 #include <gtest/gtest.h>
 
 #include "api/api.h"
+#include "api/generation/dialect.h"
 #include "api/metrics.h"
 #include "engine/fake/fake_runner.h"
 #include "http/raw_client.h"
-#include "serve/service.h"
+#include "models/model_pool.h"
 
 namespace mlxd::api {
 
@@ -78,21 +79,30 @@ class WholeServer : public ::testing::Test {
   void start(const EngineOptions& engine, FakeOptions fake) {
     fake.vocab_size = kVocabulary;
     fake.context_length = 512;
-    model_.id = "org/bytes";
-    model_.fingerprint = "mlxd-test";
-    model_.tokenizer = std::make_shared<ByteTokenizer>();
-    model_.chat_template = std::make_unique<PlainTemplate>();
-    model_.stop_ids = {kEos};
-    model_.engine = std::make_unique<Engine>(
-        engine, [fake] { return std::make_unique<FakeRunner>(fake); }, metrics_.engine_observer());
-    api_ = std::make_unique<Api>(options_, metrics_, std::vector<ServedModel*>{&model_});
+    PooledModel pooled;
+    pooled.model.id = "org/bytes";
+    pooled.model.fingerprint = "mlxd-test";
+    pooled.model.tokenizer = std::make_shared<ByteTokenizer>();
+    pooled.model.chat_template = std::make_unique<PlainTemplate>();
+    pooled.model.stop_ids = {kEos};
+    pooled.pinned = true;
+    pooled.load = [this, engine, fake] {
+      return std::make_unique<Engine>(
+          engine, [fake] { return std::make_unique<FakeRunner>(fake); },
+          metrics_.engine_observer());
+    };
+    std::vector<PooledModel> models;
+    models.push_back(std::move(pooled));
+    pool_.start(std::move(models), 0);
+    model_ = *pool_.lease("org/bytes");
+    api_ = std::make_unique<Api>(options_, metrics_, pool_);
+    if (dialect_) api_->add(std::move(dialect_));
     http::Router router;
     api_->mount(router);
-    http::ServerOptions server;
-    server.port = 0;
-    server.api_keys = keys_;
-    server.error_body = http_error_body;
-    server_ = std::make_unique<http::Server>(server, std::move(router));
+    http_.port = 0;
+    http_.api_keys = keys_;
+    http_.error_body = api_->http_error_body();
+    server_ = std::make_unique<http::Server>(http_, std::move(router));
   }
 
   http::Answer ask(const std::string& bytes, double seconds = 20) {
@@ -105,7 +115,7 @@ class WholeServer : public ::testing::Test {
   }
   bool becomes_idle() {
     for (int i = 0; i < 1000; ++i) {
-      const auto stats = model_.engine->stats();
+      const auto stats = model_->engine->stats();
       if (stats.live_requests == 0 && stats.running_sequences == 0) return true;
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
@@ -114,8 +124,11 @@ class WholeServer : public ::testing::Test {
 
   Metrics metrics_;
   ApiOptions options_;
+  http::ServerOptions http_;
   std::vector<std::string> keys_;
-  ServedModel model_;
+  std::unique_ptr<Dialect> dialect_;  // one more than OpenAI's
+  ModelPool pool_;
+  ModelLease model_;
   std::unique_ptr<Api> api_;
   std::unique_ptr<http::Server> server_;
 };

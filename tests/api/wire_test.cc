@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "api/fakes.h"
+#include "api/generation/fold.h"
 #include "api/stream_fold.h"
 #include "base/utf8.h"
 
@@ -25,17 +26,24 @@ WireOptions options(Endpoint endpoint, bool logprobs = false) {
   return wire;
 }
 
-Choice choice(std::string text, std::vector<TokenDetail> tokens = {}) {
-  Choice result;
-  result.offsets = OffsetCounter().next(text, tokens);
+TextDelta delta(std::string text, std::vector<TokenDetail> details = {},
+                std::vector<int> offsets = {}) {
+  TextDelta result;
   result.text = std::move(text);
-  result.tokens = std::move(tokens);
-  result.finish = FinishReason::stop;
+  result.details = std::move(details);
+  result.offsets = std::move(offsets);
   return result;
 }
 
-json::value body_of(const WireOptions& wire, const std::vector<Choice>& choices) {
-  return json::parse(response_body(kHead, wire, choices, kUsage));
+ChoiceText choice(std::string text, std::vector<TokenDetail> details = {},
+                  std::vector<int> offsets = {}) {
+  TextDelta whole = delta(std::move(text), std::move(details), std::move(offsets));
+  whole.finish = FinishReason::stop;
+  return {whole};
+}
+
+json::value body_of(const WireOptions& wire, const std::vector<ChoiceText>& choices) {
+  return json::parse(OpenAiWriter(kHead, wire).whole(choices, kUsage));
 }
 
 TokenDetail with_top(TokenDetail token, std::vector<TokenDetail::Alternative> top) {
@@ -76,8 +84,10 @@ TEST(Wire, CompletionLogprobsHaveFourListsOfOneLength) {
   first.has_logprob = false;
   const auto body =
       body_of(options(Endpoint::completions, true),
-              {choice("éab", {first, with_top(detail(5, "a", -2), {{6, "x", -1}, {7, "y", -3}}),
-                              detail(8, "b", -0.25)})});
+              {choice("éab",
+                      {first, with_top(detail(5, "a", -2), {{6, "x", -1}, {7, "y", -3}}),
+                       detail(8, "b", -0.25)},
+                      {0, 1, 2})});
   EXPECT_EQ(body.at("choices").at(0).at("logprobs"), json::parse(R"({
     "tokens":["é","a","b"],"token_logprobs":[null,-2.0,-0.25],
     "top_logprobs":[null,{"x":-1.0,"y":-3.0,"a":-2.0},{"b":-0.25}],
@@ -95,7 +105,8 @@ TEST(Wire, TokensThatPrintAlikeKeepTheLikelierOnesLogprob) {
 TEST(Wire, TokensAsIdsReplaceTheirTextEverywhere) {
   auto wire = options(Endpoint::completions, true);
   wire.token_ids = true;
-  const std::vector<Choice> choices = {choice("a", {with_top(detail(5, "a", -1), {{6, "b", -2}})})};
+  const std::vector<ChoiceText> choices = {
+      choice("a", {with_top(detail(5, "a", -1), {{6, "b", -2}})})};
   const auto logprobs = body_of(wire, choices).at("choices").at(0).at("logprobs");
   EXPECT_EQ(logprobs.at("tokens"), json::parse(R"(["token_id:5"])"));
   EXPECT_EQ(logprobs.at("top_logprobs"), json::parse(R"([{"token_id:6":-2.0,"token_id:5":-1.0}])"));
@@ -105,40 +116,25 @@ TEST(Wire, TokensAsIdsReplaceTheirTextEverywhere) {
   EXPECT_EQ(content.at(0).at("bytes"), json::parse("[97]"));
 }
 
-TEST(OffsetCounter, CountsCharactersAcrossDeltasAndPartsOfCharacters) {
-  OffsetCounter counter;
-  EXPECT_EQ(counter.next("añ", {detail(0, "a", 0), detail(0, "\xc3", 0), detail(0, "\xb1", 0)}),
-            (std::vector<int>{0, 1, 1}));
-  EXPECT_EQ(counter.next("x", {detail(0, "", 0), detail(0, "x", 0)}), (std::vector<int>{2, 2}));
-  EXPECT_EQ(counter.next("", {detail(0, "\xff", 0), detail(0, "y", 0)}), (std::vector<int>{3, 4}));
-}
-
-TEST(OffsetCounter, KnowsThatTheDecoderDropsTheFirstSpace) {
-  EXPECT_EQ(OffsetCounter().next("Once upon",
-                                 {detail(0, "", 0), detail(0, " Once", 0), detail(0, " upon", 0)}),
-            (std::vector<int>{0, 0, 4}));
-  EXPECT_EQ(OffsetCounter().next(" kept", {detail(0, " kept", 0), detail(0, "x", 0)}),
-            (std::vector<int>{0, 5}));
-}
-
-TEST(OffsetCounter, GivesASpecialTokenNoPlaceInTheText) {
-  OffsetCounter counter([](int token) { return token == 7; });
-  EXPECT_EQ(counter.next("ab", {detail(7, "<s>", 0), detail(1, "a", 0), detail(7, "</s>", 0),
-                                detail(1, "b", 0)}),
-            (std::vector<int>{0, 0, 1, 1}));
-  EXPECT_EQ(counter.next("c<s>d", {detail(1, "c", 0), detail(7, "<s>", 0), detail(1, "d", 0)}),
-            (std::vector<int>{2, 3, 6}));
+TEST(Wire, OfAnswersWithChannelsItWritesTheContent) {
+  TextDelta reasoning = delta("hm");
+  reasoning.channel = AnswerChannel::reasoning;
+  const auto body = body_of(options(Endpoint::chat), {{reasoning, choice("Hi").front()}});
+  EXPECT_EQ(body.at("choices").at(0).at("message").at("content").as_string(), "Hi");
+  std::string frames;
+  OpenAiWriter(kHead, options(Endpoint::chat)).add(reasoning, frames);
+  EXPECT_EQ(frames, "");
 }
 
 TEST(Wire, ChatChunksNameTheRoleFirstAndEndWithAnEmptyDelta) {
   auto wire = options(Endpoint::chat);
   wire.include_usage = true;
-  const StreamWriter writer(kHead, wire);
+  OpenAiWriter writer(kHead, wire);
   std::string frames;
   writer.begin(1, frames);
-  writer.add({0, "Hi", {}, {}, {}}, frames);
-  writer.add({0, "", {detail(1, "x", 0)}, {0}, {}}, frames);  // says nothing without logprobs
-  writer.add({0, "", {}, {}, FinishReason::length}, frames);
+  writer.add(delta("Hi"), frames);
+  writer.add(delta("", {detail(1, "x", 0)}, {0}), frames);  // says nothing without logprobs
+  writer.add(sample_end(0, FinishReason::length), frames);
   writer.end(kUsage, frames);
   const std::string head =
       R"(data: {"id":"id-1","object":"chat.completion.chunk","created":1700000000,)"
@@ -160,10 +156,10 @@ TEST(Wire, ChatChunksNameTheRoleFirstAndEndWithAnEmptyDelta) {
 }
 
 TEST(Wire, AStreamWithoutUsageHasNoUsageKey) {
-  const StreamWriter writer(kHead, options(Endpoint::completions));
+  OpenAiWriter writer(kHead, options(Endpoint::completions));
   std::string frames;
   writer.begin(1, frames);
-  writer.add({0, "Hi", {}, {}, {}}, frames);
+  writer.add(delta("Hi"), frames);
   writer.end(kUsage, frames);
   EXPECT_EQ(frames, R"(data: {"id":"id-1","object":"text_completion","created":1700000000,)"
                     R"("model":"org/tiny","system_fingerprint":"mlxd-test","choices":[{"index":0,)"
@@ -173,30 +169,27 @@ TEST(Wire, AStreamWithoutUsageHasNoUsageKey) {
 
 TEST(Wire, AnErrorInAStreamIsFollowedByDone) {
   std::string frames;
-  StreamWriter(kHead, options(Endpoint::chat)).fail({504, "timeout", "", "too long"}, frames);
+  OpenAiWriter(kHead, options(Endpoint::chat)).fail({504, "timeout", "", "too long"}, frames);
   EXPECT_EQ(frames, R"(data: {"error":{"message":"too long","type":"server_error","param":null,)"
                     R"("code":"timeout"}})"
                     "\n\ndata: [DONE]\n\n");
 }
 
 TEST(BestOf, KeepsTheSamplesOfTheBestMeanLogprobOfEachPrompt) {
-  WireOptions wire;
-  wire.samples = 3;
-  wire.choices = 2;
-  std::vector<Choice> all = {choice("long", {detail(0, "a", -1), detail(0, "b", -1)}),
-                             choice("worst", {detail(0, "a", -1.5F)}),
-                             choice("best", {detail(0, "a", -0.5F)}),
-                             choice("", {}),
-                             choice("x", {detail(0, "a", -9)}),
-                             choice("y", {detail(0, "a", -8)})};
+  std::vector<ChoiceText> all = {choice("long", {detail(0, "a", -1), detail(0, "b", -1)}),
+                                 choice("worst", {detail(0, "a", -1.5F)}),
+                                 choice("best", {detail(0, "a", -0.5F)}),
+                                 choice("", {}),
+                                 choice("x", {detail(0, "a", -9)}),
+                                 choice("y", {detail(0, "a", -8)})};
   std::vector<std::string> kept;
-  for (const auto& one : best_choices(all, wire)) kept.push_back(one.text);
+  for (const auto& one : best_choices(all, 3, 2)) kept.push_back(one.front().text);
   EXPECT_EQ(kept, (std::vector<std::string>{"best", "long", "y", "x"}));
 }
 
 TEST(Fold, TheFirstPromptThatFailsFailsTheRequest) {
-  ResponseFold fold(2, 1);
-  std::vector<ChoiceDelta> deltas;
+  AnswerFold fold(2, 1);
+  std::vector<TextDelta> deltas;
   GenerationEnd end;
   end.outcome = RequestFinished::Outcome::timeout;
   fold.apply(1, end, deltas);
@@ -213,10 +206,10 @@ class RandomEvents {
 
   int below(int limit) { return static_cast<int>(random_() % static_cast<unsigned>(limit)); }
 
-  std::vector<std::pair<int, StreamEvent>> sequence(int prompts, int samples, bool echo) {
-    std::vector<std::vector<StreamEvent>> each(static_cast<std::size_t>(prompts));
+  std::vector<std::pair<int, GenerationEvent>> sequence(int prompts, int samples, bool echo) {
+    std::vector<std::vector<GenerationEvent>> each(static_cast<std::size_t>(prompts));
     for (auto& events : each) events = of_one_prompt(samples, echo);
-    std::vector<std::pair<int, StreamEvent>> mixed;
+    std::vector<std::pair<int, GenerationEvent>> mixed;
     std::vector<std::size_t> next(each.size(), 0);
     std::size_t left = 0;
     for (const auto& events : each) left += events.size();
@@ -246,9 +239,9 @@ class RandomEvents {
     }
     return out;
   }
-  std::vector<StreamEvent> of_one_prompt(int samples, bool echo) {
-    std::vector<StreamEvent> events;
-    if (echo) events.emplace_back(PromptEcho{text(), tokens()});
+  std::vector<GenerationEvent> of_one_prompt(int samples, bool echo) {
+    std::vector<GenerationEvent> events;
+    if (echo) events.emplace_back(PromptEcho{piece(text(), 0, tokens())});
     std::vector<int> open;
     for (int i = 0; i < samples; ++i) open.push_back(i);
     while (!open.empty()) {
@@ -276,30 +269,30 @@ TEST(Fold, AStreamPutTogetherEqualsTheAnswerThatWasNotStreamed) {
     wire.logprobs = random.below(2) == 0;
     wire.token_ids = random.below(4) == 0;
     wire.include_usage = true;
-    wire.samples = wire.choices = 1 + random.below(3);
+    const int samples = 1 + random.below(3);
     const int prompts = wire.endpoint == Endpoint::chat ? 1 : 1 + random.below(3);
     const auto events = random.sequence(
-        prompts, wire.samples, wire.endpoint == Endpoint::completions && random.below(2) == 0);
+        prompts, samples, wire.endpoint == Endpoint::completions && random.below(2) == 0);
 
-    ResponseFold streamed(prompts, wire.samples);
-    ResponseFold whole(prompts, wire.samples);
-    const StreamWriter writer(kHead, wire);
+    AnswerFold streamed(prompts, samples);
+    AnswerFold whole(prompts, samples);
+    OpenAiWriter writer(kHead, wire);
     std::string frames;
     writer.begin(streamed.choices(), frames);
-    std::vector<Choice> choices(static_cast<std::size_t>(whole.choices()));
+    std::vector<ChoiceText> choices(static_cast<std::size_t>(whole.choices()));
     for (const auto& [prompt, event] : events) {
-      std::vector<ChoiceDelta> deltas;
+      std::vector<TextDelta> deltas;
       streamed.apply(prompt, event, deltas);
-      for (const auto& delta : deltas) writer.add(delta, frames);
+      for (const auto& added : deltas) writer.add(added, frames);
       deltas.clear();
       whole.apply(prompt, event, deltas);
-      for (auto& delta : deltas) choices[static_cast<std::size_t>(delta.choice)].add(delta);
+      for (auto& added : deltas) append(choices[static_cast<std::size_t>(added.choice)], added);
     }
     writer.end(streamed.usage(), frames);
     ASSERT_TRUE(is_valid_utf8(frames));
 
     const auto chunks = data_frames(frames);
-    auto body = json::parse(response_body(kHead, wire, choices, whole.usage()));
+    auto body = json::parse(writer.whole(choices, whole.usage()));
     auto& expected = body.at("choices");
     forget_empty_logprobs(expected);
     ASSERT_EQ(put_together(chunks, wire.endpoint == Endpoint::chat, whole.choices()), expected)

@@ -82,6 +82,18 @@ TEST_F(SystemMemoryTest, IsTheLeastOfTheProcessesGroupAndThoseAbove) {
   EXPECT_EQ(system_memory(root_).available, 2 * kGiB);
 }
 
+TEST_F(SystemMemoryTest, IsTheLeastOfTheGroupsOfVersion1) {
+  write("proc/self/cgroup", "5:memory:/docker/abc\n");
+  const std::string top = "sys/fs/cgroup/memory";
+  write(top + "/memory.limit_in_bytes", "9223372036854771712\n");  // none
+  write(top + "/docker/abc/memory.limit_in_bytes", std::to_string(6 * kGiB));
+  write(top + "/docker/abc/memory.usage_in_bytes", std::to_string(3 * kGiB));
+  write(top + "/docker/abc/memory.stat",
+        "total_inactive_file " + std::to_string(2 * kGiB) + "\ntotal_active_file 0\n");
+  EXPECT_EQ(system_memory(root_).available, 5 * kGiB);
+  EXPECT_EQ(system_memory(root_).most, 8 * kGiB);
+}
+
 TEST_F(SystemMemoryTest, IsUnlimitedWhereNothingIsTold) {
   EXPECT_EQ(system_memory(root_ / "nowhere").available, std::numeric_limits<std::size_t>::max());
 }

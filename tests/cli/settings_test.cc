@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/error.h"
+
 namespace mlxd {
 namespace {
 
@@ -27,13 +29,15 @@ TEST(Settings, ThatBearOnMemoryAreOptionsOfServeToo) {
   add_max_connections(inspect, max_connections);
   EXPECT_THAT(names_of(serve), testing::IsSupersetOf(names_of(inspect)));
   EXPECT_THAT(names_of(inspect),
-              testing::IsSupersetOf({"--backend", "--kv-cache-gb", "--kv-cache-type",
+              testing::IsSupersetOf({"--backend", "--context", "--kv-cache-gb", "--kv-cache-type",
                                      "--max-memory-gb", "--max-running", "--step-tokens",
                                      "--prefix-cache-dir", "--max-connections"}));
 }
 
-TEST(Settings, AModelIsKnownByTheLastPartOfItsPath) {
+TEST(Settings, AModelIsKnownByItsNameOrByTheLastPartOfItsPath) {
   const auto id = [](const char* text) { return parse_model_setting(text).name; };
+  EXPECT_EQ(id("small=/models/a.gguf"), "small");
+  EXPECT_EQ(id("tiny=/models/x/"), "tiny");
   EXPECT_EQ(id("/models/Small-4bit"), "Small-4bit");
   EXPECT_EQ(id("/models/Small-4bit/"), "Small-4bit");
   EXPECT_EQ(id("./Small-4bit//"), "Small-4bit");
@@ -41,7 +45,15 @@ TEST(Settings, AModelIsKnownByTheLastPartOfItsPath) {
   EXPECT_EQ(id("mlx-community/Small-4bit/"), "mlx-community/Small-4bit");
   EXPECT_EQ(id("/models/small.Q4_0.gguf"), "small.Q4_0");
   EXPECT_EQ(id("/models/small-00001-of-00003.gguf"), "small");
-  EXPECT_EQ(id("tiny=/models/x/"), "tiny");
+  EXPECT_EQ(id("a.gguf"), "a");
+  EXPECT_THROW(parse_model_setting(""), StartupError);
+}
+
+TEST(Settings, ACommandOfOneModelSaysWhatItWasGiven) {
+  EXPECT_EQ(the_model({{"a.gguf"}, {}}, "chat").name, "a");
+  EXPECT_EQ(the_model({{}, {"a.gguf"}}, "chat").name, "a");
+  EXPECT_THROW(the_model({}, "chat"), StartupError);
+  EXPECT_THROW(the_model({{"a.gguf"}, {"b.gguf"}}, "chat"), StartupError);
 }
 
 }  // namespace

@@ -15,9 +15,13 @@ import pytest
 from conftest import BINARY, MODEL, MODELS, ROOT, SMOLLM2
 
 
-def mlxd(*arguments, **options):
+# Without settings of this machine's own.
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("MLXD_", "MLX_SERVER_"))}
+
+
+def mlxd(*arguments, env=CLEAN, **options):
     return subprocess.run(
-        [str(BINARY), *map(str, arguments)], capture_output=True, text=True, timeout=300, **options
+        [str(BINARY), *map(str, arguments)], capture_output=True, text=True, timeout=300, env=env, **options
     )
 
 
@@ -30,9 +34,71 @@ def test_help_and_version():
         assert result.returncode == 0 and len(result.stdout) > 200
 
 
+def test_alone_and_help_list_the_commands():
+    alone = mlxd()
+    assert alone.returncode == 1  # nothing was done
+    asked = mlxd("help")
+    assert asked.returncode == 0 and asked.stdout == alone.stdout == mlxd("--help").stdout
+    for command in ("serve", "chat", "bench", "inspect", "help"):
+        assert re.search(rf"^ +{command} ", asked.stdout, re.M), asked.stdout
+        assert mlxd("help", command).stdout == mlxd(command, "--help").stdout
+    assert "MLXD_PORT" in mlxd("help", "serve").stdout
+    assert mlxd("help", "chta").returncode == 1
+
+
+def test_every_command_takes_a_file_and_a_model(tmp_path):
+    for command in ("serve", "chat", "bench", "inspect"):
+        text = mlxd("help", command).stdout
+        assert re.search(r"^ +FILE ", text, re.M) and "-m,--model" in text, text
+    (as_file,), (as_option,) = inspected(SMOLLM2), inspected("-m", SMOLLM2)
+    assert as_file["path"] == as_option["path"]
+    variable = CLEAN | {"MLXD_MODEL": str(SMOLLM2)}
+    assert mlxd("inspect", env=variable).returncode == 0
+    refused = mlxd("chat", SMOLLM2, "-m", "other.gguf")
+    assert refused.returncode == 1 and "chat takes one model" in refused.stderr
+    for command in ("serve", "chat", "bench", "inspect"):
+        assert "mlxd " + command in mlxd(command).stderr  # how to name a model
+
+
+def test_context_is_capped():
+    (whole,), (short,) = inspected(SMOLLM2), inspected(SMOLLM2, "--context", 1024)
+    assert (whole["context_length"], short["context_length"]) == (8192, 1024)
+    assert short["memory_bytes_full_context"] < whole["memory_bytes_full_context"]
+    (long,) = inspected(SMOLLM2, "--context", 100_000)
+    assert long["context_length"] == 8192
+    assert any("--context asks for 100000" in warning for warning in long["warnings"])
+
+
+def test_more_threads_than_processors_are_warned_of():
+    result = mlxd("bench", SMOLLM2, "--threads", 500, "--prompt", 1, "--gen", 1, "--batch", 1, "--repeat", 1)
+    assert re.search(r"warning: --threads asks for 500 threads, but", result.stderr), result.stderr
+
+
+def test_the_mlx_backend_without_a_gpu_is_warned_of():
+    if "mlx" not in mlxd("--version").stdout or os.path.exists("/dev/nvidia0"):
+        pytest.skip("no mlx backend here, or a GPU for it")
+    (model,) = inspected(SMOLLM2, "--backend", "mlx")
+    assert any("finds no GPU" in w and "--backend cpu" in w for w in model["warnings"])
+
+
+def test_variables_that_are_no_setting_are_told():
+    result = mlxd("inspect", "--json", SMOLLM2, env=CLEAN | {"MLXD_KV_CACHE_BG": "1"})
+    assert result.returncode == 0
+    assert "warning: the variable MLXD_KV_CACHE_BG" in result.stderr
+    assert "did you mean MLXD_KV_CACHE_GB?" in result.stderr
+
+
+def test_a_port_that_is_taken_is_told_before_the_model_is_read():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = mlxd("serve", "/nowhere.gguf", "--port", port)  # which would be told later
+    assert result.returncode == 1
+    assert f"127.0.0.1:{port}" in result.stderr and "nowhere" not in result.stderr
+
+
 def test_the_readme_lists_every_setting():
     readme = (ROOT / "README.md").read_text()
-    options = set(re.findall(r"(--[a-z-]+)", mlxd("serve", "--help").stdout)) - {"--help"}
+    options = set(re.findall(r"(--[a-z][a-z-]+)", mlxd("serve", "--help").stdout)) - {"--help"}
     missing = [o for o in sorted(options) if f"`{o}`" not in readme]
     assert missing == []
     variables = re.findall(r"(?:Env|env):(MLXD_[A-Z_]+)", mlxd("serve", "--help").stdout)
@@ -64,7 +130,7 @@ def test_inspect_plans_with_the_settings_of_serve():
     assert large_steps["buffer_bytes"] > 2 * plan["buffer_bytes"]
     (few_connections,) = inspected(SMOLLM2, "--max-connections", 10)
     assert few_connections["connection_bytes"] < plan["connection_bytes"]
-    variable = mlxd("inspect", "--json", SMOLLM2, env=os.environ | {"MLXD_KV_CACHE_GB": "0.25"})
+    variable = mlxd("inspect", "--json", SMOLLM2, env=CLEAN | {"MLXD_KV_CACHE_GB": "0.25"})
     assert json.loads(variable.stdout)["kv_cache_bytes"] == small["kv_cache_bytes"]
 
 
@@ -112,33 +178,103 @@ def test_chat_reads_lines_and_answers():
     assert mlxd(*ask, input="Hello\nAnd again\n").stdout == first.stdout
 
 
-def test_chat_in_a_terminal_stops_an_answer_at_ctrl_c():
-    process_id, terminal = pty.fork()
-    if process_id == 0:
-        os.execv(BINARY, [str(BINARY), "chat", "--model", str(SMOLLM2)])
-    shown = b""
+class Terminal:
+    """`mlxd chat` as a person sees it."""
 
-    def read_until(pattern, seconds=60):
-        nonlocal shown
+    def __init__(self, *arguments):
+        self.process, self.terminal = pty.fork()
+        if self.process == 0:
+            os.execve(BINARY, [str(BINARY), "chat", *map(str, arguments)], CLEAN)
+        self.shown = b""
+
+    def read_until(self, pattern, seconds=120):
+        """What was shown up to there, and is then forgotten."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if re.search(pattern, shown):
-                return
-            if select.select([terminal], [], [], 0.1)[0]:
+            if found := re.search(pattern, self.shown):
+                seen, self.shown = self.shown[: found.end()], self.shown[found.end() :]
+                return seen.decode(errors="replace")
+            if select.select([self.terminal], [], [], 0.1)[0]:
                 try:
-                    shown += os.read(terminal, 4096)
+                    self.shown += os.read(self.terminal, 4096)
                 except OSError:
                     break
-        raise AssertionError(f"{pattern} not in {shown}")
+        raise AssertionError(f"{pattern} not in {self.shown}")
 
-    read_until(rb"> ")
-    os.write(terminal, b"Write a story of a thousand words.\n")
-    time.sleep(0.7)
-    shown = b""
-    os.write(terminal, b"\x03")
-    read_until(rb"> ", 5)
-    os.write(terminal, b"/exit\n")
-    assert os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1]) == 0
+    def prompt(self):
+        return self.read_until(rb"> \x1b\[0m")
+
+    def type(self, text):
+        os.write(self.terminal, text)
+
+    def status(self):
+        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
+
+
+def test_chat_in_a_terminal_stops_an_answer_at_ctrl_c():
+    chat = Terminal(SMOLLM2)
+    chat.prompt()
+    chat.type(b"Write a story of a thousand words.\n")
+    chat.read_until(rb"words\.\s+\w")  # the echo, and the answer's beginning
+    chat.type(b"\x03")
+    assert "stopped" in chat.prompt()
+    chat.type(b"/exit\n")
+    assert chat.status() == 0
+
+
+def test_ctrl_c_at_the_prompt_keeps_the_conversation():
+    chat = Terminal(SMOLLM2, "--max-tokens", 5)
+    chat.prompt()
+    chat.type(b"Hello\n")
+    chat.read_until(rb"tok/s")
+    chat.type(b"\x03")  # meant for the answer, and late
+    chat.read_until(rb"Ctrl-D or /exit leaves")
+    chat.prompt()
+    time.sleep(3.2)  # what comes later than this is not the second of two
+    chat.type(b"half a line\x03")
+    chat.read_until(rb"Ctrl-D or /exit leaves")
+    chat.prompt()
+    chat.type(b"Go on\n")
+    chat.read_until(rb"tok/s")
+    chat.prompt()
+    chat.type(b"\x03")
+    chat.prompt()
+    chat.type(b"\x03")
+    assert chat.status() == 0
+
+
+def test_chat_ends_at_ctrl_d():
+    chat = Terminal(SMOLLM2)
+    chat.prompt()
+    chat.type(b"\x04")
+    assert chat.status() == 0
+
+
+def test_chat_has_commands_and_says_which():
+    chat = Terminal(SMOLLM2, "--max-tokens", 3)
+    chat.prompt()
+    chat.type(b"/help\n")
+    shown = chat.read_until(rb"under way")
+    assert all(name in shown for name in ("/clear", "/system", "/exit", "//TEXT"))
+    chat.prompt()
+    chat.type(b"/frobnicate\n")
+    shown = chat.read_until(rb"as a message")
+    assert "there is no command /frobnicate" in shown and "/help" in shown
+    chat.prompt()
+    chat.type(b"/clear\n")
+    chat.read_until(rb"begins again")
+    chat.prompt()
+    chat.type(b"//etc/hosts is what?\n")  # a message that begins with a slash
+    chat.read_until(rb"tok/s")
+    chat.prompt()
+    chat.type(b"/quit\n")
+    assert chat.status() == 0
+
+
+def test_an_unknown_command_in_a_file_of_messages_is_not_sent():
+    result = mlxd("chat", SMOLLM2, "--max-tokens", 3, input="/frobnicate\nHello\n")
+    assert result.returncode == 1
+    assert "/frobnicate" in result.stderr and result.stdout == ""
 
 
 @pytest.mark.parametrize(
@@ -149,6 +285,14 @@ def test_chat_in_a_terminal_stops_an_answer_at_ctrl_c():
         (["serve", "--port", "99999", "--model", "x"], ["port"]),
         (["serve"], ["--model"]),
         (["serve", "--no-such-flag"], ["no-such-flag"]),
+        (["serve", "--ctx-size", 4096, "--prot", 80], ["serve has no option --ctx-size", "--context", "--port?"]),
+        (["chat", "-hf", "org/model"], ["-hf", "Hugging Face cache"]),
+        (["serve", "--threads", 5000, "x"], ["--threads", "5000", "from 0 to 1024"]),
+        (["serve", "--port"], ["--port needs a value"]),
+        (["serve", "--lenient=7x"], ["--lenient", "7x"]),
+        (["--port", 80, "serve"], ["--port", "mlxd serve --port"]),
+        (["model.gguf"], ["mlxd serve model.gguf", "mlxd chat model.gguf"]),
+        (["run", "x"], ["no command run", "chat"]),
         (
             ["serve", "--model", SMOLLM2, "--prefix-cache", "off", "--prefix-cache-dir", "cache"],
             ["--prefix-cache-dir", "--prefix-cache off"],
@@ -157,15 +301,29 @@ def test_chat_in_a_terminal_stops_an_answer_at_ctrl_c():
             ["serve", "--model", f"a={SMOLLM2},b={SMOLLM2}", "--max-memory-gb", 0.3],
             ["a takes", "b takes", "--max-memory-gb allows 0.30 GiB"],
         ),
-        (["frobnicate"], ["frobnicate"]),
+        (["frobnicate"], ["frobnicate", "serve", "chat", "bench", "inspect"]),
     ],
     ids=str,
 )
 def test_a_mistake_is_one_clear_sentence(arguments, words):
     result = mlxd(*arguments)
     assert result.returncode == 1
-    assert all(word in result.stderr + result.stdout for word in words)
+    assert all(word in result.stderr for word in words), result.stderr
     assert len((result.stderr + result.stdout).strip().splitlines()) <= 3
+    last = result.stderr.strip().splitlines()[-1]
+    assert re.fullmatch(r"mlxd: .*[^.]", last), last  # all alike: a sentence without its full stop
+
+
+def test_what_a_variable_or_a_file_holds_is_blamed_on_it(tmp_path):
+    variable = mlxd("serve", SMOLLM2, env=CLEAN | {"MLXD_PORT": "99999"})
+    assert variable.stderr == "mlxd: MLXD_PORT=99999: 99999 is not a whole number from 0 to 65535\n"
+    settings = tmp_path / "mlxd.toml"
+    settings.write_text("lenient = true\nport = 99999\n")
+    file = mlxd("serve", SMOLLM2, "--config", settings)
+    assert file.stderr == f"mlxd: {settings}, line 2, port: 99999 is not a whole number from 0 to 65535\n"
+    settings.write_text('port = 80\nmodel = "a.gguf\n')
+    broken = mlxd("serve", "--config", settings)
+    assert f"{settings}, line 2: " in broken.stderr and 'model = "a.gguf' in broken.stderr
 
 
 def test_a_kv_cache_that_the_system_does_not_give_is_told_with_its_model():

@@ -3,6 +3,7 @@
 import concurrent.futures
 import http.client
 import json
+import os
 import random
 import re
 import shutil
@@ -11,6 +12,8 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import openai
 import pytest
@@ -275,6 +278,41 @@ def test_metrics_are_prometheus_text(server):
         "mlxd_heartbeat_age_seconds",
     ):
         assert f"\n{name}" in "\n" + text, name
+
+
+def test_while_models_load_requests_are_told_to_wait(start_server, tmp_path):
+    # The model is a pipe that nobody writes to: its header takes for ever to arrive.
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    os.mkfifo(tmp_path / "slow.gguf")
+    process = subprocess.Popen(
+        [str(BINARY), "serve", str(tmp_path / "slow.gguf"), "--port", str(port)],
+        stderr=subprocess.PIPE, text=True,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+            except urllib.error.HTTPError as error:
+                assert error.code == 503 and json.loads(error.read())["status"] == "loading"
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        for path, body in (("/v1/models", None), ("/v1/chat/completions", json.dumps(LONG).encode())):
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}{path}", body, {"Content-Type": "application/json"}
+            )
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(request, timeout=5)
+            assert refused.value.code == 503 and refused.value.headers["Retry-After"]
+            assert json.loads(refused.value.read())["error"]["code"] == "model_loading"
+        process.send_signal(signal.SIGINT)  # stops at once
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 LONG_PROMPT = {"model": MODEL, "prompt": "word " * 3000, "max_tokens": 5, "temperature": 0}

@@ -1,4 +1,5 @@
 // What connections hold is counted, bounded, and gone when they are.
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -19,6 +20,10 @@ class ConnectionMemoryTest : public ServerTest {
  protected:
   ConnectionMemoryTest() {
     router_.add("POST", "/wait", [](Exchange& exchange) -> awaitable<void> {
+      while (!exchange.peer_gone()) co_await exchange.wakeup()->wait_for(30);
+    });
+    router_.add("POST", "/read", [](Exchange& exchange) -> awaitable<void> {
+      exchange.take_body().release();
       while (!exchange.peer_gone()) co_await exchange.wakeup()->wait_for(30);
     });
     router_.add("GET", "/flood", [](Exchange& exchange) -> awaitable<void> {
@@ -86,6 +91,36 @@ TEST_F(ConnectionMemoryTest, CountsBodiesThatAreNotComplete) {
       eventually([](const ServerStats& stats) { return stats.body_bytes >= kClients * 80'000; }));
   EXPECT_LE(server().stats().buffer_bytes, kClients * most_each());
   expect_nothing_held_when_all_leave();
+}
+
+TEST_F(ConnectionMemoryTest, OfABodyIsHeldByWhomeverTookItAndUntilItLetsGo) {
+  const std::string body(100'000, '1');
+  send_from_all(post("/wait", body));
+  EXPECT_TRUE(
+      eventually([](const ServerStats& stats) { return stats.body_bytes >= kClients * 100'000; }));
+  clients_.clear();
+  send_from_all(post("/read", body));
+  EXPECT_TRUE(eventually([](const ServerStats& stats) {
+    return stats.connections == kClients && stats.body_bytes == 0 && stats.buffer_bytes == 0;
+  })) << server().stats().body_bytes;
+  EXPECT_EQ(server().stats().connections, kClients) << "their answers are still under way";
+  expect_nothing_held_when_all_leave();
+}
+
+TEST_F(ConnectionMemoryTest, OfABodyMayOutliveTheServer) {
+  Body kept;
+  std::atomic<bool> taken{false};
+  router_.add("POST", "/keep", [&](Exchange& exchange) -> awaitable<void> {
+    kept = exchange.take_body();
+    taken = true;
+    Response response;
+    co_await exchange.respond(std::move(response));
+  });
+  EXPECT_EQ(ask(post("/keep", "[1]")).status, 200);
+  EXPECT_TRUE(taken);
+  EXPECT_GT(server().stats().body_bytes, 0U);
+  server_.reset();
+  EXPECT_EQ(kept.text, "[1]");
 }
 
 TEST_F(ConnectionMemoryTest, IsBoundedHoweverMuchIsPipelinedBehindARequest) {

@@ -200,7 +200,7 @@ inline Router test_router() {
   });
   router.add("POST", "/echo", [](Exchange& exchange) -> boost::asio::awaitable<void> {
     Response response;
-    response.body = exchange.request().body;
+    response.body = exchange.request().body.text;
     co_await exchange.respond(std::move(response));
   });
   return router;

@@ -79,7 +79,7 @@ TEST_F(ServerTest, KeepsTheConnectionAfterARefusalWhoseBodyItRead) {
   client.send(post("/nothing", "[1, 2, 3]") + get("/hello"));
   const Answer refusal = client.read_answer();
   EXPECT_EQ(refusal.status, 404);
-  EXPECT_THAT(refusal.body, HasSubstr("\"code\":\"unknown_url\""));
+  EXPECT_THAT(refusal.body, HasSubstr("unknown_url"));
   EXPECT_EQ(client.read_answer().body, "hello");
 }
 
@@ -159,7 +159,7 @@ TEST_F(ServerTest, AnHandlersExceptionIsA500AndHurtsNobodyElse) {
     client.send(get(path));
     const Answer answer = client.read_answer();
     EXPECT_EQ(answer.status, 500);
-    EXPECT_THAT(answer.body, HasSubstr("\"type\":\"server_error\""));
+    EXPECT_THAT(answer.body, HasSubstr("internal_error"));
     EXPECT_THAT(answer.body, Not(HasSubstr("not for the client")));
   }
   client.send(get("/twice"));
@@ -168,12 +168,13 @@ TEST_F(ServerTest, AnHandlersExceptionIsA500AndHurtsNobodyElse) {
   expect_still_serving();
 }
 
-TEST_F(ServerTest, ErrorBodiesComeFromTheOptions) {
-  options_.error_body = [](int status, const std::string& code, const std::string&) {
-    return std::to_string(status) + " " + code;
+TEST_F(ServerTest, ErrorBodiesComeFromTheOptionsByPath) {
+  options_.error_body = [](std::string_view path, const Error& error) {
+    return std::string(path) + ": " + std::to_string(error.status) + " " + error.code;
   };
-  EXPECT_EQ(ask(get("/nothing")).body, "404 unknown_url");
-  EXPECT_EQ(ask("x\r\n\r\n").body, "400 bad_request");
+  EXPECT_EQ(ask(get("/nothing")).body, "/nothing: 404 unknown_url");
+  EXPECT_EQ(ask(get("/echo")).body, "/echo: 405 method_not_allowed");
+  EXPECT_EQ(ask("x\r\n\r\n").body, ": 400 bad_request");
 }
 
 TEST_F(ServerTest, HeaderValuesOfAHandlerCannotBreakTheAnswer) {

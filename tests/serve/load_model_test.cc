@@ -24,36 +24,25 @@ TEST(LoadModel, StopIdsAreTheFilesTheTemplatesAndTheEndsOfText) {
   EXPECT_THAT(stop_ids_of(vocabulary, *tokenizer), ElementsAre(257, 258, 260));
 }
 
-TEST(LoadModel, MakesAModelThatAnswers) {
+TEST(LoadModel, AServedModelIsAllButItsEngine) {
   ModelFiles files;
   files.path = MLXD_TEST_DATA;
   files.fingerprint = "0123456789ab";
   files.vocabulary = testing::chat_vocabulary();
-  const auto model = load_model(files, "id", {"alias"}, "1.2.3", [] {
-    FakeOptions fake;
-    fake.vocab_size = 259;
-    return std::make_unique<Engine>(EngineOptions{},
-                                    [fake] { return std::make_unique<FakeRunner>(fake); });
-  });
-  EXPECT_EQ(model->id, "id");
-  EXPECT_EQ(model->fingerprint, "mlxd-1.2.3-0123456789ab-fake");
-  EXPECT_GT(model->created, 1700000000);
-  EXPECT_NE(model->chat_template, nullptr);
-  EXPECT_THAT(model->stop_ids, ElementsAre(257));
+  const ServedModel model = make_served_model(files, "id", "1.2.3", "cpu");
+  EXPECT_EQ(model.id, "id");
+  EXPECT_EQ(model.fingerprint, "mlxd-1.2.3-0123456789ab-cpu");
+  EXPECT_GT(model.created, 1700000000);
+  EXPECT_NE(model.chat_template, nullptr);
+  EXPECT_THAT(model.stop_ids, ElementsAre(257));
+  EXPECT_EQ(model.engine, nullptr);
 }
 
-TEST(LoadModel, ABadTokeniserIsFoundBeforeTheEngineStarts) {
+TEST(LoadModel, ABadTokeniserIsFoundWithoutAnEngine) {
   ModelFiles files;
   files.vocabulary = testing::chat_vocabulary();
   files.vocabulary.pre_tokenizer = "nonesuch";
-  bool started = false;
-  EXPECT_THROW(load_model(files, "id", {}, "1",
-                          [&]() -> std::unique_ptr<Engine> {
-                            started = true;
-                            return nullptr;
-                          }),
-               LoadError);
-  EXPECT_FALSE(started);
+  EXPECT_THROW(make_served_model(files, "id", "1", "cpu"), LoadError);
 }
 
 TEST(LoadModel, WhatEndsAMessageOfGptOssDoesNotEndItsTurn) {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/fake/fake_runner.h"
-#include "serve/service.h"
+#include "serve/served_model.h"
 #include "text/small_vocabulary.h"
 
 namespace mlxd::testing {
@@ -63,26 +63,29 @@ struct Answer {
   std::string echo;
   std::vector<std::string> texts;  // by sample
   std::vector<std::vector<TokenDetail>> details;
-  std::vector<SampleEnd> ends;
-  std::vector<StreamEvent> events;
+  std::vector<std::vector<int>> offsets;
+  std::vector<TextDelta> ends;
+  std::vector<GenerationEvent> events;
   GenerationEnd end;
   bool ended = false;
 };
 
-inline Answer collect(Generation generation, int samples = 1) {
+inline Answer collect(Generation& generation, int samples = 1) {
   Answer answer;
   answer.texts.resize(static_cast<std::size_t>(samples));
   answer.details.resize(static_cast<std::size_t>(samples));
+  answer.offsets.resize(static_cast<std::size_t>(samples));
   const TimePoint limit = Clock::now() + std::chrono::seconds(30);
   while (auto event = generation.next_until(limit)) {
     answer.events.push_back(*event);
-    if (auto* echo = std::get_if<PromptEcho>(&*event)) answer.echo += echo->text;
-    if (auto* piece = std::get_if<TextPiece>(&*event)) {
-      const auto sample = static_cast<std::size_t>(piece->sample);
-      answer.texts[sample] += piece->text;
-      for (auto& detail : piece->tokens) answer.details[sample].push_back(detail);
+    if (auto* echo = std::get_if<PromptEcho>(&*event)) answer.echo += echo->delta.text;
+    if (auto* delta = std::get_if<TextDelta>(&*event)) {
+      const auto sample = static_cast<std::size_t>(delta->choice);
+      if (delta->channel == AnswerChannel::content) answer.texts[sample] += delta->text;
+      for (auto& detail : delta->details) answer.details[sample].push_back(detail);
+      for (const int offset : delta->offsets) answer.offsets[sample].push_back(offset);
+      if (delta->finish) answer.ends.push_back(*delta);
     }
-    if (auto* end = std::get_if<SampleEnd>(&*event)) answer.ends.push_back(*end);
     if (auto* end = std::get_if<GenerationEnd>(&*event)) {
       answer.end = *end;
       answer.ended = true;

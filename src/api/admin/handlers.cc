@@ -32,19 +32,25 @@ http::Response health(Core& core) {
   JsonWriter list(models);
   bool healthy = true;
   list.begin_array();
-  for (const auto& model : core.models.all()) {
+  for (const auto& model : core.models.ready()) {
     const auto stats = model->stats();
     healthy = healthy && stats.healthy;
-    write_stats(list, model->id(), stats);
+    write_stats(list, model->id, stats);
   }
   list.end_array();
 
   const bool draining = core.draining;
-  if (!healthy || draining) response.status = 503;
+  const bool loading = !core.models.started();
+  if (!healthy || draining || loading) response.status = 503;
   JsonWriter json(response.body);
   json.begin_object();
-  json.member("status", !healthy ? "unhealthy" : draining ? "draining" : "ok");
-  if (!healthy) {
+  json.member("status", loading    ? "loading"
+                        : !healthy ? "unhealthy"
+                        : draining ? "draining"
+                                   : "ok");
+  if (loading) {
+    json.member("reason", "the server is loading its models");
+  } else if (!healthy) {
     json.member("reason", "the inference thread hangs or has died");
   } else if (draining) {
     json.member("reason", "the server is stopping");
@@ -62,12 +68,12 @@ http::Response version(Core& core) {
   json.member("version", core.options.version);
   json.key("models");
   json.begin_array();
-  for (const auto& model : core.models.all()) {
+  for (const auto& model : core.models.ready()) {
     json.begin_object();
-    json.member("id", model->id());
+    json.member("id", model->id);
     json.member("backend", model->info().backend);
     json.member("instruction_set", model->info().instruction_set);
-    json.member("system_fingerprint", model->fingerprint());
+    json.member("system_fingerprint", model->fingerprint);
     json.end_object();
   }
   json.end_array();
@@ -75,28 +81,30 @@ http::Response version(Core& core) {
   return response;
 }
 
-void write_model(JsonWriter& json, const ModelPort& model) {
+void write_model(JsonWriter& json, const TextModel& model) {
   json.begin_object();
-  json.member("id", model.id());
+  json.member("id", model.id);
   json.member("object", "model");
-  json.member("created", model.created());
+  json.member("created", model.created);
   json.member("owned_by", "mlxd");
   json.key("aliases");
   json.begin_array();
-  for (const auto& alias : model.aliases()) json.string(alias);
+  for (const auto& alias : model.aliases) json.string(alias);
   json.end_array();
   json.member("context_length", model.info().context_length);
   json.end_object();
 }
 
 http::Response list_models(Core& core) {
+  // Half a list would pass for the whole.
+  if (!core.models.started()) return error_response(models_loading());
   http::Response response;
   JsonWriter json(response.body);
   json.begin_object();
   json.member("object", "list");
   json.key("data");
   json.begin_array();
-  for (const auto& model : core.models.all()) write_model(json, *model);
+  for (const auto& model : core.models.ready()) write_model(json, *model);
   json.end_array();
   json.end_object();
   return response;
@@ -104,11 +112,11 @@ http::Response list_models(Core& core) {
 
 http::Response one_model(Core& core, std::string_view path) {
   const auto name = path.substr(std::min(kModelPrefix.size(), path.size()));
-  const auto* model = core.models.find(name);
-  if (model == nullptr) return error_response(core.models.not_found(name));
+  const auto model = core.models.find(name);
+  if (!model) return error_response(model.error());
   http::Response response;
   JsonWriter json(response.body);
-  write_model(json, *model);
+  write_model(json, **model);
   return response;
 }
 
@@ -116,8 +124,8 @@ http::Response metrics(Core& core) {
   ScrapeState state;
   state.version = core.options.version;
   state.resident_bytes = resident_memory();
-  for (const auto& model : core.models.all()) {
-    state.models.push_back({model->id(), model->info().backend, model->stats()});
+  for (const auto& model : core.models.ready()) {
+    state.models.push_back({model->id, model->info().backend, model->stats()});
   }
   {
     std::lock_guard lock(core.mutex);

@@ -40,6 +40,27 @@ bool is_text_alone(const json::value& value) {
   return only.is_string() && only.get_string() == "text";
 }
 
+// The fields that the rows below write to.
+template <auto member>
+auto& sampling(RequestFields& fields) {
+  return fields.job.sampling.*member;
+}
+template <auto member>
+auto& job(RequestFields& fields) {
+  return fields.job.*member;
+}
+template <auto member>
+auto& text(RequestFields& fields) {
+  return fields.text.*member;
+}
+template <auto member>
+auto& own(RequestFields& fields) {
+  return fields.*member;
+}
+using Sampling = SamplingParams;
+using Job = GenerateJob;
+using Fields = RequestFields;
+
 // name, chat, completions, rule, what it accepts (where the rule does not say it), default
 const std::array kParameters = {
     P{"model", true, true, P::Custom{read_model}, "a model id (GET /v1/models lists them)",
@@ -52,47 +73,57 @@ const std::array kParameters = {
     P{"max_completion_tokens",
       true,
       false,
-      P::Integer{&Draft::max_completion_tokens, 0, kMaxInt},
+      P::Integer{own<&Fields::max_completion_tokens>, 0, kMaxInt},
       {},
       "what is left of the context"},
     P{"max_tokens",
       true,
       false,
-      P::Integer{&Draft::max_tokens, 0, kMaxInt},
+      P::Integer{job<&Job::max_tokens>, 0, kMaxInt},
       {},
       "what is left of the context"},
-    P{"max_tokens", false, true, P::Integer{&Draft::max_tokens, 0, kMaxInt}, {}, "16"},
-    P{"temperature", true, true, P::Number{&Draft::temperature, 0, 2}, {}, "1"},
-    P{"top_p", true, true, P::Number{&Draft::top_p, 0, 1, true}, {}, "1"},
-    P{"top_k", true, true, P::Integer{&Draft::top_k, 0, kMaxInt}, {}, "0 (off)"},
-    P{"min_p", true, true, P::Number{&Draft::min_p, 0, 1}, {}, "0"},
+    P{"max_tokens", false, true, P::Integer{job<&Job::max_tokens>, 0, kMaxInt}, {}, "16"},
+    P{"temperature", true, true, P::Number{sampling<&Sampling::temperature>, 0, 2}, {}, "1"},
+    P{"top_p", true, true, P::Number{sampling<&Sampling::top_p>, 0, 1, true}, {}, "1"},
+    P{"top_k", true, true, P::Integer{sampling<&Sampling::top_k>, 0, kMaxInt}, {}, "0 (off)"},
+    P{"min_p", true, true, P::Number{sampling<&Sampling::min_p>, 0, 1}, {}, "0"},
     P{"seed", true, true, P::Custom{read_seed}, "a 64-bit integer",
       "random, told in the header x-seed"},
     P{"stop", true, true, P::Custom{read_stop},
       "a string or an array of up to 16 strings, none of them empty"},
-    P{"presence_penalty", true, true, P::Number{&Draft::presence_penalty, -2, 2}, {}, "0"},
-    P{"frequency_penalty", true, true, P::Number{&Draft::frequency_penalty, -2, 2}, {}, "0"},
+    P{"presence_penalty",
+      true,
+      true,
+      P::Number{sampling<&Sampling::presence_penalty>, -2, 2},
+      {},
+      "0"},
+    P{"frequency_penalty",
+      true,
+      true,
+      P::Number{sampling<&Sampling::frequency_penalty>, -2, 2},
+      {},
+      "0"},
     P{"repetition_penalty",
       true,
       true,
-      P::Number{&Draft::repetition_penalty, 0, kMaxFloat, true},
+      P::Number{sampling<&Sampling::repetition_penalty>, 0, kMaxFloat, true},
       {},
       "1"},
     P{"logit_bias", true, true, P::Custom{read_logit_bias},
       "an object of token ids (as strings), each with a number from -100 to 100"},
-    P{"logprobs", true, false, P::Flag{&Draft::logprobs}, {}, "false"},
-    P{"top_logprobs", true, false, P::Integer{&Draft::top_logprobs, 0, 20}, {}, "0"},
-    P{"logprobs", false, true, P::Integer{&Draft::completion_logprobs, 0, 20}},
-    P{"return_tokens_as_token_ids", true, true, P::Flag{&Draft::token_ids}, {}, "false"},
-    P{"echo", false, true, P::Flag{&Draft::echo}, {}, "false"},
-    P{"n", true, true, P::Integer{&Draft::n, 1, 8}, {}, "1"},
-    P{"best_of", true, true, P::Integer{&Draft::best_of, 1, 8}, {}, "n"},
-    P{"stream", true, true, P::Flag{&Draft::stream}, {}, "false"},
+    P{"logprobs", true, false, P::Flag{sampling<&Sampling::logprobs>}, {}, "false"},
+    P{"top_logprobs", true, false, P::Integer{sampling<&Sampling::top_logprobs>, 0, 20}, {}, "0"},
+    P{"logprobs", false, true, P::Integer{own<&Fields::completion_logprobs>, 0, 20}},
+    P{"return_tokens_as_token_ids", true, true, P::Flag{own<&Fields::token_ids>}, {}, "false"},
+    P{"echo", false, true, P::Flag{text<&TextOptions::echo>}, {}, "false"},
+    P{"n", true, true, P::Integer{own<&Fields::n>, 1, 8}, {}, "1"},
+    P{"best_of", true, true, P::Integer{own<&Fields::best_of>, 1, 8}, {}, "n"},
+    P{"stream", true, true, P::Flag{own<&Fields::stream>}, {}, "false"},
     P{"stream_options", true, true, P::Custom{read_stream_options},
       "an object with include_usage: true or false"},
-    P{"ignore_eos", true, true, P::Flag{&Draft::ignore_eos}, {}, "false"},
-    P{"min_tokens", true, true, P::Integer{&Draft::min_tokens, 0, kMaxInt}, {}, "0"},
-    P{"priority", true, true, P::Integer{&Draft::priority, 0, kHighestPriority}, {}, "0"},
+    P{"ignore_eos", true, true, P::Flag{job<&Job::ignore_eos>}, {}, "false"},
+    P{"min_tokens", true, true, P::Integer{job<&Job::min_tokens>, 0, kMaxInt}, {}, "0"},
+    P{"priority", true, true, P::Integer{job<&Job::priority>, 0, kHighestPriority}, {}, "0"},
     P{"timeout", true, true, P::Custom{read_timeout},
       "seconds, more than 0 and at most the server's own limit", "the server's limit"},
 
@@ -153,7 +184,7 @@ struct Describe {
 struct Read {
   const Parameter& row;
   const json::value& value;
-  Draft& draft;
+  RequestFields& fields;
 
   Error type_error() const { return wrong_type(row.name, row.describe(), value); }
   Error range_error() const {
@@ -169,7 +200,7 @@ struct Read {
     const bool in_range = number >= rule.low && number <= rule.high &&
                           (!rule.above_low || stored > static_cast<float>(rule.low));
     if (!in_range) return range_error();
-    draft.*rule.field = stored;
+    rule.field(fields) = stored;
     return {};
   }
   Result<void> operator()(const P::Integer& rule) const {
@@ -177,15 +208,15 @@ struct Read {
     const auto number = as_integer(value);
     if (!number && value.is_double()) return type_error();
     if (!number || *number < rule.low || *number > rule.high) return range_error();
-    draft.*rule.field = static_cast<int>(*number);
+    rule.field(fields) = static_cast<int>(*number);
     return {};
   }
   Result<void> operator()(const P::Flag& rule) const {
     if (!value.is_bool()) return type_error();
-    draft.*rule.field = value.get_bool();
+    rule.field(fields) = value.get_bool();
     return {};
   }
-  Result<void> operator()(const P::Custom& rule) const { return rule.read(value, draft); }
+  Result<void> operator()(const P::Custom& rule) const { return rule.read(value, fields); }
   Result<void> operator()(P::NoBehaviour type) const {
     const bool fits = type == P::NoBehaviour::text     ? value.is_string()
                       : type == P::NoBehaviour::object ? value.is_object()
@@ -205,7 +236,7 @@ struct Read {
 
 }  // namespace
 
-Result<void> Draft::unknown(std::string name) {
+Result<void> RequestFields::unknown(std::string name) {
   if (lenient) {
     ignored.push_back(std::move(name));
     return {};
@@ -221,8 +252,8 @@ std::string Parameter::describe() const {
   return accepts.empty() ? std::visit(Describe{}, rule) : std::string(accepts);
 }
 
-Result<void> Parameter::read(const json::value& value, Draft& draft) const {
-  return std::visit(Read{*this, value, draft}, rule);
+Result<void> Parameter::read(const json::value& value, RequestFields& fields) const {
+  return std::visit(Read{*this, value, fields}, rule);
 }
 
 std::span<const Parameter> parameters() { return kParameters; }

@@ -1,6 +1,6 @@
 // The request parameters of both generation endpoints, each in one row: name, where it applies,
-// what it accepts, its default, and how it is read into the Draft. parse_request walks a body along
-// this table; api.md's table in the documentation is the same list in prose.
+// what it accepts, its default, and how it is read into the RequestFields. parse_request walks a
+// body along this table.
 #pragma once
 
 #include <functional>
@@ -18,28 +18,20 @@
 
 namespace mlxd::api {
 
-// A request while it is read: every parameter by itself, not yet checked against the others. -1
-// stands for "absent" where a parameter has no default of its own.
-struct Draft : SamplingParams {
+// A request while it is read: every parameter where it stays, or by itself where it means something
+// only together with others (parse_request). -1 stands for "absent" where a parameter has no
+// default of its own.
+struct RequestFields {
   std::string model;
-  std::string messages_json;
-  struct Prompt {
-    std::string text;
-    std::vector<int> tokens;
-  };
   std::vector<Prompt> prompts;
-  std::vector<std::string> stop;
-  std::optional<std::string> seed_text;
+  TextOptions text;
+  GenerateJob job = job_without_limit();
+  std::optional<std::string> seed;  // as it was sent; the job has the number
   std::optional<double> timeout_seconds;
-  int max_tokens = -1;
-  int max_completion_tokens = -1;
+  int max_completion_tokens = kAsManyAsFit;
   int completion_logprobs = -1;
-  int min_tokens = 0;
-  int priority = 0;
   int n = 1;
   int best_of = -1;
-  bool ignore_eos = false;
-  bool echo = false;
   bool token_ids = false;
   bool stream = false;
   bool has_stream_options = false;
@@ -52,21 +44,24 @@ struct Draft : SamplingParams {
 };
 
 struct Parameter {
+  // Where a value goes.
+  template <class T>
+  using Field = T& (*)(RequestFields&);
   // A number in [low, high], or (low, high].
   struct Number {
-    float Draft::*field;
+    Field<float> field;
     double low, high;
     bool above_low = false;
   };
   struct Integer {
-    int Draft::*field;
+    Field<int> field;
     int low, high;
   };
   struct Flag {
-    bool Draft::*field;
+    Field<bool> field;
   };
   struct Custom {
-    Result<void> (*read)(const boost::json::value& value, Draft& draft);
+    Result<void> (*read)(const boost::json::value& value, RequestFields& fields);
   };
   // Accepted for the clients that send it; nothing depends on it.
   enum class NoBehaviour { text, object, boolean };
@@ -89,8 +84,8 @@ struct Parameter {
   }
   // What a client may send, in words: "a number from 0 to 2".
   std::string describe() const;
-  // Checks `value` (not null) and puts it into the draft.
-  Result<void> read(const boost::json::value& value, Draft& draft) const;
+  // Checks `value` (not null) and puts it into the fields.
+  Result<void> read(const boost::json::value& value, RequestFields& fields) const;
 };
 
 std::span<const Parameter> parameters();

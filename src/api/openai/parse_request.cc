@@ -1,16 +1,20 @@
 #include "api/openai/parse_request.h"
 
+#include <chrono>
+#include <memory>
 #include <random>
 #include <string>
 #include <utility>
+#include <variant>
 
 #include <boost/json/value.hpp>
 #include <fmt/format.h>
 
 #include "api/errors.h"
+#include "api/generation/model_directory.h"
 #include "api/json_reader.h"
-#include "api/model_port.h"
 #include "api/openai/parameters.h"
+#include "base/clock.h"
 
 namespace mlxd::api {
 namespace {
@@ -24,10 +28,10 @@ Error missing(std::string param, std::string_view what_to_send) {
 }
 
 // A key of no row for this endpoint. One that the other endpoint has is worth saying so.
-Result<void> unknown_key(std::string name, Endpoint endpoint, Draft& draft) {
+Result<void> unknown_key(std::string name, Endpoint endpoint, RequestFields& fields) {
   const auto other = endpoint == Endpoint::chat ? Endpoint::completions : Endpoint::chat;
-  if (draft.lenient || find_parameter(name, other) == nullptr) {
-    return draft.unknown(std::move(name));
+  if (fields.lenient || find_parameter(name, other) == nullptr) {
+    return fields.unknown(std::move(name));
   }
   Error error = bad_value(
       name, fmt::format("'{}' is a parameter of {}, not of this endpoint; leave it out.", name,
@@ -36,18 +40,18 @@ Result<void> unknown_key(std::string name, Endpoint endpoint, Draft& draft) {
   return error;
 }
 
-Result<Draft> read_draft(const json::object& body, const ParseOptions& options) {
-  Draft draft;
-  draft.lenient = options.lenient;
+Result<RequestFields> read_fields(const json::object& body, const ParseOptions& options) {
+  RequestFields fields;
+  fields.lenient = options.lenient;
   for (const auto& member : body) {
     if (member.value().is_null()) continue;  // null counts as absent
     const std::string_view name(member.key().data(), member.key().size());
     const auto* row = find_parameter(name, options.endpoint);
-    auto read = row == nullptr ? unknown_key(std::string(name), options.endpoint, draft)
-                               : row->read(member.value(), draft);
+    auto read = row == nullptr ? unknown_key(std::string(name), options.endpoint, fields)
+                               : row->read(member.value(), fields);
     if (!read) return read.error();
   }
-  return draft;
+  return fields;
 }
 
 Result<void> check_required(const json::object& body, Endpoint endpoint) {
@@ -63,22 +67,23 @@ Result<void> check_required(const json::object& body, Endpoint endpoint) {
   return {};
 }
 
-Result<void> check_limits(Draft& draft, const ParseOptions& options) {
-  if (draft.max_completion_tokens >= 0) {
-    if (draft.max_tokens >= 0 && draft.max_tokens != draft.max_completion_tokens) {
+Result<void> check_limits(RequestFields& fields, const ParseOptions& options) {
+  if (fields.max_completion_tokens >= 0) {
+    if (fields.job.max_tokens >= 0 && fields.job.max_tokens != fields.max_completion_tokens) {
       return bad_value("max_tokens",
                        "'max_tokens' and 'max_completion_tokens' differ; send one of them.");
     }
-    draft.max_tokens = draft.max_completion_tokens;
+    fields.job.max_tokens = fields.max_completion_tokens;
   }
-  if (draft.max_tokens < 0 && options.endpoint == Endpoint::completions) draft.max_tokens = 16;
-  if (draft.max_tokens >= 0 && draft.min_tokens > draft.max_tokens) {
+  if (fields.job.max_tokens < 0 && options.endpoint == Endpoint::completions)
+    fields.job.max_tokens = 16;
+  if (fields.job.max_tokens >= 0 && fields.job.min_tokens > fields.job.max_tokens) {
     return bad_value("min_tokens",
                      fmt::format("'min_tokens' is {}, but at most {} tokens will be made; send no "
                                  "more than that.",
-                                 draft.min_tokens, draft.max_tokens));
+                                 fields.job.min_tokens, fields.job.max_tokens));
   }
-  if (draft.timeout_seconds.value_or(0) > options.max_timeout_seconds) {
+  if (fields.timeout_seconds.value_or(0) > options.max_timeout_seconds) {
     return bad_value("timeout", fmt::format("'timeout' is out of range; send at most {} seconds.",
                                             options.max_timeout_seconds));
   }
@@ -86,18 +91,18 @@ Result<void> check_limits(Draft& draft, const ParseOptions& options) {
 }
 
 // Parameters that hold only together.
-Result<void> check_pairs(const Draft& draft) {
-  if (draft.top_logprobs > 0 && !draft.logprobs) {
+Result<void> check_pairs(const RequestFields& fields) {
+  if (fields.job.sampling.top_logprobs > 0 && !fields.job.sampling.logprobs) {
     return bad_value("top_logprobs", "'top_logprobs' needs 'logprobs': true; send both.");
   }
-  if (draft.has_stream_options && !draft.stream) {
+  if (fields.has_stream_options && !fields.stream) {
     return bad_value("stream_options", "'stream_options' needs 'stream': true; send both.");
   }
-  if (draft.best_of >= 0 && draft.best_of < draft.n) {
+  if (fields.best_of >= 0 && fields.best_of < fields.n) {
     return bad_value("best_of", fmt::format("'best_of' is {}, less than 'n'; send at least {}.",
-                                            draft.best_of, draft.n));
+                                            fields.best_of, fields.n));
   }
-  if (draft.stream && draft.best_of > draft.n) {
+  if (fields.stream && fields.best_of > fields.n) {
     return bad_value("best_of",
                      "'best_of' above 'n' cannot be streamed: the best answer is known "
                      "only at the end; leave one of them out.");
@@ -105,16 +110,18 @@ Result<void> check_pairs(const Draft& draft) {
   return {};
 }
 
-Result<void> check_tokens(const Draft& draft, int vocab_size) {
-  for (const auto& bias : draft.logit_bias) {
+Result<void> check_tokens(const RequestFields& fields, int vocab_size) {
+  for (const auto& bias : fields.job.sampling.logit_bias) {
     if (bias.token >= vocab_size) {
       return bad_value("logit_bias",
                        fmt::format("'logit_bias' names token {}; this model's ids end at {}.",
                                    bias.token, vocab_size - 1));
     }
   }
-  for (const auto& prompt : draft.prompts) {
-    for (const int token : prompt.tokens) {
+  for (const auto& prompt : fields.prompts) {
+    const auto* given = std::get_if<TokenPrompt>(&prompt);
+    if (given == nullptr) continue;
+    for (const int token : given->tokens) {
       if (token >= vocab_size) {
         return bad_value("prompt", fmt::format("'prompt' has token {}; this model's ids end at {}.",
                                                token, vocab_size - 1));
@@ -131,62 +138,52 @@ std::uint64_t random_seed() {
   return bits >> 11;
 }
 
-GenerateRequest shared_part(const Draft& draft, const ParseOptions& options) {
-  GenerateRequest request;
-  request.sampling = draft;
-  request.samples = draft.best_of >= 0 ? draft.best_of : draft.n;
-  if (draft.completion_logprobs >= 0) {
-    request.sampling.logprobs = true;
-    request.sampling.top_logprobs = draft.completion_logprobs;
-    if (draft.echo) request.echo_logprobs = draft.completion_logprobs;
+// Log-probabilities: the completions' parameter is a number. best_of compares answers by the mean
+// of theirs, shown or not.
+void settle_logprobs(RequestFields& fields) {
+  SamplingParams& sampling = fields.job.sampling;
+  if (fields.completion_logprobs >= 0) {
+    sampling.logprobs = true;
+    sampling.top_logprobs = fields.completion_logprobs;
+    if (fields.text.echo) fields.job.prompt_logprobs = fields.completion_logprobs;
   }
-  // best_of compares answers by their mean log-probability.
-  if (request.samples > draft.n) request.sampling.logprobs = true;
-  request.max_tokens = draft.max_tokens;
-  request.min_tokens = draft.min_tokens;
-  request.priority = draft.priority;
-  request.ignore_eos = draft.ignore_eos;
-  request.stop = draft.stop;
-  request.echo = draft.echo;
-  request.timeout_seconds = draft.timeout_seconds.value_or(options.max_timeout_seconds);
-  return request;
+  if (fields.job.samples > fields.n) sampling.logprobs = true;
 }
 
-ParsedRequest finish(Draft draft, const ParseOptions& options, ModelPort* model) {
-  if (!draft.seed_text) {
-    draft.seed = random_seed();
-    draft.seed_text = std::to_string(draft.seed);
+TimePoint deadline_after(double seconds) {
+  return Clock::now() +
+         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+}
+
+OpenAiRequest finish(RequestFields fields, const ParseOptions& options, LeasedModel model) {
+  GenerateJob& job = fields.job;
+  if (!fields.seed) {
+    job.sampling.seed = random_seed();
+    fields.seed = std::to_string(job.sampling.seed);
   }
-  ParsedRequest parsed;
-  parsed.model = model;
-  parsed.seed = *draft.seed_text;
-  GenerateRequest request = shared_part(draft, options);
+  OpenAiRequest parsed;
   parsed.wire.endpoint = options.endpoint;
-  parsed.wire.stream = draft.stream;
-  parsed.wire.include_usage = draft.include_usage;
-  parsed.wire.logprobs = draft.logprobs || draft.completion_logprobs >= 0;
-  parsed.wire.top_logprobs = request.sampling.top_logprobs;
-  parsed.wire.token_ids = draft.token_ids;
-  parsed.wire.choices = draft.n;
-  parsed.wire.samples = request.samples;
-  parsed.timeout_seconds = request.timeout_seconds;
-  parsed.ignored = std::move(draft.ignored);
-  if (options.endpoint == Endpoint::chat) {
-    request.messages_json = std::move(draft.messages_json);
-    parsed.prompts.push_back(std::move(request));
-    return parsed;
-  }
-  for (auto& prompt : draft.prompts) {
-    auto& one = parsed.prompts.emplace_back(request);
-    one.prompt_text = std::move(prompt.text);
-    one.prompt_tokens = std::move(prompt.tokens);
-  }
+  parsed.wire.include_usage = fields.include_usage;
+  parsed.wire.logprobs = job.sampling.logprobs || fields.completion_logprobs >= 0;
+  parsed.wire.token_ids = fields.token_ids;
+  job.samples = fields.best_of >= 0 ? fields.best_of : fields.n;
+  settle_logprobs(fields);
+  job.deadline = deadline_after(fields.timeout_seconds.value_or(options.max_timeout_seconds));
+  parsed.seed = *std::move(fields.seed);
+  parsed.ignored = std::move(fields.ignored);
+  ParsedRequest& request = parsed.request;
+  request.model = std::move(model);
+  request.prompts = std::move(fields.prompts);
+  request.text = std::move(fields.text);
+  request.job = std::move(job);
+  request.choices = fields.n;
+  request.stream = fields.stream;
   return parsed;
 }
 
 }  // namespace
 
-Result<ParsedRequest> parse_request(std::string_view body, const ParseOptions& options,
+Result<OpenAiRequest> parse_request(std::string_view body, const ParseOptions& options,
                                     const ModelDirectory& models) {
   auto value = read_json(body);
   if (!value) return value.error();
@@ -196,17 +193,17 @@ Result<ParsedRequest> parse_request(std::string_view body, const ParseOptions& o
     return error;
   }
   const auto& object = value->get_object();
-  auto draft = read_draft(object, options);
-  if (!draft) return draft.error();
+  auto fields = read_fields(object, options);
+  if (!fields) return fields.error();
   if (auto checked = check_required(object, options.endpoint); !checked) return checked.error();
-  if (auto checked = check_limits(*draft, options); !checked) return checked.error();
-  if (auto checked = check_pairs(*draft); !checked) return checked.error();
-  ModelPort* const model = models.find(draft->model);
-  if (model == nullptr) return models.not_found(draft->model);
-  if (auto checked = check_tokens(*draft, model->info().vocab_size); !checked) {
+  if (auto checked = check_limits(*fields, options); !checked) return checked.error();
+  if (auto checked = check_pairs(*fields); !checked) return checked.error();
+  auto model = models.find(fields->model);
+  if (!model) return model.error();
+  if (auto checked = check_tokens(*fields, (*model)->info().vocab_size); !checked) {
     return checked.error();
   }
-  return finish(*std::move(draft), options, model);
+  return finish(*std::move(fields), options, *std::move(model));
 }
 
 }  // namespace mlxd::api

@@ -18,7 +18,7 @@ struct ParseOptions {
 // A body of /v1/chat/completions or /v1/completions, checked against the parameter table
 // (openai/parameters.h) and across parameters. Errors name the parameter: 400, or 404 for the
 // model. Any thread.
-Result<ParsedRequest> parse_request(std::string_view body, const ParseOptions& options,
+Result<OpenAiRequest> parse_request(std::string_view body, const ParseOptions& options,
                                     const ModelDirectory& models);
 
 }  // namespace mlxd::api

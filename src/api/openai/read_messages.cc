@@ -24,7 +24,7 @@ std::string_view view(const json::string& text) { return {text.data(), text.size
 struct Message {
   std::string place;
   std::string_view role;
-  Draft& draft;
+  RequestFields& fields;
   json::object out;
 
   std::string at(std::string_view member) const { return fmt::format("{}.{}", place, member); }
@@ -74,7 +74,7 @@ Result<std::string> read_part(const json::value& part, const std::string& place,
   for (const auto& member : in) {
     const std::string_view key(member.key().data(), member.key().size());
     if (key == "type" || key == kind || member.value().is_null()) continue;
-    if (auto refused = message.draft.unknown(fmt::format("{}.{}", place, key)); !refused) {
+    if (auto refused = message.fields.unknown(fmt::format("{}.{}", place, key)); !refused) {
       return refused.error();
     }
   }
@@ -143,15 +143,16 @@ Result<void> read_member(std::string_view key, const json::value& value, Message
     return {};
   }
   if (assistant && key == "annotations" && value.is_array()) return {};
-  return message.draft.unknown(message.at(key));
+  return message.fields.unknown(message.at(key));
 }
 
-Result<json::value> read_message(const json::value& value, std::string place, Draft& draft) {
+Result<json::value> read_message(const json::value& value, std::string place,
+                                 RequestFields& fields) {
   if (!value.is_object()) {
     return wrong_type(place, "an object such as {\"role\": \"user\", \"content\": \"...\"}", value);
   }
   const auto& in = value.get_object();
-  Message message{std::move(place), {}, draft, {}};
+  Message message{std::move(place), {}, fields, {}};
   if (auto read = read_role(in, message); !read) return read.error();
   if (const auto* content = in.if_contains("content"); content != nullptr && !content->is_null()) {
     auto read = read_content(*content, message);
@@ -175,7 +176,7 @@ Result<json::value> read_message(const json::value& value, std::string place, Dr
 
 }  // namespace
 
-Result<void> read_messages(const json::value& value, Draft& draft) {
+Result<void> read_messages(const json::value& value, RequestFields& fields) {
   constexpr std::string_view kWanted = "an array of 1 to 1024 messages";
   if (!value.is_array()) return wrong_type("messages", kWanted, value);
   const auto& list = value.get_array();
@@ -185,11 +186,11 @@ Result<void> read_messages(const json::value& value, Draft& draft) {
   }
   json::array messages;
   for (std::size_t i = 0; i < list.size(); ++i) {
-    auto message = read_message(list[i], fmt::format("messages[{}]", i), draft);
+    auto message = read_message(list[i], fmt::format("messages[{}]", i), fields);
     if (!message) return message.error();
     messages.push_back(*std::move(message));
   }
-  draft.messages_json = json::serialize(messages);
+  fields.prompts.emplace_back(ChatPrompt{json::serialize(messages)});
   return {};
 }
 

@@ -36,11 +36,11 @@ std::optional<int> token_of_key(std::string_view key) {
   return token;
 }
 
-Result<Draft::Prompt> read_token_prompt(const json::array& ids, const std::string& place) {
+Result<Prompt> read_token_prompt(const json::array& ids, const std::string& place) {
   if (ids.empty()) {
     return bad_value("prompt", fmt::format("'{}' is empty; send at least one token id.", place));
   }
-  Draft::Prompt prompt;
+  TokenPrompt prompt;
   prompt.tokens.reserve(ids.size());
   for (std::size_t i = 0; i < ids.size(); ++i) {
     const auto id = as_token(ids[i]);
@@ -50,11 +50,11 @@ Result<Draft::Prompt> read_token_prompt(const json::array& ids, const std::strin
     }
     prompt.tokens.push_back(*id);
   }
-  return prompt;
+  return Prompt(std::move(prompt));
 }
 
-Result<Draft::Prompt> read_one_prompt(const json::value& value, const std::string& place) {
-  if (value.is_string()) return Draft::Prompt{to_string(value.get_string()), {}};
+Result<Prompt> read_one_prompt(const json::value& value, const std::string& place) {
+  if (value.is_string()) return Prompt(TextPrompt{to_string(value.get_string())});
   if (value.is_array()) return read_token_prompt(value.get_array(), place);
   return bad_value("prompt", fmt::format("'{}' is {}; send a string or an array of token ids.",
                                          place, kind_name(value)));
@@ -101,17 +101,17 @@ std::optional<std::int64_t> as_integer(const json::value& value) {
   return std::nullopt;
 }
 
-Result<void> read_model(const json::value& value, Draft& draft) {
+Result<void> read_model(const json::value& value, RequestFields& fields) {
   if (!value.is_string()) return wrong_type("model", "a model id", value);
-  draft.model = to_string(value.get_string());
+  fields.model = to_string(value.get_string());
   return {};
 }
 
-Result<void> read_prompt(const json::value& value, Draft& draft) {
+Result<void> read_prompt(const json::value& value, RequestFields& fields) {
   if (!value.is_array() || value.get_array().empty() || value.get_array()[0].is_number()) {
     auto prompt = read_one_prompt(value, "prompt");
     if (!prompt) return prompt.error();
-    draft.prompts.push_back(*std::move(prompt));
+    fields.prompts.push_back(*std::move(prompt));
     return {};
   }
   const auto& list = value.get_array();
@@ -125,29 +125,29 @@ Result<void> read_prompt(const json::value& value, Draft& draft) {
     }
     auto prompt = read_one_prompt(list[i], fmt::format("prompt[{}]", i));
     if (!prompt) return prompt.error();
-    draft.prompts.push_back(*std::move(prompt));
+    fields.prompts.push_back(*std::move(prompt));
   }
   return {};
 }
 
-Result<void> read_seed(const json::value& value, Draft& draft) {
+Result<void> read_seed(const json::value& value, RequestFields& fields) {
   if (value.is_uint64()) {  // above the signed range: Boost.JSON holds smaller ones as int64
-    draft.seed = value.get_uint64();
-    draft.seed_text = std::to_string(value.get_uint64());
+    fields.job.sampling.seed = value.get_uint64();
+    fields.seed = std::to_string(value.get_uint64());
     return {};
   }
   const auto seed = as_integer(value);
   if (!seed) return wrong_type("seed", "a 64-bit integer", value);
-  draft.seed = static_cast<std::uint64_t>(*seed);
-  draft.seed_text = std::to_string(*seed);
+  fields.job.sampling.seed = static_cast<std::uint64_t>(*seed);
+  fields.seed = std::to_string(*seed);
   return {};
 }
 
-Result<void> read_stop(const json::value& value, Draft& draft) {
+Result<void> read_stop(const json::value& value, RequestFields& fields) {
   constexpr std::string_view kWanted = "a string or an array of up to 16 strings, none empty";
   if (!value.is_string() && !value.is_array()) return wrong_type("stop", kWanted, value);
   if (value.is_string()) {
-    draft.stop.push_back(to_string(value.get_string()));
+    fields.text.stop.push_back(to_string(value.get_string()));
   } else {
     const auto& list = value.get_array();
     if (list.size() > kMaxStops) {
@@ -156,16 +156,20 @@ Result<void> read_stop(const json::value& value, Draft& draft) {
     }
     for (const auto& entry : list) {
       if (!entry.is_string()) return wrong_type("stop", kWanted, value);
-      draft.stop.push_back(to_string(entry.get_string()));
+      fields.text.stop.push_back(to_string(entry.get_string()));
     }
   }
-  for (const auto& stop : draft.stop) {
+  for (const auto& stop : fields.text.stop) {
     if (stop.empty()) return bad_value("stop", "'stop' has an empty string; leave it out.");
+    if (stop.size() > kMaxStopBytes) {
+      return bad_value("stop", fmt::format("'stop' has a string of {} bytes; send at most {}.",
+                                           stop.size(), kMaxStopBytes));
+    }
   }
   return {};
 }
 
-Result<void> read_logit_bias(const json::value& value, Draft& draft) {
+Result<void> read_logit_bias(const json::value& value, RequestFields& fields) {
   if (!value.is_object()) {
     return wrong_type("logit_bias", "an object such as {\"50256\": -100}", value);
   }
@@ -183,38 +187,38 @@ Result<void> read_logit_bias(const json::value& value, Draft& draft) {
           "logit_bias",
           fmt::format("'logit_bias' of token {} is not a number from -100 to 100.", *token));
     }
-    draft.logit_bias.push_back({*token, static_cast<float>(number)});
+    fields.job.sampling.logit_bias.push_back({*token, static_cast<float>(number)});
   }
   return {};
 }
 
-Result<void> read_stream_options(const json::value& value, Draft& draft) {
+Result<void> read_stream_options(const json::value& value, RequestFields& fields) {
   if (!value.is_object()) {
     return wrong_type("stream_options", "an object such as {\"include_usage\": true}", value);
   }
-  draft.has_stream_options = true;
+  fields.has_stream_options = true;
   for (const auto& [key, option] : value.get_object()) {
     const auto name = "stream_options." + std::string(key.data(), key.size());
     if (option.is_null()) continue;
     if (key == "include_usage") {
       if (!option.is_bool()) return wrong_type(name, "true or false", option);
-      draft.include_usage = option.get_bool();
+      fields.include_usage = option.get_bool();
     } else if (key == "include_obfuscation" && option.is_bool() && !option.get_bool()) {
       continue;  // asks for what the server does
-    } else if (auto refused = draft.unknown(name); !refused) {
+    } else if (auto refused = fields.unknown(name); !refused) {
       return refused;
     }
   }
   return {};
 }
 
-Result<void> read_timeout(const json::value& value, Draft& draft) {
+Result<void> read_timeout(const json::value& value, RequestFields& fields) {
   const double seconds = value.is_number() ? value.to_number<double>() : 0;
   if (!value.is_number()) return wrong_type("timeout", "a number of seconds", value);
   if (!(seconds > 0)) {
     return bad_value("timeout", "'timeout' is out of range; send seconds, more than 0.");
   }
-  draft.timeout_seconds = seconds;
+  fields.timeout_seconds = seconds;
   return {};
 }
 

@@ -1,8 +1,9 @@
 // Readers of the parameters that are more than a number or a flag. Each checks one JSON value and
-// puts it into the draft, or gives the error that names the parameter (with its place inside:
+// puts it into the fields, or gives the error that names the parameter (with its place inside:
 // "messages[2].content").
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -17,15 +18,16 @@ namespace mlxd::api {
 inline constexpr int kMaxMessages = 1024;
 inline constexpr int kMaxPrompts = 128;
 inline constexpr int kMaxStops = 16;
+inline constexpr std::size_t kMaxStopBytes = 1024;  // each is kept, with tables, for every choice
 
-Result<void> read_model(const boost::json::value& value, Draft& draft);
-Result<void> read_messages(const boost::json::value& value, Draft& draft);
-Result<void> read_prompt(const boost::json::value& value, Draft& draft);
-Result<void> read_seed(const boost::json::value& value, Draft& draft);
-Result<void> read_stop(const boost::json::value& value, Draft& draft);
-Result<void> read_logit_bias(const boost::json::value& value, Draft& draft);
-Result<void> read_stream_options(const boost::json::value& value, Draft& draft);
-Result<void> read_timeout(const boost::json::value& value, Draft& draft);
+Result<void> read_model(const boost::json::value& value, RequestFields& fields);
+Result<void> read_messages(const boost::json::value& value, RequestFields& fields);
+Result<void> read_prompt(const boost::json::value& value, RequestFields& fields);
+Result<void> read_seed(const boost::json::value& value, RequestFields& fields);
+Result<void> read_stop(const boost::json::value& value, RequestFields& fields);
+Result<void> read_logit_bias(const boost::json::value& value, RequestFields& fields);
+Result<void> read_stream_options(const boost::json::value& value, RequestFields& fields);
+Result<void> read_timeout(const boost::json::value& value, RequestFields& fields);
 
 // "a string", "an array" ...: what a client sent, for messages.
 std::string_view kind_name(const boost::json::value& value);

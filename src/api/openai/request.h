@@ -1,36 +1,27 @@
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
-#include "serve/service.h"
+#include "api/generation/dialect.h"
 
 namespace mlxd::api {
 
-class ModelPort;
-
 enum class Endpoint { chat, completions };
 
-// What a request says about the shape of its answer; the rest is in its GenerateRequests.
+// What a request says about the shape of its answer.
 struct WireOptions {
   Endpoint endpoint = Endpoint::chat;
-  bool stream = false;
   bool include_usage = false;
   bool logprobs = false;   // shown to the client
-  int top_logprobs = 0;    // alternatives shown
   bool token_ids = false;  // token strings become "token_id:N"
-  int choices = 1;         // shown for each prompt (n)
-  int samples = 1;         // drawn for each prompt (best_of), >= choices
 };
 
-// A request that passed every check that needs no tokeniser.
-struct ParsedRequest {
-  ModelPort* model = nullptr;
-  std::vector<GenerateRequest> prompts;  // one of chat; one for each prompt of completions
+// A body as it was read. `request` lacks the writer and the headers, which are made of the rest.
+struct OpenAiRequest {
+  ParsedRequest request;
   WireOptions wire;
-  std::string seed;  // decimal, as the client may send it to repeat the answer
-  double timeout_seconds = 0;
+  std::string seed;                  // decimal, as the client may send it to repeat the answer
   std::vector<std::string> ignored;  // unknown keys that the lenient setting let pass
 };
 

@@ -140,7 +140,20 @@ void write_head(JsonWriter& json, const ResponseHead& head, std::string_view obj
   json.member("system_fingerprint", head.fingerprint);
 }
 
-void write_choice(JsonWriter& json, const WireOptions& wire, int index, const Choice& choice) {
+// A choice's content, without its other channels.
+TextDelta content_of(const ChoiceText& choice) {
+  TextDelta content;
+  for (const TextDelta& part : choice) {
+    if (part.finish) content.finish = part.finish;
+    if (part.channel != AnswerChannel::content) continue;
+    content.text += part.text;
+    content.details.insert(content.details.end(), part.details.begin(), part.details.end());
+    content.offsets.insert(content.offsets.end(), part.offsets.begin(), part.offsets.end());
+  }
+  return content;
+}
+
+void write_choice(JsonWriter& json, const WireOptions& wire, int index, const TextDelta& choice) {
   json.begin_object();
   json.member("index", index);
   if (wire.endpoint == Endpoint::chat) {
@@ -153,7 +166,7 @@ void write_choice(JsonWriter& json, const WireOptions& wire, int index, const Ch
   } else {
     json.member("text", choice.text);
   }
-  write_logprobs(json, wire, choice.tokens, choice.offsets);
+  write_logprobs(json, wire, choice.details, choice.offsets);
   write_finish(json, choice.finish);
   json.end_object();
 }
@@ -166,16 +179,18 @@ std::string make_response_id(Endpoint endpoint) {
                      device(), device(), device());
 }
 
-std::string response_body(const ResponseHead& head, const WireOptions& wire,
-                          const std::vector<Choice>& choices, const Usage& usage) {
+OpenAiWriter::OpenAiWriter(ResponseHead head, WireOptions wire)
+    : head_(std::move(head)), wire_(wire) {}
+
+std::string OpenAiWriter::whole(const std::vector<ChoiceText>& choices, const Usage& usage) {
   std::string body;
   JsonWriter json(body);
   json.begin_object();
-  write_head(json, head, wire.endpoint == Endpoint::chat ? "chat.completion" : "text_completion");
+  write_head(json, head_, wire_.endpoint == Endpoint::chat ? "chat.completion" : "text_completion");
   json.key("choices");
   json.begin_array();
   for (std::size_t i = 0; i < choices.size(); ++i) {
-    write_choice(json, wire, static_cast<int>(i), choices[i]);
+    write_choice(json, wire_, static_cast<int>(i), content_of(choices[i]));
   }
   json.end_array();
   json.key("usage");
@@ -184,13 +199,10 @@ std::string response_body(const ResponseHead& head, const WireOptions& wire,
   return body;
 }
 
-StreamWriter::StreamWriter(ResponseHead head, WireOptions wire)
-    : head_(std::move(head)), wire_(wire) {}
-
 // `usage` stands in the usage chunk alone; every other chunk of a stream that asked for it says
 // null.
 template <class WriteChoices>
-void StreamWriter::chunk(std::string& frames, const Usage* usage,
+void OpenAiWriter::chunk(std::string& frames, const Usage* usage,
                          WriteChoices write_choices) const {
   frames += "data: ";
   JsonWriter json(frames);
@@ -213,7 +225,7 @@ void StreamWriter::chunk(std::string& frames, const Usage* usage,
   frames += "\n\n";
 }
 
-void StreamWriter::begin(int choices, std::string& frames) const {
+void OpenAiWriter::begin(int choices, std::string& frames) {
   if (wire_.endpoint != Endpoint::chat) return;
   for (int index = 0; index < choices; ++index) {
     chunk(frames, nullptr, [index](JsonWriter& json) {
@@ -231,8 +243,9 @@ void StreamWriter::begin(int choices, std::string& frames) const {
   }
 }
 
-void StreamWriter::add(const ChoiceDelta& delta, std::string& frames) const {
-  const bool has_tokens = wire_.logprobs && !delta.tokens.empty();
+void OpenAiWriter::add(const TextDelta& delta, std::string& frames) {
+  if (delta.channel != AnswerChannel::content) return;
+  const bool has_tokens = wire_.logprobs && !delta.details.empty();
   if (delta.text.empty() && !has_tokens && !delta.finish) return;
   chunk(frames, nullptr, [&](JsonWriter& json) {
     json.begin_object();
@@ -246,7 +259,7 @@ void StreamWriter::add(const ChoiceDelta& delta, std::string& frames) const {
       json.member("text", delta.text);
     }
     if (has_tokens) {
-      write_logprobs(json, wire_, delta.tokens, delta.offsets);
+      write_logprobs(json, wire_, delta.details, delta.offsets);
     } else {
       json.null_member("logprobs");
     }
@@ -255,12 +268,12 @@ void StreamWriter::add(const ChoiceDelta& delta, std::string& frames) const {
   });
 }
 
-void StreamWriter::end(const Usage& usage, std::string& frames) const {
+void OpenAiWriter::end(const Usage& usage, std::string& frames) {
   if (wire_.include_usage) chunk(frames, &usage, [](JsonWriter&) {});
   frames += "data: [DONE]\n\n";
 }
 
-void StreamWriter::fail(const Error& error, std::string& frames) const {
+void OpenAiWriter::fail(const Error& error, std::string& frames) {
   frames += "data: " + error_json(error) + "\n\ndata: [DONE]\n\n";
 }
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "api/openai/fold.h"
+#include "api/generation/dialect.h"
 #include "api/openai/request.h"
 #include "base/error.h"
 
@@ -22,23 +22,23 @@ struct ResponseHead {
 // "chatcmpl-" or "cmpl-" and 24 random hex digits.
 std::string make_response_id(Endpoint endpoint);
 
-// The whole body of a non-streamed answer.
-std::string response_body(const ResponseHead& head, const WireOptions& wire,
-                          const std::vector<Choice>& choices, const Usage& usage);
-
-// Makes the frames ("data: ...\n\n") of one stream.
-class StreamWriter {
+// Writes one answer. Of its channels it has the content: no parser of today gives another.
+class OpenAiWriter final : public AnswerWriter {
  public:
-  StreamWriter(ResponseHead head, WireOptions wire);
+  OpenAiWriter(ResponseHead head, WireOptions wire);
 
-  // Before all else: chat's first chunk of every choice, which names the role; completions' none.
-  void begin(int choices, std::string& frames) const;
+  std::string whole(const std::vector<ChoiceText>& choices, const Usage& usage) override;
+
+  // Frames are "data: ...\n\n". Chat's first chunk of every choice names the role; completions have
+  // none.
+  void begin(int choices, std::string& frames) override;
   // No frame where the delta says nothing that the client asked for.
-  void add(const ChoiceDelta& delta, std::string& frames) const;
+  void add(const TextDelta& delta, std::string& frames) override;
   // The usage chunk, if asked for, and [DONE].
-  void end(const Usage& usage, std::string& frames) const;
+  void end(const Usage& usage, std::string& frames) override;
   // The error, and [DONE].
-  void fail(const Error& error, std::string& frames) const;
+  void fail(const Error& error, std::string& frames) override;
+  void keep_alive(std::string& frames) override { frames += ": keep-alive\n\n"; }
 
  private:
   template <class WriteChoices>

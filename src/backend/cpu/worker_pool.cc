@@ -1,6 +1,7 @@
 #include "backend/cpu/worker_pool.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <set>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/control_groups.h"
 
 #if defined(__linux__)
 #include <sched.h>
@@ -62,17 +64,8 @@ int physical_cores() {
   }
   return static_cast<int>(cores.size());
 }
-
-// Whole processors that the control group grants; 0 when it sets no limit.
-int quota_cores() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  double quota = 0, period = 0;
-  if (!(file >> quota >> period) || period <= 0) return 0;  // "max 100000": no limit
-  return std::max(1, static_cast<int>(quota / period));
-}
 #else
 int physical_cores() { return 0; }
-int quota_cores() { return 0; }
 #endif
 
 }  // namespace
@@ -80,8 +73,16 @@ int quota_cores() { return 0; }
 int default_worker_count() {
   int count = physical_cores();
   if (count == 0) count = logical_cores();
-  if (const int quota = quota_cores(); quota > 0) count = std::min(count, quota);
+  // Whole processors: a worker that has used up its share would hold up the others.
+  const double quota = cpu_quota();
+  if (quota > 0) count = std::min(count, std::max(1, static_cast<int>(quota)));
   return count;
+}
+
+int usable_processors() {
+  const double quota = cpu_quota();
+  if (quota == 0) return logical_cores();
+  return std::min(logical_cores(), std::max(1, static_cast<int>(std::ceil(quota))));
 }
 
 WorkerPool::WorkerPool(int threads)

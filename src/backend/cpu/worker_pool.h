@@ -97,4 +97,7 @@ class WorkerPool {
 // quota, beyond which the kernel would stop them all in mid-step.
 int default_worker_count();
 
+// Processors, hardware threads included, that this process may keep busy at a time.
+int usable_processors();
+
 }  // namespace mlxd::cpu

@@ -18,6 +18,9 @@ struct MlxOptions {
 // Whether this build contains the backend. Without it the functions below throw StartupError.
 bool available();
 
+// Whether it would find a GPU to run on.
+bool has_gpu();
+
 // Throws StartupError for a device that is not there.
 RunnerMemory foresee_mlx_memory(const ModelPlan& plan, const MlxOptions& options,
                                 const StepLimits& limits);

@@ -16,14 +16,13 @@ namespace mlxd::mlx_backend {
 namespace {
 
 mx::Device pick_device(const std::string& name) {
-  const bool has_gpu = mx::is_available(mx::Device(mx::Device::gpu));
-  if (name == "gpu" && !has_gpu) {
+  if (name == "gpu" && !has_gpu()) {
     throw StartupError("the mlx backend finds no GPU here; use its device \"cpu\"");
   }
   if (!name.empty() && name != "gpu" && name != "cpu") {
     throw StartupError("the mlx backend has no device \"" + name + "\", only gpu and cpu");
   }
-  return mx::Device(name == "cpu" || !has_gpu ? mx::Device::cpu : mx::Device::gpu);
+  return mx::Device(name == "cpu" || !has_gpu() ? mx::Device::cpu : mx::Device::gpu);
 }
 
 // What matrices and activations are made of. On a CPU floats, so that it is the reference that the
@@ -184,6 +183,8 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, mx::Dty
 }  // namespace
 
 bool available() { return true; }
+
+bool has_gpu() { return mx::is_available(mx::Device(mx::Device::gpu)); }
 
 RunnerMemory foresee_mlx_memory(const ModelPlan& plan, const MlxOptions& options,
                                 const StepLimits& limits) {

@@ -4,6 +4,7 @@
 namespace mlxd::mlx_backend {
 
 bool available() { return false; }
+bool has_gpu() { return false; }
 
 namespace {
 

@@ -1,0 +1,72 @@
+// api/generation: a request for an answer, from its body to the last byte, whatever the wire
+// format: it goes through the text pool (Admission), its events become deltas (AnswerFold), these
+// are streamed or added up (handler), and what became of it is recorded (Progress). What only one
+// format knows is behind two interfaces: Dialect reads a body, AnswerWriter writes an answer. So
+// another format is one file that implements them, and a line where dialects are listed.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "http/exchange.h"
+#include "serve/request.h"
+#include "serve/text_delta.h"
+#include "serve/text_model.h"
+
+namespace mlxd::api {
+
+class ModelDirectory;
+
+// Writes one answer, whole or as the frames of a text/event-stream. Choices count over the prompts
+// of a request: prompt * samples + sample. I/O thread.
+class AnswerWriter {
+ public:
+  virtual ~AnswerWriter() = default;
+
+  // The body of an answer that was not streamed.
+  virtual std::string whole(const std::vector<ChoiceText>& choices, const Usage& usage) = 0;
+
+  // Each appends frames, or nothing where the format has nothing to say.
+  virtual void begin(int choices, std::string& frames) = 0;  // before all else
+  virtual void add(const TextDelta& delta, std::string& frames) = 0;
+  virtual void end(const Usage& usage, std::string& frames) = 0;
+  virtual void fail(const Error& error, std::string& frames) = 0;  // in place of `end`
+  virtual void keep_alive(std::string& frames) = 0;                // after a silence
+};
+
+// A body that passed every check which needs no tokeniser.
+struct ParsedRequest {
+  std::shared_ptr<TextModel> model;
+  // Each is answered on its own, with what `text` and `job` say for all of them. `job.id`, `caller`
+  // and `cache_salt` are not the dialect's to know.
+  std::vector<Prompt> prompts;
+  TextOptions text;
+  GenerateJob job = job_without_limit();
+  // Shown of each prompt: the best of `job.samples`, where that is more. A stream shows all.
+  int choices = 1;
+  bool stream = false;
+  http::Headers headers;  // of the answer
+  std::unique_ptr<AnswerWriter> writer;
+};
+
+// One wire format at one path. It outlives every request that it reads.
+class Dialect {
+ public:
+  virtual ~Dialect() = default;
+  virtual std::string_view path() const = 0;  // answers POST
+  virtual std::string_view name() const = 0;  // of the endpoint, in the request log and metrics
+
+  // Text pool, several threads at a time. Nothing that it returns refers to the body.
+  virtual Result<ParsedRequest> parse(std::string_view body,
+                                      const ModelDirectory& models) const = 0;
+  // The body, in JSON, of an answer that is an error: http's own at this path as well. Any thread.
+  virtual std::string error_body(const Error& error) const = 0;
+};
+
+// The answer that carries an error's body, with the headers that tell clients whether to retry.
+http::Response error_response(const Error& error, std::string body);
+
+}  // namespace mlxd::api

@@ -1,0 +1,281 @@
+// One request of a generation endpoint, from its body to the last byte of its answer, as a
+// coroutine on the I/O thread.
+#include "api/generation/handler.h"
+
+#include <exception>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <spdlog/spdlog.h>
+
+#include "api/generation/admission.h"
+#include "api/generation/bell.h"
+#include "api/generation/fold.h"
+#include "api/generation/progress.h"
+#include "http/router.h"
+
+namespace mlxd::api {
+namespace {
+
+using boost::asio::awaitable;
+
+// Deltas turned into frames between two writes: bounds the buffer, not the answer.
+constexpr std::size_t kMaxDeltas = 1024;
+
+class GenerationHandler {
+ public:
+  GenerationHandler(GenerationShared& shared, const Dialect& dialect, http::Exchange& exchange)
+      : shared_(shared),
+        dialect_(dialect),
+        exchange_(exchange),
+        bell_(std::make_shared<Bell>(exchange.wakeup())),
+        progress_(shared.observer, exchange.request().id, dialect.name()) {}
+  ~GenerationHandler() {
+    bell_->silence();
+    if (admission_) admission_->abandon();
+  }
+
+  awaitable<void> run();
+
+ private:
+  awaitable<void> answer();
+  awaitable<bool> admit();
+  awaitable<void> answer_whole();
+  awaitable<void> answer_stream();
+  awaitable<bool> flush();
+  awaitable<void> refuse(Error error);
+  bool take_events();
+  http::Response whole_response();
+  void leave();
+
+  GenerationShared& shared_;
+  const Dialect& dialect_;
+  http::Exchange& exchange_;
+  const std::shared_ptr<Bell> bell_;
+  Progress progress_;
+  std::shared_ptr<Admission> admission_;
+  ParsedRequest request_;
+  std::vector<std::unique_ptr<Generation>> generations_;
+  std::optional<AnswerFold> fold_;
+  std::vector<TextDelta> deltas_;    // taken, and not yet answered
+  std::vector<ChoiceText> choices_;  // of an answer that is not streamed
+  std::string frames_;               // written by the writer, and not yet sent
+  bool responding_ = false;          // respond or begin_stream was called
+  bool streaming_ = false;
+};
+
+awaitable<void> GenerationHandler::run() {
+  std::string failure;
+  try {
+    co_await answer();
+    co_return;
+  } catch (const std::exception& thrown) {
+    failure = thrown.what();
+  }
+  spdlog::error("request {} failed: {}", exchange_.request().id, failure);
+  leave();
+  Error error;
+  error.status = 500;
+  error.code = "internal_error";
+  error.message = "The server failed to answer this request.";
+  progress_.failed(error);
+  if (streaming_) {
+    frames_.clear();
+    request_.writer->fail(error, frames_);
+    if (co_await exchange_.write(std::move(frames_))) co_await exchange_.end_stream();
+  } else if (!responding_) {
+    co_await refuse(std::move(error));
+  }
+}
+
+awaitable<void> GenerationHandler::answer() {
+  if (shared_.draining) {
+    Error error;
+    error.status = 503;
+    error.code = "draining";
+    error.message = "The server is stopping; send the request to another one, or later.";
+    error.retry_after_seconds = 5;
+    co_await refuse(std::move(error));
+    co_return;
+  }
+  const bool admitted = co_await admit();
+  if (!admitted) co_return;
+  fold_.emplace(static_cast<int>(generations_.size()), request_.job.samples);
+  if (request_.stream) {
+    co_await answer_stream();
+  } else {
+    co_await answer_whole();
+  }
+}
+
+// False when the request was answered with an error, or nobody waits for an answer.
+awaitable<bool> GenerationHandler::admit() {
+  auto begun = Admission::begin(shared_, dialect_, exchange_, bell_);
+  if (!begun) {
+    co_await refuse(begun.error());
+    co_return false;
+  }
+  admission_ = *std::move(begun);
+  while (!admission_->done()) {
+    co_await exchange_.wakeup()->wait_for(shared_.keep_alive_seconds);
+    if (exchange_.peer_gone()) co_return false;
+  }
+  auto admitted = admission_->take();
+  admission_.reset();
+  if (!admitted) {
+    co_await refuse(admitted.error());
+    co_return false;
+  }
+  request_ = std::move(admitted->request);
+  generations_ = std::move(admitted->generations);
+  progress_.accepted(request_, generations_.size());
+  co_return true;
+}
+
+awaitable<void> GenerationHandler::refuse(Error error) {
+  responding_ = true;
+  progress_.refused(error);
+  co_await exchange_.respond(error_response(error, dialect_.error_body(error)));
+}
+
+// Moves what is ready into the deltas. True when there may be more.
+bool GenerationHandler::take_events() {
+  for (std::size_t prompt = 0; prompt < generations_.size(); ++prompt) {
+    while (generations_[prompt]) {
+      if (deltas_.size() >= kMaxDeltas) return true;
+      auto event = generations_[prompt]->try_next();
+      if (!event) break;
+      progress_.note(static_cast<int>(prompt), *event);
+      if (std::holds_alternative<GenerationEnd>(*event)) generations_[prompt].reset();
+      fold_->apply(static_cast<int>(prompt), *std::move(event), deltas_);
+    }
+  }
+  progress_.measure();
+  return false;
+}
+
+void GenerationHandler::leave() {
+  for (auto& generation : generations_) {
+    if (generation) generation->cancel();
+  }
+  generations_.clear();
+}
+
+awaitable<void> GenerationHandler::answer_whole() {
+  choices_.resize(static_cast<std::size_t>(fold_->choices()));
+  while (!fold_->finished()) {
+    const bool more = take_events();
+    for (auto& delta : deltas_) {
+      append(choices_[static_cast<std::size_t>(delta.choice)], std::move(delta));
+    }
+    deltas_.clear();
+    if (more || fold_->finished()) continue;
+    co_await exchange_.wakeup()->wait_for(shared_.keep_alive_seconds);
+    if (exchange_.peer_gone()) {
+      leave();
+      co_return;
+    }
+  }
+  responding_ = true;
+  http::Response response = whole_response();
+  co_await exchange_.respond(std::move(response));
+}
+
+http::Response GenerationHandler::whole_response() {
+  http::Response response;
+  auto choices = std::exchange(choices_, {});
+  if (fold_->error()) {
+    leave();
+    progress_.failed(*fold_->error());
+    response = error_response(*fold_->error(), dialect_.error_body(*fold_->error()));
+  } else {
+    progress_.completed(fold_->usage(), fold_->queue_seconds());
+    response.body = request_.writer->whole(
+        best_choices(std::move(choices), request_.job.samples, request_.choices), fold_->usage());
+  }
+  for (auto& header : request_.headers) response.headers.push_back(std::move(header));
+  return response;
+}
+
+// The status line goes out with the first text, or after one keep-alive's silence: so a request
+// that fails at once still gets an HTTP status.
+awaitable<void> GenerationHandler::answer_stream() {
+  while (true) {
+    const bool more = take_events();
+    if (fold_->error() && !streaming_ && deltas_.empty()) {
+      leave();
+      co_await refuse(*fold_->error());
+      co_return;
+    }
+    for (const auto& delta : deltas_) request_.writer->add(delta, frames_);
+    deltas_.clear();
+    if (fold_->error()) {
+      leave();
+      progress_.failed(*fold_->error());
+      request_.writer->fail(*fold_->error(), frames_);
+    } else if (fold_->finished()) {
+      progress_.completed(fold_->usage(), fold_->queue_seconds());
+      request_.writer->end(fold_->usage(), frames_);
+    }
+    if (!frames_.empty()) {
+      const bool sent = co_await flush();
+      if (!sent) break;
+    }
+    if (fold_->finished()) {
+      co_await exchange_.end_stream();
+      co_return;
+    }
+    if (more) continue;
+    const bool news = co_await exchange_.wakeup()->wait_for(shared_.keep_alive_seconds);
+    if (exchange_.peer_gone()) break;
+    if (!news) request_.writer->keep_alive(frames_);
+  }
+  leave();
+}
+
+// Sends the frames, after the stream's head when they are the first; false when the peer is gone.
+awaitable<bool> GenerationHandler::flush() {
+  if (!streaming_) {
+    responding_ = true;
+    const bool begun = co_await exchange_.begin_stream(request_.headers);
+    if (!begun) co_return false;
+    streaming_ = true;
+    std::string first;
+    request_.writer->begin(fold_->choices(), first);
+    frames_.insert(0, first);
+  }
+  std::string frames = std::exchange(frames_, {});
+  const bool sent = co_await exchange_.write(std::move(frames));
+  co_return sent;
+}
+
+awaitable<void> generate(GenerationShared& shared, const Dialect& dialect,
+                         http::Exchange& exchange) {
+  GenerationHandler handler(shared, dialect, exchange);
+  co_await handler.run();
+}
+
+}  // namespace
+
+http::Response error_response(const Error& error, std::string body) {
+  http::Response response;
+  response.status = error.status;
+  response.body = std::move(body);
+  if (auto seconds = retry_after(error)) {
+    response.headers.emplace_back("Retry-After", *std::move(seconds));
+  }
+  // OpenAI's and Anthropic's clients would send a request again, and again, whose time was over.
+  if (error.status == 504) response.headers.emplace_back("x-should-retry", "false");
+  return response;
+}
+
+void mount_generation(http::Router& router, GenerationShared& shared, const Dialect& dialect) {
+  router.add("POST", std::string(dialect.path()), [&shared, &dialect](http::Exchange& exchange) {
+    return generate(shared, dialect, exchange);
+  });
+}
+
+}  // namespace mlxd::api

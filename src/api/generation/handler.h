@@ -1,0 +1,17 @@
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+
+#include "api/generation/dialect.h"
+#include "api/generation/shared.h"
+
+namespace mlxd::http {
+class Router;
+}
+
+namespace mlxd::api {
+
+// Adds POST at the dialect's path. `shared` and `dialect` must outlive the router's exchanges.
+void mount_generation(http::Router& router, GenerationShared& shared, const Dialect& dialect);
+
+}  // namespace mlxd::api

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <string>
+
+namespace mlxd {
+
+// Ctrl-C as something that a command can ask for, instead of the end of the program. One at a time.
+class Interrupts {
+ public:
+  explicit Interrupts(bool caught);  // false: it ends the program as ever, and none comes
+  ~Interrupts();
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
+
+  bool take();  // whether one has come since this was asked last
+  // Readable while one has come and was not taken.
+  int descriptor() const { return pipe_[0]; }
+
+ private:
+  int pipe_[2] = {-1, -1};
+};
+
+// Lines of a descriptor, waited for beside interrupts. What was read of a line before an interrupt
+// is dropped, as the terminal has dropped what was typed.
+class LineReader {
+ public:
+  LineReader(int descriptor, Interrupts& interrupts)
+      : descriptor_(descriptor), interrupts_(interrupts) {}
+
+  enum class Got { line, interrupt, end };
+  Got next(std::string& line);
+
+ private:
+  const int descriptor_;
+  Interrupts& interrupts_;
+  std::string unread_;
+  bool ended_ = false;
+};
+
+}  // namespace mlxd

@@ -1,0 +1,210 @@
+#include "models/memory_plan.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <utility>
+#include <variant>
+
+#include <fmt/format.h>
+
+#include "backend/backends.h"
+#include "base/error.h"
+#include "engine/engine.h"
+#include "engine/ngram_drafter.h"
+#include "prefix_store/prefix_store.h"
+
+namespace mlxd {
+namespace {
+
+constexpr double kGiB = 1024.0 * 1024 * 1024;
+
+// Of what is left when the weights are loaded, the rest being for others: the cache fills up over
+// time, and memory that a server does not need at once is better left to the page cache.
+constexpr std::size_t kShareOfRest = 4;
+
+// What the engine keeps of sequences beside their KV: the tokens, which a vector that grows may
+// hold twice, and the drafters' tables of them.
+std::size_t sequence_bytes(std::size_t context, const EngineSettings& settings) {
+  std::size_t each = 2 * context * sizeof(int);
+  if (settings.max_draft_tokens > 0) each += NgramDrafter::kMostSlots * sizeof(int);
+  return static_cast<std::size_t>(settings.max_running) * each +
+         static_cast<std::size_t>(settings.max_queued_tokens) * sizeof(int);
+}
+
+std::size_t to_bytes(double gib) { return static_cast<std::size_t>(gib * kGiB); }
+
+std::string in_gib(std::size_t bytes) {
+  return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / kGiB);
+}
+
+template <class Part>
+std::size_t sum(const std::vector<ModelMemory>& models, Part part) {
+  return std::accumulate(
+      models.begin(), models.end(), std::size_t{0},
+      [&](std::size_t total, const ModelMemory& model) { return total + part(model); });
+}
+
+// "a takes 1.00 GiB of weights and 0.10 GiB of buffers, b takes ..."
+std::string list_weights_and_buffers(const std::vector<ModelMemory>& models) {
+  std::string text;
+  for (const ModelMemory& model : models) {
+    text += fmt::format("{}{} takes {} of weights and {} of buffers", text.empty() ? "" : ", ",
+                        model.name, in_gib(model.weights), in_gib(model.buffers));
+  }
+  return text;
+}
+
+std::string refuse_what_cannot_fit(const MemoryPlan& plan, const EngineSettings& settings,
+                                   const SystemMemory& system) {
+  const std::size_t limit = to_bytes(settings.max_memory_gb);
+  if (limit > 0 && plan.weights_and_buffers() >= limit) {
+    return fmt::format(
+        "{}, but --max-memory-gb allows {} for all that is served; raise it, serve smaller or "
+        "fewer models, or lower --step-tokens and --max-running",
+        list_weights_and_buffers(plan.models), in_gib(limit));
+  }
+  // Buffers are an upper bound, the weights are not.
+  if (sum(plan.models, [](const auto& model) { return model.weights; }) >= system.most) {
+    return fmt::format(
+        "{}, but this process can never have more than {}, swap included; serve smaller or fewer "
+        "models, or raise the limit of its container or service",
+        list_weights_and_buffers(plan.models), in_gib(system.most));
+  }
+  return {};
+}
+
+// For all models.
+std::size_t kv_budget(const MemoryPlan& plan, const EngineSettings& settings) {
+  const std::size_t taken = plan.weights_and_buffers();
+  // Where nothing is left there is a small cache all the same, and a warning.
+  const std::size_t rest =
+      plan.available > taken ? plan.available - taken : plan.available / kShareOfRest;
+  const std::size_t budget =
+      settings.kv_cache_gb > 0 ? std::numeric_limits<std::size_t>::max() : rest / kShareOfRest;
+  if (settings.max_memory_gb == 0) return budget;
+  return std::min(budget, to_bytes(settings.max_memory_gb) - taken);
+}
+
+// What a model's cache would be if there were memory for all.
+std::size_t wanted_kv(const ModelMemory& model, const EngineSettings& settings) {
+  const std::size_t asked_for = to_bytes(settings.kv_cache_gb);
+  const std::size_t wanted = asked_for > 0 ? std::min(asked_for, model.kv_most) : model.kv_most;
+  return wanted / model.kv_block * model.kv_block;
+}
+
+// Blocks are of as many tokens for each model, so each gets as many of them, except those that want
+// fewer: what these leave goes to the others.
+void share_kv(std::vector<ModelMemory>& models, std::size_t budget,
+              const EngineSettings& settings) {
+  std::vector<ModelMemory*> modest_first;
+  for (ModelMemory& model : models) modest_first.push_back(&model);
+  const auto wanted_blocks = [&](const ModelMemory* model) {
+    return wanted_kv(*model, settings) / model->kv_block;
+  };
+  std::sort(modest_first.begin(), modest_first.end(),
+            [&](auto* a, auto* b) { return wanted_blocks(a) < wanted_blocks(b); });
+  std::size_t block_of_each = sum(models, [](const auto& model) { return model.kv_block; });
+  for (ModelMemory* model : modest_first) {
+    model->kv_cache = std::min(wanted_blocks(model), budget / block_of_each) * model->kv_block;
+    budget -= model->kv_cache;
+    block_of_each -= model->kv_block;
+  }
+}
+
+std::string refuse_empty_caches(const std::vector<ModelMemory>& models) {
+  for (const ModelMemory& model : models) {
+    if (model.kv_cache > 0) continue;
+    return fmt::format(
+        "{} is left without a KV cache, of which a block takes {} bytes: raise --kv-cache-gb or "
+        "--max-memory-gb, or serve smaller or fewer models",
+        model.name, model.kv_block);
+  }
+  return {};
+}
+
+std::vector<std::string> list_warnings(const MemoryPlan& plan, const EngineSettings& settings) {
+  std::vector<std::string> warnings;
+  for (const ModelMemory& model : plan.models) {
+    const std::size_t wanted = wanted_kv(model, settings);
+    if (settings.kv_cache_gb == 0 || model.kv_cache == wanted) continue;
+    warnings.push_back(
+        fmt::format("--kv-cache-gb asks for a KV cache of {} for {}, but --max-memory-gb leaves "
+                    "{}: raise the one or lower the other",
+                    in_gib(wanted), model.name, in_gib(model.kv_cache)));
+  }
+  const std::size_t taken = plan.weights_and_buffers();
+  if (taken > plan.available) {
+    warnings.push_back(fmt::format(
+        "{}, together {}, but {} are available now: the system may swap, or end this process. "
+        "Free memory, serve smaller or fewer models, or lower --step-tokens and --max-running",
+        list_weights_and_buffers(plan.models), in_gib(taken), in_gib(plan.available)));
+  } else if (taken + plan.kv_cache() > plan.available) {
+    warnings.push_back(fmt::format(
+        "the KV cache may grow to {}, but beside weights and buffers of {} only {} are available "
+        "now: the system may then swap, or end this process. Free memory, or lower --kv-cache-gb",
+        in_gib(plan.kv_cache()), in_gib(taken), in_gib(plan.available - taken)));
+  }
+  return warnings;
+}
+
+}  // namespace
+
+std::size_t MemoryPlan::weights_and_buffers() const {
+  return sum(models, [](const auto& model) { return model.weights + model.buffers; });
+}
+
+std::size_t MemoryPlan::kv_cache() const {
+  return sum(models, [](const auto& model) { return model.kv_cache; });
+}
+
+ModelMemory memory_of(std::string name, const ModelFiles& files, const EngineSettings& settings) {
+  const int rows = std::max(settings.step_tokens, settings.max_running);
+  const auto vocabulary = static_cast<std::size_t>(files.plan.head.weight.weight.rows);
+  const std::size_t prompt_rows =
+      std::max(kPromptLogitBytes / (vocabulary * sizeof(float)), std::size_t{1});
+  const RunnerMemory runner = foresee_memory(
+      files.plan, settings.backend,
+      {.rows = rows, .wanted_rows = settings.max_running + static_cast<int>(prompt_rows)});
+  const auto block_tokens = static_cast<std::size_t>(runner.block_size);
+  const auto context = static_cast<std::size_t>(files.plan.config.context_length);
+  ModelMemory memory;
+  memory.name = std::move(name);
+  memory.weights = runner.weight_bytes;
+  memory.buffers = runner.step_bytes + sequence_bytes(context, settings);
+  if (!settings.prefix_cache_dir.empty()) memory.buffers += kPrefixStoreBufferBytes;
+  for (const KvGroup& group : runner.kv) memory.kv_block += group.block_bytes;
+  memory.block_tokens = runner.block_size;
+  memory.kv_most = static_cast<std::size_t>(settings.max_running) *
+                   ((context + block_tokens - 1) / block_tokens) * memory.kv_block;
+  return memory;
+}
+
+MemoryPlan plan_memory(std::vector<ModelMemory> models, const EngineSettings& settings,
+                       const SystemMemory& system) {
+  MemoryPlan plan;
+  plan.available = system.available;
+  plan.models = std::move(models);
+  plan.refusal = refuse_what_cannot_fit(plan, settings, system);
+  if (!plan.refusal.empty()) return plan;
+  share_kv(plan.models, kv_budget(plan, settings), settings);
+  plan.refusal = refuse_empty_caches(plan.models);
+  plan.warnings = list_warnings(plan, settings);
+  return plan;
+}
+
+std::string out_of_memory(const ModelMemory& model) {
+  return fmt::format(
+      "{} takes {} of weights, up to {} of buffers and {} of KV cache, and the system does not "
+      "give "
+      "that much to this process; lower --kv-cache-gb, serve a smaller model, or raise the limit "
+      "of "
+      "its container, service or shell",
+      model.name, in_gib(model.weights), in_gib(model.buffers), in_gib(model.kv_cache));
+}
+
+void admit(const MemoryPlan& plan) {
+  if (!plan.refusal.empty()) throw StartupError(plan.refusal);
+}
+
+}  // namespace mlxd

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "base/system_memory.h"
+#include "model/model_files.h"
+#include "models/engine_settings.h"
+
+namespace mlxd {
+
+// What one model takes, in bytes.
+struct ModelMemory {
+  std::string name;
+  std::size_t weights = 0;  // as the backend holds them
+  // Of the largest step, intermediate values and logits; of sequences, their tokens and drafters;
+  // of blocks on their way to and from disk.
+  std::size_t buffers = 0;
+  std::size_t kv_block = 0;  // a block of KV cache, of which
+  int block_tokens = 0;      // it keeps so many tokens
+  std::size_t kv_most = 0;   // --max-running sequences of the whole context
+  std::size_t kv_cache = 0;  // whole blocks, for plan_memory to decide
+
+  std::size_t total() const { return weights + buffers + kv_cache; }
+  std::size_t kv_token() const { return kv_block / static_cast<std::size_t>(block_tokens); }
+};
+
+// By the headers alone. Throws LoadError or StartupError for what the backend cannot run.
+ModelMemory memory_of(std::string name, const ModelFiles& files, const EngineSettings& settings);
+
+// The memory of all models of a process, decided before any of it is taken.
+struct MemoryPlan {
+  std::size_t available = 0;  // when it was made
+  std::vector<ModelMemory> models;
+  std::vector<std::string> warnings;  // sentences for the operator
+  std::string refusal;                // why it cannot be carried out; "": it can
+
+  std::size_t weights_and_buffers() const;
+  std::size_t kv_cache() const;
+  // What the models may take that are loaded at a time: all of them.
+  std::size_t total() const { return weights_and_buffers() + kv_cache(); }
+};
+
+// Gives each model its KV cache: what --kv-cache-gb says, or without it a share of a quarter of
+// what the weights and buffers of all leave; all together within --max-memory-gb. What is shared is
+// shared by tokens: each model's cache holds as many as the others', and none more than its
+// kv_most.
+//
+// Refused are weights and buffers that alone exceed --max-memory-gb, and weights that exceed all
+// the memory there is; what may merely lead to swapping is a warning.
+MemoryPlan plan_memory(std::vector<ModelMemory> models, const EngineSettings& settings,
+                       const SystemMemory& system = system_memory());
+
+// A sentence for when the system does not give what a model was to take.
+std::string out_of_memory(const ModelMemory& model);
+
+// Throws StartupError with the refusal of a plan that has one.
+void admit(const MemoryPlan& plan);
+
+}  // namespace mlxd

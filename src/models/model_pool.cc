@@ -1,0 +1,234 @@
+#include "models/model_pool.h"
+
+#include <future>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "models/model_pool_state.h"
+
+namespace mlxd {
+
+Error model_unavailable(const char* code, std::string message) {
+  return {.status = 503,
+          .code = code,
+          .param = "model",
+          .message = std::move(message),
+          .retry_after_seconds = kModelRetrySeconds};
+}
+
+Error models_loading() {
+  Error error = model_unavailable(
+      "model_loading", "The server is loading its models; send the request again in a while.");
+  error.param.clear();
+  return error;
+}
+
+Error server_stopping() {
+  return model_unavailable("server_stopping", "The server is stopping; send the request again.");
+}
+
+Error model_not_found(std::string_view name, const std::vector<std::string_view>& ids) {
+  return {.status = 404,
+          .code = "model_not_found",
+          .param = "model",
+          .message = fmt::format("The model '{:.200}' is not served here; send one of: {}.", name,
+                                 fmt::join(ids, ", "))};
+}
+
+void ModelPool::State::open(std::vector<PooledModel> models, std::size_t memory_bytes) {
+  Lock lock(mutex_);
+  book_.emplace(memory_bytes);
+  for (PooledModel& model : models) {
+    entries_.push_back(std::make_unique<Entry>(std::move(model)));
+  }
+}
+
+void ModelPool::State::set_started() {
+  Lock lock(mutex_);
+  started_ = true;
+}
+
+bool ModelPool::State::started() const {
+  Lock lock(mutex_);
+  return started_;
+}
+
+ModelPool::State::Entry* ModelPool::State::find(std::string_view name) {
+  const auto found =
+      std::ranges::find_if(entries_, [name](const auto& entry) { return entry->answers_to(name); });
+  return found == entries_.end() ? nullptr : found->get();
+}
+
+Error ModelPool::State::not_found(std::string_view name) const {
+  std::vector<std::string_view> ids;
+  for (const auto& entry : entries_) ids.push_back(entry->pooled.model.id);
+  return model_not_found(name, ids);
+}
+
+bool ModelPool::State::failed_lately(const Entry& entry) const {
+  return entry.state == ModelState::failed &&
+         seconds_between(entry.failed_at, Clock::now()) < retry_seconds_;
+}
+
+Error ModelPool::State::why_not_ready(const Entry& entry) const {
+  const std::string& id = entry.pooled.model.id;
+  if (entry.state == ModelState::failed) {
+    return model_unavailable("model_failed",
+                             fmt::format("{} could not be loaded: {}", id, entry.failure));
+  }
+  return model_unavailable(
+      entry.leaving ? "model_busy" : "model_loading",
+      fmt::format("{} is not loaded now; send the request again in a while.", id));
+}
+
+// Leases. `hold` counts one, under the mutex; the lease itself is made outside of it, since what
+// ends it takes the mutex.
+void ModelPool::State::hold(Entry& entry, bool counts_as_use) {
+  ++entry.leases;
+  if (counts_as_use) entry.last_used = ++uses_;
+}
+
+ModelLease ModelPool::State::make_lease(Entry& entry, bool counts_as_use) {
+  return ModelLease(&entry.pooled.model,
+                    [self = shared_from_this(), &entry, counts_as_use](ServedModel*) {
+                      self->release(entry, counts_as_use);
+                    });
+}
+
+void ModelPool::State::release(Entry& entry, bool counts_as_use) noexcept {
+  std::unique_ptr<Engine> ended;
+  bool makes_room = false;
+  {
+    Lock lock(mutex_);
+    --entry.leases;
+    if (counts_as_use) entry.last_used = ++uses_;
+    makes_room = entry.leases == 0 && entry.leaving;
+    // No thread is left to see to it.
+    if (stopping_ && entry.leases == 0) ended = std::move(entry.pooled.model.engine);
+  }
+  if (makes_room) changed_.notify_all();
+}
+
+Result<ModelLease> ModelPool::State::lease(std::string_view name) {
+  Lock lock(mutex_);
+  if (!started_) return models_loading();
+  Entry* const entry = find(name);
+  if (entry == nullptr) return not_found(name);
+  if (!entry->may_be_leased()) return why_not_ready(*entry);
+  hold(*entry, true);
+  lock.unlock();
+  return make_lease(*entry, true);
+}
+
+void ModelPool::State::acquire(std::string_view name, TimePoint deadline, Done done) {
+  Lock lock(mutex_);
+  Entry* const entry = find(name);
+  std::optional<Error> refusal;
+  if (stopping_) {
+    refusal = server_stopping();
+  } else if (entry == nullptr) {
+    refusal = book_ ? not_found(name) : models_loading();
+  } else if (failed_lately(*entry)) {
+    refusal = why_not_ready(*entry);
+  } else if (!entry->may_be_leased()) {
+    entry->asks.push_back({deadline, std::move(done)});
+    if (entry->asks.size() == 1) entry->asked_at = ++uses_;
+    lock.unlock();
+    changed_.notify_all();
+    return;
+  } else {
+    hold(*entry, true);
+  }
+  lock.unlock();
+  if (refusal) return done(*std::move(refusal));
+  done(make_lease(*entry, true));
+}
+
+std::vector<ModelLease> ModelPool::State::ready() {
+  std::vector<ModelLease> leases;
+  for (std::size_t i = 0;; ++i) {
+    Lock lock(mutex_);
+    if (i >= entries_.size()) return leases;
+    Entry& entry = *entries_[i];
+    if (entry.state != ModelState::ready) continue;
+    hold(entry, false);
+    lock.unlock();
+    leases.push_back(make_lease(entry, false));
+  }
+}
+
+std::vector<ModelStatus> ModelPool::State::status() const {
+  std::vector<ModelStatus> all;
+  Lock lock(mutex_);
+  for (const auto& entry : entries_) {
+    all.push_back({entry->pooled.model.id, entry->state, entry->leases, entry->failure});
+  }
+  return all;
+}
+
+std::size_t ModelPool::State::memory_reserved() const {
+  Lock lock(mutex_);
+  return book_ ? book_->reserved() : 0;
+}
+
+void ModelPool::State::stop() {
+  {
+    Lock lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+}
+
+void ModelPool::State::let_idle_go() {
+  for (const auto& entry : entries_) {
+    std::unique_ptr<Engine> ended;
+    Lock lock(mutex_);
+    if (entry->leases == 0) ended = std::move(entry->pooled.model.engine);
+  }
+}
+
+ModelPool::ModelPool(double retry_seconds)
+    : state_(std::make_shared<State>(retry_seconds)), thread_([state = state_] { state->run(); }) {}
+
+ModelPool::~ModelPool() {
+  state_->stop();
+  thread_.join();
+  state_->let_idle_go();
+}
+
+void ModelPool::start(std::vector<PooledModel> models, std::size_t memory_bytes) {
+  std::vector<std::string> pinned;
+  for (const PooledModel& model : models) {
+    if (model.pinned) pinned.push_back(model.model.id);
+  }
+  state_->open(std::move(models), memory_bytes);
+  for (const std::string& id : pinned) {
+    const auto answer = std::make_shared<std::promise<Result<ModelLease>>>();
+    acquire(id, TimePoint::max(),
+            [answer](Result<ModelLease> lease) { answer->set_value(std::move(lease)); });
+    const Result<ModelLease> lease = answer->get_future().get();
+    if (lease) continue;
+    for (const ModelStatus& model : status()) {
+      if (model.id == id && !model.failure.empty()) throw StartupError(model.failure);
+    }
+    throw StartupError(lease.error().message);
+  }
+  state_->set_started();
+}
+
+bool ModelPool::started() const { return state_->started(); }
+
+Result<ModelLease> ModelPool::lease(std::string_view name) { return state_->lease(name); }
+
+void ModelPool::acquire(std::string_view name, TimePoint deadline, Done done) {
+  state_->acquire(name, deadline, std::move(done));
+}
+
+std::vector<ModelLease> ModelPool::ready() { return state_->ready(); }
+
+std::vector<ModelStatus> ModelPool::status() const { return state_->status(); }
+
+std::size_t ModelPool::memory_reserved() const { return state_->memory_reserved(); }
+
+}  // namespace mlxd

@@ -1,0 +1,107 @@
+// The inside of ModelPool: what its leases, its callers and its thread share. Private to models.
+#pragma once
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "models/memory_book.h"
+#include "models/model_pool.h"
+
+namespace mlxd {
+
+// How long a client that is refused should wait: about what a small model takes to load.
+inline constexpr double kModelRetrySeconds = 5;
+
+// 503 about a model.
+Error model_unavailable(const char* code, std::string message);
+Error server_stopping();
+
+// The entries, and the work of the pool's thread on them. Everything is under the mutex, but for
+// the making and ending of engines and the answers to asks, during which the entry's state keeps
+// others away.
+class ModelPool::State : public std::enable_shared_from_this<State> {
+ public:
+  explicit State(double retry_seconds) : retry_seconds_(retry_seconds) {}
+
+  void open(std::vector<PooledModel> models, std::size_t memory_bytes);
+  void set_started();
+  bool started() const;
+  Result<ModelLease> lease(std::string_view name);
+  void acquire(std::string_view name, TimePoint deadline, Done done);
+  std::vector<ModelLease> ready();
+  std::vector<ModelStatus> status() const;
+  std::size_t memory_reserved() const;
+
+  void run();  // the pool's thread, until `stop`
+  void stop();
+  void let_idle_go();  // when the thread has ended
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+  struct Ask {
+    TimePoint deadline;
+    Done done;
+  };
+  struct Entry;
+
+  Entry* find(std::string_view name);
+  Error not_found(std::string_view name) const;
+  Error why_not_ready(const Entry& entry) const;
+  bool failed_lately(const Entry& entry) const;
+
+  void hold(Entry& entry, bool counts_as_use);
+  ModelLease make_lease(Entry& entry, bool counts_as_use);
+  void release(Entry& entry, bool counts_as_use) noexcept;
+
+  bool turn(Lock& lock);
+  bool refuse_overdue(Lock& lock);
+  void answer(Entry& entry, Lock& lock);
+  void refuse(Entry& entry, std::size_t index, Error error, Lock& lock);
+  bool make_room_for(Entry& entry, Lock& lock);
+  void load(Entry& entry, Lock& lock);
+  void unload(Entry& entry, Lock& lock);
+  TimePoint next_deadline() const;
+
+  const double retry_seconds_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<MemoryBook> book_;  // outlives the entries' reservations
+  std::vector<std::unique_ptr<Entry>> entries_;
+  std::uint64_t uses_ = 0;
+  bool started_ = false;
+  bool stopping_ = false;
+};
+
+// A model of the pool. Under the mutex.
+struct ModelPool::State::Entry {
+  explicit Entry(PooledModel pooled_model) : pooled(std::move(pooled_model)) {}
+
+  bool answers_to(std::string_view name) const {
+    const ServedModel& model = pooled.model;
+    return model.id == name || std::ranges::find(model.aliases, name) != model.aliases.end();
+  }
+  bool may_be_leased() const { return state == ModelState::ready && !leaving; }
+  bool may_go() const { return state == ModelState::ready && !pooled.pinned; }
+
+  PooledModel pooled;  // its engine is there from `ready` to `unloading`
+  ModelState state = ModelState::absent;
+  std::optional<MemoryBook::Reservation> memory;  // from `loading` to the end of `unloading`
+  int leases = 0;
+  std::uint64_t last_used = 0;  // of the pool's count of uses
+  bool leaving = false;         // it is to make room: no new leases
+  std::vector<Ask> asks;        // who waits for it
+  std::uint64_t asked_at = 0;   // when the first of them came, by the same count
+  std::string failure;
+  TimePoint failed_at{};
+};
+
+}  // namespace mlxd

@@ -1,0 +1,212 @@
+// The work of the pool's thread: loading, letting go, and answering those who wait.
+#include <chrono>
+#include <exception>
+#include <new>
+
+#include <fmt/format.h>
+
+#include "base/system_memory.h"
+#include "models/model_pool_state.h"
+
+namespace mlxd {
+namespace {
+
+// For the pool's thread, whose answers always arrive: without memory for its words an error is told
+// by its code.
+template <class MakeError>
+Error spelled_out(MakeError make_error) noexcept {
+  try {
+    return make_error();
+  } catch (const std::bad_alloc&) {
+    return {.status = 503,
+            .code = "out_of_memory",
+            .param = {},
+            .message = {},
+            .retry_after_seconds = kModelRetrySeconds};
+  }
+}
+
+std::string words_of(const std::exception& error) noexcept {
+  try {
+    return error.what();
+  } catch (const std::bad_alloc&) {
+    return "out of memory";
+  }
+}
+
+}  // namespace
+
+void ModelPool::State::run() {
+  Lock lock(mutex_);
+  while (!stopping_) {
+    bool more = true;
+    try {
+      more = turn(lock);
+    } catch (const std::bad_alloc&) {
+      // What was asked is still written down: it is tried again when others have given some back.
+      if (!lock.owns_lock()) lock.lock();
+      changed_.wait_for(lock, std::chrono::milliseconds(10));
+    }
+    if (more || stopping_) continue;
+    const TimePoint deadline = next_deadline();
+    if (deadline == TimePoint::max()) {
+      changed_.wait(lock);
+    } else {
+      changed_.wait_until(lock, deadline);
+    }
+  }
+  for (const auto& entry : entries_) {
+    while (!entry->asks.empty()) refuse(*entry, 0, spelled_out(server_stopping), lock);
+  }
+}
+
+// One thing that can be done now; false when there is none.
+bool ModelPool::State::turn(Lock& lock) {
+  if (refuse_overdue(lock)) return true;
+  Entry* first = nullptr;
+  for (const auto& entry : entries_) {
+    entry->leaving = false;
+    if (entry->asks.empty()) continue;
+    if (first == nullptr || entry->asked_at < first->asked_at) first = entry.get();
+  }
+  if (first == nullptr) return false;
+  if (first->may_be_leased()) {
+    answer(*first, lock);
+    return true;
+  }
+  if (make_room_for(*first, lock)) return true;
+  // It waits for leases to end. Who asked for a model that is ready and need not leave does not.
+  for (const auto& entry : entries_) {
+    if (entry->asks.empty() || !entry->may_be_leased()) continue;
+    answer(*entry, lock);
+    return true;
+  }
+  return false;
+}
+
+TimePoint ModelPool::State::next_deadline() const {
+  TimePoint first = TimePoint::max();
+  for (const auto& entry : entries_) {
+    for (const Ask& ask : entry->asks) first = std::min(first, ask.deadline);
+  }
+  return first;
+}
+
+bool ModelPool::State::refuse_overdue(Lock& lock) {
+  const TimePoint now = Clock::now();
+  for (const auto& entry : entries_) {
+    const auto overdue =
+        std::ranges::find_if(entry->asks, [now](const Ask& ask) { return ask.deadline <= now; });
+    if (overdue == entry->asks.end()) continue;
+    Error error = spelled_out([&] {
+      return model_unavailable(
+          "model_busy", fmt::format("{} could not be loaded in time, since other models are in "
+                                    "use; send the request again in a while.",
+                                    entry->pooled.model.id));
+    });
+    refuse(*entry, static_cast<std::size_t>(overdue - entry->asks.begin()), std::move(error), lock);
+    return true;
+  }
+  return false;
+}
+
+// All who wait for a model that is ready.
+void ModelPool::State::answer(Entry& entry, Lock& lock) {
+  hold(entry, true);
+  lock.unlock();
+  ModelLease lease = make_lease(entry, true);  // where that throws, it has given the hold back
+  lock.lock();
+  std::vector<Ask> asks = std::exchange(entry.asks, {});
+  lock.unlock();
+  // None is kept here: its end would count as a use.
+  for (Ask& ask : asks) ask.done(&ask == &asks.back() ? std::move(lease) : lease);
+  lock.lock();
+}
+
+// Answers one of those who wait for it.
+void ModelPool::State::refuse(Entry& entry, std::size_t index, Error error, Lock& lock) {
+  const auto place = entry.asks.begin() + static_cast<std::ptrdiff_t>(index);
+  const Ask ask = std::move(*place);
+  entry.asks.erase(place);
+  lock.unlock();
+  ask.done(std::move(error));
+  lock.lock();
+}
+
+// Loads it if there is room. If not, lets go of one that nobody holds, or says which are to leave
+// when nobody does. False when it can only wait.
+bool ModelPool::State::make_room_for(Entry& entry, Lock& lock) {
+  entry.memory = book_->reserve(entry.pooled.bytes);
+  if (entry.memory) {
+    load(entry, lock);
+    return true;
+  }
+  std::size_t room = book_->bound() - book_->reserved();
+  while (room < entry.pooled.bytes) {
+    Entry* oldest = nullptr;
+    for (const auto& other : entries_) {
+      if (!other->may_go() || other->leaving) continue;
+      if (oldest == nullptr || other->last_used < oldest->last_used) oldest = other.get();
+    }
+    if (oldest == nullptr) {
+      for (const auto& other : entries_) other->leaving = false;
+      Error error = spelled_out([&] {
+        return model_unavailable(
+            "model_too_large",
+            fmt::format("{} takes {} MiB, more than is left beside the models that "
+                        "stay loaded.",
+                        entry.pooled.model.id, entry.pooled.bytes >> 20));
+      });
+      refuse(entry, 0, std::move(error), lock);
+      return true;
+    }
+    oldest->leaving = true;
+    room += oldest->pooled.bytes;
+  }
+  for (const auto& other : entries_) {
+    if (!other->leaving || other->leases > 0) continue;
+    unload(*other, lock);
+    return true;
+  }
+  return false;
+}
+
+void ModelPool::State::load(Entry& entry, Lock& lock) {
+  entry.state = ModelState::loading;
+  entry.failure.clear();
+  lock.unlock();
+  std::unique_ptr<Engine> engine;
+  std::string failure;
+  try {
+    engine = entry.pooled.load();
+  } catch (const std::exception& error) {
+    failure = words_of(error);
+  }
+  release_free_memory();
+  lock.lock();
+  if (engine) {
+    entry.pooled.model.engine = std::move(engine);
+    entry.state = ModelState::ready;
+    return answer(entry, lock);  // before it could have to make room again
+  }
+  entry.memory.reset();
+  entry.state = ModelState::failed;
+  entry.failed_at = Clock::now();
+  entry.failure = std::move(failure);
+  // Who comes while these are answered is not one of them.
+  for (std::size_t waiting = entry.asks.size(); waiting > 0; --waiting) {
+    refuse(entry, 0, spelled_out([&] { return why_not_ready(entry); }), lock);
+  }
+}
+
+void ModelPool::State::unload(Entry& entry, Lock& lock) {
+  entry.state = ModelState::unloading;
+  lock.unlock();
+  entry.pooled.model.engine.reset();
+  release_free_memory();
+  lock.lock();
+  entry.memory.reset();
+  entry.state = ModelState::absent;
+}
+
+}  // namespace mlxd

@@ -1,0 +1,126 @@
+#include "serve/encode_prompt.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+#include <fmt/format.h>
+
+namespace mlxd {
+namespace {
+
+// How a prompt and its lengths are named in an error.
+const char* param_of(const Prompt& prompt) {
+  return std::holds_alternative<ChatPrompt>(prompt) ? "messages" : "prompt";
+}
+
+// Clients know an overflow, after which they shorten what they send, by these words: "maximum
+// context length is N tokens" at the beginning, or "prompt is too long".
+Error context_exceeded(const char* param, int context, const std::string& asked,
+                       std::string_view why = ": the prompt is too long") {
+  return {.code = "context_length_exceeded",
+          .param = param,
+          .message = fmt::format("This model's maximum context length is {} tokens, but {}{}. "
+                                 "Shorten the {} or ask for fewer tokens.",
+                                 context, asked, why, param)};
+}
+
+// A text that is too long by any count is refused before it costs time.
+Result<void> check_text_size(const Tokenizer& tokenizer, std::string_view text, const char* param,
+                             int context) {
+  const std::size_t longest = tokenizer.longest_token_bytes();
+  if (longest == 0 || text.size() / longest <= static_cast<std::size_t>(context)) return {};
+  return context_exceeded(param, context,
+                          fmt::format("your {} take at least {}", param, text.size() / longest));
+}
+
+Result<std::vector<int>> encode(const ServedModel& model, const ChatPrompt& prompt) {
+  if (!model.chat_template) {
+    return Error{.code = "no_chat_template",
+                 .param = "model",
+                 .message = fmt::format("{} is a base model without a chat template; use "
+                                        "/v1/completions.",
+                                        model.id)};
+  }
+  const Tokenizer& tokenizer = *model.tokenizer;
+  const Result<RenderedChat> chat =
+      model.chat_template->render(fmt::format(R"({{"messages":{}}})", prompt.messages_json));
+  if (!chat) return chat.error();
+  const int context = model.info().context_length;
+  if (const auto fits = check_text_size(tokenizer, chat->text, "messages", context); !fits) {
+    return fits.error();
+  }
+  return tokenizer.encode_chat(*chat);
+}
+
+Result<std::vector<int>> encode(const ServedModel& model, const TextPrompt& prompt) {
+  const int context = model.info().context_length;
+  const auto fits = check_text_size(*model.tokenizer, prompt.text, "prompt", context);
+  if (!fits) return fits.error();
+  return model.tokenizer->encode(prompt.text, true, true);
+}
+
+Result<std::vector<int>> encode(const ServedModel& model, const TokenPrompt& prompt) {
+  const int vocabulary = model.info().vocab_size;
+  for (const int token : prompt.tokens) {
+    if (token < 0 || token >= vocabulary) {
+      return Error{
+          .code = "invalid_token_id",
+          .param = "prompt",
+          .message = fmt::format("The prompt holds the token id {}; this model's ids are 0 "
+                                 "to {}.",
+                                 token, vocabulary - 1)};
+    }
+  }
+  return prompt.tokens;
+}
+
+}  // namespace
+
+Result<std::vector<int>> encode_prompt(const ServedModel& model, const Prompt& prompt) {
+  auto tokens = std::visit([&](const auto& given) { return encode(model, given); }, prompt);
+  if (!tokens) {
+    Error error = tokens.error();
+    if (error.param.empty()) error.param = param_of(prompt);
+    return error;
+  }
+  if (tokens->empty()) {
+    return Error{.code = "empty_prompt",
+                 .param = param_of(prompt),
+                 .message = fmt::format("{} gives no tokens; write at least one character.",
+                                        param_of(prompt))};
+  }
+  return tokens;
+}
+
+Result<int> token_limit(const ServedModel& model, const Prompt& prompt, std::size_t prompt_tokens,
+                        int max_tokens) {
+  const int context = model.info().context_length;
+  const int held = model.engine->longest_sequence();  // at most the context
+  const char* const param = param_of(prompt);
+  const auto length = static_cast<std::int64_t>(prompt_tokens);
+  if (max_tokens < 0 && length < held) return static_cast<int>(held - length);
+  if (max_tokens >= 0 && length + std::max(max_tokens, held < context ? 1 : 0) <= held) {
+    return max_tokens;
+  }
+  const std::string asked =
+      max_tokens < 0
+          ? fmt::format("your {} take {} of them and leave no room for an answer", param, length)
+          : fmt::format("you asked for {} ({} in the {} and {} to generate)", length + max_tokens,
+                        length, param, max_tokens);
+  const bool in_context = length + std::max(max_tokens, 1) <= context;
+  const int most = in_context ? held : context;
+  const bool too_long = max_tokens < most;  // else no prompt is short enough
+  Error error = context_exceeded(param, most, asked, too_long ? ": the prompt is too long" : "");
+  if (in_context) {
+    error.code = "kv_cache_exceeded";
+    error.message += fmt::format(" (The context is {} tokens; the KV cache holds no more than {}.)",
+                                 context, held);
+  }
+  return error;
+}
+
+}  // namespace mlxd

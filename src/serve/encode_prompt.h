@@ -1,0 +1,29 @@
+#pragma once
+
+#include <vector>
+
+#include "base/error.h"
+#include "serve/request.h"
+#include "serve/served_model.h"
+
+namespace mlxd {
+
+// The tokens that the model is to go on from, in the one way that there is from a prompt to them:
+// rendered and encoded. At least one; any thread. Errors: as TextModel::start's, with the
+// parameter at fault.
+//
+// Special tokens. The text of a template is trusted to write them; what a message says is not, so
+// the text of a special token inside a message stays text (Tokenizer::encode_chat). A rendered chat
+// is encoded as it is: what the template does not write, the model does not see. In the prompt of a
+// completion, which is the client's own from end to end, special tokens are recognised:
+// fill-in-the-middle needs them. The model's bos goes in front unless the prompt begins with it
+// already; what the client wrote is never taken away.
+Result<std::vector<int>> encode_prompt(const ServedModel& model, const Prompt& prompt);
+
+// How many tokens each sample may have after `prompt_tokens` of prompt: `max_tokens`, or for
+// kAsManyAsFit what fits. Errors: context_length_exceeded, and kv_cache_exceeded where the context
+// would hold what the KV cache does not.
+Result<int> token_limit(const ServedModel& model, const Prompt& prompt, std::size_t prompt_tokens,
+                        int max_tokens);
+
+}  // namespace mlxd

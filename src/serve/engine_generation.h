@@ -1,0 +1,50 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "serve/sample_text.h"
+#include "serve/served_model.h"
+
+namespace mlxd {
+
+// The Generation of an engine's request: folds its token events into text events.
+class EngineGeneration final : public Generation {
+ public:
+  // Of what `job`, ready to be submitted, and `request` ask for.
+  EngineGeneration(const ServedModel& model, const GenerateRequest& request,
+                   const GenerateJob& job);
+  // Once, before anything else: the job was accepted.
+  void begin(RequestHandle handle) { handle_.emplace(std::move(handle)); }
+
+  std::optional<GenerationEvent> try_next() override;
+  std::optional<GenerationEvent> next_until(TimePoint limit) override;
+  void cancel() override { handle_->cancel(); }
+
+ private:
+  struct Sample {
+    SampleText text;
+    int tokens = 0;
+    bool ended = false;
+  };
+
+  void begin_echo(const GenerateRequest& request, const GenerateJob& job);
+  std::optional<GenerationEvent> pop();
+  void take(PromptToken& token);
+  void take(SampledToken& token);
+  void take(SampleFinished& finished);
+  void take(RequestFinished& finished);
+  void send(std::vector<TextDelta> deltas);
+  void end(int index, FinishReason reason);
+
+  std::optional<RequestHandle> handle_;
+  const std::shared_ptr<const Tokenizer> tokenizer_;
+  const int prompt_tokens_;
+  std::optional<PromptEcho> echo_;  // waits for the details of the prompt's tokens
+  std::vector<Sample> samples_;
+  std::deque<GenerationEvent> ready_;
+};
+
+}  // namespace mlxd

@@ -1,0 +1,49 @@
+// What is asked of a served model, in strings; api/ and cli/ make it, ServedModel answers it.
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace mlxd {
+
+// A conversation, for the model's chat template: a JSON array of messages.
+struct ChatPrompt {
+  std::string messages_json;
+};
+// The beginning of a text that the model is to go on with.
+struct TextPrompt {
+  std::string text;
+};
+struct TokenPrompt {
+  std::vector<int> tokens;
+};
+using Prompt = std::variant<ChatPrompt, TextPrompt, TokenPrompt>;
+
+// What the way from tokens to text needs to know; the engine does not.
+struct TextOptions {
+  std::vector<std::string> stop;  // none of them empty; looked for in the answer's content alone
+  bool echo = false;              // the prompt's own text comes first
+};
+
+// `max_tokens` of a request that leaves the length to the model: what is left of the context, or
+// of the KV cache where that is less.
+inline constexpr int kAsManyAsFit = -1;
+
+inline GenerateJob job_without_limit() {
+  GenerateJob job;
+  job.max_tokens = kAsManyAsFit;
+  return job;
+}
+
+// `job` as the engine gets it, but for three fields: `prompt` and `stop_ids` are the model's to
+// fill in, and `max_tokens` may be kAsManyAsFit.
+struct GenerateRequest {
+  Prompt prompt;
+  TextOptions text;
+  GenerateJob job = job_without_limit();
+};
+
+}  // namespace mlxd

@@ -1,0 +1,37 @@
+#include "serve/served_model.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "serve/encode_prompt.h"
+#include "serve/engine_generation.h"
+#include "serve/stops.h"
+
+namespace mlxd {
+
+Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
+                                                       std::function<void()> on_ready) {
+  Result<std::vector<int>> prompt = encode_prompt(*this, request.prompt);
+  if (!prompt) return prompt.error();
+  GenerateJob job = std::move(request.job);
+  const auto limit = token_limit(*this, request.prompt, prompt->size(), job.max_tokens);
+  if (!limit) return limit.error();
+  job.prompt = *std::move(prompt);
+  Stops stops = read_stops(*tokenizer, request.text.stop);
+  std::erase_if(stops.ids, [this](int stop) { return stop >= info().vocab_size; });
+  if (!job.ignore_eos) job.stop_ids = stop_ids;
+  // What the client stops at counts even where the model's own ends are ignored.
+  job.ignore_eos = job.ignore_eos && stops.ids.empty();
+  job.stop_ids.insert(job.stop_ids.end(), stops.ids.begin(), stops.ids.end());
+  request.text.stop = std::move(stops.strings);
+  job.max_tokens = *limit;
+  job.min_tokens = std::min(job.min_tokens, job.max_tokens);
+  auto generation = std::make_unique<EngineGeneration>(*this, request, job);
+  request.prompt.emplace<TokenPrompt>();  // a submit may wait for the disk
+  Result<RequestHandle> handle = engine->submit(std::move(job), std::move(on_ready));
+  if (!handle) return handle.error();
+  generation->begin(*std::move(handle));
+  return std::unique_ptr<Generation>(std::move(generation));
+}
+
+}  // namespace mlxd

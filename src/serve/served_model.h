@@ -1,0 +1,31 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "engine/engine.h"
+#include "serve/answer_parser.h"
+#include "serve/text_model.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace mlxd {
+
+// A model of this process: its tokeniser, template and parser, and while it is loaded (a ModelLease
+// of models/ sees to that) its engine.
+struct ServedModel final : TextModel {
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::unique_ptr<const ChatTemplate> chat_template;  // null: completions only
+  // Of chats. A completion's text is the model's own from end to end, and all content.
+  MakeAnswerParser make_parser = make_content_parser;
+  std::vector<int> stop_ids;
+  std::unique_ptr<Engine> engine;
+
+  const RunnerInfo& info() const override { return engine->info(); }
+  EngineStats stats() const override { return engine->stats(); }
+  Result<std::unique_ptr<Generation>> start(GenerateRequest request,
+                                            std::function<void()> on_ready) override;
+};
+
+}  // namespace mlxd

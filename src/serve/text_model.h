@@ -1,0 +1,55 @@
+// serve: what stands between the wire and the engine: a request's prompt made into tokens
+// (encode_prompt), and token events into deltas of text (SampleText). It knows neither HTTP nor the
+// wire's JSON, nor where models are kept (models/). Three types say what a model that answers is:
+// TextModel and Generation to those who ask (api/, cli/; tests put scripts in their place),
+// ServedModel to those who make it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "engine/engine.h"
+#include "serve/request.h"
+#include "serve/text_delta.h"
+
+namespace mlxd {
+
+// One accepted prompt on its way through the engine. One thread at a time; it may outlive its
+// model. Destroying it cancels.
+class Generation {
+ public:
+  virtual ~Generation() = default;
+  virtual std::optional<GenerationEvent> try_next() = 0;  // never blocks
+  // For the command line and tests.
+  virtual std::optional<GenerationEvent> next_until(TimePoint limit) = 0;
+  virtual void cancel() = 0;
+};
+
+// A model that answers. What clients see of it does not change while it is served; any thread may
+// call any function.
+class TextModel {
+ public:
+  virtual ~TextModel() = default;
+  virtual const RunnerInfo& info() const = 0;
+  virtual EngineStats stats() const = 0;
+
+  // Renders, tokenises, checks lengths and submits: meant for the text pool, as it may take
+  // milliseconds; it touches no device. The prompt is let go before this waits for anything.
+  // Errors: 400 for a template's refusal, a model without template, an empty prompt, an id outside
+  // the vocabulary, context_length_exceeded or kv_cache_exceeded (with both numbers); 429 and 503
+  // from the engine. `on_ready` as in Engine::submit.
+  virtual Result<std::unique_ptr<Generation>> start(GenerateRequest request,
+                                                    std::function<void()> on_ready) = 0;
+
+  std::string id;
+  std::vector<std::string> aliases;
+  std::string fingerprint;  // "mlxd-<version>-<model hash>-<backend>"
+  long created = 0;         // Unix time of the model file
+};
+
+}  // namespace mlxd

@@ -1,0 +1,264 @@
+#include "models/model_pool.h"
+
+#include <latch>
+#include <stdexcept>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/scarce_memory.h"
+#include "models/pool_fixture.h"
+
+namespace mlxd {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::Answer;
+using testing::answers;
+using testing::ask;
+using ::testing::HasSubstr;
+using testing::is_answered;
+using testing::Ledger;
+using testing::list;
+using testing::pinned;
+using testing::pooled;
+
+class ModelPoolTest : public ::testing::Test {
+ protected:
+  ModelState state_of(const std::string& id) const {
+    for (const ModelStatus& model : pool_->status()) {
+      if (model.id == id) return model.state;
+    }
+    ADD_FAILURE() << "no model " << id;
+    return ModelState::absent;
+  }
+  template <class Condition>
+  static bool becomes(Condition condition) {
+    for (int i = 0; i < 6000 && !condition(); ++i) std::this_thread::sleep_for(milliseconds(5));
+    return condition();
+  }
+
+  const std::shared_ptr<Ledger> ledger_ = std::make_shared<Ledger>();
+  std::unique_ptr<ModelPool> pool_ = std::make_unique<ModelPool>();
+};
+
+TEST_F(ModelPoolTest, LeasesWhatWasLoadedAtTheStart) {
+  PooledModel model = pinned(pooled(ledger_, "one", 10));
+  model.model.aliases = {"default"};
+  EXPECT_EQ(pool_->lease("one").error().code, "model_loading");
+  pool_->start(list(std::move(model), pooled(ledger_, "two", 10)), 20);
+  EXPECT_EQ((*pool_->lease("default"))->id, "one");
+  EXPECT_TRUE(answers(*pool_->lease("one")));
+  EXPECT_EQ(pool_->ready().size(), 1u);
+  EXPECT_EQ(pool_->memory_reserved(), 10u);
+}
+
+TEST_F(ModelPoolTest, RefusesANameThatItDoesNotKnowWithThoseThatItDoes) {
+  pool_->start(list(pooled(ledger_, "one", 1), pooled(ledger_, "two", 1)), 2);
+  const Error error = pool_->lease("three").error();
+  EXPECT_EQ(error.status, 404);
+  EXPECT_EQ(error.code, "model_not_found");
+  EXPECT_THAT(error.message, HasSubstr("one, two"));
+  EXPECT_EQ(ask(*pool_, "three").get().error().code, "model_not_found");
+}
+
+TEST_F(ModelPoolTest, AModelThatIsNotReadyIsRefusedWithATimeToComeBack) {
+  pool_->start(list(pooled(ledger_, "one", 1)), 1);
+  const Error error = pool_->lease("one").error();
+  EXPECT_EQ(error.status, 503);
+  EXPECT_GT(error.retry_after_seconds, 0);
+  EXPECT_EQ(ledger_->loads, 0);  // to ask for a lease loads nothing
+}
+
+TEST_F(ModelPoolTest, AStartEndsWithTheWordsOfTheFirstLoadThatFails) {
+  const auto fail = [] { throw LoadError("x.gguf: the tensor y is missing"); };
+  try {
+    pool_->start(list(pinned(pooled(ledger_, "one", 10)), pinned(pooled(ledger_, "two", 10, fail)),
+                      pinned(pooled(ledger_, "three", 10))),
+                 30);
+    FAIL() << "it started";
+  } catch (const StartupError& error) {
+    EXPECT_STREQ(error.what(), "x.gguf: the tensor y is missing");
+  }
+  EXPECT_FALSE(pool_->started());
+  EXPECT_EQ(ledger_->loads, 2);
+  pool_.reset();
+  EXPECT_EQ(ledger_->bytes, 0u);
+}
+
+TEST_F(ModelPoolTest, AsksForAModelThatLoadsShareOneLoad) {
+  std::latch asked(1);
+  pool_->start(list(pooled(ledger_, "one", 10, [&] { asked.wait(); })), 10);
+  std::vector<Answer> answers_to_come;
+  for (int i = 0; i < 20; ++i) answers_to_come.push_back(ask(*pool_, "one"));
+  asked.count_down();
+  for (Answer& answer : answers_to_come) EXPECT_TRUE(answer.get());
+  EXPECT_EQ(ledger_->loads, 1);
+}
+
+TEST_F(ModelPoolTest, TheLeastRecentlyUsedMakesRoom) {
+  pool_->start(list(pooled(ledger_, "a", 10), pooled(ledger_, "b", 10), pooled(ledger_, "c", 10)),
+               20);
+  ASSERT_TRUE(ask(*pool_, "a").get());
+  ASSERT_TRUE(ask(*pool_, "b").get());
+  ASSERT_TRUE(pool_->lease("a"));  // and so b is the one
+  ASSERT_TRUE(ask(*pool_, "c").get());
+  EXPECT_EQ(state_of("a"), ModelState::ready);
+  EXPECT_EQ(state_of("b"), ModelState::absent);
+  EXPECT_EQ(pool_->memory_reserved(), 20u);
+  EXPECT_EQ(ledger_->bytes, 20u);
+}
+
+TEST_F(ModelPoolTest, ALookAtAModelIsNoUseOfIt) {
+  pool_->start(list(pooled(ledger_, "a", 10), pooled(ledger_, "b", 10), pooled(ledger_, "c", 10)),
+               20);
+  ASSERT_TRUE(ask(*pool_, "a").get());
+  ASSERT_TRUE(ask(*pool_, "b").get());
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(pool_->ready().size(), 2u);
+  ASSERT_TRUE(ask(*pool_, "c").get());
+  EXPECT_EQ(state_of("a"), ModelState::absent);
+}
+
+TEST_F(ModelPoolTest, AModelThatIsHeldIsNotLetGo) {
+  pool_->start(list(pooled(ledger_, "a", 10), pooled(ledger_, "b", 10)), 10);
+  ModelLease held = *ask(*pool_, "a").get();
+  Answer other = ask(*pool_, "b");
+  std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_FALSE(is_answered(other));
+  EXPECT_TRUE(answers(held));
+  held.reset();
+  EXPECT_TRUE(answers(*other.get()));
+  EXPECT_EQ(state_of("a"), ModelState::absent);
+}
+
+TEST_F(ModelPoolTest, AModelThatIsToMakeRoomGivesNoNewLeases) {
+  // Or one that is always in use would keep the other out for ever.
+  pool_->start(list(pooled(ledger_, "a", 10), pooled(ledger_, "b", 10)), 10);
+  ModelLease held = *ask(*pool_, "a").get();
+  Answer other = ask(*pool_, "b");
+  EXPECT_TRUE(becomes([&] {
+    const auto lease = pool_->lease("a");
+    return !lease && lease.error().code == "model_busy";
+  }));
+  Answer again = ask(*pool_, "a");  // behind b
+  held.reset();
+  EXPECT_TRUE(answers(*other.get()));  // and is given back at once, so that a comes again
+  EXPECT_TRUE(answers(*again.get()));
+}
+
+TEST_F(ModelPoolTest, PinnedModelsStay) {
+  pool_->start(list(pinned(pooled(ledger_, "a", 10)), pooled(ledger_, "b", 10)), 15);
+  EXPECT_EQ(ask(*pool_, "b").get().error().code, "model_too_large");
+  EXPECT_EQ(state_of("a"), ModelState::ready);
+}
+
+TEST_F(ModelPoolTest, AModelThatIsLargerThanTheBookIsRefusedAndNoneLeavesForIt) {
+  pool_->start(list(pooled(ledger_, "a", 10), pooled(ledger_, "b", 30)), 20);
+  ASSERT_TRUE(ask(*pool_, "a").get());
+  EXPECT_EQ(ask(*pool_, "b").get().error().code, "model_too_large");
+  EXPECT_EQ(state_of("a"), ModelState::ready);
+}
+
+TEST_F(ModelPoolTest, AnAskThatIsNotServedInTimeIsRefusedAndMakesRoomForOthers) {
+  pool_->start(list(pooled(ledger_, "a", 10), pooled(ledger_, "b", 10)), 10);
+  const ModelLease held = *ask(*pool_, "a").get();
+  const Result<ModelLease> late = ask(*pool_, "b", Clock::now() + milliseconds(20)).get();
+  EXPECT_EQ(late.error().code, "model_busy");
+  EXPECT_TRUE(becomes([&] { return static_cast<bool>(pool_->lease("a")); }));  // it stays
+}
+
+TEST_F(ModelPoolTest, AFailedLoadGivesItsMemoryBackAndIsTriedAgainLater) {
+  pool_ = std::make_unique<ModelPool>(/*retry_seconds=*/0.2);
+  bool broken = true;
+  pool_->start(list(pooled(ledger_, "a", 10,
+                           [&] {
+                             if (broken) throw std::runtime_error("no such file");
+                           })),
+               10);
+  const Error error = ask(*pool_, "a").get().error();
+  EXPECT_EQ(error.code, "model_failed");
+  EXPECT_THAT(error.message, HasSubstr("no such file"));
+  EXPECT_EQ(pool_->memory_reserved(), 0u);
+  EXPECT_EQ(pool_->lease("a").error().code, "model_failed");
+  EXPECT_EQ(ask(*pool_, "a").get().error().code, "model_failed");
+  EXPECT_EQ(ledger_->loads, 1);  // not at every ask
+  broken = false;
+  EXPECT_TRUE(becomes([&] { return static_cast<bool>(ask(*pool_, "a").get()); }));
+  EXPECT_EQ(ledger_->loads, 2);
+  EXPECT_EQ(pool_->status()[0].failure, "");
+}
+
+TEST_F(ModelPoolTest, ALeaseOutlivesThePool) {
+  pool_->start(list(pinned(pooled(ledger_, "a", 10)), pinned(pooled(ledger_, "b", 10))), 20);
+  ModelLease held = *pool_->lease("a");
+  pool_.reset();
+  EXPECT_EQ(ledger_->bytes, 10u);
+  EXPECT_TRUE(answers(held));
+  held.reset();
+  EXPECT_EQ(ledger_->bytes, 0u);
+}
+
+TEST_F(ModelPoolTest, AStopAnswersWhoWaits) {
+  pool_->start(list(pooled(ledger_, "a", 10), pooled(ledger_, "b", 10)), 10);
+  const ModelLease held = *ask(*pool_, "a").get();
+  Answer other = ask(*pool_, "b", TimePoint::max());
+  pool_.reset();
+  ASSERT_TRUE(is_answered(other));
+  EXPECT_EQ(other.get().error().code, "server_stopping");
+}
+
+TEST_F(ModelPoolTest, AStopWaitsForALoadUnderWayAndLetsItGo) {
+  std::latch begun(1);
+  pool_->start(list(pooled(ledger_, "a", 10,
+                           [&] {
+                             begun.count_down();
+                             std::this_thread::sleep_for(milliseconds(100));
+                           })),
+               10);
+  Answer answer = ask(*pool_, "a", TimePoint::max());
+  begun.wait();
+  pool_.reset();
+  ASSERT_TRUE(is_answered(answer));
+  EXPECT_TRUE(answer.get());  // it was ready, and goes with its lease
+  EXPECT_EQ(ledger_->bytes, 0u);
+}
+
+// Each allocation that the pool's thread makes between a load and its answers fails in turn:
+// whoever asked is answered all the same, and the pool goes on.
+TEST_F(ModelPoolTest, EveryAskIsAnsweredWhenThePoolsThreadHasNoMemory) {
+  long works = 0;
+  const auto ask_in_need = [&](const std::string& name) {
+    const auto promise = std::make_shared<std::promise<Result<ModelLease>>>();
+    pool_->acquire(name, TimePoint::max(), [promise](Result<ModelLease> lease) {
+      testing::make_memory_plentiful();
+      promise->set_value(std::move(lease));
+    });
+    return promise->get_future().get();
+  };
+  bool failed = true;
+  for (; failed; ++works) {
+    pool_ = std::make_unique<ModelPool>(/*retry_seconds=*/0);
+    PooledModel broken = pooled(ledger_, "broken", 10, [&works] {
+      testing::make_memory_scarce(works, 3);
+      throw std::runtime_error("a sentence that is too long to be kept in place");
+    });
+    PooledModel whole = pooled(ledger_, "whole", 10);
+    whole.load = [load = std::move(whole.load), &works] {
+      auto engine = load();
+      testing::make_memory_scarce(works, 3);
+      return engine;
+    };
+    pool_->start(list(std::move(broken), std::move(whole), pooled(ledger_, "last", 10)), 10);
+    testing::allocations_that_failed();
+    EXPECT_FALSE(ask_in_need("broken"));
+    EXPECT_TRUE(ask_in_need("whole"));
+    EXPECT_TRUE(ask(*pool_, "last").get());
+    failed = testing::allocations_that_failed() > 0;
+    ASSERT_LT(works, 100);
+  }
+  EXPECT_GT(works, 1);
+}
+
+}  // namespace
+}  // namespace mlxd
