@@ -119,7 +119,8 @@ class ModelRunner {
   // std::exception with which it failed, CacheLost among them; it is over then as well.
   virtual void wait(StepOutput& output) = 0;
   // Copies the contents of a KV block, block_bytes of its group, or of a slot, state_bytes, out and
-  // in; only where info().kv_format is not empty, and while no step runs. May throw std::exception.
+  // in; only where info().kv_format is not empty. Steps may be in flight: what none of them writes
+  // is copied out, and what none of them reads or writes is copied in. May throw std::exception.
   virtual void export_block(int group, int block, std::span<std::byte> contents) const;
   virtual void import_block(int group, int block, std::span<const std::byte> contents);
   virtual void export_state(int slot, std::span<std::byte> contents) const;

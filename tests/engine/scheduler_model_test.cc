@@ -170,6 +170,7 @@ class World {
       fail_and_repeat();
     } else {
       compute(scheduler_->batch());
+      scheduler_->land(scheduler_->oldest());
       const std::vector<StepPart> parts = scheduler_->parts();
       for (const StepPart& part : parts) advance(part);
     }
@@ -290,13 +291,14 @@ class World {
   void fail_and_repeat() {
     if (die(2) == 0) compute(scheduler_->batch());
     Batch single;
+    scheduler_->land(scheduler_->oldest());
     const std::vector<StepPart> parts = scheduler_->parts();
     for (const StepPart& part : parts) {
       if (die(8) == 0) {
         end(life_of(part), /*failed=*/true);
         continue;
       }
-      scheduler_->fill_single(part.without_draft(), single);
+      scheduler_->fill_single(scheduler_->oldest(), part.without_draft(), single);
       compute(single);
       advance(part.without_draft());
     }

@@ -7,6 +7,8 @@
 namespace mlxd {
 namespace {
 
+using testing::wanted_rows;
+
 using SchedulerTest = testing::SchedulerFixture;
 
 TEST_F(SchedulerTest, ComputesAPromptInChunksBesideDecodingSequences) {
@@ -183,7 +185,8 @@ TEST_F(SchedulerTest, ADraftedRowGivesLogitsAndItsBlockIsFreeAfterTheStep) {
   EXPECT_EQ(wanted_rows(batch), (std::vector<int>{0, 1, 2}));
   EXPECT_EQ(batch.sequences[0].blocks[0].size(), 2u);
   Batch single;
-  scheduler_->fill_single(scheduler_->parts()[0].without_draft(), single);
+  scheduler_->land(scheduler_->oldest());
+  scheduler_->fill_single(scheduler_->oldest(), scheduler_->parts()[0].without_draft(), single);
   EXPECT_EQ(single.tokens, std::vector<int>{0});
   EXPECT_EQ(wanted_rows(single), std::vector<int>{0});
   scheduler_->finish_step();

@@ -20,6 +20,8 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
+constexpr int kLost = -2;  // the token of a position whose step failed
+
 void demand(bool holds, const char* what) {
   if (!holds) throw std::logic_error(fmt::format("fake runner: {}", what));
 }
@@ -34,6 +36,9 @@ FakeRunner::FakeRunner(FakeOptions options) : options_(std::move(options)) {
   info_.kv = {{.block_bytes = options_.block_bytes}};
   info_.rows_are_independent = options_.rows_are_independent;
   info_.kv_format = options_.kv_format;
+  info_.draws = options_.draws;
+  info_.ahead = options_.ahead;
+  info_.row_cost = options_.row_cost;
 }
 
 void FakeRunner::resize_cache(const CacheSize& size) {
@@ -41,29 +46,108 @@ void FakeRunner::resize_cache(const CacheSize& size) {
   cache_.assign(static_cast<std::size_t>(size.blocks[0]) * options_.block_size, Slot{});
 }
 
-void FakeRunner::launch(const Batch& batch) {
-  if (options_.before_step) options_.before_step(batch, steps_++);
-  check_batch(batch, info_, size_);
+void FakeRunner::launch(const Batch& planned) {
+  const std::uint64_t step = steps_++;
+  demand(static_cast<int>(flights_.size()) <= options_.ahead, "no more steps are launched ahead");
+  check_batch(planned, info_, size_, static_cast<int>(drawn_.size()));
+  Batch known;  // with the tokens that were drawn in the place of those that were to come
+  const bool ahead = std::ranges::any_of(planned.tokens, [](int token) { return token < 0; });
+  if (ahead) {
+    known = planned;
+    for (int& token : known.tokens) token = token < 0 ? drawn_[~token] : token;
+  }
+  const Batch& batch = ahead ? known : planned;
+  if (options_.before_step) options_.before_step(batch, step);
+  Flight flight = std::move(spare_);
+  flight.step = step;
+  flight.failed = false;
+  flight.output.logits.clear();
+  flight.output.drawn.clear();
+  flight.drawable.clear();
+  flight.place.clear();
+  flight.written.clear();
+  copy_blocks(batch, flight);
+  compute(batch, flight);
+  flights_.push_back(std::move(flight));
+  drawn_.clear();
+}
+
+void FakeRunner::copy_blocks(const Batch& batch, Flight& flight) {
   const auto width = static_cast<std::ptrdiff_t>(options_.block_size);
   for (const BlockCopy& copy : batch.block_copies) {
     std::copy_n(cache_.begin() + copy.from * width, width, cache_.begin() + copy.to * width);
+    for (int i = 0; i < width; ++i) flight.written.push_back(copy.to * width + i);
   }
+}
+
+void FakeRunner::compute(const Batch& batch, Flight& flight) {
   const std::size_t vocabulary = options_.vocab_size;
-  output_.logits.resize(batch.wanted.size() * vocabulary);
-  std::size_t wanted = 0;
   for (const BatchSequence& sequence : batch.sequences) {
     const int first_position = sequence.context_length - sequence.query_length;
     for (int i = 0; i < sequence.query_length; ++i) {
       const int row = sequence.first_row + i;
-      slot(sequence.blocks[0], first_position + i) = {batch.tokens[row], first_position + i};
+      const int token = batch.tokens[row];
+      flight.written.push_back(index_of(sequence.blocks[0], first_position + i));
+      slot(sequence.blocks[0], first_position + i) = {token, first_position + i};
+      const std::size_t wanted = flight.place.size();
       if (wanted == batch.wanted.size() || batch.wanted[wanted].row != row) continue;
+      const bool draws = batch.wanted[wanted].output == RowOutput::token;
+      std::vector<float>& rows = draws ? flight.drawable : flight.output.logits;
+      flight.place.push_back(draws ? static_cast<int>(rows.size() / vocabulary) : -1);
       read_history(sequence, first_position + i + 1);
-      write_logits(std::span(output_.logits).subspan(wanted++ * vocabulary, vocabulary));
+      rows.resize(rows.size() + vocabulary);
+      write_logits(std::span(rows).last(vocabulary));
     }
   }
 }
 
-void FakeRunner::wait(StepOutput& output) { std::swap(output, output_); }
+void FakeRunner::draw(std::span<const Draw> draws) {
+  demand(options_.draws && !flights_.empty(), "draws are of a step in flight");
+  Flight& flight = flights_.back();
+  flight.failed = true;
+  if (options_.before_draw) options_.before_draw(flight.step);
+  const std::size_t vocabulary = options_.vocab_size;
+  for (const Draw& draw : draws) {
+    const int row = flight.place.at(draw.wanted);
+    demand(row >= 0, "tokens are drawn where they are wanted");
+    auto drawn =
+        sampler_.draw(std::span(flight.drawable).subspan(row * vocabulary, vocabulary), draw);
+    if (!drawn) {
+      SampledToken none;
+      none.sample = draw.sample;
+      none.token = -1;
+      drawn = std::move(none);
+    }
+    drawn_.push_back(drawn->token);
+    flight.output.drawn.push_back(*std::move(drawn));
+  }
+  flight.failed = false;
+}
+
+void FakeRunner::wait(StepOutput& output) {
+  demand(!flights_.empty(), "steps that are waited for were launched");
+  Flight flight = std::move(flights_.front());
+  flights_.pop_front();
+  try {
+    if (options_.before_wait) options_.before_wait(flight.step);
+    demand(!flight.failed, "the step failed before");
+  } catch (const CacheLost&) {
+    std::ranges::fill(cache_, Slot{kLost, -1});
+    for (Flight& behind : flights_) behind.failed = true;
+    throw;
+  } catch (...) {
+    spoil(flight);
+    for (Flight& behind : flights_) spoil(behind);
+    throw;
+  }
+  std::swap(output, flight.output);
+  spare_ = std::move(flight);
+}
+
+void FakeRunner::spoil(Flight& flight) {
+  flight.failed = true;
+  for (const std::size_t index : flight.written) cache_[index] = {kLost, -1};
+}
 
 std::span<const FakeRunner::Slot> FakeRunner::slots_of(int block, std::size_t bytes) const {
   const std::size_t width = options_.block_size;
@@ -85,10 +169,13 @@ void FakeRunner::import_block(int, int block, std::span<const std::byte> content
               bytes);
 }
 
-FakeRunner::Slot& FakeRunner::slot(std::span<const int> blocks, int position) {
+std::size_t FakeRunner::index_of(std::span<const int> blocks, int position) const {
   const int block = blocks[position / options_.block_size];
-  return cache_.at(static_cast<std::size_t>(block) * options_.block_size +
-                   position % options_.block_size);
+  return static_cast<std::size_t>(block) * options_.block_size + position % options_.block_size;
+}
+
+FakeRunner::Slot& FakeRunner::slot(std::span<const int> blocks, int position) {
+  return cache_.at(index_of(blocks, position));
 }
 
 void FakeRunner::read_history(const BatchSequence& sequence, int length) {
