@@ -6,12 +6,13 @@
 #include <span>
 #include <vector>
 
-#include "engine/block_manager.h"
 #include "engine/block_mover.h"
+#include "engine/block_pools.h"
+#include "engine/cache_plan.h"
 #include "engine/engine.h"
 #include "engine/live_requests.h"
 #include "engine/model_runner.h"
-#include "engine/prefix_cache.h"
+#include "engine/prefix_groups.h"
 #include "engine/queue_rate.h"
 #include "engine/request_shared.h"
 #include "engine/sampler.h"
@@ -58,7 +59,7 @@ struct EngineShared {
 // Any other exception there is a bug and ends the thread.
 class InferenceLoop {
  public:
-  InferenceLoop(EngineShared& shared, ModelRunner& runner, int kv_blocks);
+  InferenceLoop(EngineShared& shared, ModelRunner& runner, const CachePlan& plan);
 
   // Until `stopping`.
   void run();
@@ -96,9 +97,10 @@ class InferenceLoop {
 
   EngineShared& shared_;
   ModelRunner& runner_;
-  BlockManager blocks_;
-  const std::unique_ptr<PrefixCache> cache_;  // null when it is switched off
-  const std::unique_ptr<BlockMover> mover_;   // null when nothing goes to disk
+  BlockPools blocks_;
+  // Null when it is switched off, and for models without a full KV group.
+  const std::unique_ptr<PrefixGroups> cache_;
+  const std::unique_ptr<BlockMover> mover_;  // null when nothing goes to disk
   Scheduler scheduler_;
   Sampler sampler_;
   StepPace pace_;

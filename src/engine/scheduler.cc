@@ -42,6 +42,7 @@ void Scheduler::fork(Sequence& parent, Sequence& child) {
   child.cache_salt = parent.cache_salt;
   queue_.join(child);
   enter_full_blocks(parent);  // so that no two sequences have the same blocks yet to enter
+  blocks_.let_go(parent.blocks, parent.computed);
   blocks_.share(parent.blocks, child.blocks);
   child.computed = parent.computed;
   child.cached_blocks = parent.cached_blocks;
@@ -101,15 +102,14 @@ void Scheduler::schedule() {
   batch_.positions.clear();
   batch_.sequences.clear();
   batch_.wanted.clear();
-  batch_.block_copies.clear();
-  for (const auto& copy : copies_) append_copy(copy, batch_);
+  batch_.block_copies = copies_;
   for (const StepPart& part : parts_) append_rows(part, batch_);
 }
 
 // A block that is copied keeps its contents until the step is over, since the step may have to be
 // repeated in parts; only then may its last reference go.
 void Scheduler::finish_step() {
-  for (const auto& [from, to] : copies_) blocks_.unpin(from);
+  for (const BlockCopy& copy : copies_) blocks_.copied(copy);
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const StepPart& part = parts_[i];
     Sequence& sequence = *part.sequence;
@@ -117,9 +117,11 @@ void Scheduler::finish_step() {
     enter_full_blocks(sequence);
     // A piece of a prompt may leave nothing but its last token, which is then decoded.
     if (i >= first_prompt_part_ && sequence.decoding()) queue_.erase(sequence);
-    if (part.drafted == 0) continue;
-    queue_.charge(sequence, std::max(sequence.computed - part.first_logit - 1, 0));
-    blocks_.shorten(sequence.blocks, blocks_for(sequence.computed));
+    if (part.drafted > 0) {
+      queue_.charge(sequence, std::max(sequence.computed - part.first_logit - 1, 0));
+      blocks_.shorten(sequence.blocks, blocks_for(sequence.computed));
+    }
+    blocks_.let_go(sequence.blocks, sequence.computed);
   }
   for (Sequence* sequence : set_aside_) {
     if (!sequence->decoding()) queue_.push(*sequence);
@@ -142,7 +144,7 @@ void Scheduler::make_way() {
   for (const Sequence* sequence : running_) {
     if (!less_urgent(*sequence)) continue;
     slots += sequence->slots;
-    blocks += static_cast<int>(sequence->blocks.size());
+    blocks += sequence->blocks.size();
   }
   if (slots_ - slots + next->slots > limits_.max_sequences) return;  // it would not be enough
   const Needs needs = needs_of(*next);
@@ -194,7 +196,7 @@ Scheduler::Needs Scheduler::needs_of(const Sequence& sequence) const {
     needs.prefix =
         cache_->find(sequence.cache_salt, std::span(sequence.tokens).first(sequence.logits_from));
   }
-  needs.fresh = blocks_for(sequence.length()) - static_cast<int>(needs.prefix.size());
+  needs.fresh = blocks_for(sequence.length()) - needs.prefix.size();
   return needs;
 }
 
@@ -202,9 +204,7 @@ Scheduler::Needs Scheduler::needs_of(const Sequence& sequence) const {
 // it let in. Blocks of the prefix that others hold cost nothing; idle ones are taken from the
 // available.
 bool Scheduler::fits(const Needs& needs) const {
-  const auto idle =
-      std::ranges::count_if(needs.prefix, [&](int block) { return !blocks_.in_use(block); });
-  return needs.fresh + static_cast<int>(idle) + slots_ <= blocks_.available();
+  return needs.fresh + blocks_.idle_of(needs.prefix) + slots_ <= blocks_.available();
 }
 
 bool Scheduler::admit(Sequence& next) {
@@ -235,7 +235,7 @@ bool Scheduler::admit(Sequence& next) {
   queue_.erase(next);
   blocks_.adopt(next.blocks, needs.prefix);
   check(blocks_.allocate(next.blocks, needs.fresh), "blocks that were counted are there");
-  next.cached_blocks = static_cast<int>(needs.prefix.size());
+  next.cached_blocks = needs.prefix.size();
   next.found_tokens = next.cached_blocks * limits_.block_size;
   next.computed = next.found_tokens;
   next.state = Sequence::State::running;
@@ -262,11 +262,14 @@ void Scheduler::plan_drafts() {
     Sequence& sequence = *part.sequence;
     int drafted = std::min({sequence.draft_rows, tokens_left_, logits_left_});
     if (drafted <= 0) continue;
-    const int held = static_cast<int>(sequence.blocks.size());
+    drafted = blocks_.rows_with_room(sequence.blocks, sequence.length(), drafted);
+    if (drafted <= 0) continue;
+    const int held = sequence.blocks.size();
     const int wanted = blocks_for(sequence.length() + drafted) - held;
     const int got = std::min(wanted, blocks_.available());
     if (got > 0) blocks_.allocate(sequence.blocks, got);
     drafted = std::min(drafted, (held + got) * limits_.block_size - sequence.length());
+    blocks_.cover(sequence.blocks, sequence.length() + drafted);
     part.drafted = drafted;
     part.rows += drafted;
     part.logit_rows += drafted;
@@ -278,15 +281,13 @@ void Scheduler::plan_drafts() {
 // Sees to it that the block of the next position is there and nobody else's.
 bool Scheduler::make_room_for_next_token(Sequence& sequence, StepPart& part) {
   while (sequence.state == Sequence::State::running) {
-    const int last = static_cast<int>(sequence.blocks.size()) - 1;
-    if (sequence.computed == (last + 1) * limits_.block_size) {
-      if (blocks_.allocate(sequence.blocks, 1)) return true;
-    } else if (!blocks_.is_shared(sequence.blocks[last])) {
-      return true;
-    } else if (const auto copy = blocks_.unshare(sequence.blocks, last)) {
-      blocks_.pin(copy->first);
-      copies_.push_back(*copy);
-      part.copies = 1;
+    const int last = sequence.blocks.size() - 1;
+    const std::size_t copies = copies_.size();
+    const bool grows = sequence.computed == (last + 1) * limits_.block_size;
+    if (grows ? blocks_.allocate(sequence.blocks, 1)
+              : blocks_.unshare(sequence.blocks, last, copies_)) {
+      blocks_.cover(sequence.blocks, sequence.computed + 1);
+      part.copies = static_cast<int>(copies_.size() - copies);
       return true;
     }
     preempt_last([](const Sequence& s) { return s.paused; }) ||
@@ -330,12 +331,14 @@ int Scheduler::plan_chunk(Sequence& sequence, int most) {
   const int before = part.rows;
   int rows = std::min(before + most, sequence.length() - sequence.computed);
   // Rows of the prompt that give logits are many: they are bounded by memory and by the reader.
+  int allowed = logits_left_ + part.logit_rows;
   if (sequence.logits_from < sequence.length() - 1) {
-    const int allowed = std::min(sequence.prompt_logit_limit, logits_left_ + part.logit_rows);
-    const int silent = std::max(sequence.logits_from - sequence.computed, 0);
-    rows = std::min(rows, silent + allowed);
+    allowed = std::min(allowed, sequence.prompt_logit_limit);
   }
-  if (rows == before) return 0;
+  rows = std::min(rows, std::max(sequence.logits_from - sequence.computed, 0) + allowed);
+  rows = blocks_.rows_with_room(sequence.blocks, sequence.computed, rows);
+  if (rows <= before) return 0;
+  blocks_.cover(sequence.blocks, sequence.computed + rows);
   resize(part, rows);
   if (planned != parts_.end()) {
     *planned = part;
@@ -369,8 +372,9 @@ void Scheduler::append_rows(const StepPart& part, Batch& batch) const {
   entry.first_row = batch.rows();
   entry.query_length = part.rows;
   entry.context_length = sequence.computed + part.rows;
-  for (int group = 0; group < limits_.kv_groups; ++group) {
-    entry.blocks[group] = std::span(sequence.blocks).first(blocks_for(entry.context_length));
+  for (int group = 0; group < blocks_.groups(); ++group) {
+    entry.blocks[group] =
+        std::span(sequence.blocks.of(group)).first(blocks_for(entry.context_length));
   }
   const int known = part.rows - part.drafted;
   const auto first = sequence.tokens.begin() + sequence.computed;
@@ -384,31 +388,22 @@ void Scheduler::append_rows(const StepPart& part, Batch& batch) const {
   batch.sequences.push_back(entry);
 }
 
-// All groups' tables are one.
-void Scheduler::append_copy(const std::pair<int, int>& copy, Batch& batch) const {
-  for (int group = 0; group < limits_.kv_groups; ++group) {
-    batch.block_copies.push_back({group, copy.first, copy.second});
-  }
-}
-
 void Scheduler::fill_single(const StepPart& part, Batch& batch) const {
   batch = Batch{};
   int first_copy = 0;
   for (const StepPart* before = parts_.data(); before->sequence != part.sequence; ++before) {
     first_copy += before->copies;
   }
-  for (int i = 0; i < part.copies; ++i) append_copy(copies_[first_copy + i], batch);
+  const auto copies = copies_.begin() + first_copy;
+  batch.block_copies.assign(copies, copies + part.copies);
   append_rows(part, batch);
 }
 
 void Scheduler::check_integrity() const {
-  std::vector<const BlockTable*> tables;
-  BlockTable pinned;
-  for (const auto& [from, to] : copies_) pinned.push_back(from);
-  tables.push_back(&pinned);
+  std::vector<const BlockTables*> tables;
   for (const Sequence* sequence : running_) {
     check(sequence->state == Sequence::State::running, "running sequences know that they run");
-    check(static_cast<int>(sequence->blocks.size()) >= blocks_for(sequence->computed),
+    check(sequence->blocks.size() >= blocks_for(sequence->computed),
           "a running sequence has a block for each token in the KV cache");
     check(sequence->cached_blocks <= sequence->computed / limits_.block_size,
           "only what is computed is in the prefix cache");
@@ -420,7 +415,7 @@ void Scheduler::check_integrity() const {
   }
   check(std::ranges::is_sorted(running_, FirstFirst()), "running: as they are served");
   queue_.check_integrity();
-  blocks_.check_integrity(tables);
+  blocks_.check_integrity(tables, copies_);
   if (cache_ != nullptr) cache_->check_integrity();
 }
 

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "engine/block_manager.h"
+#include "engine/block_pools.h"
 #include "engine/model_runner.h"
-#include "engine/prefix_cache.h"
+#include "engine/prefix_groups.h"
 #include "engine/prompt_queue.h"
 #include "engine/sequence.h"
 
@@ -19,7 +19,6 @@ struct SchedulerLimits {
   int max_step_tokens = 512;  // rows of a step, at least max_sequences
   int max_logit_rows = 128;   // rows with logits in a step, more than max_sequences
   int block_size = 16;
-  int kv_groups = 1;
 };
 
 // One sequence's share of a step.
@@ -28,7 +27,7 @@ struct StepPart {
   int rows = 0;         // tokens[computed .. computed + rows)
   int logit_rows = 0;   // those of them that give logits: the rows from first_logit on
   int first_logit = 0;  // position
-  int copies = 0;       // its copy-on-write, 0 or 1 block copies
+  int copies = 0;       // its copy-on-write, a block in each KV group at most
   int drafted = 0;      // the last so many rows are the beginning of its draft
 
   StepPart without_draft() const {
@@ -53,6 +52,11 @@ struct StepPart {
 // highest priority can therefore always go on. A sequence that waits takes places and blocks from
 // those of lower priority in the same way, and from nobody else.
 //
+// In windowed KV groups a sequence holds the window of its next row, and what its rows in this step
+// write; every running one has a reserve there (BlockPools), so all of the above is about the full
+// group. What the window has passed is let go when a step is over, and a prompt is cut into chunks
+// that find room.
+//
 // With a prefix cache a sequence begins with the blocks of its longest known prefix, and every
 // block that a step filled is entered when the step is over.
 //
@@ -62,7 +66,7 @@ struct StepPart {
 class Scheduler {
  public:
   // `cache` may be null: every prefix is then computed.
-  Scheduler(const SchedulerLimits& limits, BlockManager& blocks, PrefixCache* cache = nullptr)
+  Scheduler(const SchedulerLimits& limits, BlockPools& blocks, PrefixGroups* cache = nullptr)
       : limits_(limits), blocks_(blocks), cache_(cache), step_tokens_(limits.max_step_tokens) {}
 
   void add(Sequence& sequence);
@@ -113,8 +117,8 @@ class Scheduler {
   void plan_prompts();
   // What a waiting sequence takes when it is admitted.
   struct Needs {
-    BlockTable prefix;  // found in the cache
-    int fresh = 0;      // blocks beside it
+    BlockTables prefix;  // found in the cache
+    int fresh = 0;       // blocks beside it
   };
   Needs needs_of(const Sequence& sequence) const;
   bool fits(const Needs& needs) const;
@@ -131,12 +135,11 @@ class Scheduler {
     return (tokens + limits_.block_size - 1) / limits_.block_size;
   }
   void append_rows(const StepPart& part, Batch& batch) const;
-  void append_copy(const std::pair<int, int>& copy, Batch& batch) const;
   void settle_preempted();
 
   const SchedulerLimits limits_;
-  BlockManager& blocks_;
-  PrefixCache* const cache_;
+  BlockPools& blocks_;
+  PrefixGroups* const cache_;
   int step_tokens_;
   PromptQueue queue_;
   std::vector<Sequence*> running_;    // in the order in which they are served
@@ -144,7 +147,7 @@ class Scheduler {
   std::vector<Sequence*> set_aside_;  // out of the queue until the step is over
   std::vector<StepPart> parts_;
   std::size_t first_prompt_part_ = 0;
-  std::vector<std::pair<int, int>> copies_;
+  std::vector<BlockCopy> copies_;
   int slots_ = 0;  // of the running sequences, while a step is planned
   int tokens_left_ = 0, logits_left_ = 0;
   Batch batch_;

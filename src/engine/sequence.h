@@ -6,7 +6,7 @@
 #include <set>
 #include <vector>
 
-#include "engine/block_manager.h"
+#include "engine/block_pools.h"
 #include "engine/draft_policy.h"
 #include "engine/engine.h"
 #include "engine/ngram_drafter.h"
@@ -33,7 +33,7 @@ struct Sequence {
 
   // What every step reads of every sequence lies together.
   std::vector<int> tokens;  // prompt, then what was drawn
-  BlockTable blocks;
+  BlockTables blocks;
   State state = State::waiting;
   int computed = 0;       // the first so many tokens are in the KV cache
   int cached_blocks = 0;  // the first so many blocks are in the prefix cache

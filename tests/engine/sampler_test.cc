@@ -175,7 +175,7 @@ TEST(Sampler, RefusesLogitsThatAreNotFinite) {
     logits[70] = bad;
     SamplingParams params;
     TokenCounts counts;
-    EXPECT_FALSE(Sampler().draw(logits, {&params, &counts, {}, 0, 0}));
+    EXPECT_FALSE(Sampler().draw(logits, {.params = &params, .counts = &counts}));
     EXPECT_FALSE(Sampler().score(logits, 3, 2));
   }
 }
@@ -188,7 +188,7 @@ TEST(Sampler, TheSmallestAndTheLargestPenaltyLeaveATokenToDraw) {
     params.repetition_penalty = penalty;
     TokenCounts counts;
     for (int token = 0; token < 100; ++token) counts.add_output(token);
-    EXPECT_TRUE(Sampler().draw(logits, {&params, &counts, {}, 0, 0})) << penalty;
+    EXPECT_TRUE(Sampler().draw(logits, {.params = &params, .counts = &counts})) << penalty;
   }
 }
 
@@ -206,7 +206,7 @@ TEST(Sampler, LogprobsAreOfTheModelsOwnDistributionWhateverIsAdjusted) {
   TokenCounts counts;
   counts.add_output(123);
   Sampler sampler;
-  const auto drawn = sampler.draw(logits, {&params, &counts, {}, 0, 0});
+  const auto drawn = sampler.draw(logits, {.params = &params, .counts = &counts});
   ASSERT_TRUE(drawn);
   EXPECT_EQ(drawn->token, 123);
   EXPECT_NEAR(drawn->logprob, before[123] - std::log(total), 1e-4);
@@ -236,7 +236,7 @@ TEST(Sampler, ExtremeTemperaturesNeitherTrapNorLeaveTheVocabulary) {
       params.temperature = temperature;
       params.top_p = top_p;
       TokenCounts counts;
-      const auto drawn = Sampler().draw(logits, {&params, &counts, {}, 0, 3});
+      const auto drawn = Sampler().draw(logits, {.params = &params, .index = 3, .counts = &counts});
       ASSERT_TRUE(drawn);
       EXPECT_GE(drawn->token, 0);
       EXPECT_LT(drawn->token, 100);

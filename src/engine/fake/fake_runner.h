@@ -1,7 +1,7 @@
 // engine/fake: a model without a model. Tests of the engine, of serve/ and of the server run on it
 // in milliseconds, and it finds what a real model would forgive: it computes logits from the tokens
-// that it reads back through the block table, so a wrong table, a missed copy or a block that two
-// sequences write gives other tokens.
+// that it reads back through the block tables of all KV groups, so a wrong table, a missed copy, a
+// block that two sequences write or one that a window let go of too early gives other tokens.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,9 @@ struct FakeOptions {
   int vocab_size = 64;
   int context_length = 4096;
   int block_size = 4;
-  std::size_t block_bytes = 1024;
+  // At least one. Where a group has all positions, rows read these there; what a row reads in
+  // windows must be the same tokens, and without such a group is all that it reads.
+  std::vector<KvGroup> kv = {{.block_bytes = 1024}};
   bool rows_are_independent = true;  // what it says of itself; they are
   std::string kv_format = "fake-1";  // likewise; "": it exports no blocks
   // Called on the inference thread before each step (counted from 0, repetitions included) with
@@ -29,7 +31,8 @@ struct FakeOptions {
   std::function<void(std::span<const int> history, std::span<float> logits)> edit_logits;
 };
 
-// Deterministic: a row's logits are a hash of its sequence's tokens up to there, in [-4, 4).
+// Deterministic: a row's logits are a hash of its sequence's tokens up to there, or of those in the
+// longest window where there are windows alone, in [-4, 4).
 class FakeRunner : public ModelRunner {
  public:
   explicit FakeRunner(FakeOptions options);
@@ -48,16 +51,17 @@ class FakeRunner : public ModelRunner {
     int position = -1;
   };
 
-  std::span<const Slot> slots_of(int block, std::size_t bytes) const;
-  Slot& slot(std::span<const int> blocks, int position);
+  std::span<const Slot> slots_of(int group, int block, std::size_t bytes) const;
+  Slot& slot(const BatchSequence& sequence, int group, int position);
+  int first_read(int group, int length) const;
   void read_history(const BatchSequence& sequence, int length);
   void write_logits(std::span<float> logits);
 
   const FakeOptions options_;
   RunnerInfo info_;
   CacheSize size_;
-  std::vector<Slot> cache_;  // [blocks, block_size]
-  StepOutput output_;        // of the step that was launched
+  std::vector<std::vector<Slot>> cache_;  // [groups][blocks, block_size]
+  StepOutput output_;                     // of the step that was launched
   std::vector<int> history_;
   std::uint64_t steps_ = 0;
 };
