@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/check.h"
 
@@ -87,16 +88,17 @@ void BlockPools::cover_windows(BlockTables& tables, int end) {
     BlockTable& table = tables.tables_[group];
     const int missing = (end + block_size_ - 1) / block_size_ - static_cast<int>(table.size());
     if (missing <= 0) continue;
-    excess_[group] -= excess(tables, group);
+    const int before = excess(tables, group);
     // A table that begins with -1 has no neighbour to continue: BlockManager looks at its last.
     check(pools_[group].allocate(table, missing), "a windowed group has what it reserves");
-    excess_[group] += excess(tables, group);
+    excess_[group] += excess(tables, group) - before;
   }
 }
 
 void BlockPools::share(const BlockTables& tables, BlockTables& copy) {
   check(copy.empty(), "only empty block tables become a copy");
-  copy = tables;
+  BlockTables made = tables;  // all or, for want of memory, none
+  copy = std::move(made);
   for (int group = 0; group < groups(); ++group) {
     pools_[group].own(std::span(tables.of(group)).subspan(tables.let_go_[group]));
     excess_[group] += excess(copy, group);
