@@ -42,13 +42,13 @@ class Engine::Impl {
   ~Impl() {
     draining_ = true;
     shared_.stopping = true;
-    shared_.live.close({503, "shutting_down", "", "the server is shutting down", 5});
+    shared_.live.close(ended_by_shutdown_);
     shared_.inbox->arrivals.wake();
     thread_.join();
   }
 
   Result<RequestHandle> submit(GenerateJob job, std::function<void()> on_ready) {
-    if (auto mistake = find_mistake(job, shared_.options, info_, kv_blocks_)) return *mistake;
+    if (auto mistake = find_mistake(job, info_, plan_)) return *mistake;
     if (draining_) {
       return Error{503, "shutting_down", "", "the server is shutting down; try another", 5};
     }
@@ -91,7 +91,7 @@ class Engine::Impl {
 
   int longest_sequence() const {
     // The last token drawn is never fed back, so it needs no place.
-    const std::int64_t held = std::int64_t{kv_blocks_} * info_.block_size + 1;
+    const std::int64_t held = std::int64_t{plan_.sequence_blocks} * info_.block_size + 1;
     return static_cast<int>(std::min<std::int64_t>(info_.context_length, held));
   }
 
@@ -158,11 +158,11 @@ class Engine::Impl {
       lost = {503, "engine_dead", "", "the model has stopped; this request was ended", 30};
       runner = make_runner();
       info_ = runner->info();
-      kv_blocks_ = choose_kv_blocks(shared_.options, info_);
-      runner->resize_cache(CacheSize::of(info_, kv_blocks_));
+      plan_ = plan_cache(shared_.options, info_);
+      runner->resize_cache(plan_.size);
       shared_.stored_prefixes = open_stored_prefixes(
           shared_.options, info_, [inbox = shared_.inbox] { inbox->arrivals.wake(); });
-      loop = std::make_unique<InferenceLoop>(shared_, *runner, kv_blocks_);
+      loop = std::make_unique<InferenceLoop>(shared_, *runner, plan_);
     } catch (...) {
       loop.reset();
       runner.reset();
@@ -191,8 +191,10 @@ class Engine::Impl {
   bool healthy() const { return !dead_ && !shared_.failing && !hangs(); }
 
   EngineShared shared_;
-  RunnerInfo info_;    // written before the constructor returns
-  int kv_blocks_ = 0;  // likewise
+  RunnerInfo info_;  // written before the constructor returns
+  CachePlan plan_;   // likewise
+  // Made beforehand: when it is wanted there may be no memory.
+  const Error ended_by_shutdown_{503, "shutting_down", "", "the server is shutting down", 5};
   std::atomic<bool> draining_{false};
   std::atomic<bool> dead_{false};
   std::atomic<std::uint64_t> hangs_{0};

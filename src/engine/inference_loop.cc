@@ -22,38 +22,38 @@ using Seconds = std::chrono::duration<double>;
 // So often is everything computed again, for want of memory, before a request is ended for it.
 constexpr int kMostStartOvers = 3;
 
-SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info) {
+SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info,
+                          const CachePlan& plan) {
   SchedulerLimits limits;
-  limits.max_sequences = options.max_running_sequences;
-  limits.max_step_tokens = std::max(options.max_step_tokens, options.max_running_sequences);
+  limits.max_sequences = plan.max_sequences;
+  limits.max_step_tokens = std::max(options.max_step_tokens, limits.max_sequences);
   const std::size_t prompt_rows = kPromptLogitBytes / (sizeof(float) * info.vocab_size);
   limits.max_logit_rows =
       limits.max_sequences + static_cast<int>(std::max<std::size_t>(prompt_rows, 1));
   limits.block_size = info.block_size;
-  limits.kv_groups = static_cast<int>(info.kv.size());
   limits.draws = info.draws;
   return limits;
 }
 
 }  // namespace
 
-InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, int kv_blocks)
+InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, const CachePlan& plan)
     : shared_(shared),
       runner_(runner),
-      blocks_(kv_blocks),
-      cache_(shared.options.prefix_cache
-                 ? std::make_unique<PrefixCache>(blocks_, runner.info().block_size)
+      blocks_(runner.info().kv, runner.info().block_size, plan),
+      cache_(shared.options.prefix_cache && blocks_.full_group() >= 0
+                 ? std::make_unique<PrefixGroups>(blocks_, runner.info().block_size)
                  : nullptr),
       mover_(cache_ && shared.stored_prefixes
                  ? std::make_unique<BlockMover>(*shared.stored_prefixes, runner, blocks_, *cache_)
                  : nullptr),
-      scheduler_(limits_of(shared.options, runner.info()), blocks_, cache_.get()),
+      scheduler_(limits_of(shared.options, runner.info(), plan), blocks_, cache_.get()),
       drafter_(std::make_unique<NgramDrafter>()),
       delivery_(shared, runner.info(), scheduler_, *drafter_, stats_, [this] { publish(); }),
       pace_(shared.options.target_step_seconds, shared.options.max_step_tokens) {
-  stats_.kv_blocks_total = kv_blocks;
+  stats_.kv_blocks_total = blocks_.total();
   stats_.memory.weights = runner.info().weight_bytes;
-  stats_.memory.kv_reserved = static_cast<std::size_t>(kv_blocks) * runner.info().block_bytes();
+  stats_.memory.kv_reserved = plan.size.bytes(runner.info());
   publish();
 }
 
@@ -389,21 +389,22 @@ void InferenceLoop::note_failure() {
   shared_.failing = true;
 }
 
-// A step of one token in a free block, while none is in flight. True as well when there is no
-// block: those who hold them will tell.
+// A step of one token in a free block of every KV group, while none is in flight. True as well when
+// there is no block: those who hold them will tell.
 bool InferenceLoop::probe() {
   next_probe_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(Seconds(kProbeSeconds));
-  BlockTable table;
-  if (!blocks_.allocate(table, 1)) return true;
+  BlockTables tables;
+  if (blocks_.room(tables) < 1 || !blocks_.allocate(tables, 1)) return true;
+  blocks_.cover(tables, 1);
   single_ = Batch{};
   single_.tokens = single_.positions = {0};
   BatchSequence row{.first_row = 0, .query_length = 1, .context_length = 1};
-  row.blocks = tables_of(runner_.info(), table);
+  for (int group = 0; group < blocks_.groups(); ++group) row.blocks[group] = tables.of(group);
   single_.sequences.push_back(row);
   single_.want_logits(0);
   shared_.heartbeat.beat();
   const bool works = attempt([&] { runner_.step(single_, output_); });
-  blocks_.release(table);
+  blocks_.release(tables);
   if (works) note_success();
   return works;
 }
@@ -416,8 +417,7 @@ void InferenceLoop::forget_ended() {
 void InferenceLoop::publish() {
   stats_.kv_blocks_used = blocks_.used();
   stats_.kv_blocks_cached = blocks_.idle();
-  stats_.memory.kv_cache =
-      static_cast<std::size_t>(blocks_.used() + blocks_.idle()) * runner_.info().block_bytes();
+  stats_.memory.kv_cache = blocks_.bytes_kept(runner_.info().kv);
   stats_.memory.buffers =
       runner_.buffer_bytes() + output_.logits.capacity() * sizeof(output_.logits[0]);
   stats_.running_sequences = static_cast<int>(scheduler_.running().size());

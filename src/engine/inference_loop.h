@@ -6,13 +6,14 @@
 #include <span>
 #include <vector>
 
-#include "engine/block_manager.h"
 #include "engine/block_mover.h"
+#include "engine/block_pools.h"
+#include "engine/cache_plan.h"
 #include "engine/delivery.h"
 #include "engine/drafter.h"
 #include "engine/engine_shared.h"
 #include "engine/model_runner.h"
-#include "engine/prefix_cache.h"
+#include "engine/prefix_groups.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
 #include "engine/step_pace.h"
@@ -35,7 +36,7 @@ inline constexpr double kProbeSeconds = 0.5;
 // only when that does not help. Any other exception there is a bug and ends the thread.
 class InferenceLoop {
  public:
-  InferenceLoop(EngineShared& shared, ModelRunner& runner, int kv_blocks);
+  InferenceLoop(EngineShared& shared, ModelRunner& runner, const CachePlan& plan);
 
   // Until `stopping`.
   void run();
@@ -81,9 +82,10 @@ class InferenceLoop {
 
   EngineShared& shared_;
   ModelRunner& runner_;
-  BlockManager blocks_;
-  const std::unique_ptr<PrefixCache> cache_;  // null when it is switched off
-  const std::unique_ptr<BlockMover> mover_;   // null when nothing goes to disk
+  BlockPools blocks_;
+  // Null when it is switched off, and for models without a full KV group.
+  const std::unique_ptr<PrefixGroups> cache_;
+  const std::unique_ptr<BlockMover> mover_;  // null when nothing goes to disk
   Scheduler scheduler_;
   const std::unique_ptr<Drafter> drafter_;
   EngineStats stats_;

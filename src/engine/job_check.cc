@@ -22,25 +22,11 @@ int blocks_for(std::int64_t tokens, const RunnerInfo& info) {
 
 }  // namespace
 
-int choose_kv_blocks(const EngineOptions& options, const RunnerInfo& info) {
-  if (options.kv_blocks > 0) return options.kv_blocks;
-  const std::size_t most = static_cast<std::size_t>(options.max_running_sequences) *
-                           blocks_for(info.context_length, info);
-  const std::size_t fitting =
-      info.block_bytes() == 0 ? most : options.kv_bytes / info.block_bytes();
-  if (fitting == 0) {
-    throw StartupError(fmt::format(
-        "the KV cache is limited to {} bytes, but a block of {} tokens takes {}: raise the limit",
-        options.kv_bytes, info.block_size, info.block_bytes()));
-  }
-  return static_cast<int>(std::min(most, fitting));
-}
-
-std::optional<Error> find_mistake(const GenerateJob& job, const EngineOptions& options,
-                                  const RunnerInfo& info, int kv_blocks) {
+std::optional<Error> find_mistake(const GenerateJob& job, const RunnerInfo& info,
+                                  const CachePlan& plan) {
   const auto prompt = static_cast<std::int64_t>(job.prompt.size());
   if (prompt == 0) return refusal(400, "invalid_value", "prompt", "the prompt has no tokens");
-  const int most_samples = std::min(options.max_running_sequences, kMaxSamples);
+  const int most_samples = std::min(plan.max_sequences, kMaxSamples);
   if (job.samples < 1 || job.samples > most_samples) {
     return refusal(400, "invalid_value", "n",
                    fmt::format("n is {}; it must be 1 to {}", job.samples, most_samples));
@@ -62,11 +48,12 @@ std::optional<Error> find_mistake(const GenerateJob& job, const EngineOptions& o
   }
   // The last token drawn is never fed back, so it needs no place.
   const int needed = blocks_for(prompt + std::max(job.max_tokens - 1, 0), info);
-  if (needed > kv_blocks) {
-    return refusal(400, "kv_cache_exceeded", "max_tokens",
-                   fmt::format("the prompt's {} tokens and max_tokens {} need {} KV blocks of {} "
-                               "tokens, and this server has {}: send fewer tokens",
-                               prompt, job.max_tokens, needed, info.block_size, kv_blocks));
+  if (needed > plan.sequence_blocks) {
+    return refusal(
+        400, "kv_cache_exceeded", "max_tokens",
+        fmt::format("the prompt's {} tokens and max_tokens {} need {} KV blocks of {} "
+                    "tokens, and this server has {}: send fewer tokens",
+                    prompt, job.max_tokens, needed, info.block_size, plan.sequence_blocks));
   }
   const auto outside = [&](int token) { return token < 0 || token >= info.vocab_size; };
   if (std::ranges::any_of(job.prompt, outside)) {

@@ -81,6 +81,14 @@ struct CacheSize {
   std::vector<int> blocks;  // by KV group
   int states = 0;           // slots
 
+  std::size_t bytes(const RunnerInfo& info) const {
+    std::size_t bytes = info.state_bytes * static_cast<std::size_t>(states);
+    for (std::size_t group = 0; group < info.kv.size(); ++group) {
+      bytes += info.kv[group].block_bytes * static_cast<std::size_t>(blocks[group]);
+    }
+    return bytes;
+  }
+
   // As many blocks in every group.
   static CacheSize of(const RunnerInfo& info, int blocks, int states = 0) {
     return {std::vector<int>(info.kv.size(), blocks), states};

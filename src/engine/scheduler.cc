@@ -43,6 +43,7 @@ void Scheduler::fork(Sequence& parent, Sequence& child) {
   child.cache_salt = parent.cache_salt;
   queue_.join(child);
   enter_full_blocks(parent);  // so that no two sequences have the same blocks yet to enter
+  blocks_.let_go(parent.blocks, parent.computed);
   blocks_.share(parent.blocks, child.blocks);
   child.computed = parent.computed;
   child.cached_blocks = parent.cached_blocks;
@@ -133,8 +134,7 @@ void Scheduler::schedule(bool ahead) {
   batch_.positions.clear();
   batch_.sequences.clear();
   batch_.wanted.clear();
-  batch_.block_copies.clear();
-  for (const auto& copy : step_.copies) append_copy(copy, batch_);
+  batch_.block_copies = step_.copies;
   for (const StepPart& part : step_.parts) append_rows(part, batch_);
   take_off();
 }
@@ -174,14 +174,17 @@ void Scheduler::land(PlannedStep& step) noexcept {
 void Scheduler::finish_step() {
   PlannedStep& step = oldest();
   land(step);
-  for (const auto& [from, to] : step.copies) blocks_.unpin(from);
+  for (const BlockCopy& copy : step.copies) blocks_.copied(copy);
   for (const StepPart& part : step.parts) {
     Sequence& sequence = *part.sequence;
     if (sequence.state != Sequence::State::running) continue;
     enter_full_blocks(sequence);
-    if (part.drafted == 0) continue;
-    queue_.charge(sequence, std::max(sequence.computed - part.first_logit - 1, 0));
-    blocks_.shorten(sequence.blocks, blocks_for(sequence.computed));
+    if (part.drafted > 0) {
+      queue_.charge(sequence, std::max(sequence.computed - part.first_logit - 1, 0));
+      blocks_.shorten(sequence.blocks, blocks_for(sequence.computed));
+    }
+    // Its rows in flight begin here or later.
+    blocks_.let_go(sequence.blocks, sequence.computed);
   }
   step.copies.clear();
   step.parts.clear();
@@ -201,7 +204,7 @@ void Scheduler::make_way() {
   for (const Sequence* sequence : running_) {
     if (!less_urgent(*sequence)) continue;
     slots += sequence->slots;
-    blocks += static_cast<int>(sequence->blocks.size());
+    blocks += sequence->blocks.size();
   }
   if (slots_ - slots + next->slots > limits_.max_sequences) return;  // it would not be enough
   const Needs needs = needs_of(*next);
@@ -253,7 +256,7 @@ Scheduler::Needs Scheduler::needs_of(const Sequence& sequence) const {
     needs.prefix =
         cache_->find(sequence.cache_salt, std::span(sequence.tokens).first(sequence.logits_from));
   }
-  needs.fresh = blocks_for(sequence.length()) - static_cast<int>(needs.prefix.size());
+  needs.fresh = blocks_for(sequence.length()) - needs.prefix.size();
   return needs;
 }
 
@@ -261,9 +264,7 @@ Scheduler::Needs Scheduler::needs_of(const Sequence& sequence) const {
 // it let in. Blocks of the prefix that others hold cost nothing; idle ones are taken from the
 // available.
 bool Scheduler::fits(const Needs& needs) const {
-  const auto idle =
-      std::ranges::count_if(needs.prefix, [&](int block) { return !blocks_.in_use(block); });
-  return needs.fresh + static_cast<int>(idle) + slots_ <= blocks_.available();
+  return needs.fresh + blocks_.idle_of(needs.prefix) + slots_ <= blocks_.available();
 }
 
 bool Scheduler::admit(Sequence& next) {
@@ -294,7 +295,7 @@ bool Scheduler::admit(Sequence& next) {
   queue_.erase(next);
   blocks_.adopt(next.blocks, needs.prefix);
   check(blocks_.allocate(next.blocks, needs.fresh), "blocks that were counted are there");
-  next.cached_blocks = static_cast<int>(needs.prefix.size());
+  next.cached_blocks = needs.prefix.size();
   next.found_tokens = next.cached_blocks * limits_.block_size;
   next.computed = next.found_tokens;
   next.state = Sequence::State::running;
@@ -323,11 +324,14 @@ void Scheduler::plan_drafts() {
     part.guess = sequence.draft[0];
     int drafted = std::min({sequence.draft_rows, tokens_left_, logits_left_});
     if (drafted <= 0) continue;
-    const int held = static_cast<int>(sequence.blocks.size());
+    drafted = blocks_.rows_with_room(sequence.blocks, sequence.expected_length(), drafted);
+    if (drafted <= 0) continue;
+    const int held = sequence.blocks.size();
     const int wanted = blocks_for(sequence.expected_length() + drafted) - held;
     const int got = std::min(wanted, blocks_.available());
     if (got > 0) blocks_.allocate(sequence.blocks, got);
     drafted = std::min(drafted, (held + got) * limits_.block_size - sequence.expected_length());
+    blocks_.cover(sequence.blocks, sequence.expected_length() + drafted);
     part.drafted = drafted;
     const bool more = drafted < static_cast<int>(sequence.draft.size());
     part.guess = more ? sequence.draft[drafted] : -1;
@@ -341,30 +345,32 @@ void Scheduler::plan_drafts() {
 
 // For its next position a block of its own.
 bool Scheduler::needs_block(const Sequence& sequence) const {
-  const int last = static_cast<int>(sequence.blocks.size()) - 1;
+  const int last = sequence.blocks.size() - 1;
   return sequence.planned() == (last + 1) * limits_.block_size ||
-         blocks_.is_shared(sequence.blocks[last]);
+         blocks_.is_shared(sequence.blocks, last);
 }
 
-// Sees to it that the block of the next position is there and nobody else's.
+// Sees to it that the block of the next position is there and nobody else's. Windows let go when a
+// step is over: a long piece of a prompt in flight may leave a decoded row behind it no room yet.
 bool Scheduler::make_room_for_next_token(Sequence& sequence, StepPart& part) {
+  if (blocks_.rows_with_room(sequence.blocks, sequence.planned(), 1) < 1) return false;
   while (sequence.state == Sequence::State::running) {
-    const int last = static_cast<int>(sequence.blocks.size()) - 1;
-    if (sequence.planned() == (last + 1) * limits_.block_size) {
-      if (blocks_.allocate(sequence.blocks, 1)) return true;
-    } else if (!blocks_.is_shared(sequence.blocks[last])) {
-      return true;
-    } else if (const auto copy = blocks_.unshare(sequence.blocks, last)) {
-      blocks_.pin(copy->first);
-      part.first_copy = static_cast<int>(step_.copies.size());
-      part.copies = 1;
-      step_.copies.push_back(*copy);
+    const int last = sequence.blocks.size() - 1;
+    const std::size_t copies = step_.copies.size();
+    const bool grows = sequence.planned() == (last + 1) * limits_.block_size;
+    if (grows ? blocks_.allocate(sequence.blocks, 1)
+              : blocks_.unshare(sequence.blocks, last, step_.copies)) {
+      blocks_.cover(sequence.blocks, sequence.planned() + 1);
+      part.first_copy = static_cast<int>(copies);
+      part.copies = static_cast<int>(step_.copies.size() - copies);
       return true;
     }
-    preempt_last([](const Sequence& s) { return s.paused; }) ||
-        preempt_last([](const Sequence&) { return true; });
+    if (!preempt_last([](const Sequence& s) { return s.paused; }) &&
+        !preempt_last([](const Sequence&) { return true; })) {
+      break;  // all have rows in flight
+    }
   }
-  return false;  // it was the last itself
+  return false;
 }
 
 // Members of the step being planned are never hit: they go before whoever asks, and are not paused.
@@ -404,12 +410,14 @@ int Scheduler::plan_chunk(Sequence& sequence, int most) {
   const int before = part.rows;
   int rows = std::min(before + most, sequence.length() - sequence.planned());
   // Rows of the prompt that give logits are many: they are bounded by memory and by the reader.
+  int allowed = logits_left_ + part.logit_rows;
   if (sequence.logits_from < sequence.length() - 1) {
-    const int allowed = std::min(sequence.prompt_logit_limit, logits_left_ + part.logit_rows);
-    const int silent = std::max(sequence.logits_from - sequence.planned(), 0);
-    rows = std::min(rows, silent + allowed);
+    allowed = std::min(allowed, sequence.prompt_logit_limit);
   }
-  if (rows == before) return 0;
+  rows = std::min(rows, std::max(sequence.logits_from - sequence.planned(), 0) + allowed);
+  rows = blocks_.rows_with_room(sequence.blocks, sequence.planned(), rows);
+  if (rows <= before) return 0;
+  blocks_.cover(sequence.blocks, sequence.planned() + rows);
   resize(part, rows);
   if (planned != step_.parts.end()) {
     *planned = part;
@@ -447,8 +455,9 @@ void Scheduler::append_rows(const StepPart& part, Batch& batch) const {
   entry.first_row = batch.rows();
   entry.query_length = part.rows;
   entry.context_length = first + part.rows;
-  for (int group = 0; group < limits_.kv_groups; ++group) {
-    entry.blocks[group] = std::span(sequence.blocks).first(blocks_for(entry.context_length));
+  for (int group = 0; group < blocks_.groups(); ++group) {
+    entry.blocks[group] =
+        std::span(sequence.blocks.of(group)).first(blocks_for(entry.context_length));
   }
   const int known = std::min(part.rows - part.drafted, sequence.length() - first);
   const auto from = sequence.tokens.begin() + first;
@@ -465,36 +474,29 @@ void Scheduler::append_rows(const StepPart& part, Batch& batch) const {
   batch.sequences.push_back(entry);
 }
 
-// All groups' tables are one.
-void Scheduler::append_copy(const std::pair<int, int>& copy, Batch& batch) const {
-  for (int group = 0; group < limits_.kv_groups; ++group) {
-    batch.block_copies.push_back({group, copy.first, copy.second});
-  }
-}
-
 void Scheduler::fill_single(const PlannedStep& step, const StepPart& part, Batch& batch) const {
   batch = Batch{};
-  for (int i = 0; i < part.copies; ++i) append_copy(step.copies[part.first_copy + i], batch);
+  const auto copies = step.copies.begin() + part.first_copy;
+  batch.block_copies.assign(copies, copies + part.copies);
   append_rows(part, batch);
 }
 
 void Scheduler::check_integrity() const {
-  std::vector<const BlockTable*> tables;
-  BlockTable pinned;
+  std::vector<const BlockTables*> tables;
+  std::vector<BlockCopy> copies;
   std::set<const Sequence*> ended;  // with rows in flight
   for (const PlannedStep* step : {&older_, &step_}) {
-    for (const auto& [from, to] : step->copies) pinned.push_back(from);
+    copies.insert(copies.end(), step->copies.begin(), step->copies.end());
     for (const StepPart& part : step->parts) {
       if (part.sequence->steps_ahead > 0 && part.sequence->state == Sequence::State::finished) {
         ended.insert(part.sequence);
       }
     }
   }
-  tables.push_back(&pinned);
   for (const Sequence* sequence : ended) tables.push_back(&sequence->blocks);
   for (const Sequence* sequence : running_) {
     check(sequence->state == Sequence::State::running, "running sequences know that they run");
-    check(static_cast<int>(sequence->blocks.size()) >= blocks_for(sequence->computed),
+    check(sequence->blocks.size() >= blocks_for(sequence->computed),
           "a running sequence has a block for each token in the KV cache");
     check(sequence->cached_blocks <= sequence->computed / limits_.block_size,
           "only what is computed is in the prefix cache");
@@ -505,7 +507,7 @@ void Scheduler::check_integrity() const {
   }
   check(std::ranges::is_sorted(running_, FirstFirst()), "running: as they are served");
   queue_.check_integrity();
-  blocks_.check_integrity(tables);
+  blocks_.check_integrity(tables, copies);
   if (cache_ != nullptr) cache_->check_integrity();
 }
 

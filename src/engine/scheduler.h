@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "engine/block_manager.h"
+#include "engine/block_pools.h"
 #include "engine/model_runner.h"
-#include "engine/prefix_cache.h"
+#include "engine/prefix_groups.h"
 #include "engine/prompt_queue.h"
 #include "engine/sequence.h"
 
@@ -19,7 +19,6 @@ struct SchedulerLimits {
   int max_step_tokens = 512;  // rows of a step, at least max_sequences
   int max_logit_rows = 128;   // rows with logits in a step, more than max_sequences
   int block_size = 16;
-  int kv_groups = 1;
   bool draws = false;  // the runner hands out tokens; logits only of prompts
 };
 
@@ -29,7 +28,7 @@ struct StepPart {
   int rows = 0;         // tokens[computed .. computed + rows)
   int logit_rows = 0;   // those of them that give logits: the rows from first_logit on
   int first_logit = 0;  // position
-  int copies = 0;       // its copy-on-write, 0 or 1 block copies
+  int copies = 0;       // its copy-on-write, a block in each KV group at most
   int first_copy = 0;   // of the step's
   int drafted = 0;      // the last so many rows are the beginning of its draft
   int draws = 0;        // rows that a token is drawn from: the last logit_rows
@@ -52,7 +51,7 @@ struct StepPart {
 struct PlannedStep {
   std::vector<StepPart> parts;
   std::size_t first_prompt_part = 0;
-  std::vector<std::pair<int, int>> copies;
+  std::vector<BlockCopy> copies;
   bool landed = false;  // the runner is done with it
 };
 
@@ -68,6 +67,11 @@ struct PlannedStep {
 // computed again later, but those whose reader is behind (paused) go before it. The oldest of the
 // highest priority can therefore always go on. A sequence that waits takes places and blocks from
 // those of lower priority in the same way, and from nobody else.
+//
+// In windowed KV groups a sequence holds the window of its next row, and what its rows in this step
+// write; every running one has a reserve there (BlockPools), so all of the above is about the full
+// group. What the window has passed is let go when a step is over, and a prompt is cut into chunks
+// that find room.
 //
 // With a prefix cache a sequence begins with the blocks of its longest known prefix, and every
 // block that a step filled is entered when the step is over.
@@ -85,7 +89,7 @@ struct PlannedStep {
 class Scheduler {
  public:
   // `cache` may be null: every prefix is then computed.
-  Scheduler(const SchedulerLimits& limits, BlockManager& blocks, PrefixCache* cache = nullptr)
+  Scheduler(const SchedulerLimits& limits, BlockPools& blocks, PrefixGroups* cache = nullptr)
       : limits_(limits), blocks_(blocks), cache_(cache), step_tokens_(limits.max_step_tokens) {}
 
   void add(Sequence& sequence);
@@ -146,8 +150,8 @@ class Scheduler {
   void plan_prompts();
   // What a waiting sequence takes when it is admitted.
   struct Needs {
-    BlockTable prefix;  // found in the cache
-    int fresh = 0;      // blocks beside it
+    BlockTables prefix;  // found in the cache
+    int fresh = 0;       // blocks beside it
   };
   Needs needs_of(const Sequence& sequence) const;
   bool fits(const Needs& needs) const;
@@ -164,14 +168,13 @@ class Scheduler {
     return (tokens + limits_.block_size - 1) / limits_.block_size;
   }
   void append_rows(const StepPart& part, Batch& batch) const;
-  void append_copy(const std::pair<int, int>& copy, Batch& batch) const;
   void settle_preempted();
   void take_off();
   bool needs_block(const Sequence& sequence) const;
 
   const SchedulerLimits limits_;
-  BlockManager& blocks_;
-  PrefixCache* const cache_;
+  BlockPools& blocks_;
+  PrefixGroups* const cache_;
   int step_tokens_;
   PromptQueue queue_;
   std::vector<Sequence*> running_;    // in the order in which they are served

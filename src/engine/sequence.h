@@ -7,7 +7,7 @@
 #include <set>
 #include <vector>
 
-#include "engine/block_manager.h"
+#include "engine/block_pools.h"
 #include "engine/draft_policy.h"
 #include "engine/generate_job.h"
 #include "engine/request_handle.h"
@@ -37,7 +37,7 @@ struct Sequence {
   std::vector<int> tokens;  // prompt, then what was drawn
 
   // The scheduler's: how far the KV cache has the tokens, and what steps in flight will add.
-  BlockTable blocks;
+  BlockTables blocks;
   State state = State::waiting;
   int computed = 0;       // the first so many tokens are in the KV cache
   int cached_blocks = 0;  // the first so many blocks are in the prefix cache

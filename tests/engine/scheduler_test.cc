@@ -152,8 +152,8 @@ TEST_F(SchedulerTest, ForksShareBlocksAndCopyTheOneTheyWriteTo) {
   EXPECT_EQ(blocks_->used(), 2);
   step();
   EXPECT_EQ(scheduler_->batch().block_copies.size(), 1u) << "the last owner writes in place";
-  EXPECT_EQ(parent.blocks[0], child.blocks[0]);
-  EXPECT_NE(parent.blocks[1], child.blocks[1]);
+  EXPECT_EQ(parent.blocks.of(0)[0], child.blocks.of(0)[0]);
+  EXPECT_NE(parent.blocks.of(0)[1], child.blocks.of(0)[1]);
   scheduler_->finish_step();
   EXPECT_EQ(blocks_->used(), 3);
 }

@@ -1,7 +1,7 @@
 // engine/fake: a model without a model. Tests of the engine, of serve/ and of the server run on it
 // in milliseconds, and it finds what a real model would forgive: it computes logits from the tokens
-// that it reads back through the block table, so a wrong table, a missed copy or a block that two
-// sequences write gives other tokens.
+// that it reads back through the block tables of all KV groups, so a wrong table, a missed copy, a
+// block that two sequences write or one that a window let go of too early gives other tokens.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,9 @@ struct FakeOptions {
   int vocab_size = 64;
   int context_length = 4096;
   int block_size = 4;
-  std::size_t block_bytes = 1024;
+  // At least one. Where a group has all positions, rows read these there; what a row reads in
+  // windows must be the same tokens, and without such a group is all that it reads.
+  std::vector<KvGroup> kv = {{.block_bytes = 1024}};
   bool rows_are_independent = true;  // what it says of itself; they are
   std::string kv_format = "fake-1";  // likewise; "": it exports no blocks
   bool draws = false;                // it hands out tokens, drawn by a Sampler of its own
@@ -41,7 +43,8 @@ struct FakeOptions {
 // Steps are computed as they are launched, one after the other, as a device would behind the host's
 // back. What a failed step wrote, or one behind it, is made unreadable.
 //
-// Deterministic: a row's logits are a hash of its sequence's tokens up to there, in [-4, 4).
+// Deterministic: a row's logits are a hash of its sequence's tokens up to there, or of those in the
+// longest window where there are windows alone, in [-4, 4).
 class FakeRunner : public ModelRunner {
  public:
   explicit FakeRunner(FakeOptions options);
@@ -64,17 +67,17 @@ class FakeRunner : public ModelRunner {
   struct Flight {
     std::uint64_t step = 0;
     StepOutput output;
-    std::vector<float> drawable;       // [wanted tokens, vocab_size]
-    std::vector<int> place;            // [wanted]: row of `drawable`, or -1
-    std::vector<std::size_t> written;  // into the cache
+    std::vector<float> drawable;  // [wanted tokens, vocab_size]
+    std::vector<int> place;       // [wanted]: row of `drawable`, or -1
+    std::vector<Slot*> written;   // of the cache
     bool failed = false;
   };
 
-  std::span<const Slot> slots_of(int block, std::size_t bytes) const;
+  std::span<const Slot> slots_of(int group, int block, std::size_t bytes) const;
   void copy_blocks(const Batch& batch, Flight& flight);
   void compute(const Batch& batch, Flight& flight);
-  std::size_t index_of(std::span<const int> blocks, int position) const;
-  Slot& slot(std::span<const int> blocks, int position);
+  Slot& slot(const BatchSequence& sequence, int group, int position);
+  int first_read(int group, int length) const;
   void read_history(const BatchSequence& sequence, int length);
   void write_logits(std::span<float> logits);
   void spoil(Flight& flight);
@@ -82,10 +85,10 @@ class FakeRunner : public ModelRunner {
   const FakeOptions options_;
   RunnerInfo info_;
   CacheSize size_;
-  std::vector<Slot> cache_;     // [blocks, block_size]
-  std::deque<Flight> flights_;  // the oldest first
-  Flight spare_;                // its memory is used again
-  std::vector<int> drawn_;      // by the step launched last
+  std::vector<std::vector<Slot>> cache_;  // [groups][blocks, block_size]
+  std::deque<Flight> flights_;            // the oldest first
+  Flight spare_;                          // its memory is used again
+  std::vector<int> drawn_;                // by the step launched last
   Sampler sampler_;
   std::vector<int> history_;
   std::uint64_t steps_ = 0;
