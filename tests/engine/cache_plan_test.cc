@@ -1,6 +1,7 @@
 #include "engine/cache_plan.h"
 
 #include <random>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -23,6 +24,17 @@ TEST(CachePlan, OneFullGroupHasAllThatTheLimitHolds) {
   EXPECT_EQ(plan.size.blocks, std::vector<int>{100});
   EXPECT_EQ(plan.sequence_blocks, 100);
   EXPECT_EQ(plan.max_sequences, 8);
+}
+
+TEST(CachePlan, AModelWithRecurrentStatesIsRefused) {
+  RunnerInfo info = model({{.block_bytes = 1000}});
+  info.state_bytes = 1;
+  try {
+    plan_cache({}, info);
+    FAIL() << "it was taken";
+  } catch (const StartupError& error) {
+    EXPECT_NE(std::string(error.what()).find("recurrent state"), std::string::npos);
+  }
 }
 
 TEST(CachePlan, NoGroupHasMoreThanTheRunningSequencesCouldFill) {

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -27,11 +28,13 @@ const Case kCases[] = {
     {"window", {{.block_bytes = 1024, .window = 7}}},
 };
 
-class EngineWindows : public ::testing::TestWithParam<Case> {
+class EngineWindows : public ::testing::TestWithParam<std::tuple<Case, Combination>> {
  protected:
+  void SetUp() override { combination() = &std::get<1>(GetParam()); }
+  void TearDown() override { combination() = &kUsual; }
   FakeOptions fake() const {
     FakeOptions options;
-    options.kv = GetParam().groups;
+    options.kv = std::get<0>(GetParam()).groups;
     return options;
   }
   bool has_full() const { return std::ranges::count(fake().kv, 0, &KvGroup::window) > 0; }
@@ -93,8 +96,12 @@ TEST_P(EngineWindows, WhatWasComputedIsFoundOnDiskAfterARestart) {
   EXPECT_EQ(cached(again), 116);
 }
 
-INSTANTIATE_TEST_SUITE_P(Groups, EngineWindows, ::testing::ValuesIn(kCases),
-                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(Groups, EngineWindows,
+                         ::testing::Combine(::testing::ValuesIn(kCases),
+                                            ::testing::Values(kUsual, kAhead)),
+                         [](const auto& test) {
+                           return std::get<0>(test.param).name + "_" + std::get<1>(test.param).name;
+                         });
 
 // The pool of the windowed group is far smaller than the sequence.
 TEST(EngineWindows, ALongSequenceHoldsItsWindowAndNoMore) {
@@ -156,6 +163,27 @@ TEST(EngineWindows, APromptIsComputedInChunksThatItsWindowsPoolHolds) {
     EXPECT_LE(*most_rows, windows * 4);
     EXPECT_GE(*most_rows, windows * 3);
     *most_rows = 0;
+  }
+}
+
+// The prompt's last piece in flight holds all blocks of its window's pool, and lets go of them only
+// when it is over.
+TEST(EngineWindows, ADecodedRowBehindALongPieceOfAPromptWaitsForRoom) {
+  FakeOptions fake;
+  fake.kv = {{.block_bytes = 1024, .window = 16}};
+  std::mt19937 random(7);
+  for (int length = 20; length <= 60; ++length) {
+    SCOPED_TRACE(length);
+    const auto job = job_of(random_tokens(random, length), 12);
+    const Answer alone = run_alone(job, fake);
+    fake.draws = true;
+    fake.ahead = 1;
+    EngineOptions options;
+    options.max_running_sequences = 1;
+    options.max_step_tokens = 400;
+    options.kv_blocks = 6;  // the reserve alone: 24 positions
+    auto engine = make_engine(options, fake);
+    expect_same(run(*engine, job), alone);
   }
 }
 
