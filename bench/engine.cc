@@ -24,7 +24,7 @@ class Load {
  public:
   Load(int sequences, bool with_cache, int callers)
       : callers_(callers), blocks_(sequences * (kEnd / kBlockSize + 2)) {
-    if (with_cache) cache_ = std::make_unique<PrefixCache>(blocks_, kBlockSize);
+    if (with_cache) cache_ = std::make_unique<PrefixGroups>(blocks_, kBlockSize);
     SchedulerLimits limits;
     limits.max_sequences = sequences;
     limits.max_step_tokens = sequences + 512;
@@ -76,8 +76,8 @@ class Load {
   }
 
   const int callers_;
-  BlockManager blocks_;
-  std::unique_ptr<PrefixCache> cache_;
+  BlockPools blocks_;
+  std::unique_ptr<PrefixGroups> cache_;
   std::unique_ptr<Scheduler> scheduler_;
   std::vector<std::unique_ptr<Sequence>> sequences_;
   std::vector<Sequence*> over_;

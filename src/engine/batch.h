@@ -68,8 +68,10 @@ struct Batch {
 
 // Reused from step to step so that nothing is allocated.
 struct StepOutput {
-  std::vector<float> logits;        // [wanted rows with RowOutput::logits, vocab_size]
-  std::vector<SampledToken> drawn;  // of a runner that draws: by draw, what draw() was asked for
+  std::vector<float> logits;  // [wanted rows with RowOutput::logits, vocab_size]
+  // Of a runner that draws: by draw, what draw() was asked for. Token -1: there was none to draw,
+  // since the logits are not finite or all tokens are forbidden.
+  std::vector<SampledToken> drawn;
 };
 
 }  // namespace mlxd

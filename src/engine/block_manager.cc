@@ -51,6 +51,21 @@ void BlockManager::share(const BlockTable& table, BlockTable& copy) {
   for (const int block : table) ++references_[block];
 }
 
+void BlockManager::own(std::span<const int> blocks) {
+  for (const int block : blocks) {
+    if (in_use(block)) {
+      ++references_[block];
+    } else {
+      own_kept(block);
+    }
+  }
+}
+
+void BlockManager::give_up(BlockTable& table, int index) noexcept {
+  drop(table[index]);
+  table[index] = -1;
+}
+
 void BlockManager::shorten(BlockTable& table, int blocks) noexcept {
   while (static_cast<int>(table.size()) > blocks) {
     drop(table.back());
@@ -109,16 +124,16 @@ void BlockManager::forget(int block) {
 
 void BlockManager::adopt(BlockTable& table, std::span<const int> kept) {
   table.insert(table.end(), kept.begin(), kept.end());
-  for (const int block : kept) own(block);
+  for (const int block : kept) own_kept(block);
 }
 
 void BlockManager::replace(BlockTable& table, int index, int kept) {
-  own(kept);
+  own_kept(kept);
   drop(table[index]);
   table[index] = kept;
 }
 
-void BlockManager::own(int block) {
+void BlockManager::own_kept(int block) {
   check(kept_[block], "only a kept block is found again");
   if (references_[block]++ > 0) return;
   end_idling(block);

@@ -40,6 +40,10 @@ class BlockManager {
   bool allocate(BlockTable& table, int count);
   // `copy` becomes a second owner of all blocks of `table`; it must be empty.
   void share(const BlockTable& table, BlockTable& copy);
+  // One more owner of each block, in use or kept.
+  void own(std::span<const int> blocks);
+  // Gives up the table's block at `index`; -1 is in its place then.
+  void give_up(BlockTable& table, int index) noexcept;
   // Gives up the last blocks of the table, so that `blocks` are left at most.
   void shorten(BlockTable& table, int blocks) noexcept;
   // Gives up every block of the table and empties it.
@@ -81,7 +85,7 @@ class BlockManager {
 
   void take(int first, int count);  // out of the gap that holds them
   void drop(int block);             // one reference less
-  void own(int block);              // one more for a kept block
+  void own_kept(int block);         // one reference more
   void add_to_gaps(int block);
   void insert_gap(int first, int length);
   Gaps::iterator erase_gap(Gaps::iterator gap);

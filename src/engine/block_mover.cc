@@ -25,14 +25,14 @@ void safely(Work work) noexcept {
 
 }  // namespace
 
-BlockMover::BlockMover(StoredPrefixes& prefixes, ModelRunner& runner, BlockManager& blocks,
-                       PrefixCache& cache)
+BlockMover::BlockMover(StoredPrefixes& prefixes, ModelRunner& runner, BlockPools& blocks,
+                       PrefixGroups& cache)
     : prefixes_(prefixes),
       store_(prefixes.store()),
       runner_(runner),
       blocks_(blocks),
       cache_(cache),
-      places_(blocks.total()) {
+      places_(blocks.pool(blocks.full_group()).total()) {
   cache_.set_listener(this);
 }
 
@@ -53,23 +53,24 @@ bool BlockMover::enter(const StoredBlocks& part) {
   const auto tokens = [&](int blocks) {
     return std::span(prompt.tokens).first(static_cast<std::size_t>(blocks) * size);
   };
-  BlockTable table;
-  blocks_.adopt(table, cache_.find(prompt.salt, tokens(end)));  // or they would be evicted
-  const int known = static_cast<int>(table.size());
+  BlockTables tables;
+  blocks_.adopt(tables, cache_.find(prompt.salt, tokens(end)));  // or they would be evicted
+  const int known = tables.size();
   int entered = known;
-  const int fresh = known < part.first ? 0 : std::min(end - known, blocks_.available());
-  if (fresh > 0 && blocks_.allocate(table, fresh)) {
+  const int fresh = known < part.first ? 0 : std::min(end - known, blocks_.room(tables));
+  if (fresh > 0 && blocks_.allocate(tables, fresh)) {
     try {
+      blocks_.cover(tables, (known + fresh) * size);
       for (int block = known; block < known + fresh; ++block) {
         const auto& file = part.files[block - part.first];
-        import_block(table[block], store_.format().payload(file.bytes()));
+        import_blocks(tables, block, store_.format().payload(file.bytes()));
       }
-      entered = cache_.enter(prompt.salt, tokens(known + fresh), table, known);
+      entered = cache_.enter(prompt.salt, tokens(known + fresh), tables, known);
     } catch (const std::exception& exception) {
       spdlog::error("KV blocks read from disk were not taken: {}", exception.what());
     }
   }
-  blocks_.release(table);
+  blocks_.release(tables);
   return entered == end;
 }
 
@@ -126,30 +127,40 @@ void BlockMover::offer(int block) {
 }
 
 bool BlockMover::offer_one(int block) {
+  if (!has_all_groups(block)) return false;
   const Place& place = places_[block];
   try {
     return store_.offer(*place.name, place.parent < 0, cache_.tokens_of(block),
-                        [&](std::span<std::byte> out) { export_block(block, out); });
+                        [&](std::span<std::byte> out) { export_blocks(block, out); });
   } catch (const std::exception& exception) {
     spdlog::error("a KV block was not put on disk: {}", exception.what());
   }
   return false;
 }
 
+// What a window has let go of and nobody kept cannot be written any more.
+bool BlockMover::has_all_groups(int block) const {
+  for (int group = 0; group < blocks_.groups(); ++group) {
+    if (cache_.block_in(group, block) < 0) return false;
+  }
+  return true;
+}
+
 // What lies in a file: the block of each group, one after the other.
-void BlockMover::import_block(int block, std::span<const std::byte> contents) {
-  const auto& groups = runner_.info().kv;
-  for (std::size_t group = 0; group < groups.size(); ++group) {
-    runner_.import_block(static_cast<int>(group), block, contents.first(groups[group].block_bytes));
-    contents = contents.subspan(groups[group].block_bytes);
+void BlockMover::import_blocks(const BlockTables& tables, int index,
+                               std::span<const std::byte> contents) {
+  for (int group = 0; group < blocks_.groups(); ++group) {
+    const std::size_t bytes = runner_.info().kv[group].block_bytes;
+    runner_.import_block(group, tables.of(group)[index], contents.first(bytes));
+    contents = contents.subspan(bytes);
   }
 }
 
-void BlockMover::export_block(int block, std::span<std::byte> contents) const {
-  const auto& groups = runner_.info().kv;
-  for (std::size_t group = 0; group < groups.size(); ++group) {
-    runner_.export_block(static_cast<int>(group), block, contents.first(groups[group].block_bytes));
-    contents = contents.subspan(groups[group].block_bytes);
+void BlockMover::export_blocks(int block, std::span<std::byte> contents) const {
+  for (int group = 0; group < blocks_.groups(); ++group) {
+    const std::size_t bytes = runner_.info().kv[group].block_bytes;
+    runner_.export_block(group, cache_.block_in(group, block), contents.first(bytes));
+    contents = contents.subspan(bytes);
   }
 }
 

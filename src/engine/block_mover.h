@@ -6,9 +6,9 @@
 #include <span>
 #include <vector>
 
-#include "engine/block_manager.h"
+#include "engine/block_pools.h"
 #include "engine/model_runner.h"
-#include "engine/prefix_cache.h"
+#include "engine/prefix_groups.h"
 #include "engine/stored_prefixes.h"
 
 namespace mlxd {
@@ -16,11 +16,11 @@ namespace mlxd {
 // The inference thread's side of the prefix cache's tier on disk. What the cache enters it copies
 // out of the KV cache for the disk's writer; what StoredPrefixes has read it copies into fresh
 // blocks and enters, idle, as if a request had computed them and ended. Inference thread only.
-class BlockMover : public PrefixCache::Listener {
+class BlockMover : public PrefixGroups::Listener {
  public:
   // All outlive it.
-  BlockMover(StoredPrefixes& prefixes, ModelRunner& runner, BlockManager& blocks,
-             PrefixCache& cache);
+  BlockMover(StoredPrefixes& prefixes, ModelRunner& runner, BlockPools& blocks,
+             PrefixGroups& cache);
   ~BlockMover() override;
 
   // Enters what was read since the last time, between two steps. Nobody's blocks are taken for it
@@ -36,8 +36,9 @@ class BlockMover : public PrefixCache::Listener {
   std::optional<BlockName> take_name(int block);
   void offer(int block);
   bool offer_one(int block);
-  void import_block(int block, std::span<const std::byte> contents);
-  void export_block(int block, std::span<std::byte> contents) const;
+  void import_blocks(const BlockTables& tables, int index, std::span<const std::byte> contents);
+  bool has_all_groups(int block) const;
+  void export_blocks(int block, std::span<std::byte> contents) const;
 
   void on_enter(int block, int parent, std::uint64_t salt, std::span<const int> tokens) override;
   void on_evict(int block) override;
@@ -53,9 +54,9 @@ class BlockMover : public PrefixCache::Listener {
   StoredPrefixes& prefixes_;
   PrefixStore& store_;
   ModelRunner& runner_;
-  BlockManager& blocks_;
-  PrefixCache& cache_;
-  std::vector<Place> places_;  // [blocks], of those in the cache
+  BlockPools& blocks_;
+  PrefixGroups& cache_;
+  std::vector<Place> places_;  // [blocks of the full group], of those in the cache
   std::size_t nameless_ = 0;   // of these
   std::vector<int> missing_;   // of `offer`
 };

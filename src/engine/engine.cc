@@ -9,110 +9,9 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/inference_loop.h"
+#include "engine/job_check.h"
 
 namespace mlxd {
-namespace {
-
-constexpr int kMaxSamples = 64;  // bits of Shared::stopped_samples
-
-Error refusal(int status, std::string code, std::string param, std::string message) {
-  return {status, std::move(code), std::move(param), std::move(message)};
-}
-
-int blocks_for(std::int64_t tokens, const RunnerInfo& info) {
-  return static_cast<int>((tokens + info.block_size - 1) / info.block_size);
-}
-
-// As many blocks as the settings give, and no more than the running sequences could ever fill.
-int choose_kv_blocks(const EngineOptions& options, const RunnerInfo& info) {
-  if (options.kv_blocks > 0) return options.kv_blocks;
-  const std::size_t most = static_cast<std::size_t>(options.max_running_sequences) *
-                           blocks_for(info.context_length, info);
-  const std::size_t fitting =
-      info.block_bytes() == 0 ? most : options.kv_bytes / info.block_bytes();
-  if (fitting == 0) {
-    throw StartupError(fmt::format(
-        "the KV cache is limited to {} bytes, but a block of {} tokens takes {}: raise the limit",
-        options.kv_bytes, info.block_size, info.block_bytes()));
-  }
-  return static_cast<int>(std::min(most, fitting));
-}
-
-std::optional<Error> find_mistake(const GenerateJob& job, const EngineOptions& options,
-                                  const RunnerInfo& info, int kv_blocks) {
-  const auto prompt = static_cast<std::int64_t>(job.prompt.size());
-  if (prompt == 0) return refusal(400, "invalid_value", "prompt", "the prompt has no tokens");
-  const int most_samples = std::min(options.max_running_sequences, kMaxSamples);
-  if (job.samples < 1 || job.samples > most_samples) {
-    return refusal(400, "invalid_value", "n",
-                   fmt::format("n is {}; it must be 1 to {}", job.samples, most_samples));
-  }
-  if (job.max_tokens < 0) {
-    return refusal(400, "invalid_value", "max_tokens", "max_tokens is negative");
-  }
-  if (job.priority < 0 || job.priority > kHighestPriority) {
-    return refusal(
-        400, "invalid_value", "priority",
-        fmt::format("priority is {}; it must be 0 to {}", job.priority, kHighestPriority));
-  }
-  if (prompt + job.max_tokens > info.context_length) {
-    return refusal(
-        400, "context_length_exceeded", "max_tokens",
-        fmt::format("the prompt's {} tokens and max_tokens {} exceed the model's context "
-                    "of {} tokens",
-                    prompt, job.max_tokens, info.context_length));
-  }
-  // The last token drawn is never fed back, so it needs no place.
-  const int needed = blocks_for(prompt + std::max(job.max_tokens - 1, 0), info);
-  if (needed > kv_blocks) {
-    return refusal(400, "kv_cache_exceeded", "max_tokens",
-                   fmt::format("the prompt's {} tokens and max_tokens {} need {} KV blocks of {} "
-                               "tokens, and this server has {}: send fewer tokens",
-                               prompt, job.max_tokens, needed, info.block_size, kv_blocks));
-  }
-  const auto outside = [&](int token) { return token < 0 || token >= info.vocab_size; };
-  if (std::ranges::any_of(job.prompt, outside)) {
-    return refusal(400, "invalid_value", "prompt",
-                   fmt::format("a prompt token is outside the vocabulary of {}", info.vocab_size));
-  }
-  if (std::ranges::any_of(job.sampling.logit_bias, outside, &LogitBias::token)) {
-    return refusal(400, "invalid_value", "logit_bias",
-                   fmt::format("a token id is outside the vocabulary of {}", info.vocab_size));
-  }
-  return std::nullopt;
-}
-
-}  // namespace
-
-RequestHandle::RequestHandle(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
-
-RequestHandle& RequestHandle::operator=(RequestHandle&& other) noexcept {
-  if (this != &other) {
-    if (shared_) cancel();
-    shared_ = std::move(other.shared_);
-  }
-  return *this;
-}
-
-RequestHandle::~RequestHandle() {
-  if (shared_) cancel();
-}
-
-std::optional<TokenEvent> RequestHandle::try_next() { return shared_->events.try_pop(); }
-
-std::optional<TokenEvent> RequestHandle::next_until(TimePoint limit) {
-  return shared_->events.pop_until(limit);
-}
-
-void RequestHandle::stop_sample(int sample) {
-  shared_->stopped_samples |= std::uint64_t{1} << sample;
-  shared_->inbox->arrivals.wake();
-}
-
-void RequestHandle::cancel() {
-  if (shared_->ended || shared_->cancelled.exchange(true)) return;
-  shared_->inbox->arrivals.wake();
-}
 
 class Engine::Impl {
  public:
@@ -143,15 +42,19 @@ class Engine::Impl {
   ~Impl() {
     draining_ = true;
     shared_.stopping = true;
-    shared_.live.close({503, "shutting_down", "", "the server is shutting down", 5});
+    shared_.live.close(ended_by_shutdown_);
     shared_.inbox->arrivals.wake();
     thread_.join();
   }
 
   Result<RequestHandle> submit(GenerateJob job, std::function<void()> on_ready) {
-    if (auto mistake = find_mistake(job, shared_.options, info_, kv_blocks_)) return *mistake;
+    if (auto mistake = find_mistake(job, info_, plan_)) return *mistake;
     if (draining_) {
       return Error{503, "shutting_down", "", "the server is shutting down; try another", 5};
+    }
+    if (shared_.failing) {
+      return Error{503, "engine_unhealthy", "", "the model fails at every step; try again later",
+                   5};
     }
     if (!healthy()) {
       return Error{503, "engine_unhealthy", "", "the model is not responding; try again later", 30};
@@ -188,7 +91,7 @@ class Engine::Impl {
 
   int longest_sequence() const {
     // The last token drawn is never fed back, so it needs no place.
-    const std::int64_t held = std::int64_t{kv_blocks_} * info_.block_size + 1;
+    const std::int64_t held = std::int64_t{plan_.sequence_blocks} * info_.block_size + 1;
     return static_cast<int>(std::min<std::int64_t>(info_.context_length, held));
   }
 
@@ -255,11 +158,11 @@ class Engine::Impl {
       lost = {503, "engine_dead", "", "the model has stopped; this request was ended", 30};
       runner = make_runner();
       info_ = runner->info();
-      kv_blocks_ = choose_kv_blocks(shared_.options, info_);
-      runner->resize_cache(CacheSize::of(info_, kv_blocks_));
+      plan_ = plan_cache(shared_.options, info_);
+      runner->resize_cache(plan_.size);
       shared_.stored_prefixes = open_stored_prefixes(
           shared_.options, info_, [inbox = shared_.inbox] { inbox->arrivals.wake(); });
-      loop = std::make_unique<InferenceLoop>(shared_, *runner, kv_blocks_);
+      loop = std::make_unique<InferenceLoop>(shared_, *runner, plan_);
     } catch (...) {
       loop.reset();
       runner.reset();
@@ -285,11 +188,13 @@ class Engine::Impl {
   bool hangs() const {
     return watchdog_->hung() && shared_.heartbeat.age() > shared_.options.hang_seconds;
   }
-  bool healthy() const { return !dead_ && !hangs(); }
+  bool healthy() const { return !dead_ && !shared_.failing && !hangs(); }
 
   EngineShared shared_;
-  RunnerInfo info_;    // written before the constructor returns
-  int kv_blocks_ = 0;  // likewise
+  RunnerInfo info_;  // written before the constructor returns
+  CachePlan plan_;   // likewise
+  // Made beforehand: when it is wanted there may be no memory.
+  const Error ended_by_shutdown_{503, "shutting_down", "", "the server is shutting down", 5};
   std::atomic<bool> draining_{false};
   std::atomic<bool> dead_{false};
   std::atomic<std::uint64_t> hangs_{0};

@@ -11,52 +11,49 @@
 #include <spdlog/spdlog.h>
 
 #include "base/check.h"
+#include "engine/ngram_drafter.h"
 
 namespace mlxd {
 namespace {
 
 using Outcome = RequestFinished::Outcome;
+using Seconds = std::chrono::duration<double>;
 
 // So often is everything computed again, for want of memory, before a request is ended for it.
 constexpr int kMostStartOvers = 3;
 
-SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info) {
+SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info,
+                          const CachePlan& plan) {
   SchedulerLimits limits;
-  limits.max_sequences = options.max_running_sequences;
-  limits.max_step_tokens = std::max(options.max_step_tokens, options.max_running_sequences);
+  limits.max_sequences = plan.max_sequences;
+  limits.max_step_tokens = std::max(options.max_step_tokens, limits.max_sequences);
   const std::size_t prompt_rows = kPromptLogitBytes / (sizeof(float) * info.vocab_size);
   limits.max_logit_rows =
       limits.max_sequences + static_cast<int>(std::max<std::size_t>(prompt_rows, 1));
   limits.block_size = info.block_size;
-  limits.kv_groups = static_cast<int>(info.kv.size());
+  limits.draws = info.draws;
   return limits;
-}
-
-void set_logit_range(Sequence& sequence) {
-  const Request& request = *sequence.request;
-  sequence.logits_from = request.wants_prompt_logprobs()
-                             ? std::max(request.prompt_tokens_sent, 1) - 1
-                             : sequence.length() - 1;
-  sequence.logits_to = request.job.max_tokens == 0 ? sequence.length() - 1 : sequence.length();
 }
 
 }  // namespace
 
-InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, int kv_blocks)
+InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, const CachePlan& plan)
     : shared_(shared),
       runner_(runner),
-      blocks_(kv_blocks),
-      cache_(shared.options.prefix_cache
-                 ? std::make_unique<PrefixCache>(blocks_, runner.info().block_size)
+      blocks_(runner.info().kv, runner.info().block_size, plan),
+      cache_(shared.options.prefix_cache && blocks_.full_group() >= 0
+                 ? std::make_unique<PrefixGroups>(blocks_, runner.info().block_size)
                  : nullptr),
       mover_(cache_ && shared.stored_prefixes
                  ? std::make_unique<BlockMover>(*shared.stored_prefixes, runner, blocks_, *cache_)
                  : nullptr),
-      scheduler_(limits_of(shared.options, runner.info()), blocks_, cache_.get()),
+      scheduler_(limits_of(shared.options, runner.info(), plan), blocks_, cache_.get()),
+      drafter_(std::make_unique<NgramDrafter>()),
+      delivery_(shared, runner.info(), scheduler_, *drafter_, stats_, [this] { publish(); }),
       pace_(shared.options.target_step_seconds, shared.options.max_step_tokens) {
-  stats_.kv_blocks_total = kv_blocks;
+  stats_.kv_blocks_total = blocks_.total();
   stats_.memory.weights = runner.info().weight_bytes;
-  stats_.memory.kv_reserved = static_cast<std::size_t>(kv_blocks) * runner.info().block_bytes();
+  stats_.memory.kv_reserved = plan.size.bytes(runner.info());
   publish();
 }
 
@@ -66,24 +63,27 @@ void InferenceLoop::run() {
     try {
       turn();
     } catch (const std::bad_alloc&) {
-      start_over();
+      start_over("memory ran out between two steps");
     }
   }
 }
 
+// Where the runner allows it, one step is in flight from turn to turn, and the next one is launched
+// behind it before what it gave is delivered. The next one's tokens are asked for after that: what
+// may be drawn depends on the token before.
 void InferenceLoop::turn() {
   take_arrivals();
   sweep();
   heed_readers();
-  propose_drafts();
-  scheduler_.set_step_tokens(pace_.rows(scheduler_.decoding(), scheduler_.waiting()));
-  scheduler_.schedule();
-  if (scheduler_.parts().empty()) {
+  const bool launched = launch_next();
+  if (in_flight_ == 0) {
     sleep();
     return;
   }
-  step();
-  scheduler_.finish_step();
+  if (in_flight_ == 2) complete_oldest();
+  if (launched && in_flight_ > 0) ask_newest();
+  const bool goes_on = launched && runner_.info().ahead > 0 && !flights_[0].failed;
+  if (in_flight_ > 0 && !goes_on) complete_oldest();
   forget_ended();
   if (shared_.options.check_integrity) check_integrity();
   publish();
@@ -91,21 +91,27 @@ void InferenceLoop::turn() {
 
 // Whatever was half done: every sequence knows its tokens, and computed again they give the same
 // answer.
-void InferenceLoop::start_over() noexcept {
-  spdlog::error("memory ran out between two steps: {} requests are computed again",
-                requests_.size());
-  forget_ended();
+void InferenceLoop::start_over(const char* why) noexcept {
+  spdlog::error("{}: {} requests are computed again", why, requests_.size());
+  for (; in_flight_ > 0; --in_flight_) {
+    const Flight& flight = flights_[in_flight_ - 1];
+    if (flight.launched) attempt([&] { runner_.wait(output_); });
+  }
+  cache_lost_ = false;
   scheduler_.reset();
+  forget_ended();
   for (const auto& request : requests_) {
     for (const auto& sequence : request->sequences) {
       if (sequence->state != Sequence::State::finished) scheduler_.restart(*sequence);
     }
   }
+  if (delivery_.ended() != ended_at_start_over_) start_overs_ = 0;
   if (++start_overs_ > kMostStartOvers && !requests_.empty()) {
     Request& request = least_entitled();
-    spdlog::error("request {}: ended for want of memory", request.job.id);
-    fail(request);
+    spdlog::error("request {}: ended, since computing all again did not help", request.job.id);
+    delivery_.fail(request);
   }
+  ended_at_start_over_ = delivery_.ended();
   forget_ended();
   std::this_thread::sleep_for(std::chrono::milliseconds(1));  // somebody may give some back
 }
@@ -123,79 +129,47 @@ void InferenceLoop::take_arrivals() {
   for (auto& arrived : shared_.inbox->arrivals.drain()) {
     Request& request = *arrived;
     try {
-      begin(arrived);
-    } catch (const std::bad_alloc&) {
-      spdlog::error("request {}: no memory to begin it", request.job.id);
-      fail(request);
+      requests_.push_back(std::move(arrived));
+      delivery_.begin(request, arrivals_++);
+    } catch (const std::exception& exception) {
+      spdlog::error("request {} cannot begin: {}", request.job.id, exception.what());
+      delivery_.fail(request);
     }
   }
   // What was read from disk for them was handed over before they were.
   if (mover_) mover_->enter_fetched();
 }
 
-void InferenceLoop::begin(std::unique_ptr<Request>& arrived) {
-  Request& request = *requests_.emplace_back(std::move(arrived));
-  if (request.job.max_tokens == 0 && request.job.prompt_logprobs < 0) {  // nothing to compute
-    note_begun(request);
-    for (int sample = 0; sample < request.job.samples; ++sample) {
-      request.shared->push(SampleFinished{sample, FinishReason::length});
-    }
-    end(request, Outcome::completed);
-    return;
-  }
-  auto sequence = std::make_unique<Sequence>();
-  sequence->request = &request;
-  sequence->age = arrivals_++;
-  sequence->tokens = request.job.prompt;
-  sequence->prompt_length = sequence->length();
-  sequence->slots = request.job.samples;
-  sequence->priority = request.job.priority;
-  sequence->caller = request.job.caller;
-  sequence->cache_salt = request.job.cache_salt;
-  if (has_penalties(request.job.sampling)) sequence->counts.add_prompt(sequence->tokens);
-  set_logit_range(*sequence);
-  scheduler_.add(*request.sequences.emplace_back(std::move(sequence)));
-}
-
-// Between two steps: takes out what was cancelled, is late, or was ended by another thread.
+// Takes out what was cancelled, is late, or was ended by another thread.
 void InferenceLoop::sweep() {
   const TimePoint now = Clock::now();
   for (const auto& request : requests_) {
     const auto& state = *request->shared;
+    if (request->over) continue;  // a step in flight has rows of it
     if (state.ended) {
-      end(*request, Outcome::cancelled);  // its reader knows why; what it computed is good
+      delivery_.end(*request, Outcome::cancelled);  // its reader knows why; it computed good things
     } else if (state.cancelled) {
-      end(*request, Outcome::cancelled);
+      delivery_.end(*request, Outcome::cancelled);
     } else if (now >= request->job.deadline) {
-      end(*request, Outcome::timeout,
-          {504, "timeout", "", "the request did not end within its time"});
+      delivery_.end(*request, Outcome::timeout,
+                    {504, "timeout", "", "the request did not end within its time"});
     } else if (state.stopped_samples != 0) {
-      drop_stopped_samples(*request);
+      delivery_.drop_stopped_samples(*request);
     }
   }
   forget_ended();
 }
 
-void InferenceLoop::drop_stopped_samples(Request& request) {
-  if (!request.forked) return;
-  const std::uint64_t stopped = request.shared->stopped_samples;
-  for (const auto& sequence : request.sequences) {
-    if (sequence->state == Sequence::State::finished) continue;
-    if ((stopped >> sequence->sample & 1) == 0) continue;
-    scheduler_.remove(*sequence);
-    ++request.finished_samples;
-  }
-  if (request.finished_samples == request.job.samples) end(request, Outcome::completed);
-}
-
 // A reader who is behind pauses its sequences. A step may overshoot the channel's capacity by what
-// one step makes of one request: two events a sample, and the last.
+// one step makes of one request: two events a sample, and the last. Of a step in flight they are
+// counted already.
 void InferenceLoop::heed_readers() {
   for (const auto& request : requests_) {
-    const int room = static_cast<int>(request->shared->events.room());
+    int room = static_cast<int>(request->shared->events.room());
+    for (const auto& sequence : request->sequences) room -= sequence->tokens_ahead;
     for (const auto& sequence : request->sequences) {
-      sequence->paused = room == 0;
-      sequence->prompt_logit_limit = room;
+      sequence->paused = room <= 0;
+      sequence->prompt_logit_limit = std::max(room, 0);
     }
   }
 }
@@ -209,17 +183,27 @@ void InferenceLoop::propose_drafts() {
     return sequence->request->forked && !sequence->paused && sequence->decoding();
   };
   const auto decoding = static_cast<int>(std::ranges::count_if(scheduler_.running(), decodes));
+  asks_.clear();
   for (Sequence* sequence : scheduler_.running()) {
     sequence->draft_rows = 0;
+    sequence->draft.clear();
     if (!decodes(sequence)) continue;
     const Request& request = *sequence->request;
+    // All draws of a step are asked for together, with one count of the tokens before for each.
+    if (runner_.info().draws && has_penalties(request.job.sampling)) continue;
     // An event for each row: all samples' fit the channel, and none is beyond max_tokens.
     const int room = static_cast<int>(request.shared->events.room()) / request.job.samples;
-    const int useful = std::min(room, request.job.max_tokens - sequence->outputs()) - 1;
-    const int rows = draft_length(sequence->draft_record.acceptance(), decoding,
-                                  std::clamp(useful, 0, most), runner_.info().row_cost);
-    sequence->drafter.propose(sequence->tokens, rows + 1, sequence->draft);
-    sequence->draft_rows = std::min(rows, static_cast<int>(sequence->draft.size()));
+    const int outputs = sequence->outputs() + sequence->tokens_ahead;
+    const int useful =
+        std::min(room - sequence->tokens_ahead, request.job.max_tokens - outputs) - 1;
+    sequence->draft_rows = draft_length(sequence->draft_record.acceptance(), decoding,
+                                        std::clamp(useful, 0, most), runner_.info().row_cost);
+    asks_.push_back({sequence, sequence->tokens, sequence->tokens_ahead, sequence->draft_rows + 1,
+                     &sequence->draft});
+  }
+  drafter_->propose(asks_);
+  for (Sequence* sequence : scheduler_.running()) {
+    sequence->draft_rows = std::min(sequence->draft_rows, static_cast<int>(sequence->draft.size()));
   }
 }
 
@@ -231,251 +215,209 @@ void InferenceLoop::sleep() {
 #endif
   publish();
   TimePoint until = TimePoint::max();
+  if (shared_.failing) {
+    if (Clock::now() >= next_probe_) probe();
+    until = next_probe_;
+  }
   for (const auto& request : requests_) until = std::min(until, request->job.deadline);
   shared_.heartbeat.rest();
   shared_.inbox->arrivals.wait_until(until);
 }
 
-void InferenceLoop::step() {
-  const TimePoint started = Clock::now();
-  int drafted = 0, decoding = 0;
+// Whether there was a step to launch. With one in flight it is launched behind that, unless what
+// it leads to has to be known first.
+bool InferenceLoop::launch_next() {
+  const bool ahead = in_flight_ > 0;
+  if (ahead && !scheduler_.can_plan_ahead()) return false;
+  propose_drafts();
+  scheduler_.set_step_tokens(pace_.rows(scheduler_.decoding(), scheduler_.waiting()));
+  Flight flight;
+  flight.started = Clock::now();
+  flight.decoding = 0;
+  scheduler_.schedule(ahead);
+  if (scheduler_.parts().empty()) return false;
   for (const StepPart& part : scheduler_.parts()) {
-    note_begun(*part.sequence->request);
-    drafted += part.drafted;
-    decoding += part.sequence->decoding();
+    delivery_.note_begun(*part.sequence->request);
+    flight.drafted += part.drafted;
+    flight.decoding += part.rows == part.draws;
   }
-  if (run_batch(scheduler_.batch())) {
-    std::span<float> logits(output_.logits);
-    const std::size_t vocabulary = runner_.info().vocab_size;
-    for (const StepPart& part : scheduler_.parts()) {
-      deliver_safely(part, logits.first(part.logit_rows * vocabulary));
-      logits = logits.subspan(part.logit_rows * vocabulary);
-    }
+  const Batch& batch = scheduler_.batch();
+  flight.rows = batch.rows();
+  flight.sequences = static_cast<int>(batch.sequences.size());
+  flight.launched = attempt([&] {
+    reserve_output(batch);
+    runner_.launch(batch);
+  });
+  flight.failed = !flight.launched;
+  flights_[in_flight_++] = flight;
+  return true;
+}
+
+// A runner that draws is told what to draw while the step runs.
+void InferenceLoop::ask_newest() {
+  Flight& flight = flights_[in_flight_ - 1];
+  if (flight.failed || !runner_.info().draws) return;
+  flight.failed = !attempt([&] { runner_.draw(delivery_.ask(scheduler_.newest().parts)); });
+}
+
+// Waits for the oldest step and delivers what it gave, or repeats it.
+void InferenceLoop::complete_oldest() {
+  const Flight flight = flights_[0];
+  PlannedStep& step = scheduler_.oldest();
+  bool worked = false;
+  if (flight.launched) {
+    flights_[0].launched = false;
+    worked = wait(flight.failed ? std::span<const StepPart>() : step.parts) && !flight.failed;
+  }
+  scheduler_.land(step);
+  if (worked) {
+    note_success();
+    delivery_.deliver(step.parts, output_);
   } else {
-    step_one_by_one();
+    if (flight.launched) abandon_behind();
+    if (!cache_lost_) repeat_one_by_one(step, flight.behind);
+    if (cache_lost_) {
+      start_over("the device lost its cache");
+      note_failure();
+      return;
+    }
   }
+  flights_[0] = flights_[1];
+  --in_flight_;
   ++stats_.steps;
-  const double seconds = seconds_between(started, Clock::now());
-  const int rows = scheduler_.batch().rows();
-  pace_.observe(seconds, rows - drafted, decoding);
+  const TimePoint now = Clock::now();
+  const double seconds = seconds_between(std::max(flight.started, last_over_), now);
+  last_over_ = now;
+  pace_.observe(seconds, flight.rows - flight.drafted, flight.decoding);
   if (shared_.observer != nullptr) {
-    shared_.observer->on_step(seconds, rows, static_cast<int>(scheduler_.parts().size()));
+    shared_.observer->on_step(seconds, flight.rows, flight.sequences);
   }
+  scheduler_.finish_step();
+}
+
+// A step that was launched behind one that failed: what it computed is of no use either.
+void InferenceLoop::abandon_behind() {
+  if (in_flight_ < 2) return;
+  Flight& flight = flights_[1];
+  if (flight.launched) wait({});
+  flight.launched = false;
+  flight.failed = flight.behind = true;
+  scheduler_.land(scheduler_.newest());
 }
 
 // After a step that failed. Each sequence gets one more try, on its own and without a draft: who
 // fails then is ended, so that no failure is repeated for ever.
-void InferenceLoop::step_one_by_one() {
-  const bool alone = scheduler_.parts().size() == 1 && scheduler_.parts()[0].drafted == 0;
-  for (const StepPart& planned : scheduler_.parts()) {
-    const StepPart part = planned.without_draft();
-    Request& request = *part.sequence->request;
-    if (request.over) continue;
+void InferenceLoop::repeat_one_by_one(PlannedStep& step, bool behind) {
+  const bool alone = !behind && step.parts.size() == 1 && step.parts[0].drafted == 0;
+  for (const StepPart& planned : step.parts) {
+    if (planned.sequence->state == Sequence::State::finished) continue;
     shared_.heartbeat.beat();
-    scheduler_.fill_single(part, single_);
-    if (!alone && run_batch(single_)) {
-      deliver_safely(part, output_.logits);
-    } else {
-      fail(request);
-    }
+    if (!alone && run_single(step, planned.without_draft())) continue;
+    if (cache_lost_) return;
+    delivery_.fail(*planned.sequence->request);
+    note_failure();
   }
 }
 
-bool InferenceLoop::run_batch(const Batch& batch) {
-  try {
-    const std::size_t logits = batch.wanted.size() * runner_.info().vocab_size;
-    output_.logits.reserve(logits);  // exactly: growing by itself a vector takes up to twice that
-    runner_.step(batch, output_);
-    if (output_.logits.size() != logits) {
-      throw std::logic_error("the backend returned another number of logits than was asked for");
+bool InferenceLoop::run_single(PlannedStep& step, const StepPart& part) {
+  std::array<StepPart, 1> parts{part};
+  scheduler_.fill_single(step, part, single_);
+  bool launched = false;
+  const bool asked = attempt([&] {
+    reserve_output(single_);
+    runner_.launch(single_);
+    launched = true;
+    if (runner_.info().draws) runner_.draw(delivery_.ask(parts));
+  });
+  if (!launched || !wait(asked ? std::span<const StepPart>(parts) : std::span<const StepPart>()) ||
+      !asked) {
+    return false;
+  }
+  note_success();
+  delivery_.deliver(parts, output_);
+  return true;
+}
+
+// The output holds what these parts want of the step; of none, it does not matter.
+bool InferenceLoop::wait(std::span<const StepPart> parts) {
+  return attempt([&] {
+    runner_.wait(output_);
+    if (!parts.empty() && !delivery_.fits(output_, parts)) {
+      throw std::logic_error("the backend returned another number of results than was asked for");
     }
+  });
+}
+
+template <class Work>
+bool InferenceLoop::attempt(Work work) {
+  try {
+    work();
     return true;
+  } catch (const CacheLost& exception) {
+    spdlog::error("a step failed, and the cache is lost: {}", exception.what());
+    cache_lost_ = true;
   } catch (const std::exception& exception) {
-    spdlog::error("a step of {} rows of {} sequences failed: {}", batch.rows(),
-                  batch.sequences.size(), exception.what());
+    spdlog::error("a step failed: {}", exception.what());
   } catch (...) {
-    spdlog::error("a step of {} rows failed with an unknown exception", batch.rows());
+    spdlog::error("a step failed with an unknown exception");
   }
   return false;
 }
 
-void InferenceLoop::deliver_safely(const StepPart& part, std::span<float> logits) {
-  if (part.sequence->state == Sequence::State::finished) return;
-  try {
-    deliver(part, logits);
-  } catch (const std::exception& exception) {
-    spdlog::error("request {}: {}", part.sequence->request->job.id, exception.what());
-    fail(*part.sequence->request);
-  }
+// Exactly what the step gives: growing by itself a vector takes up to twice that.
+void InferenceLoop::reserve_output(const Batch& batch) {
+  const auto rows = std::ranges::count(batch.wanted, RowOutput::logits, &WantedRow::output);
+  output_.logits.reserve(static_cast<std::size_t>(rows) * runner_.info().vocab_size);
 }
 
-void InferenceLoop::deliver(const StepPart& part, std::span<float> logits) {
-  Sequence& sequence = *part.sequence;
-  Request& request = *sequence.request;
-  sequence.computed += part.rows - part.drafted;
-  if (request.wants_prompt_logprobs()) deliver_prompt(part, logits);
-  if (request.over) return;
-  set_logit_range(sequence);
-  if (sequence.computed < sequence.length()) return;
-  if (request.job.max_tokens == 0) {
-    fork(request);
-    for (const auto& sample : request.sequences) finish_sample(*sample, FinishReason::length);
-    return;
-  }
-  if (request.forked) {
-    draw_as_drafted(part, logits);
-    return;
-  }
-  const std::span<float> last = logits.last(runner_.info().vocab_size);
-  fork(request);
-  for (const auto& sample : request.sequences) {
-    if (!request.over) draw(*sample, last);
-  }
+void InferenceLoop::note_success() {
+  failures_ = 0;
+  if (!shared_.failing) return;
+  spdlog::info("the model computes again");
+  shared_.failing = false;
 }
 
-// Row p of the prompt tells how likely prompt token p + 1 was.
-void InferenceLoop::deliver_prompt(const StepPart& part, std::span<float> logits) {
-  Request& request = *part.sequence->request;
-  const std::vector<int>& prompt = request.job.prompt;
-  const std::size_t vocabulary = runner_.info().vocab_size;
-  if (request.prompt_tokens_sent == 0) {
-    PromptToken first;
-    first.token = prompt[0];
-    request.shared->push(std::move(first));
-    request.prompt_tokens_sent = 1;
-  }
-  for (int row = 0; row < part.logit_rows; ++row) {
-    const int position = part.first_logit + row;
-    if (position + 1 != request.prompt_tokens_sent || !request.wants_prompt_logprobs()) continue;
-    const int token = prompt[position + 1];
-    auto score = sampler_.score(logits.subspan(row * vocabulary, vocabulary), token,
-                                request.job.prompt_logprobs);
-    if (!score) {
-      end(request, Outcome::error, score.error());
-      return;
-    }
-    request.shared->push(PromptToken{token, true, score->logprob, std::move(score->top)});
-    ++request.prompt_tokens_sent;
-  }
+// A request that fails on its own, or several such, do not make the engine unhealthy: a probe,
+// which is nobody's, decides.
+void InferenceLoop::note_failure() {
+  if (++failures_ < kMostFailures || shared_.failing) return;
+  if (probe()) return;
+  spdlog::critical(
+      "{} steps in a row have failed, and so did one of a single token: no requests "
+      "are taken until one works",
+      failures_);
+  shared_.failing = true;
 }
 
-// The prompt is computed: from here on each sample is a sequence of its own on the same blocks.
-void InferenceLoop::fork(Request& request) {
-  Sequence& first = *request.sequences.front();
-  request.forked = true;
-  first.slots = 1;
-  stats_.prompt_tokens += first.prompt_length - request.cached_prompt_tokens;
-  for (int sample = 1; sample < request.job.samples; ++sample) {
-    auto child = std::make_unique<Sequence>();
-    child->request = &request;
-    child->sample = sample;
-    child->age = first.age;
-    child->tokens = first.tokens;
-    child->prompt_length = first.prompt_length;
-    child->counts = first.counts;
-    set_logit_range(*child);
-    scheduler_.fork(first, *request.sequences.emplace_back(std::move(child)));
-  }
-}
-
-// Draws as it would from one step after the other. The next row is of use while what was drawn is
-// what that row was computed from; the KV cache of the others is written again later.
-void InferenceLoop::draw_as_drafted(const StepPart& part, std::span<float> logits) {
-  Sequence& sequence = *part.sequence;
-  const std::size_t vocabulary = runner_.info().vocab_size;
-  stats_.drafted_tokens += part.drafted;
-  for (int row = 0;; ++row) {
-    draw(sequence, logits.subspan(row * vocabulary, vocabulary));
-    if (sequence.state == Sequence::State::finished) return;
-    if (row == static_cast<int>(sequence.draft.size())) return;
-    const bool right = sequence.tokens.back() == sequence.draft[row];
-    sequence.draft_record.observe(right);
-    if (!right || row == part.drafted) return;
-    ++sequence.computed;
-    ++stats_.accepted_tokens;
-  }
-}
-
-void InferenceLoop::draw(Sequence& sequence, std::span<float> logits) {
-  Request& request = *sequence.request;
-  const GenerateJob& job = request.job;
-  Draw wanted{.params = &job.sampling, .counts = &sequence.counts};
-  if (!job.ignore_eos && sequence.outputs() < job.min_tokens) wanted.forbidden = job.stop_ids;
-  wanted.sample = sequence.sample;
-  wanted.index = sequence.outputs();
-  auto drawn = sampler_.draw(logits, wanted);
-  if (!drawn) {
-    end(request, Outcome::error, drawn.error());
-    return;
-  }
-  const int token = drawn->token;
-  if (!job.ignore_eos && std::ranges::count(job.stop_ids, token) > 0) {
-    finish_sample(sequence, FinishReason::stop);
-    return;
-  }
-  sequence.tokens.push_back(token);
-  if (has_penalties(job.sampling)) sequence.counts.add_output(token);
-  set_logit_range(sequence);
-  ++stats_.generated_tokens;
-  request.shared->push(*std::move(drawn));
-  if (sequence.outputs() == job.max_tokens) finish_sample(sequence, FinishReason::length);
-}
-
-void InferenceLoop::note_begun(Request& request) {
-  auto& state = *request.shared;
-  if (state.begun) return;
-  const TimePoint now = Clock::now();
-  state.queue_seconds = seconds_between(state.submitted, now);
-  state.begun = true;
-  if (!request.sequences.empty()) {
-    request.cached_prompt_tokens = request.sequences.front()->found_tokens;
-    stats_.cached_prompt_tokens += request.cached_prompt_tokens;
-  }
-  const auto tokens = static_cast<int>(request.job.prompt.size());
-  shared_.queue_rate.left(now, tokens, shared_.leave_queue(tokens));
-}
-
-void InferenceLoop::finish_sample(Sequence& sequence, FinishReason reason) {
-  Request& request = *sequence.request;
-  scheduler_.remove(sequence);
-  request.shared->push(SampleFinished{sequence.sample, reason});
-  if (++request.finished_samples == request.job.samples) {
-    end(request, Outcome::completed);
-  }
-}
-
-void InferenceLoop::fail(Request& request) noexcept {
-  end(request, Outcome::error, std::move(request.failure));
-}
-
-// Blocks are free and the figures say so before the reader learns of the end. Needs no memory, or
-// the reader might never learn of it.
-void InferenceLoop::end(Request& request, Outcome outcome, Error error) noexcept {
-  if (request.over) return;
-  request.over = true;
-  start_overs_ = 0;
-  for (const auto& sequence : request.sequences) {
-    outcome == Outcome::error ? scheduler_.discard(*sequence) : scheduler_.remove(*sequence);
-  }
-  if (!request.shared->begun) shared_.leave_queue(static_cast<int>(request.job.prompt.size()));
-  shared_.live.remove(request.shared.get());
-  publish();
-  RequestFinished event;
-  event.outcome = outcome;
-  event.cached_prompt_tokens = request.cached_prompt_tokens;
-  event.error = std::move(error);
-  request.shared->finish(std::move(event));
+// A step of one token in a free block of every KV group, while none is in flight. True as well when
+// there is no block: those who hold them will tell.
+bool InferenceLoop::probe() {
+  next_probe_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(Seconds(kProbeSeconds));
+  BlockTables tables;
+  if (blocks_.room(tables) < 1 || !blocks_.allocate(tables, 1)) return true;
+  blocks_.cover(tables, 1);
+  single_ = Batch{};
+  single_.tokens = single_.positions = {0};
+  BatchSequence row{.first_row = 0, .query_length = 1, .context_length = 1};
+  for (int group = 0; group < blocks_.groups(); ++group) row.blocks[group] = tables.of(group);
+  single_.sequences.push_back(row);
+  single_.want_logits(0);
+  shared_.heartbeat.beat();
+  const bool works = attempt([&] { runner_.step(single_, output_); });
+  blocks_.release(tables);
+  if (works) note_success();
+  return works;
 }
 
 void InferenceLoop::forget_ended() {
-  std::erase_if(requests_, [](const auto& request) { return request->over; });
+  std::erase_if(requests_,
+                [](const auto& request) { return request->over && !request->in_flight(); });
 }
 
 void InferenceLoop::publish() {
   stats_.kv_blocks_used = blocks_.used();
   stats_.kv_blocks_cached = blocks_.idle();
-  stats_.memory.kv_cache =
-      static_cast<std::size_t>(blocks_.used() + blocks_.idle()) * runner_.info().block_bytes();
+  stats_.memory.kv_cache = blocks_.bytes_kept(runner_.info().kv);
   stats_.memory.buffers =
       runner_.buffer_bytes() + output_.logits.capacity() * sizeof(output_.logits[0]);
   stats_.running_sequences = static_cast<int>(scheduler_.running().size());
@@ -491,7 +433,7 @@ void InferenceLoop::check_integrity() const {
   scheduler_.check_integrity();
   std::size_t unfinished = 0;
   for (const auto& request : requests_) {
-    check(!request->over, "an ended request is forgotten");
+    check(!request->over || request->in_flight(), "an ended request is forgotten");
     for (const auto& sequence : request->sequences) {
       unfinished += sequence->state != Sequence::State::finished;
     }

@@ -4,8 +4,8 @@
 
 namespace mlxd {
 
-const LogitKernels kPortableLogitKernels = {Kernels<16>::maxima, Kernels<16>::exponentials,
-                                            Kernels<16>::at_least};
+const LogitKernels kPortableLogitKernels = {Kernels<16>::maxima, Kernels<16>::mask,
+                                            Kernels<16>::exponentials, Kernels<16>::at_least};
 
 const LogitKernels& logit_kernels() {
 #if defined(__x86_64__)

@@ -35,6 +35,10 @@ struct WeightMass {
 struct LogitKernels {
   // Largest of each block into maxima [blocks]. Returns 0 when all numbers are finite, else NaN.
   float (*maxima)(const float* logits, int blocks, float* maxima);
+  // Copies [blocks] of logits to `masked`, -infinity where a token's bit in `allowed`
+  // [blocks, 2 words, the lowest bit first] is 0; and the largest of each block into maxima.
+  void (*mask)(const float* logits, int blocks, const std::uint32_t* allowed, float* masked,
+               float* maxima);
   // 2^(scale * (logit - maximum)): summed for each block into sums [blocks], and one by one into
   // weights [blocks, kLogitBlock] unless that is null.
   void (*exponentials)(const float* logits, int blocks, float maximum, float scale, float* sums,

@@ -2,7 +2,7 @@
 
 namespace mlxd {
 
-const LogitKernels kAvx512LogitKernels = {Kernels<64>::maxima, Kernels<64>::exponentials,
-                                          Kernels<64>::at_least};
+const LogitKernels kAvx512LogitKernels = {Kernels<64>::maxima, Kernels<64>::mask,
+                                          Kernels<64>::exponentials, Kernels<64>::at_least};
 
 }  // namespace mlxd

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "engine/logit_kernels.h"
 
@@ -68,6 +69,14 @@ struct Kernels {
     return total;
   }
 
+  static float largest_lane(const Floats (&lanes)[kAccumulators]) {
+    float maximum = lanes[0][0];
+    for (const Floats& part : lanes) {
+      for (int i = 0; i < kWidth; ++i) maximum = part[i] > maximum ? part[i] : maximum;
+    }
+    return maximum;
+  }
+
   static float maxima(const float* logits, int blocks, float* out) {
     Floats difference[kAccumulators] = {};
     for (int block = 0; block < blocks; ++block, logits += kLogitBlock) {
@@ -80,13 +89,37 @@ struct Kernels {
           difference[a] += x - x;
         }
       }
-      float maximum = largest[0][0];
-      for (const Floats& part : largest) {
-        for (int i = 0; i < kWidth; ++i) maximum = part[i] > maximum ? part[i] : maximum;
-      }
-      out[block] = maximum;
+      out[block] = largest_lane(largest);
     }
     return sum_of_lanes(difference);
+  }
+
+  // All ones where the lane's bit is 1.
+  static Ints lanes_of(std::uint32_t bits) {
+    Bits lanes;
+    for (int i = 0; i < kWidth; ++i) lanes[i] = std::uint32_t{1} << i;
+    return reinterpret_cast<Ints>((lanes & (Bits{} + bits)) != 0);
+  }
+
+  static void mask(const float* logits, int blocks, const std::uint32_t* allowed, float* masked,
+                   float* maxima) {
+    const Floats nothing = Floats{} - std::numeric_limits<float>::infinity();
+    for (int block = 0; block < blocks; ++block, logits += kLogitBlock, masked += kLogitBlock) {
+      Floats largest[kAccumulators];
+      for (Floats& part : largest) part = nothing;
+      for (int i = 0; i < kLogitBlock; i += 16) {
+        const std::uint32_t bits = allowed[block * 2 + i / 32] >> i % 32;
+        for (int a = 0; a < kAccumulators; ++a) {
+          const Ints inside = lanes_of(bits >> a * kWidth);
+          const Floats x = reinterpret_cast<Floats>(
+              (inside & reinterpret_cast<Ints>(load(logits + i + a * kWidth))) |
+              (~inside & reinterpret_cast<Ints>(nothing)));
+          std::memcpy(masked + i + a * kWidth, &x, sizeof(x));
+          largest[a] = x > largest[a] ? x : largest[a];
+        }
+      }
+      maxima[block] = largest_lane(largest);
+    }
   }
 
   static void exponentials(const float* logits, int blocks, float maximum, float scale, float* sums,

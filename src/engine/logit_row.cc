@@ -41,6 +41,23 @@ bool LogitRow::load(std::span<float> logits) {
   return difference == 0;
 }
 
+void LogitRow::mask(std::span<const std::uint32_t> allowed) {
+  constexpr int kWords = kLogitBlock / 32;
+  masked_.resize(maxima_.size() * kLogitBlock);
+  visit_blocks([&](const float* x, int first, int count) {
+    const auto words = allowed.subspan(static_cast<std::size_t>(first) * kWords);
+    std::array<std::uint32_t, kWords> last{};
+    const std::uint32_t* bits = words.data();
+    if (words.size() < static_cast<std::size_t>(count) * kWords) {
+      std::ranges::copy(words, last.begin());
+      bits = last.data();
+    }
+    kernels_.mask(x, count, bits, masked_.data() + static_cast<std::size_t>(first) * kLogitBlock,
+                  maxima_.data() + first);
+  });
+  logits_ = std::span(masked_).first(logits_.size());
+}
+
 void LogitRow::refresh(int token) {
   const auto values = block(token / kLogitBlock);
   maxima_[token / kLogitBlock] = *std::max_element(values.begin(), values.end());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -22,6 +23,9 @@ class LogitRow {
 
   // Views the logits until the next call; false when one of them is not finite.
   bool load(std::span<float> logits);
+  // Views a copy from here on in which the tokens whose bit is 0 have -infinity: one word for 32
+  // tokens, the lowest bit first.
+  void mask(std::span<const std::uint32_t> allowed);
   int size() const { return static_cast<int>(logits_.size()); }
   float operator[](int token) const { return logits_[token]; }
   void set(int token, float logit) { logits_[token] = logit; }
@@ -59,6 +63,7 @@ class LogitRow {
   std::span<float> logits_;
   std::vector<float> maxima_, sums_;  // [blocks]
   std::vector<float> weights_;        // [blocks, kLogitBlock]
+  std::vector<float> masked_;         // [blocks, kLogitBlock]
   float exponent_scale_ = 1;          // of the last weigh(): a weight is 2^(that * (logit - top_))
   float top_ = 0;
   mutable std::vector<float> ordered_maxima_;

@@ -87,6 +87,14 @@ struct CacheSize {
   std::vector<int> blocks;  // by KV group
   int states = 0;           // slots
 
+  std::size_t bytes(const RunnerInfo& info) const {
+    std::size_t bytes = info.state_bytes * static_cast<std::size_t>(states);
+    for (std::size_t group = 0; group < info.kv.size(); ++group) {
+      bytes += info.kv[group].block_bytes * static_cast<std::size_t>(blocks[group]);
+    }
+    return bytes;
+  }
+
   // As many blocks in every group.
   static CacheSize of(const RunnerInfo& info, int blocks, int states = 0) {
     return {std::vector<int>(info.kv.size(), blocks), states};
@@ -127,7 +135,8 @@ class ModelRunner {
   // std::exception with which it failed, CacheLost among them; it is over then as well.
   virtual void wait(StepOutput& output) = 0;
   // Copies the contents of a KV block, block_bytes of its group, or of a slot, state_bytes, out and
-  // in; only where info().kv_format is not empty, and while no step runs. May throw std::exception.
+  // in; only where info().kv_format is not empty. Steps may be in flight: what none of them writes
+  // is copied out, and what none of them reads or writes is copied in. May throw std::exception.
   virtual void export_block(int group, int block, std::span<std::byte> contents) const;
   virtual void import_block(int group, int block, std::span<const std::byte> contents);
   virtual void export_state(int slot, std::span<std::byte> contents) const;

@@ -65,6 +65,7 @@ class PrefixCache {
   void clear() noexcept;
 
   int size() const { return by_hash_.size(); }  // blocks, in use or idle
+  bool contains(int block) const { return entries_[block].id != 0; }
 
   // Of a block in the cache. [block_size]
   std::span<const int> tokens_of(int block) const {

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "engine/engine.h"
+#include "engine/generate_job.h"
 #include "engine/sequence.h"
 
 namespace mlxd {

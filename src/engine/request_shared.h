@@ -10,7 +10,7 @@
 #include "base/bounded_queue.h"
 #include "base/channel.h"
 #include "base/clock.h"
-#include "engine/engine.h"
+#include "engine/request_handle.h"
 #include "engine/token_event.h"
 
 namespace mlxd {

@@ -66,6 +66,7 @@ Result<SampledToken> Sampler::draw(std::span<float> logits, const Draw& wanted) 
     log_total = row_.maximum() + std::log(row_.weigh(1));
     drawn.top = top_logprobs(params.top_logprobs, log_total);
   }
+  if (!wanted.allowed.empty()) row_.mask(wanted.allowed);
   adjust(wanted);
   const float maximum = row_.maximum();
   const bool drawable = std::isfinite(maximum);
@@ -107,6 +108,7 @@ void Sampler::adjust(const Draw& wanted) {
   if (has_penalties(params)) {
     for (const auto& [token, count] : wanted.counts->counts()) {
       float logit = row_[token];
+      if (!std::isfinite(logit)) continue;  // not allowed
       logit = logit > 0 ? logit / params.repetition_penalty : logit * params.repetition_penalty;
       if (count.in_output > 0) {
         logit -= params.presence_penalty + params.frequency_penalty * count.in_output;

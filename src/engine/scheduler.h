@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "engine/block_manager.h"
+#include "engine/block_pools.h"
 #include "engine/model_runner.h"
-#include "engine/prefix_cache.h"
+#include "engine/prefix_groups.h"
 #include "engine/prompt_queue.h"
 #include "engine/sequence.h"
 
@@ -19,7 +19,7 @@ struct SchedulerLimits {
   int max_step_tokens = 512;  // rows of a step, at least max_sequences
   int max_logit_rows = 128;   // rows with logits in a step, more than max_sequences
   int block_size = 16;
-  int kv_groups = 1;
+  bool draws = false;  // the runner hands out tokens; logits only of prompts
 };
 
 // One sequence's share of a step.
@@ -28,16 +28,31 @@ struct StepPart {
   int rows = 0;         // tokens[computed .. computed + rows)
   int logit_rows = 0;   // those of them that give logits: the rows from first_logit on
   int first_logit = 0;  // position
-  int copies = 0;       // its copy-on-write, 0 or 1 block copies
+  int copies = 0;       // its copy-on-write, a block in each KV group at most
+  int first_copy = 0;   // of the step's
   int drafted = 0;      // the last so many rows are the beginning of its draft
+  int draws = 0;        // rows that a token is drawn from: the last logit_rows
+  int guess = -1;       // at what the last of these rows gives; -1: none
+  // Where the runner draws, which of the step's draws are its own; set as they are asked for.
+  int first_draw = 0, asked = 0;
 
   StepPart without_draft() const {
     StepPart plain = *this;
     plain.rows -= drafted;
     plain.logit_rows -= drafted;
+    plain.draws -= drafted;
     plain.drafted = 0;
+    plain.guess = -1;
     return plain;
   }
+};
+
+// What is kept of a step until it is over, since parts of it may have to be repeated.
+struct PlannedStep {
+  std::vector<StepPart> parts;
+  std::size_t first_prompt_part = 0;
+  std::vector<BlockCopy> copies;
+  bool landed = false;  // the runner is done with it
 };
 
 // Decides what the next step computes. Pure bookkeeping over sequences that others own: no
@@ -53,23 +68,36 @@ struct StepPart {
 // highest priority can therefore always go on. A sequence that waits takes places and blocks from
 // those of lower priority in the same way, and from nobody else.
 //
+// In windowed KV groups a sequence holds the window of its next row, and what its rows in this step
+// write; every running one has a reserve there (BlockPools), so all of the above is about the full
+// group. What the window has passed is let go when a step is over, and a prompt is cut into chunks
+// that find room.
+//
 // With a prefix cache a sequence begins with the blocks of its longest known prefix, and every
 // block that a step filled is entered when the step is over.
 //
 // A sequence that decodes may have a draft: guesses at the tokens after its last one, whose rows
 // come after that token's and give logits as well. Drafts take what rows, logits and blocks all
 // others have left, displace nobody, and their blocks are free again when the step is over.
+//
+// A step may be planned while the one before it runs, as if that one had done what it will. So
+// only what is known beforehand of a step in flight is built on: of drafts, forks and rows with
+// logits of prompts it is not known what they lead to, and nobody with rows in flight is preempted;
+// can_plan_ahead says when the step in flight is to be waited for instead. A sequence that has
+// ended all the same has rows in the next step that nobody reads, and its blocks until that is
+// over.
 class Scheduler {
  public:
   // `cache` may be null: every prefix is then computed.
-  Scheduler(const SchedulerLimits& limits, BlockManager& blocks, PrefixCache* cache = nullptr)
+  Scheduler(const SchedulerLimits& limits, BlockPools& blocks, PrefixGroups* cache = nullptr)
       : limits_(limits), blocks_(blocks), cache_(cache), step_tokens_(limits.max_step_tokens) {}
 
   void add(Sequence& sequence);
   // The child joins the running ones as a second owner of the parent's blocks.
   void fork(Sequence& parent, Sequence& child);
-  // Frees its blocks; it is not seen again. Between steps or for members of the last one. Needs no
-  // memory; nor is it harmed by an `add` or `fork` of the sequence that threw.
+  // Frees its blocks, or has them freed when the last step with rows of it has landed: until then
+  // the sequence must live on. Needs no memory; nor is it harmed by an `add` or `fork` of the
+  // sequence that threw.
   void remove(Sequence& sequence) noexcept;
   // As remove, for a sequence that failed: nobody is to find what it had computed.
   void discard(Sequence& sequence) noexcept;
@@ -84,16 +112,25 @@ class Scheduler {
   // least, so that prompts go on however many decode.
   void set_step_tokens(int tokens) { step_tokens_ = tokens; }
 
-  // Plans the next step. The caller adds parts' rows to `computed` after a step that worked, but of
-  // drafted rows only those that came true.
-  void schedule();
-  const std::vector<StepPart>& parts() const { return parts_; }
-  // The step is over, with all its repetitions; parts() is empty again.
+  // Plans the next step, with the one planned before in flight or, as usual, over. The caller adds
+  // parts' rows to `computed` after a step that worked, but of drafted rows only those that came
+  // true.
+  void schedule(bool ahead = false);
+  // Whether the next step may be planned while the last one is in flight.
+  bool can_plan_ahead();
+  const std::vector<StepPart>& parts() const { return step_.parts; }
+  // As planned last, and the one before it while it is not over.
+  PlannedStep& newest() { return step_; }
+  PlannedStep& oldest() { return two_ ? older_ : step_; }
+  // The runner is done with the step, whatever became of it: its sequences' rows are in flight no
+  // more. Then it is delivered, or repeated.
+  void land(PlannedStep& step) noexcept;
+  // The oldest step is over, with all its repetitions; nothing of it is left.
   void finish_step();
   // The step as the runner reads it. Valid until anything else here is called.
   const Batch& batch() const { return batch_; }
-  // One part alone, or less of it, for the repetition of a failed step.
-  void fill_single(const StepPart& part, Batch& batch) const;
+  // One part of a step that has landed, alone, or less of it, for the repetition of a failed step.
+  void fill_single(const PlannedStep& step, const StepPart& part, Batch& batch) const;
 
   // Sequences that will take part in the next step with their next token.
   int decoding() const {
@@ -113,8 +150,8 @@ class Scheduler {
   void plan_prompts();
   // What a waiting sequence takes when it is admitted.
   struct Needs {
-    BlockTable prefix;  // found in the cache
-    int fresh = 0;      // blocks beside it
+    BlockTables prefix;  // found in the cache
+    int fresh = 0;       // blocks beside it
   };
   Needs needs_of(const Sequence& sequence) const;
   bool fits(const Needs& needs) const;
@@ -131,21 +168,21 @@ class Scheduler {
     return (tokens + limits_.block_size - 1) / limits_.block_size;
   }
   void append_rows(const StepPart& part, Batch& batch) const;
-  void append_copy(const std::pair<int, int>& copy, Batch& batch) const;
   void settle_preempted();
+  void take_off();
+  bool needs_block(const Sequence& sequence) const;
 
   const SchedulerLimits limits_;
-  BlockManager& blocks_;
-  PrefixCache* const cache_;
+  BlockPools& blocks_;
+  PrefixGroups* const cache_;
   int step_tokens_;
   PromptQueue queue_;
   std::vector<Sequence*> running_;    // in the order in which they are served
   std::vector<Sequence*> preempted_;  // in this schedule(), still in running_
-  std::vector<Sequence*> set_aside_;  // out of the queue until the step is over
-  std::vector<StepPart> parts_;
-  std::size_t first_prompt_part_ = 0;
-  std::vector<std::pair<int, int>> copies_;
-  int slots_ = 0;  // of the running sequences, while a step is planned
+  std::vector<Sequence*> set_aside_;  // in this schedule(), out of the queue until it is planned
+  PlannedStep step_, older_;
+  bool two_ = false;  // older_ is not over
+  int slots_ = 0;     // of the running sequences, while a step is planned
   int tokens_left_ = 0, logits_left_ = 0;
   Batch batch_;
   int preempted_waiting_ = 0;

@@ -9,7 +9,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "engine/engine.h"
+#include "engine/engine_options.h"
 #include "engine/model_runner.h"
 #include "prefix_store/prefix_store.h"
 

@@ -19,8 +19,8 @@ using ::testing::EndsWith;
 // A template that shows the model the end of a conversation, however long that is.
 class ShortTemplate : public ChatTemplate {
  public:
-  Result<std::string> render(std::string_view messages) const override {
-    return std::string(messages.substr(messages.size() - 8));
+  Result<RenderedChat> render(std::string_view document) const override {
+    return RenderedChat{std::string(document.substr(document.size() - 8)), {{0, 8}}};
   }
 };
 

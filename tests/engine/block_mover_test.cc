@@ -34,8 +34,8 @@ class BlockMoverTest : public ::testing::Test {
     prefixes_ = std::make_unique<StoredPrefixes>(options, [this] { ++wakes_; });
     runner_ = std::make_unique<FakeRunner>(FakeOptions{});
     runner_->resize_cache(CacheSize::of(runner_->info(), blocks));
-    blocks_ = std::make_unique<BlockManager>(blocks);
-    cache_ = std::make_unique<PrefixCache>(*blocks_, kBlock);
+    blocks_ = std::make_unique<BlockPools>(blocks);
+    cache_ = std::make_unique<PrefixGroups>(*blocks_, kBlock);
     mover_ = std::make_unique<BlockMover>(*prefixes_, *runner_, *blocks_, *cache_);
   }
   void stop() {
@@ -50,17 +50,15 @@ class BlockMoverTest : public ::testing::Test {
 
   // Enters the tokens' full blocks, as when a request has computed them and ended.
   void compute(const Tokens& tokens) {
-    BlockTable table;
+    BlockTables table;
     blocks_->adopt(table, cache_->find(0, tokens));
-    const int known = static_cast<int>(table.size());
+    const int known = table.size();
     ASSERT_TRUE(blocks_->allocate(table, static_cast<int>(tokens.size()) / kBlock - known));
     cache_->enter(0, tokens, table, known);
     blocks_->release(table);
     mover_->check_integrity();
   }
-  int in_memory(const Tokens& tokens) const {
-    return static_cast<int>(cache_->find(0, tokens).size());
-  }
+  int in_memory(const Tokens& tokens) const { return cache_->find(0, tokens).size(); }
   std::uint64_t on_disk() {
     prefixes_->store().flush();
     return prefixes_->store().stats().blocks;
@@ -81,8 +79,8 @@ class BlockMoverTest : public ::testing::Test {
   int wakes_ = 0;
   std::unique_ptr<StoredPrefixes> prefixes_;
   std::unique_ptr<FakeRunner> runner_;
-  std::unique_ptr<BlockManager> blocks_;
-  std::unique_ptr<PrefixCache> cache_;
+  std::unique_ptr<BlockPools> blocks_;
+  std::unique_ptr<PrefixGroups> cache_;
   std::unique_ptr<BlockMover> mover_;
 };
 
@@ -131,7 +129,7 @@ TEST_F(BlockMoverTest, TwoWhoReadTheSameMakeOneCopy) {
 TEST_F(BlockMoverTest, TakesNobodysBlocks) {
   compute(numbers(0, 40));
   start();
-  BlockTable running;
+  BlockTables running;
   ASSERT_TRUE(blocks_->allocate(running, 14));
   fetch(numbers(0, 40));
   mover_->enter_fetched();
@@ -151,7 +149,7 @@ TEST_F(BlockMoverTest, WhatDoesNotContinueTheCacheAnyMoreIsLetGo) {
   start();
   compute(numbers(0, 24));
   fetch(numbers(0, 40));
-  BlockTable running;
+  BlockTables running;
   ASSERT_TRUE(blocks_->allocate(running, 17));  // evicts the last of the six
   blocks_->release(running);
   enter_fetched();
@@ -212,7 +210,7 @@ TEST_F(BlockMoverTest, ReadingEndsWhenWhatWasReadDoesNotFit) {
   compute(numbers(0, 200));
   ASSERT_EQ(on_disk(), 50u);
   start();
-  BlockTable running;
+  BlockTables running;
   ASSERT_TRUE(blocks_->allocate(running, 14));
   fetch(numbers(0, 200), [this] {
     mover_->enter_fetched();
@@ -239,9 +237,9 @@ TEST_F(BlockMoverTest, ReadingEndsWhenSomethingIsForgotten) {
 }
 
 // Hears of the cache in the mover's place, and lets that allocate only so often.
-class Starved : public PrefixCache::Listener {
+class Starved : public PrefixGroups::Listener {
  public:
-  Starved(PrefixCache::Listener& mover, int allocations)
+  Starved(PrefixGroups::Listener& mover, int allocations)
       : mover_(mover), allocations_(allocations) {}
   void on_enter(int block, int parent, std::uint64_t salt, std::span<const int> tokens) override {
     starve([&] { mover_.on_enter(block, parent, salt, tokens); });
@@ -261,7 +259,7 @@ class Starved : public PrefixCache::Listener {
     make_memory_plentiful();
   }
 
-  PrefixCache::Listener& mover_;
+  PrefixGroups::Listener& mover_;
   const int allocations_;
 };
 

@@ -42,7 +42,10 @@ std::vector<Answer> run_together(Engine& engine, const std::vector<GenerateJob>&
   return answers;
 }
 
-TEST(Determinism, ARequestDrawsTheSameTokensAloneAndAmongSixteenOthers) {
+class Determinism : public InEveryCombination {};
+INSTANTIATE_IN_EVERY_COMBINATION(Determinism);
+
+TEST_P(Determinism, ARequestDrawsTheSameTokensAloneAndAmongSixteenOthers) {
   std::mt19937 random(1);
   for (int trial = 0; trial < 20; ++trial) {
     std::vector<GenerateJob> jobs;
@@ -59,7 +62,7 @@ TEST(Determinism, ARequestDrawsTheSameTokensAloneAndAmongSixteenOthers) {
   }
 }
 
-TEST(Determinism, ARequestDrawsTheSameTokensHoweverItsPromptIsCutAndItsReaderDallies) {
+TEST_P(Determinism, ARequestDrawsTheSameTokensHoweverItsPromptIsCutAndItsReaderDallies) {
   std::mt19937 random(2);
   std::vector<GenerateJob> jobs;
   for (int i = 0; i < 30; ++i) jobs.push_back(random_job(random));
@@ -78,11 +81,11 @@ TEST(Determinism, ARequestDrawsTheSameTokensHoweverItsPromptIsCutAndItsReaderDal
   }
 }
 
-TEST(Determinism, AnotherSeedGivesOtherTokens) {
+TEST_P(Determinism, AnotherSeedGivesOtherTokens) {
   EXPECT_NE(run_alone(job_of({1, 2, 3}, 20, 1)).tokens, run_alone(job_of({1, 2, 3}, 20, 2)).tokens);
 }
 
-TEST(Determinism, FiveHundredRequestsAtAQuarterOfTheMemoryEqualTheUnconstrainedRun) {
+TEST_P(Determinism, FiveHundredRequestsAtAQuarterOfTheMemoryEqualTheUnconstrainedRun) {
   std::mt19937 random(3);
   std::vector<GenerateJob> jobs;
   for (int i = 0; i < 500; ++i) jobs.push_back(random_job(random, 40, 60));
@@ -106,7 +109,7 @@ TEST(Determinism, FiveHundredRequestsAtAQuarterOfTheMemoryEqualTheUnconstrainedR
     ASSERT_EQ(answers[i].prompt.size(), expected[i].prompt.size()) << i;
   }
   EXPECT_GT(tightest->stats().preemptions, 100u);
-  EXPECT_EQ(tight->stats().kv_blocks_used, 0);
+  EXPECT_TRUE(eventually([&] { return tight->stats().kv_blocks_used == 0; }));
 }
 
 }  // namespace

@@ -35,13 +35,16 @@ GenerateJob healthy_job(int i) {
   return job;
 }
 
-TEST(Faults, AThousandFailingRequestsHurtNoOtherAtAnyStage) {
+class Faults : public InEveryCombination {};
+INSTANTIATE_IN_EVERY_COMBINATION(Faults);
+
+TEST_P(Faults, FailingRequestsHurtNoOtherAtAnyStage) {
   constexpr int kHealthy = 8;
   std::vector<Answer> expected;
   for (int i = 0; i < kHealthy; ++i) expected.push_back(run_alone(healthy_job(i)));
   std::mt19937 random(1);
   const auto one_of = [&random](int count) { return static_cast<int>(random() % count); };
-  for (int trial = 0; trial < 1000; ++trial) {
+  for (int trial = 0; trial < 160; ++trial) {
     SCOPED_TRACE(trial);
     // The poison at the start, within and at the end of a prompt, or drawn as the n-th token.
     const int stage = trial % 8;
@@ -76,18 +79,18 @@ TEST(Faults, AThousandFailingRequestsHurtNoOtherAtAnyStage) {
       ASSERT_TRUE(answer.completed()) << "request " << i;
       ASSERT_EQ(answer.tokens, expected[i].tokens) << "request " << i;
     }
-    ASSERT_EQ(engine->stats().kv_blocks_used, 0);
+    ASSERT_TRUE(eventually([&] { return engine->stats().kv_blocks_used == 0; }));
     ASSERT_TRUE(engine->stats().healthy);
   }
 }
 
 // A device that fails once, in the middle of a batch, whatever step it is.
-TEST(Faults, AStepThatFailsOnceIsRepeatedAndNobodyNotices) {
+TEST_P(Faults, AStepThatFailsOnceIsRepeatedAndNobodyNotices) {
   std::vector<GenerateJob> jobs;
   std::vector<Answer> expected;
   for (int i = 0; i < 6; ++i) jobs.push_back(healthy_job(i));
   for (const GenerateJob& job : jobs) expected.push_back(run_alone(job));
-  for (std::uint64_t bad_step = 0; bad_step < 30; ++bad_step) {
+  for (std::uint64_t bad_step = 0; bad_step < 30; bad_step += 1) {
     FakeOptions fake;
     // Alone in a step, a request is guilty: then the fault waits for company.
     fake.before_step = [bad_step, done = false](const Batch& batch, std::uint64_t step) mutable {
@@ -107,7 +110,7 @@ TEST(Faults, AStepThatFailsOnceIsRepeatedAndNobodyNotices) {
   }
 }
 
-TEST(Faults, WhenEveryStepFailsAllRequestsFailAndTheThreadLivesOn) {
+TEST_P(Faults, WhenEveryStepFailsTheEngineIsUnhealthyUntilOneWorks) {
   auto failing = std::make_shared<std::atomic<bool>>(true);
   auto steps = std::make_shared<std::atomic<int>>(0);
   FakeOptions fake;
@@ -119,20 +122,26 @@ TEST(Faults, WhenEveryStepFailsAllRequestsFailAndTheThreadLivesOn) {
   std::vector<RequestHandle> handles;
   for (int i = 0; i < 10; ++i) handles.push_back(*engine->submit(healthy_job(i)));
   for (RequestHandle& handle : handles) EXPECT_EQ(read_all(handle).error_code(), "internal_error");
-  EXPECT_LE(*steps, 20) << "no failure is tried again and again";
-  EXPECT_TRUE(engine->stats().healthy);
+  EXPECT_LE(*steps, 30) << "no failure is tried again and again";
+  EXPECT_FALSE(engine->stats().healthy);
+  const auto refused = engine->submit(healthy_job(1));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().status, 503);
+  EXPECT_EQ(refused.error().code, "engine_unhealthy");
+  EXPECT_GT(refused.error().retry_after_seconds, 0);
   *failing = false;
+  EXPECT_TRUE(eventually([&] { return engine->stats().healthy; })) << "it tries by itself";
   auto after = engine->submit(healthy_job(1));
   EXPECT_TRUE(read_all(*after).completed());
 }
 
-TEST(Faults, ExceptionsThatAreNoStdExceptionsAreCaughtToo) {
+TEST_P(Faults, ExceptionsThatAreNoStdExceptionsAreCaughtToo) {
   FakeOptions fake;
   fake.before_step = [](const Batch&, std::uint64_t) { throw 42; };
   EXPECT_EQ(run_alone(job_of({1}, 5), fake).error_code(), "internal_error");
 }
 
-TEST(Faults, LogitsThatAreNotFiniteFailTheirRequestAlone) {
+TEST_P(Faults, LogitsThatAreNotFiniteFailTheirRequestAlone) {
   for (const float bad :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     FakeOptions fake;
@@ -147,7 +156,7 @@ TEST(Faults, LogitsThatAreNotFiniteFailTheirRequestAlone) {
   }
 }
 
-TEST(Faults, ARunnerThatReturnsTooFewLogitsFailsTheRequestNotTheProcess) {
+TEST_P(Faults, ARunnerThatReturnsTooFewLogitsFailsTheRequestNotTheProcess) {
   class Short : public FakeRunner {
    public:
     using FakeRunner::FakeRunner;
@@ -161,9 +170,10 @@ TEST(Faults, ARunnerThatReturnsTooFewLogitsFailsTheRequestNotTheProcess) {
   EXPECT_EQ(read_all(*handle).error_code(), "internal_error");
 }
 
-class HangTest : public ::testing::Test {
+class HangTest : public InEveryCombination {
  protected:
   void SetUp() override {
+    InEveryCombination::SetUp();
     FakeOptions fake;
     fake.before_step = [state = state_](const Batch&, std::uint64_t step) {
       if (step != 5) return;
@@ -172,7 +182,10 @@ class HangTest : public ::testing::Test {
     };
     engine_ = make_engine({.max_running_sequences = 2, .hang_seconds = 0.2}, fake);
   }
-  void TearDown() override { state_->released = true; }
+  void TearDown() override {
+    state_->released = true;
+    InEveryCombination::TearDown();
+  }
 
   struct State {
     std::atomic<bool> hanging{false}, released{false};
@@ -181,7 +194,9 @@ class HangTest : public ::testing::Test {
   std::unique_ptr<Engine> engine_;
 };
 
-TEST_F(HangTest, EndsAllRequestsAndRefusesNewOnesWhileTheStepHangs) {
+INSTANTIATE_IN_EVERY_COMBINATION(HangTest);
+
+TEST_P(HangTest, EndsAllRequestsAndRefusesNewOnesWhileTheStepHangs) {
   std::vector<RequestHandle> handles;
   for (int i = 0; i < 4; ++i) handles.push_back(*engine_->submit(job_of({1, 2}, 100)));
   for (RequestHandle& handle : handles) {
@@ -206,7 +221,7 @@ TEST_F(HangTest, EndsAllRequestsAndRefusesNewOnesWhileTheStepHangs) {
   EXPECT_EQ(engine_->stats().hangs, 1u) << "a supervisor is still told of it";
 }
 
-TEST_F(HangTest, AReaderMayLeaveWhileTheStepHangs) {
+TEST_P(HangTest, AReaderMayLeaveWhileTheStepHangs) {
   auto handle = engine_->submit(job_of({1, 2}, 100));
   ASSERT_TRUE(eventually([&] { return state_->hanging.load(); }));
   { RequestHandle gone = *std::move(handle); }
@@ -214,7 +229,7 @@ TEST_F(HangTest, AReaderMayLeaveWhileTheStepHangs) {
   EXPECT_TRUE(eventually([&] { return engine_->stats().live_requests == 0; }));
 }
 
-TEST(Faults, AnEngineWhoseThreadDiesEndsItsRequestsAndSaysSo) {
+TEST_P(Faults, AnEngineWhoseThreadDiesEndsItsRequestsAndSaysSo) {
   // An observer must not throw; this one shows what happens when the thread is lost all the same.
   struct Deadly : EngineObserver {
     void on_step(double, int, int) override { throw std::runtime_error("lost"); }

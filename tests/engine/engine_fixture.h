@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -8,10 +9,52 @@
 #include <variant>
 #include <vector>
 
+#include <gtest/gtest.h>
+
 #include "engine/engine.h"
 #include "engine/fake/fake_runner.h"
 
 namespace mlxd::testing {
+
+// The ways in which an engine may work; none of them changes an answer.
+struct Combination {
+  const char* name;
+  bool draws;  // the runner draws
+  int ahead;   // and so many steps are launched ahead
+  bool drafts;
+  bool prefix_cache;
+};
+inline constexpr Combination kUsual = {"Usual", false, 0, true, true};
+inline constexpr Combination kAhead = {"Ahead", true, 1, true, true};
+inline constexpr Combination kCombinations[] = {
+    kUsual,
+    {"NoDrafts", false, 0, false, true},
+    {"NoCache", false, 0, true, false},
+    {"NoDraftsNoCache", false, 0, false, false},
+    {"Draws", true, 0, true, true},
+    kAhead,
+    {"AheadNoDrafts", true, 1, false, true},
+    {"AheadNoCache", true, 1, true, false},
+    {"AheadNoDraftsNoCache", true, 1, false, false},
+};
+// What make_engine makes.
+inline const Combination*& combination() {
+  static const Combination* current = &kUsual;
+  return current;
+}
+
+// Runs a test in every combination:
+//   class Faults : public InEveryCombination {};
+//   TEST_P(Faults, ...) {}
+//   INSTANTIATE_IN_EVERY_COMBINATION(Faults);
+class InEveryCombination : public ::testing::TestWithParam<Combination> {
+ protected:
+  void SetUp() override { combination() = &GetParam(); }
+  void TearDown() override { combination() = &kUsual; }
+};
+#define INSTANTIATE_IN_EVERY_COMBINATION(suite)                           \
+  INSTANTIATE_TEST_SUITE_P(In, suite, ::testing::ValuesIn(kCombinations), \
+                           [](const auto& made) { return std::string(made.param.name); })
 
 inline TimePoint in_seconds(double seconds) {
   return Clock::now() +
@@ -64,6 +107,11 @@ inline Answer read_all(RequestHandle& handle) {
 inline std::unique_ptr<Engine> make_engine(EngineOptions options = {}, FakeOptions fake = {},
                                            EngineObserver* observer = nullptr) {
   options.check_integrity = true;
+  const Combination& way = *combination();
+  fake.draws = fake.draws || way.draws;
+  fake.ahead = std::max(fake.ahead, way.ahead);
+  if (!way.drafts) options.max_draft_tokens = 0;
+  if (!way.prefix_cache) options.prefix_cache = false;
   return std::make_unique<Engine>(
       options, [fake] { return std::make_unique<FakeRunner>(fake); }, observer);
 }
@@ -77,9 +125,11 @@ inline GenerateJob job_of(std::vector<int> prompt, int max_tokens, std::uint64_t
   return job;
 }
 
-// The answer of an engine that has nothing else to do.
+// The answer of an engine that has nothing else to do, in the usual combination.
 inline Answer run_alone(const GenerateJob& job, FakeOptions fake = {}) {
+  const Combination* way = std::exchange(combination(), &kUsual);
   auto engine = make_engine({}, std::move(fake));
+  combination() = way;
   auto handle = engine->submit(job);
   if (!handle) return {};
   return read_all(*handle);

@@ -77,7 +77,7 @@ TEST_F(PrefixOnDisk, WhatMemoryHadToGiveUpIsFoundAgain) {
 
 TEST_F(PrefixOnDisk, BlocksThatTheReadersBuffersDoNotHoldAtOnceAllComeBack) {
   FakeOptions fake;
-  fake.block_bytes = 2 << 20;  // 16 of them
+  fake.kv[0].block_bytes = 2 << 20;  // 16 of them
   const GenerateJob job = job_of(random_tokens(random_, 101), 3);
   const Answer first = run_once(job, fake);
   const Answer again = run_once(job, fake);

@@ -48,7 +48,10 @@ void misbehave(Engine& engine, std::mt19937& random, std::atomic<int>& terminals
   EXPECT_FALSE(handle->try_next()) << "an event after the terminal one";
 }
 
-TEST(Pressure, EveryAcceptedRequestGetsExactlyOneTerminalEventWhateverIsInjected) {
+class Pressure : public InEveryCombination {};
+INSTANTIATE_IN_EVERY_COMBINATION(Pressure);
+
+TEST_P(Pressure, EveryAcceptedRequestGetsExactlyOneTerminalEventWhateverIsInjected) {
   for (unsigned seed = 0; seed < 4; ++seed) {
     FakeOptions fake;
     fake.before_step = [random = std::mt19937(seed)](const Batch&, std::uint64_t) mutable {
@@ -86,7 +89,7 @@ TEST(Pressure, EveryAcceptedRequestGetsExactlyOneTerminalEventWhateverIsInjected
 }
 
 // A step of this model takes 2 ms and 0.2 ms a row.
-TEST(Pressure, RunningStreamsKeepTheirPaceWhileALongPromptEnters) {
+TEST_P(Pressure, RunningStreamsKeepTheirPaceWhileALongPromptEnters) {
   std::mutex mutex;
   std::vector<int> mixed;  // rows of steps with both
   FakeOptions fake;
@@ -122,7 +125,7 @@ TEST(Pressure, RunningStreamsKeepTheirPaceWhileALongPromptEnters) {
 }
 
 // Whose reader waits holds places and blocks that the one who is read needs.
-TEST(Pressure, RequestsThatAreReadOneAfterTheOtherAllEnd) {
+TEST_P(Pressure, RequestsThatAreReadOneAfterTheOtherAllEnd) {
   EngineOptions options;
   options.max_running_sequences = 6;
   options.kv_blocks = 40;
@@ -138,7 +141,7 @@ TEST(Pressure, RequestsThatAreReadOneAfterTheOtherAllEnd) {
   for (RequestHandle& handle : handles) ASSERT_TRUE(read_all(handle).completed());
 }
 
-TEST(Pressure, DestructionInFullFlightEndsEveryRequestOnce) {
+TEST_P(Pressure, DestructionInFullFlightEndsEveryRequestOnce) {
   for (int trial = 0; trial < 20; ++trial) {
     auto engine = make_engine({.max_running_sequences = 4, .kv_blocks = 60});
     std::vector<RequestHandle> handles;
@@ -155,7 +158,7 @@ TEST(Pressure, DestructionInFullFlightEndsEveryRequestOnce) {
   }
 }
 
-TEST(Pressure, ThousandsOfCancelsLeaveNothingBehind) {
+TEST_P(Pressure, ThousandsOfCancelsLeaveNothingBehind) {
   auto engine = make_engine({.max_queued_requests = 64, .max_running_sequences = 8});
   std::mt19937 random(5);
   std::vector<RequestHandle> handles;

@@ -113,6 +113,30 @@ TEST(LogitRow, EveryInstructionSetGivesTheSameBits) {
   }
 }
 
+TEST(LogitRow, EveryInstructionSetMasksTheSameTokens) {
+  for (const int size : {1, 31, 64, 65, 100, 1000}) {
+    const auto logits = random_logits(size, size);
+    std::mt19937 random(size);
+    std::vector<std::uint32_t> allowed((size + 31) / 32);
+    for (auto& word : allowed) word = random();
+    allowed[0] |= 1;
+    for (const LogitKernels* kernels : runnable_kernels()) {
+      auto row_logits = logits;
+      LogitRow row(*kernels);
+      ASSERT_TRUE(row.load(row_logits));
+      row.mask(allowed);
+      float largest = -std::numeric_limits<float>::infinity();
+      for (int token = 0; token < size; ++token) {
+        const bool inside = (allowed[token / 32] >> token % 32 & 1) != 0;
+        ASSERT_EQ(row[token], inside ? logits[token] : -std::numeric_limits<float>::infinity());
+        largest = std::max(largest, row[token]);
+      }
+      EXPECT_EQ(row.maximum(), largest);
+      EXPECT_EQ(row_logits, logits) << "the logits themselves stay";
+    }
+  }
+}
+
 TEST(LogitRow, TheHeaviestContainTheNucleusAndNotMuchMore) {
   for (const int size : {10, 1000, 50000}) {
     for (const double part : {0.1, 0.5, 0.9, 0.99, 0.999999}) {

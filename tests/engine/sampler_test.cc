@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <map>
 #include <random>
@@ -157,6 +158,90 @@ TEST(Sampler, NeverDrawsAForbiddenToken) {
   }
 }
 
+// 150 tokens: the last block of the row, and the last word of the mask, are not whole.
+TEST(Sampler, DrawsFromTheAllowedTokensAsIfThereWereNoOthers) {
+  const std::vector<float> logits = random_logits(150, 3);
+  std::vector<std::uint32_t> allowed((logits.size() + 31) / 32, 0);
+  std::vector<int> kept;
+  std::vector<float> dense;
+  std::mt19937 random(5);
+  for (int token = 0; token < 150; ++token) {
+    if (random() % 3 != 0) continue;
+    allowed[token / 32] |= 1u << token % 32;
+    kept.push_back(token);
+    dense.push_back(logits[token]);
+  }
+  for (const auto& [name, params] : cases()) {
+    if (!params.logit_bias.empty()) continue;  // names tokens
+    SCOPED_TRACE(name);
+    TokenCounts counts, dense_counts;
+    for (std::size_t i = 0; i < kept.size(); i += 4) {
+      counts.add_output(kept[i]);
+      dense_counts.add_output(static_cast<int>(i));
+    }
+    const auto expected = reference_distribution(dense, params, [&] {
+      std::map<int, TokenCounts::Count> map;
+      for (const auto& [token, count] : dense_counts.counts()) map[token] = count;
+      return map;
+    }());
+    std::vector<float> row = logits;
+    Sampler sampler;
+    std::map<int, double> frequencies;
+    constexpr int kDraws = 4000;
+    for (int i = 0; i < kDraws; ++i) {
+      Draw wanted;
+      wanted.params = &params;
+      wanted.counts = &counts;
+      wanted.allowed = allowed;
+      wanted.index = i;
+      const auto drawn = sampler.draw(row, wanted);
+      ASSERT_TRUE(drawn);
+      const auto place = std::ranges::find(kept, drawn->token);
+      ASSERT_NE(place, kept.end()) << drawn->token << " is not allowed";
+      frequencies[static_cast<int>(place - kept.begin())] += 1.0 / kDraws;
+    }
+    EXPECT_EQ(row, logits) << "the logits are put back";
+    for (const auto& [token, frequency] : frequencies) {
+      ASSERT_TRUE(expected.contains(token));
+      EXPECT_NEAR(frequency, expected.at(token), 0.04);
+    }
+  }
+}
+
+TEST(Sampler, LogprobsOfAnAllowedTokenAreThoseWithoutAMask) {
+  std::vector<float> logits = random_logits(100, 4);
+  std::vector<std::uint32_t> allowed{0, 1u << 5, 0, 0};
+  SamplingParams params;
+  params.logprobs = true;
+  params.top_logprobs = 3;
+  Sampler sampler;
+  Draw wanted;
+  wanted.params = &params;
+  wanted.allowed = allowed;
+  const auto drawn = sampler.draw(logits, wanted);
+  ASSERT_TRUE(drawn);
+  EXPECT_EQ(drawn->token, 37);
+  const auto score = sampler.score(logits, 37, 3);
+  EXPECT_EQ(drawn->logprob, score->logprob);
+  ASSERT_EQ(drawn->top.size(), 3u);
+  EXPECT_EQ(drawn->top[0].token, score->top[0].token);
+}
+
+TEST(Sampler, AMaskOfNothingLeavesNothingToDrawWhateverThePenalties) {
+  std::vector<float> logits = random_logits(100, 4);
+  const std::vector<std::uint32_t> allowed(4, 0);
+  SamplingParams params;
+  params.presence_penalty = 1;
+  TokenCounts counts;
+  counts.add_output(3);
+  Sampler sampler;
+  Draw wanted;
+  wanted.params = &params;
+  wanted.counts = &counts;
+  wanted.allowed = allowed;
+  EXPECT_FALSE(sampler.draw(logits, wanted));
+}
+
 TEST(Sampler, SaysSoWhenNothingIsLeftToDraw) {
   auto logits = random_logits(3, 4);
   SamplingParams params;
@@ -175,7 +260,7 @@ TEST(Sampler, RefusesLogitsThatAreNotFinite) {
     logits[70] = bad;
     SamplingParams params;
     TokenCounts counts;
-    EXPECT_FALSE(Sampler().draw(logits, {&params, &counts, {}, 0, 0}));
+    EXPECT_FALSE(Sampler().draw(logits, {.params = &params, .counts = &counts}));
     EXPECT_FALSE(Sampler().score(logits, 3, 2));
   }
 }
@@ -188,7 +273,7 @@ TEST(Sampler, TheSmallestAndTheLargestPenaltyLeaveATokenToDraw) {
     params.repetition_penalty = penalty;
     TokenCounts counts;
     for (int token = 0; token < 100; ++token) counts.add_output(token);
-    EXPECT_TRUE(Sampler().draw(logits, {&params, &counts, {}, 0, 0})) << penalty;
+    EXPECT_TRUE(Sampler().draw(logits, {.params = &params, .counts = &counts})) << penalty;
   }
 }
 
@@ -206,7 +291,7 @@ TEST(Sampler, LogprobsAreOfTheModelsOwnDistributionWhateverIsAdjusted) {
   TokenCounts counts;
   counts.add_output(123);
   Sampler sampler;
-  const auto drawn = sampler.draw(logits, {&params, &counts, {}, 0, 0});
+  const auto drawn = sampler.draw(logits, {.params = &params, .counts = &counts});
   ASSERT_TRUE(drawn);
   EXPECT_EQ(drawn->token, 123);
   EXPECT_NEAR(drawn->logprob, before[123] - std::log(total), 1e-4);
@@ -236,7 +321,7 @@ TEST(Sampler, ExtremeTemperaturesNeitherTrapNorLeaveTheVocabulary) {
       params.temperature = temperature;
       params.top_p = top_p;
       TokenCounts counts;
-      const auto drawn = Sampler().draw(logits, {&params, &counts, {}, 0, 3});
+      const auto drawn = Sampler().draw(logits, {.params = &params, .index = 3, .counts = &counts});
       ASSERT_TRUE(drawn);
       EXPECT_GE(drawn->token, 0);
       EXPECT_LT(drawn->token, 100);

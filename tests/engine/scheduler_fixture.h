@@ -23,8 +23,8 @@ class SchedulerFixture : public ::testing::Test {
     limits_ = limits;
     scheduler_.reset();
     cache_.reset();
-    blocks_ = std::make_unique<BlockManager>(kv_blocks);
-    if (with_cache) cache_ = std::make_unique<PrefixCache>(*blocks_, limits.block_size);
+    blocks_ = std::make_unique<BlockPools>(kv_blocks);
+    if (with_cache) cache_ = std::make_unique<PrefixGroups>(*blocks_, limits.block_size);
     scheduler_ = std::make_unique<Scheduler>(limits, *blocks_, cache_.get());
   }
 
@@ -75,8 +75,8 @@ class SchedulerFixture : public ::testing::Test {
   }
 
   SchedulerLimits limits_;
-  std::unique_ptr<BlockManager> blocks_;
-  std::unique_ptr<PrefixCache> cache_;
+  std::unique_ptr<BlockPools> blocks_;
+  std::unique_ptr<PrefixGroups> cache_;
   std::unique_ptr<Scheduler> scheduler_;
   std::vector<std::unique_ptr<Sequence>> sequences_;
 };

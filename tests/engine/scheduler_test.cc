@@ -7,6 +7,8 @@
 namespace mlxd {
 namespace {
 
+using testing::wanted_rows;
+
 using SchedulerTest = testing::SchedulerFixture;
 
 TEST_F(SchedulerTest, ComputesAPromptInChunksBesideDecodingSequences) {
@@ -150,8 +152,8 @@ TEST_F(SchedulerTest, ForksShareBlocksAndCopyTheOneTheyWriteTo) {
   EXPECT_EQ(blocks_->used(), 2);
   step();
   EXPECT_EQ(scheduler_->batch().block_copies.size(), 1u) << "the last owner writes in place";
-  EXPECT_EQ(parent.blocks[0], child.blocks[0]);
-  EXPECT_NE(parent.blocks[1], child.blocks[1]);
+  EXPECT_EQ(parent.blocks.of(0)[0], child.blocks.of(0)[0]);
+  EXPECT_NE(parent.blocks.of(0)[1], child.blocks.of(0)[1]);
   scheduler_->finish_step();
   EXPECT_EQ(blocks_->used(), 3);
 }
@@ -183,7 +185,8 @@ TEST_F(SchedulerTest, ADraftedRowGivesLogitsAndItsBlockIsFreeAfterTheStep) {
   EXPECT_EQ(wanted_rows(batch), (std::vector<int>{0, 1, 2}));
   EXPECT_EQ(batch.sequences[0].blocks[0].size(), 2u);
   Batch single;
-  scheduler_->fill_single(scheduler_->parts()[0].without_draft(), single);
+  scheduler_->land(scheduler_->oldest());
+  scheduler_->fill_single(scheduler_->oldest(), scheduler_->parts()[0].without_draft(), single);
   EXPECT_EQ(single.tokens, std::vector<int>{0});
   EXPECT_EQ(wanted_rows(single), std::vector<int>{0});
   scheduler_->finish_step();

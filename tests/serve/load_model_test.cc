@@ -67,13 +67,8 @@ TEST(LoadModel, AnEndThatTheModelHasNoRowForIsLeftOut) {
   ModelFiles files;
   files.vocabulary = testing::chat_vocabulary();
   files.vocabulary.stop_ids = {257, 258};
-  const auto model = load_model(files, "id", {}, "1", [] {
-    FakeOptions fake;
-    fake.vocab_size = 258;
-    return std::make_unique<Engine>(EngineOptions{},
-                                    [fake] { return std::make_unique<FakeRunner>(fake); });
-  });
-  EXPECT_THAT(model->stop_ids, ElementsAre(257));
+  files.plan.head.weight.weight.rows = 258;
+  EXPECT_THAT(make_served_model(files, "id", "1", "fake").stop_ids, ElementsAre(257));
 }
 
 }  // namespace

@@ -361,39 +361,39 @@ Answer around_a_special_token(GenerateRequest request) {
     return at < kScript.size() ? kScript[at] : 257;
   });
   const auto model = serve(chat_vocabulary(), fake);
-  auto generation = Service(*model).start(request, {});
+  auto generation = model->start(std::move(request), {});
   EXPECT_TRUE(generation);
-  return collect(*std::move(generation));
+  return collect(**generation);
 }
 
 TEST(ServedModel, AStopStringThatIsASpecialTokenStopsAtIt) {
   GenerateRequest request = text_request("xyz");
   EXPECT_EQ(around_a_special_token(request).texts[0], "abcd");
-  request.stop = {"<s>"};
+  request.text.stop = {"<s>"};
   for (const bool ignore_eos : {false, true}) {
-    request.ignore_eos = ignore_eos;
+    request.job.ignore_eos = ignore_eos;
     const Answer answer = around_a_special_token(request);
     EXPECT_EQ(answer.texts[0], "ab");
     ASSERT_EQ(answer.ends.size(), 1U);
-    EXPECT_EQ(answer.ends[0].reason, FinishReason::stop);
+    EXPECT_EQ(answer.ends[0].finish, FinishReason::stop);
   }
 }
 
 TEST(ServedModel, AStopStringMayHoldASpecialToken) {
   GenerateRequest request = text_request("xyz");
-  request.stop = {"b<s>c"};
+  request.text.stop = {"b<s>c"};
   const Answer answer = around_a_special_token(request);
   EXPECT_EQ(answer.texts[0], "a");
-  EXPECT_EQ(answer.ends.at(0).reason, FinishReason::stop);
-  request.stop = {"a<s>", "<s>d", "<s"};
+  EXPECT_EQ(answer.ends.at(0).finish, FinishReason::stop);
+  request.text.stop = {"a<s>", "<s>d", "<s"};
   EXPECT_EQ(around_a_special_token(request).texts[0], "abcd");
-  request.stop = {std::string(100000, 'b') + "<s>c"};
+  request.text.stop = {std::string(100000, 'b') + "<s>c"};
   EXPECT_EQ(around_a_special_token(request).texts[0], "abcd");
 }
 
 TEST(ServedModel, AStopStringThatIsWrittenOutStopsToo) {
   GenerateRequest request = text_request("xyz");
-  request.stop = {"<s>", "q<s>"};
+  request.text.stop = {"<s>", "q<s>"};
   EXPECT_EQ(answer_to(request, "a<s>b", 3).texts[0], "a");
 }
 

@@ -1,6 +1,7 @@
 #include "engine/fake/fake_runner.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -20,6 +21,8 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
+constexpr int kLost = -2;  // the token of a position whose step failed
+
 void demand(bool holds, const char* what) {
   if (!holds) throw std::logic_error(fmt::format("fake runner: {}", what));
 }
@@ -31,72 +34,178 @@ FakeRunner::FakeRunner(FakeOptions options) : options_(std::move(options)) {
   info_.vocab_size = options_.vocab_size;
   info_.context_length = options_.context_length;
   info_.block_size = options_.block_size;
-  info_.kv = {{.block_bytes = options_.block_bytes}};
+  info_.kv = options_.kv;
   info_.rows_are_independent = options_.rows_are_independent;
   info_.kv_format = options_.kv_format;
+  info_.draws = options_.draws;
+  info_.ahead = options_.ahead;
+  info_.row_cost = options_.row_cost;
 }
 
 void FakeRunner::resize_cache(const CacheSize& size) {
   size_ = size;
-  cache_.assign(static_cast<std::size_t>(size.blocks[0]) * options_.block_size, Slot{});
+  cache_.resize(size.blocks.size());
+  for (std::size_t group = 0; group < cache_.size(); ++group) {
+    cache_[group].assign(static_cast<std::size_t>(size.blocks[group]) * options_.block_size,
+                         Slot{});
+  }
 }
 
-void FakeRunner::launch(const Batch& batch) {
-  if (options_.before_step) options_.before_step(batch, steps_++);
-  check_batch(batch, info_, size_);
+void FakeRunner::launch(const Batch& planned) {
+  const std::uint64_t step = steps_++;
+  demand(static_cast<int>(flights_.size()) <= options_.ahead, "no more steps are launched ahead");
+  check_batch(planned, info_, size_, static_cast<int>(drawn_.size()));
+  Batch known;  // with the tokens that were drawn in the place of those that were to come
+  const bool ahead = std::ranges::any_of(planned.tokens, [](int token) { return token < 0; });
+  if (ahead) {
+    known = planned;
+    for (int& token : known.tokens) token = token < 0 ? drawn_[~token] : token;
+  }
+  const Batch& batch = ahead ? known : planned;
+  if (options_.before_step) options_.before_step(batch, step);
+  Flight flight = std::move(spare_);
+  flight.step = step;
+  flight.failed = false;
+  flight.output.logits.clear();
+  flight.output.drawn.clear();
+  flight.drawable.clear();
+  flight.place.clear();
+  flight.written.clear();
+  copy_blocks(batch, flight);
+  compute(batch, flight);
+  flights_.push_back(std::move(flight));
+  drawn_.clear();
+}
+
+void FakeRunner::copy_blocks(const Batch& batch, Flight& flight) {
   const auto width = static_cast<std::ptrdiff_t>(options_.block_size);
   for (const BlockCopy& copy : batch.block_copies) {
-    std::copy_n(cache_.begin() + copy.from * width, width, cache_.begin() + copy.to * width);
+    const auto cells = cache_[copy.group].begin();
+    std::copy_n(cells + copy.from * width, width, cells + copy.to * width);
+    for (int i = 0; i < width; ++i) flight.written.push_back(&cells[copy.to * width + i]);
   }
+}
+
+void FakeRunner::compute(const Batch& batch, Flight& flight) {
   const std::size_t vocabulary = options_.vocab_size;
-  output_.logits.resize(batch.wanted.size() * vocabulary);
-  std::size_t wanted = 0;
   for (const BatchSequence& sequence : batch.sequences) {
     const int first_position = sequence.context_length - sequence.query_length;
     for (int i = 0; i < sequence.query_length; ++i) {
       const int row = sequence.first_row + i;
-      slot(sequence.blocks[0], first_position + i) = {batch.tokens[row], first_position + i};
+      const int position = first_position + i;
+      for (int group = 0; group < static_cast<int>(cache_.size()); ++group) {
+        Slot& written = slot(sequence, group, position);
+        written = {batch.tokens[row], position};
+        flight.written.push_back(&written);
+      }
+      const std::size_t wanted = flight.place.size();
       if (wanted == batch.wanted.size() || batch.wanted[wanted].row != row) continue;
-      read_history(sequence, first_position + i + 1);
-      write_logits(std::span(output_.logits).subspan(wanted++ * vocabulary, vocabulary));
+      const bool draws = batch.wanted[wanted].output == RowOutput::token;
+      std::vector<float>& rows = draws ? flight.drawable : flight.output.logits;
+      flight.place.push_back(draws ? static_cast<int>(rows.size() / vocabulary) : -1);
+      read_history(sequence, position + 1);
+      rows.resize(rows.size() + vocabulary);
+      write_logits(std::span(rows).last(vocabulary));
     }
   }
 }
 
-void FakeRunner::wait(StepOutput& output) { std::swap(output, output_); }
-
-std::span<const FakeRunner::Slot> FakeRunner::slots_of(int block, std::size_t bytes) const {
-  const std::size_t width = options_.block_size;
-  demand(!options_.kv_format.empty(), "blocks are exported only by who says so");
-  demand(bytes == options_.block_bytes && width * sizeof(Slot) <= bytes, "a block fits its bytes");
-  demand((block + 1) * width <= cache_.size(), "blocks are of the pool");
-  return std::span(cache_).subspan(block * width, width);
+void FakeRunner::draw(std::span<const Draw> draws) {
+  demand(options_.draws && !flights_.empty(), "draws are of a step in flight");
+  Flight& flight = flights_.back();
+  flight.failed = true;
+  if (options_.before_draw) options_.before_draw(flight.step);
+  const std::size_t vocabulary = options_.vocab_size;
+  for (const Draw& draw : draws) {
+    const int row = flight.place.at(draw.wanted);
+    demand(row >= 0, "tokens are drawn where they are wanted");
+    auto drawn =
+        sampler_.draw(std::span(flight.drawable).subspan(row * vocabulary, vocabulary), draw);
+    if (!drawn) {
+      SampledToken none;
+      none.sample = draw.sample;
+      none.token = -1;
+      drawn = std::move(none);
+    }
+    drawn_.push_back(drawn->token);
+    flight.output.drawn.push_back(*std::move(drawn));
+  }
+  flight.failed = false;
 }
 
-void FakeRunner::export_block(int, int block, std::span<std::byte> contents) const {
-  const auto slots = std::as_bytes(slots_of(block, contents.size()));
+void FakeRunner::wait(StepOutput& output) {
+  demand(!flights_.empty(), "steps that are waited for were launched");
+  Flight flight = std::move(flights_.front());
+  flights_.pop_front();
+  try {
+    if (options_.before_wait) options_.before_wait(flight.step);
+    demand(!flight.failed, "the step failed before");
+  } catch (const CacheLost&) {
+    for (auto& slots : cache_) std::ranges::fill(slots, Slot{kLost, -1});
+    for (Flight& behind : flights_) behind.failed = true;
+    throw;
+  } catch (...) {
+    spoil(flight);
+    for (Flight& behind : flights_) spoil(behind);
+    throw;
+  }
+  std::swap(output, flight.output);
+  spare_ = std::move(flight);
+}
+
+void FakeRunner::spoil(Flight& flight) {
+  flight.failed = true;
+  for (Slot* written : flight.written) *written = {kLost, -1};
+}
+
+std::span<const FakeRunner::Slot> FakeRunner::slots_of(int group, int block,
+                                                       std::size_t bytes) const {
+  const std::size_t width = options_.block_size;
+  demand(!options_.kv_format.empty(), "blocks are exported only by who says so");
+  demand(bytes == info_.kv[group].block_bytes && width * sizeof(Slot) <= bytes,
+         "a block fits its bytes");
+  demand((block + 1) * width <= cache_[group].size(), "blocks are of the pool");
+  return std::span(cache_[group]).subspan(block * width, width);
+}
+
+void FakeRunner::export_block(int group, int block, std::span<std::byte> contents) const {
+  const auto slots = std::as_bytes(slots_of(group, block, contents.size()));
   std::ranges::copy(slots, contents.begin());
   std::ranges::fill(contents.subspan(slots.size()), std::byte{0});
 }
 
-void FakeRunner::import_block(int, int block, std::span<const std::byte> contents) {
-  const std::size_t bytes = slots_of(block, contents.size()).size_bytes();
-  std::memcpy(&cache_.at(static_cast<std::size_t>(block) * options_.block_size), contents.data(),
-              bytes);
+void FakeRunner::import_block(int group, int block, std::span<const std::byte> contents) {
+  const std::size_t bytes = slots_of(group, block, contents.size()).size_bytes();
+  std::memcpy(&cache_[group].at(static_cast<std::size_t>(block) * options_.block_size),
+              contents.data(), bytes);
 }
 
-FakeRunner::Slot& FakeRunner::slot(std::span<const int> blocks, int position) {
-  const int block = blocks[position / options_.block_size];
-  return cache_.at(static_cast<std::size_t>(block) * options_.block_size +
-                   position % options_.block_size);
+FakeRunner::Slot& FakeRunner::slot(const BatchSequence& sequence, int group, int position) {
+  const int block = sequence.blocks[group][position / options_.block_size];
+  demand(block >= 0, "what was let go is not read");
+  return cache_[group].at(static_cast<std::size_t>(block) * options_.block_size +
+                          position % options_.block_size);
+}
+
+int FakeRunner::first_read(int group, int length) const {
+  const int window = info_.kv[group].window;
+  return window == 0 ? 0 : std::max(length - window, 0);
 }
 
 void FakeRunner::read_history(const BatchSequence& sequence, int length) {
-  history_.clear();
-  for (int position = 0; position < length; ++position) {
-    const Slot& read = slot(sequence.blocks[0], position);
-    // Another position's token is somebody else's or stale: let it show in the answer.
-    history_.push_back(read.position == position ? read.token : -1 - read.token);
+  const int groups = static_cast<int>(cache_.size());
+  int from = length;
+  for (int group = 0; group < groups; ++group) from = std::min(from, first_read(group, length));
+  history_.assign(length - from, -1);
+  for (int group = 0; group < groups; ++group) {
+    for (int position = first_read(group, length); position < length; ++position) {
+      const Slot& read = slot(sequence, group, position);
+      int& token = history_[position - from];
+      // Another position's token is somebody else's or stale, as is another one than in the other
+      // groups: let it show in the answer.
+      const bool right = read.position == position && (token == -1 || token == read.token);
+      token = right ? read.token : -2 - std::abs(read.token);
+    }
   }
 }
 

@@ -1,10 +1,11 @@
 // engine/fake: a model without a model. Tests of the engine, of serve/ and of the server run on it
 // in milliseconds, and it finds what a real model would forgive: it computes logits from the tokens
-// that it reads back through the block table, so a wrong table, a missed copy or a block that two
-// sequences write gives other tokens.
+// that it reads back through the block tables of all KV groups, so a wrong table, a missed copy, a
+// block that two sequences write or one that a window let go of too early gives other tokens.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "engine/model_runner.h"
+#include "engine/sampler.h"
 
 namespace mlxd {
 
@@ -19,24 +21,38 @@ struct FakeOptions {
   int vocab_size = 64;
   int context_length = 4096;
   int block_size = 4;
-  std::size_t block_bytes = 1024;
+  // At least one. Where a group has all positions, rows read these there; what a row reads in
+  // windows must be the same tokens, and without such a group is all that it reads.
+  std::vector<KvGroup> kv = {{.block_bytes = 1024}};
   bool rows_are_independent = true;  // what it says of itself; they are
   std::string kv_format = "fake-1";  // likewise; "": it exports no blocks
-  // Called on the inference thread before each step (counted from 0, repetitions included) with
-  // nothing written yet: may sleep, throw, or wait for as long as a hang is wanted.
+  bool draws = false;                // it hands out tokens, drawn by a Sampler of its own
+  int ahead = 0;                     // steps that may be launched before the oldest is waited for
+  RowCost row_cost = kUsualRowCost;
+  // Called on the inference thread before each step (tokens that were to come filled in; counted
+  // from 0, repetitions included) with nothing written yet, before its tokens are drawn, and before
+  // it is waited for: may sleep, throw, or wait for as long as a hang is wanted. A CacheLost thrown
+  // by the last loses the cache indeed.
   std::function<void(const Batch&, std::uint64_t step)> before_step;
+  std::function<void(std::uint64_t step)> before_draw;
+  std::function<void(std::uint64_t step)> before_wait;
   // May change the logits of a row [vocab_size] that follow these tokens of its sequence.
   std::function<void(std::span<const int> history, std::span<float> logits)> edit_logits;
 };
 
-// Deterministic: a row's logits are a hash of its sequence's tokens up to there, in [-4, 4).
+// Steps are computed as they are launched, one after the other, as a device would behind the host's
+// back. What a failed step wrote, or one behind it, is made unreadable.
+//
+// Deterministic: a row's logits are a hash of its sequence's tokens up to there, or of those in the
+// longest window where there are windows alone, in [-4, 4).
 class FakeRunner : public ModelRunner {
  public:
   explicit FakeRunner(FakeOptions options);
 
   const RunnerInfo& info() const override { return info_; }
   void resize_cache(const CacheSize& size) override;
-  void launch(const Batch& batch) override;
+  void launch(const Batch& planned) override;
+  void draw(std::span<const Draw> draws) override;
   void wait(StepOutput& output) override;
   // A block's slots, at its beginning: block_bytes must hold them.
   void export_block(int group, int block, std::span<std::byte> contents) const override;
@@ -48,16 +64,32 @@ class FakeRunner : public ModelRunner {
     int position = -1;
   };
 
-  std::span<const Slot> slots_of(int block, std::size_t bytes) const;
-  Slot& slot(std::span<const int> blocks, int position);
+  struct Flight {
+    std::uint64_t step = 0;
+    StepOutput output;
+    std::vector<float> drawable;  // [wanted tokens, vocab_size]
+    std::vector<int> place;       // [wanted]: row of `drawable`, or -1
+    std::vector<Slot*> written;   // of the cache
+    bool failed = false;
+  };
+
+  std::span<const Slot> slots_of(int group, int block, std::size_t bytes) const;
+  void copy_blocks(const Batch& batch, Flight& flight);
+  void compute(const Batch& batch, Flight& flight);
+  Slot& slot(const BatchSequence& sequence, int group, int position);
+  int first_read(int group, int length) const;
   void read_history(const BatchSequence& sequence, int length);
   void write_logits(std::span<float> logits);
+  void spoil(Flight& flight);
 
   const FakeOptions options_;
   RunnerInfo info_;
   CacheSize size_;
-  std::vector<Slot> cache_;  // [blocks, block_size]
-  StepOutput output_;        // of the step that was launched
+  std::vector<std::vector<Slot>> cache_;  // [groups][blocks, block_size]
+  std::deque<Flight> flights_;            // the oldest first
+  Flight spare_;                          // its memory is used again
+  std::vector<int> drawn_;                // by the step launched last
+  Sampler sampler_;
   std::vector<int> history_;
   std::uint64_t steps_ = 0;
 };

@@ -1,4 +1,4 @@
-#include "engine/ngram_drafter.h"
+#include "engine/ngram_index.h"
 
 #include <algorithm>
 #include <numeric>
@@ -15,49 +15,49 @@ namespace {
 using Tokens = std::vector<int>;
 
 Tokens draft_of(const Tokens& tokens, int most) {
-  NgramDrafter drafter;
+  NgramIndex index;
   Tokens draft;
-  drafter.propose(tokens, most, draft);
+  index.propose(tokens, most, draft);
   return draft;
 }
 
-TEST(NgramDrafter, ProposesWhatFollowedTheLastTokensBefore) {
+TEST(NgramIndex, ProposesWhatFollowedTheLastTokensBefore) {
   EXPECT_EQ(draft_of({1, 2, 3, 4, 5, 9, 1, 2}, 3), (Tokens{3, 4, 5}));
   EXPECT_EQ(draft_of({1, 2, 3, 4, 5, 9, 1, 2}, 0), Tokens{});
 }
 
-TEST(NgramDrafter, TheLatestOccurrenceCounts) {
+TEST(NgramIndex, TheLatestOccurrenceCounts) {
   EXPECT_EQ(draft_of({1, 2, 3, 1, 2, 4, 1, 2}, 1), Tokens{4});
 }
 
-TEST(NgramDrafter, ALongerOccurrenceCountsMoreThanALaterOne) {
+TEST(NgramIndex, ALongerOccurrenceCountsMoreThanALaterOne) {
   EXPECT_EQ(draft_of({5, 6, 1, 2, 3, 7, 8, 1, 2, 4, 5, 6, 1, 2}, 1), Tokens{3});
 }
 
-TEST(NgramDrafter, NothingNewIsGuessed) {
+TEST(NgramIndex, NothingNewIsGuessed) {
   EXPECT_EQ(draft_of({}, 4), Tokens{});
   EXPECT_EQ(draft_of({1}, 4), Tokens{});
   EXPECT_EQ(draft_of({1, 2}, 4), Tokens{});
   EXPECT_EQ(draft_of({1, 2, 3, 4, 5, 1, 6}, 4), Tokens{}) << "one token says too little";
 }
 
-TEST(NgramDrafter, ALoopGoesOnBeyondTheEnd) {
+TEST(NgramIndex, ALoopGoesOnBeyondTheEnd) {
   EXPECT_EQ(draft_of({7, 7, 7}, 5), (Tokens{7, 7, 7, 7, 7}));
   EXPECT_EQ(draft_of({1, 2, 3, 1, 2, 3, 1, 2}, 5), (Tokens{3, 1, 2, 3, 1}));
 }
 
-// What a drafter says must have followed an earlier occurrence, and it must miss few of those that
+// What a index says must have followed an earlier occurrence, and it must miss few of those that
 // there are, though its table forgets.
-TEST(NgramDrafter, GrowsWithItsSequenceAndNeverMakesAnythingUp) {
+TEST(NgramIndex, GrowsWithItsSequenceAndNeverMakesAnythingUp) {
   std::mt19937 random(1);
   Tokens tokens;
-  NgramDrafter drafter;
+  NgramIndex index;
   int there = 0, found = 0;
   while (tokens.size() < 3000) {
     const auto added = 1 + random() % 5;
     for (unsigned i = 0; i < added; ++i) tokens.push_back(static_cast<int>(random() % 30));
     Tokens draft;
-    drafter.propose(tokens, 1, draft);
+    index.propose(tokens, 1, draft);
     if (tokens.size() < 3) continue;
     bool recurs = false, follows = false;
     for (std::size_t end = 2; end < tokens.size(); ++end) {
@@ -73,8 +73,8 @@ TEST(NgramDrafter, GrowsWithItsSequenceAndNeverMakesAnythingUp) {
   EXPECT_GT(found, there * 7 / 10);
 }
 
-TEST(NgramDrafter, AVeryLongSequenceRemembersItsEnd) {
-  Tokens tokens(NgramDrafter::kMostSlots * 4);
+TEST(NgramIndex, AVeryLongSequenceRemembersItsEnd) {
+  Tokens tokens(NgramIndex::kMostSlots * 4);
   std::iota(tokens.begin(), tokens.end(), 0);
   const std::size_t recent = tokens.size() - 2000;
   for (int i = 0; i < 4; ++i) tokens.push_back(tokens[recent + i]);

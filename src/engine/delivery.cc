@@ -1,0 +1,376 @@
+#include "engine/delivery.h"
+
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <stdexcept>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+namespace mlxd {
+namespace {
+
+using Outcome = RequestFinished::Outcome;
+
+void set_logit_range(Sequence& sequence) {
+  const Request& request = *sequence.request;
+  sequence.logits_from = request.wants_prompt_logprobs()
+                             ? std::max(request.prompt_tokens_sent, 1) - 1
+                             : sequence.length() - 1;
+  sequence.logits_to = request.job.max_tokens == 0 ? sequence.length() - 1 : sequence.length();
+}
+
+Error nothing_to_draw() {
+  return {500, "internal_error", "",
+          "the model's output for this request is not finite, or no token may follow"};
+}
+
+// Takes a draft back out of a constraint however it is left.
+class Trial {
+ public:
+  explicit Trial(TokenConstraint* constraint) : constraint_(constraint) {}
+  Trial(const Trial&) = delete;
+  Trial& operator=(const Trial&) = delete;
+  ~Trial() {
+    if (accepted_ > 0) constraint_->rollback(accepted_);
+  }
+  // Whether another token may come behind this one.
+  bool accept(int token) {
+    if (constraint_ == nullptr) return true;
+    if (!constraint_->accept(token)) return false;
+    ++accepted_;
+    return !constraint_->terminated();
+  }
+
+ private:
+  TokenConstraint* const constraint_;
+  int accepted_ = 0;
+};
+
+}  // namespace
+
+Delivery::Delivery(EngineShared& shared, const RunnerInfo& info, Scheduler& scheduler,
+                   Drafter& drafter, EngineStats& stats, std::function<void()> publish)
+    : shared_(shared),
+      info_(info),
+      scheduler_(scheduler),
+      drafter_(drafter),
+      stats_(stats),
+      publish_(std::move(publish)) {}
+
+void Delivery::begin(Request& request, std::uint64_t age) {
+  const GenerateJob& job = request.job;
+  if (job.max_tokens == 0 && job.prompt_logprobs < 0) {  // nothing to compute
+    note_begun(request);
+    for (int sample = 0; sample < job.samples; ++sample) {
+      request.shared->push(SampleFinished{sample, FinishReason::length});
+    }
+    end(request, Outcome::completed);
+    return;
+  }
+  auto sequence = std::make_unique<Sequence>();
+  sequence->request = &request;
+  sequence->age = age;
+  sequence->tokens = job.prompt;
+  sequence->prompt_length = sequence->length();
+  sequence->most_tokens = sequence->length() + job.max_tokens;
+  sequence->slots = job.samples;
+  sequence->priority = job.priority;
+  sequence->caller = job.caller;
+  sequence->cache_salt = job.cache_salt;
+  if (job.constraint) sequence->constraint = job.constraint->fork();
+  if (has_penalties(job.sampling)) sequence->counts.add_prompt(sequence->tokens);
+  set_logit_range(*sequence);
+  scheduler_.add(*request.sequences.emplace_back(std::move(sequence)));
+}
+
+void Delivery::note_begun(Request& request) {
+  auto& state = *request.shared;
+  if (state.begun) return;
+  const TimePoint now = Clock::now();
+  state.queue_seconds = seconds_between(state.submitted, now);
+  state.begun = true;
+  if (!request.sequences.empty()) {
+    request.cached_prompt_tokens = request.sequences.front()->found_tokens;
+    stats_.cached_prompt_tokens += request.cached_prompt_tokens;
+  }
+  const auto tokens = static_cast<int>(request.job.prompt.size());
+  shared_.queue_rate.left(now, tokens, shared_.leave_queue(tokens));
+}
+
+std::span<const Draw> Delivery::ask(std::span<StepPart> parts) {
+  draws_.clear();
+  masks_used_ = 0;
+  int wanted = 0;
+  for (StepPart& part : parts) {
+    part.first_draw = static_cast<int>(draws_.size());
+    Request& request = *part.sequence->request;
+    if (part.draws > 0 && part.sequence->state != Sequence::State::finished) {
+      try {
+        ask_for(part, wanted + part.logit_rows - part.draws);
+      } catch (const std::bad_alloc&) {
+        throw;
+      } catch (const std::exception& exception) {
+        spdlog::error("request {}: {}", request.job.id, exception.what());
+        draws_.resize(part.first_draw);
+        fail(request);
+      }
+    }
+    part.asked = static_cast<int>(draws_.size()) - part.first_draw;
+    part.sequence->draw_ahead = part.first_draw;
+    wanted += part.logit_rows;
+  }
+  return draws_;
+}
+
+// All samples draw from the one row of a prompt. Of a draft every row is drawn from, up to the
+// first that the constraint does not allow.
+void Delivery::ask_for(StepPart& part, int first_wanted) {
+  Sequence& sequence = *part.sequence;
+  Trial trial(sequence.constraint.get());
+  for (int row = 0; row < part.draws; ++row) {
+    if (row > 0 && !trial.accept(sequence.draft[row - 1])) return;
+    Draw draw = draw_of(sequence, row);
+    if (sequence.constraint) draw.allowed = fill_mask(*sequence.constraint);
+    draw.wanted = first_wanted + row;
+    const int samples = sequence.request->forked ? 1 : sequence.request->job.samples;
+    for (int sample = 0; sample < samples; ++sample) {
+      draw.sample = sequence.sample + sample;
+      draws_.push_back(draw);
+    }
+  }
+}
+
+// Of the token after the known ones and so many of the draft.
+Draw Delivery::draw_of(const Sequence& sequence, int drafted) const {
+  const GenerateJob& job = sequence.request->job;
+  Draw draw;
+  draw.params = &job.sampling;
+  draw.counts = &sequence.counts;
+  const int index = sequence.outputs() + drafted;
+  if (!job.ignore_eos && index < job.min_tokens) draw.forbidden = job.stop_ids;
+  draw.sample = sequence.sample;
+  draw.index = index;
+  return draw;
+}
+
+std::span<const std::uint32_t> Delivery::fill_mask(TokenConstraint& constraint) {
+  if (masks_used_ == masks_.size()) masks_.emplace_back();
+  std::vector<std::uint32_t>& mask = masks_[masks_used_];
+  mask.assign((info_.vocab_size + 31) / 32, 0);
+  if (!constraint.fill(mask)) return {};
+  ++masks_used_;
+  return mask;
+}
+
+bool Delivery::fits(const StepOutput& output, std::span<const StepPart> parts) const {
+  std::size_t rows = 0, draws = 0;
+  for (const StepPart& part : parts) {
+    rows += logit_rows(part);
+    draws += part.asked;
+  }
+  return output.logits.size() == rows * info_.vocab_size &&
+         (!info_.draws || output.drawn.size() == draws);
+}
+
+void Delivery::deliver(std::span<const StepPart> parts, StepOutput& output) {
+  std::span<float> logits(output.logits);
+  for (const StepPart& part : parts) {
+    PartOutput mine;
+    mine.logits = logits.first(static_cast<std::size_t>(logit_rows(part)) * info_.vocab_size);
+    if (info_.draws) mine.drawn = std::span(output.drawn).subspan(part.first_draw, part.asked);
+    logits = logits.subspan(mine.logits.size());
+    deliver_safely(part, mine);
+  }
+}
+
+void Delivery::deliver_safely(const StepPart& part, PartOutput output) {
+  if (part.sequence->state == Sequence::State::finished) return;
+  try {
+    deliver(part, output);
+  } catch (const std::exception& exception) {
+    spdlog::error("request {}: {}", part.sequence->request->job.id, exception.what());
+    fail(*part.sequence->request);
+  }
+}
+
+void Delivery::deliver(const StepPart& part, PartOutput output) {
+  Sequence& sequence = *part.sequence;
+  Request& request = *sequence.request;
+  sequence.computed += part.rows - part.drafted;
+  if (request.wants_prompt_logprobs()) deliver_prompt(part, output.logits);
+  if (request.over) return;
+  set_logit_range(sequence);
+  if (sequence.computed < sequence.length()) return;
+  if (request.job.max_tokens == 0) {
+    fork(request);
+    for (const auto& sample : request.sequences) finish_sample(*sample, FinishReason::length);
+    return;
+  }
+  if (request.forked) {
+    take_as_drafted(part, output);
+    return;
+  }
+  fork(request);
+  for (const auto& sample : request.sequences) {
+    if (!request.over) take(*sample, output, part.logit_rows - 1, sample->sample);
+  }
+}
+
+// Row p of the prompt tells how likely prompt token p + 1 was.
+void Delivery::deliver_prompt(const StepPart& part, std::span<float> logits) {
+  Request& request = *part.sequence->request;
+  const std::vector<int>& prompt = request.job.prompt;
+  const std::size_t vocabulary = info_.vocab_size;
+  if (request.prompt_tokens_sent == 0) {
+    PromptToken first;
+    first.token = prompt[0];
+    request.shared->push(std::move(first));
+    request.prompt_tokens_sent = 1;
+  }
+  for (int row = 0; row < logit_rows(part); ++row) {
+    const int position = part.first_logit + row;
+    if (position + 1 != request.prompt_tokens_sent || !request.wants_prompt_logprobs()) continue;
+    const int token = prompt[position + 1];
+    auto score = sampler_.score(logits.subspan(row * vocabulary, vocabulary), token,
+                                request.job.prompt_logprobs);
+    if (!score) {
+      end(request, Outcome::error, score.error());
+      return;
+    }
+    request.shared->push(PromptToken{token, true, score->logprob, std::move(score->top)});
+    ++request.prompt_tokens_sent;
+  }
+}
+
+// The prompt is computed: from here on each sample is a sequence of its own on the same blocks.
+void Delivery::fork(Request& request) {
+  Sequence& first = *request.sequences.front();
+  request.forked = true;
+  first.slots = 1;
+  stats_.prompt_tokens += first.prompt_length - request.cached_prompt_tokens;
+  for (int sample = 1; sample < request.job.samples; ++sample) {
+    auto child = std::make_unique<Sequence>();
+    child->request = &request;
+    child->sample = sample;
+    child->age = first.age;
+    child->tokens = first.tokens;
+    child->prompt_length = first.prompt_length;
+    child->most_tokens = first.most_tokens;
+    child->counts = first.counts;
+    if (first.constraint) child->constraint = first.constraint->fork();
+    set_logit_range(*child);
+    scheduler_.fork(first, *request.sequences.emplace_back(std::move(child)));
+  }
+}
+
+// Takes what it would from one step after the other. The next row is of use while what was drawn is
+// what that row was computed from; the KV cache of the others is written again later.
+void Delivery::take_as_drafted(const StepPart& part, PartOutput output) {
+  Sequence& sequence = *part.sequence;
+  stats_.drafted_tokens += part.drafted;
+  for (int row = 0;; ++row) {
+    take(sequence, output, part.logit_rows - part.draws + row, row);
+    if (sequence.state == Sequence::State::finished) return;
+    const int guess = row < part.drafted ? sequence.draft[row] : part.guess;
+    if (guess < 0) return;
+    const bool right = sequence.tokens.back() == guess;
+    sequence.draft_record.observe(right);
+    if (!right || row == part.drafted) return;
+    ++sequence.computed;
+    ++stats_.accepted_tokens;
+  }
+}
+
+// The token of a row with logits, or of a draw of the part, where the runner draws.
+Result<SampledToken> Delivery::token_of(Sequence& sequence, PartOutput output, int row, int draw) {
+  if (info_.draws) {
+    if (output.drawn[draw].token < 0) return nothing_to_draw();
+    return std::move(output.drawn[draw]);
+  }
+  Draw wanted = draw_of(sequence, 0);
+  if (sequence.constraint) {
+    masks_used_ = 0;
+    wanted.allowed = fill_mask(*sequence.constraint);
+  }
+  const std::size_t vocabulary = info_.vocab_size;
+  return sampler_.draw(output.logits.subspan(row * vocabulary, vocabulary), wanted);
+}
+
+void Delivery::take(Sequence& sequence, PartOutput output, int row, int draw) {
+  Request& request = *sequence.request;
+  const GenerateJob& job = request.job;
+  auto drawn = token_of(sequence, output, row, draw);
+  if (!drawn) {
+    end(request, Outcome::error, drawn.error());
+    return;
+  }
+  const int token = drawn->token;
+  if (!job.ignore_eos && std::ranges::count(job.stop_ids, token) > 0) {
+    finish_sample(sequence, FinishReason::stop);
+    return;
+  }
+  if (sequence.constraint && !sequence.constraint->accept(token)) {
+    throw std::logic_error("a token was drawn that the constraint refuses");
+  }
+  sequence.tokens.push_back(token);
+  if (has_penalties(job.sampling)) sequence.counts.add_output(token);
+  set_logit_range(sequence);
+  ++stats_.generated_tokens;
+  request.shared->push(*std::move(drawn));
+  if (sequence.constraint && sequence.constraint->terminated()) {
+    finish_sample(sequence, FinishReason::stop);
+  } else if (sequence.outputs() == job.max_tokens) {
+    finish_sample(sequence, FinishReason::length);
+  }
+}
+
+void Delivery::drop_stopped_samples(Request& request) {
+  if (!request.forked) return;
+  const std::uint64_t stopped = request.shared->stopped_samples;
+  for (const auto& sequence : request.sequences) {
+    if (sequence->state == Sequence::State::finished) continue;
+    if ((stopped >> sequence->sample & 1) == 0) continue;
+    let_go(*sequence, /*failed=*/false);
+    ++request.finished_samples;
+  }
+  if (request.finished_samples == request.job.samples) end(request, Outcome::completed);
+}
+
+void Delivery::finish_sample(Sequence& sequence, FinishReason reason) {
+  Request& request = *sequence.request;
+  let_go(sequence, /*failed=*/false);
+  request.shared->push(SampleFinished{sequence.sample, reason});
+  if (++request.finished_samples == request.job.samples) {
+    end(request, Outcome::completed);
+  }
+}
+
+void Delivery::let_go(Sequence& sequence, bool failed) noexcept {
+  failed ? scheduler_.discard(sequence) : scheduler_.remove(sequence);
+  drafter_.forget(sequence);
+}
+
+void Delivery::fail(Request& request) noexcept {
+  end(request, Outcome::error, std::move(request.failure));
+}
+
+// Blocks are free and the figures say so before the reader learns of the end, but for those that a
+// step in flight still uses. Needs no memory, or the reader might never learn of it.
+void Delivery::end(Request& request, Outcome outcome, Error error) noexcept {
+  if (request.over) return;
+  request.over = true;
+  ++ended_;
+  for (const auto& sequence : request.sequences) let_go(*sequence, outcome == Outcome::error);
+  if (!request.shared->begun) shared_.leave_queue(static_cast<int>(request.job.prompt.size()));
+  shared_.live.remove(request.shared.get());
+  publish_();
+  RequestFinished event;
+  event.outcome = outcome;
+  event.cached_prompt_tokens = request.cached_prompt_tokens;
+  event.error = std::move(error);
+  request.shared->finish(std::move(event));
+}
+
+}  // namespace mlxd

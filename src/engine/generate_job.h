@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "engine/sampling_params.h"
+#include "engine/token_constraint.h"
+
+namespace mlxd {
+
+constexpr int kHighestPriority = 9;
+
+// What a request asks of the engine; everything in it was validated.
+struct GenerateJob {
+  std::string id;           // x-request-id, for logs
+  std::vector<int> prompt;  // 1 .. context_length tokens
+  SamplingParams sampling;
+  int samples = 1;     // each draws with its own stream of the seed's random numbers
+  int max_tokens = 0;  // per sample; prompt + max_tokens <= context_length; 0: prompt logprobs only
+  int min_tokens = 0;  // stop ids cannot be drawn before
+  bool ignore_eos = false;
+  std::vector<int> stop_ids;
+  int prompt_logprobs = -1;  // -1: none; else PromptToken events with that many alternatives
+  // 0 .. kHighestPriority: more urgent requests begin first, and take the place of less urgent
+  // ones.
+  int priority = 0;
+  // Whose request it is: callers take turns, however many requests each has.
+  std::uint64_t caller = 0;
+  // Requests of one salt share the prefix cache: what another salt's prompts were cannot be told
+  // from how long an answer takes.
+  std::uint64_t cache_salt = 0;
+  TimePoint deadline = TimePoint::max();
+  // What each sample's tokens are held to, from its beginning: each goes on with a fork of its own.
+  // Null: nothing.
+  std::shared_ptr<const TokenConstraint> constraint;
+};
+
+}  // namespace mlxd

@@ -1,0 +1,143 @@
+#include "engine/prefix_groups.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/check.h"
+
+namespace mlxd {
+
+PrefixGroups::PrefixGroups(BlockPools& pools, int block_size, PrefixCache::Mix mix)
+    : pools_(pools),
+      block_size_(block_size),
+      full_(pools.full_group()),
+      cache_(pools.pool(full_), block_size, mix),
+      windowed_(pools.groups()) {
+  for (int group = 0; group < pools_.groups(); ++group) {
+    if (!is_windowed(group)) continue;
+    windowed_[group].beside.assign(pools_.pool(full_).total(), -1);
+    windowed_[group].whose.assign(pools_.pool(group).total(), -1);
+    pools_.pool(group).on_evict([this, group](int block) {
+      Windowed& windowed = windowed_[group];
+      windowed.beside[std::exchange(windowed.whose[block], -1)] = -1;
+    });
+  }
+  cache_.set_listener(this);
+}
+
+PrefixGroups::~PrefixGroups() {
+  for (int group = 0; group < pools_.groups(); ++group) {
+    if (is_windowed(group)) pools_.pool(group).on_evict({});
+  }
+}
+
+BlockTables PrefixGroups::find(std::uint64_t salt, std::span<const int> tokens) const {
+  BlockTables found;
+  BlockTable& blocks = found.tables_[full_];
+  blocks = cache_.find(salt, tokens);
+  // The first block that the row behind `end` blocks reads.
+  const auto first_read = [&](int group, int end) {
+    return std::max(end * block_size_ - pools_.window(group) + 1, 0) / block_size_;
+  };
+  std::array<int, kMaxKvGroups> kept{};  // so many in a row, up to `end`
+  for (int end = 1; end <= static_cast<int>(blocks.size()); ++end) {
+    bool whole = true;
+    for (int group = 0; group < pools_.groups(); ++group) {
+      if (!is_windowed(group)) continue;
+      kept[group] = block_in(group, blocks[end - 1]) < 0 ? 0 : kept[group] + 1;
+      whole = whole && kept[group] >= end - first_read(group, end);
+    }
+    if (whole) found.size_ = end;
+  }
+  blocks.resize(found.size_);
+  for (int group = 0; group < pools_.groups(); ++group) {
+    if (!is_windowed(group)) continue;
+    const int first = std::min(first_read(group, found.size_), found.size_);
+    BlockTable& table = found.tables_[group];
+    table.assign(first, -1);
+    for (int i = first; i < found.size_; ++i) table.push_back(block_in(group, blocks[i]));
+    found.let_go_[group] = first;
+  }
+  return found;
+}
+
+int PrefixGroups::enter(std::uint64_t salt, std::span<const int> tokens, BlockTables& tables,
+                        int entered) {
+  entering_ = &tables;
+  index_ = entered;
+  const int now = cache_.enter(salt, tokens, tables.tables_[full_], entered);
+  entering_ = nullptr;
+  for (int i = entered; i < now; ++i) attach(tables.of(full_)[i], tables, i);
+  return now;
+}
+
+// What the sequence has at `index` in windowed groups hangs on the block from now on, or is given
+// up for what does already.
+void PrefixGroups::attach(int block, BlockTables& tables, int index) {
+  for (int group = 0; group < pools_.groups(); ++group) {
+    if (!is_windowed(group)) continue;
+    BlockTable& table = tables.tables_[group];
+    if (index >= static_cast<int>(table.size()) || table[index] < 0) continue;
+    const int own = table[index];
+    int& beside = windowed_[group].beside[block];
+    int& whose = windowed_[group].whose[own];
+    if (beside == own || whose >= 0) continue;
+    if (beside >= 0) {
+      pools_.pool(group).replace(table, index, beside);
+    } else {
+      beside = own;
+      whose = block;
+      pools_.pool(group).keep(own);
+    }
+  }
+}
+
+void PrefixGroups::detach(int block) noexcept {
+  for (int group = 0; group < pools_.groups(); ++group) {
+    if (!is_windowed(group)) continue;
+    const int beside = std::exchange(windowed_[group].beside[block], -1);
+    if (beside < 0) continue;
+    windowed_[group].whose[beside] = -1;
+    pools_.pool(group).forget(beside);
+  }
+}
+
+// Whoever listens may want to copy the blocks of all groups.
+void PrefixGroups::on_enter(int block, int parent, std::uint64_t salt,
+                            std::span<const int> tokens) {
+  while (entering_->of(full_)[index_] != block) ++index_;
+  attach(block, *entering_, index_);
+  if (listener_ != nullptr) listener_->on_enter(block, parent, salt, tokens);
+}
+
+void PrefixGroups::on_evict(int block) {
+  detach(block);
+  if (listener_ != nullptr) listener_->on_evict(block);
+}
+
+void PrefixGroups::on_forget(int block) {
+  detach(block);
+  if (listener_ != nullptr) listener_->on_forget(block);
+}
+
+void PrefixGroups::check_integrity() const {
+  cache_.check_integrity();
+  for (int group = 0; group < pools_.groups(); ++group) {
+    if (!is_windowed(group)) continue;
+    const auto& [beside, whose] = windowed_[group];
+    for (std::size_t block = 0; block < beside.size(); ++block) {
+      if (beside[block] < 0) continue;
+      check(cache_.contains(static_cast<int>(block)), "blocks hang on those of the cache");
+      check(whose[beside[block]] == static_cast<int>(block), "a block hangs on one");
+    }
+    for (std::size_t block = 0; block < whose.size(); ++block) {
+      check(pools_.pool(group).is_kept(static_cast<int>(block)) == (whose[block] >= 0),
+            "what hangs on a block of the cache is kept, and nothing else");
+      check(whose[block] < 0 || beside[whose[block]] == static_cast<int>(block),
+            "a block knows on which it hangs");
+    }
+  }
+}
+
+}  // namespace mlxd
