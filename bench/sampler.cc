@@ -68,7 +68,7 @@ void draw(benchmark::State& state, const SamplingParams& params) {
   std::uint64_t index = 0;
   for (auto _ : state) {
     auto& row = rows[index % kRows];
-    auto token = sampler.draw(row, {.params = &params, .counts = &counts, .index = ++index});
+    auto token = sampler.draw(row, {.params = &params, .index = ++index, .counts = &counts});
     if (!token) state.SkipWithError("no token was drawn");
     benchmark::DoNotOptimize(token);
   }

@@ -27,7 +27,7 @@ constexpr std::size_t kShareOfRest = 4;
 // hold twice, and the drafters' tables of them.
 std::size_t sequence_bytes(std::size_t context, const EngineSettings& settings) {
   std::size_t each = 2 * context * sizeof(int);
-  if (settings.max_draft_tokens > 0) each += NgramDrafter::kMostSlots * sizeof(int);
+  if (settings.max_draft_tokens > 0) each += NgramIndex::kMostSlots * sizeof(int);
   return static_cast<std::size_t>(settings.max_running) * each +
          static_cast<std::size_t>(settings.max_queued_tokens) * sizeof(int);
 }
