@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -23,6 +24,10 @@ struct Combination {
   int ahead;   // and so many steps are launched ahead
   bool drafts;
   bool prefix_cache;
+
+  friend void PrintTo(const Combination& combination, std::ostream* out) {
+    *out << combination.name;
+  }
 };
 inline constexpr Combination kUsual = {"Usual", false, 0, true, true};
 inline constexpr Combination kAhead = {"Ahead", true, 1, true, true};
