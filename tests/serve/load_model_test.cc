@@ -28,6 +28,7 @@ TEST(LoadModel, AServedModelIsAllButItsEngine) {
   ModelFiles files;
   files.path = MLXD_TEST_DATA;
   files.fingerprint = "0123456789ab";
+  files.plan.head.weight.weight.rows = 300;
   files.vocabulary = testing::chat_vocabulary();
   const ServedModel model = make_served_model(files, "id", "1.2.3", "cpu");
   EXPECT_EQ(model.id, "id");
