@@ -127,7 +127,7 @@ def test_inspect_plans_with_the_settings_of_serve():
     (int8,) = inspected(SMOLLM2, "--kv-cache-type", "int8")
     assert int8["kv_bytes_per_token"] < 0.6 * plan["kv_bytes_per_token"]
     (large_steps,) = inspected(SMOLLM2, "--step-tokens", 4096)
-    assert large_steps["buffer_bytes"] > 2 * plan["buffer_bytes"]
+    assert large_steps["buffer_bytes"] > 1.5 * plan["buffer_bytes"]  # beside logits and the like
     (few_connections,) = inspected(SMOLLM2, "--max-connections", 10)
     assert few_connections["connection_bytes"] < plan["connection_bytes"]
     variable = mlxd("inspect", "--json", SMOLLM2, env=CLEAN | {"MLXD_KV_CACHE_GB": "0.25"})
