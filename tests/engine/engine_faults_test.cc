@@ -44,7 +44,7 @@ TEST_P(Faults, FailingRequestsHurtNoOtherAtAnyStage) {
   for (int i = 0; i < kHealthy; ++i) expected.push_back(run_alone(healthy_job(i)));
   std::mt19937 random(1);
   const auto one_of = [&random](int count) { return static_cast<int>(random() % count); };
-  for (int trial = 0; trial < 160; ++trial) {
+  for (int trial = 0; trial < 160 / kSlowness; ++trial) {
     SCOPED_TRACE(trial);
     // The poison at the start, within and at the end of a prompt, or drawn as the n-th token.
     const int stage = trial % 8;

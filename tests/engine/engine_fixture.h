@@ -17,6 +17,13 @@
 
 namespace mlxd::testing {
 
+// Of how many repetitions one is made in a build with sanitizers, which is slow.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr int kSlowness = 10;
+#else
+inline constexpr int kSlowness = 1;
+#endif
+
 // The ways in which an engine may work; none of them changes an answer.
 struct Combination {
   const char* name;
