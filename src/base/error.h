@@ -1,5 +1,5 @@
-// base: what every other room uses and none of them owns: errors, queues, clock, bytes, logging.
-// It knows nothing of models, requests or HTTP.
+// base: what every other room uses and none of them owns: errors, queues, clock, bytes, UTF-8. It
+// knows nothing of models or requests, and of HTTP the status that an error is answered with alone.
 #pragma once
 
 #include <cmath>

@@ -40,43 +40,43 @@ int choose_kv_blocks(const EngineOptions& options, const RunnerInfo& info) {
 std::optional<Error> find_mistake(const GenerateJob& job, const EngineOptions& options,
                                   const RunnerInfo& info, int kv_blocks) {
   const auto prompt = static_cast<std::int64_t>(job.prompt.size());
-  if (prompt == 0) return refusal(400, "invalid_value", "prompt", "the prompt has no tokens");
+  if (prompt == 0) return refusal(400, "invalid_value", "prompt", "The prompt has no tokens.");
   const int most_samples = std::min(options.max_running_sequences, kMaxSamples);
   if (job.samples < 1 || job.samples > most_samples) {
     return refusal(400, "invalid_value", "n",
-                   fmt::format("n is {}; it must be 1 to {}", job.samples, most_samples));
+                   fmt::format("'n' is {}; it must be 1 to {}.", job.samples, most_samples));
   }
   if (job.max_tokens < 0) {
-    return refusal(400, "invalid_value", "max_tokens", "max_tokens is negative");
+    return refusal(400, "invalid_value", "max_tokens", "'max_tokens' is negative.");
   }
   if (job.priority < 0 || job.priority > kHighestPriority) {
     return refusal(
         400, "invalid_value", "priority",
-        fmt::format("priority is {}; it must be 0 to {}", job.priority, kHighestPriority));
+        fmt::format("'priority' is {}; it must be 0 to {}.", job.priority, kHighestPriority));
   }
   if (prompt + job.max_tokens > info.context_length) {
     return refusal(
         400, "context_length_exceeded", "max_tokens",
-        fmt::format("the prompt's {} tokens and max_tokens {} exceed the model's context "
-                    "of {} tokens",
+        fmt::format("The prompt's {} tokens and max_tokens {} exceed the model's context "
+                    "of {} tokens.",
                     prompt, job.max_tokens, info.context_length));
   }
   // The last token drawn is never fed back, so it needs no place.
   const int needed = blocks_for(prompt + std::max(job.max_tokens - 1, 0), info);
   if (needed > kv_blocks) {
     return refusal(400, "kv_cache_exceeded", "max_tokens",
-                   fmt::format("the prompt's {} tokens and max_tokens {} need {} KV blocks of {} "
-                               "tokens, and this server has {}: send fewer tokens",
+                   fmt::format("The prompt's {} tokens and max_tokens {} need {} KV blocks of {} "
+                               "tokens, and this server has {}: send fewer tokens.",
                                prompt, job.max_tokens, needed, info.block_size, kv_blocks));
   }
   const auto outside = [&](int token) { return token < 0 || token >= info.vocab_size; };
   if (std::ranges::any_of(job.prompt, outside)) {
     return refusal(400, "invalid_value", "prompt",
-                   fmt::format("a prompt token is outside the vocabulary of {}", info.vocab_size));
+                   fmt::format("A prompt token is outside the vocabulary of {}.", info.vocab_size));
   }
   if (std::ranges::any_of(job.sampling.logit_bias, outside, &LogitBias::token)) {
     return refusal(400, "invalid_value", "logit_bias",
-                   fmt::format("a token id is outside the vocabulary of {}", info.vocab_size));
+                   fmt::format("A token id is outside the vocabulary of {}.", info.vocab_size));
   }
   return std::nullopt;
 }
@@ -129,31 +129,30 @@ class Engine::Impl {
       thread_.join();
       throw;
     }
-    watchdog_ = std::make_unique<Watchdog>(shared_.heartbeat, options.hang_seconds, [this] {
-      if (shared_.live.size() == 0) return;  // this hang's requests were ended before
-      spdlog::critical("a step of the model has taken more than {} s: ending all requests",
-                       shared_.options.hang_seconds);
-      ++hangs_;
-      shared_.live.end_all(
-          {503, "engine_hung", "", "the model has stopped responding; this request was ended", 30});
-    });
+    try {
+      watchdog_ = std::make_unique<Watchdog>(shared_.heartbeat, options.hang_seconds, [this] {
+        if (shared_.live.size() == 0) return;  // this hang's requests were ended before
+        spdlog::critical("a step of the model has taken more than {} s: ending all requests",
+                         shared_.options.hang_seconds);
+        ++hangs_;
+        shared_.live.end_all(hung_);
+      });
+    } catch (...) {  // the system gives no more threads: the one that it gave is to end first
+      stop();
+      throw;
+    }
   }
 
-  ~Impl() {
-    draining_ = true;
-    shared_.stopping = true;
-    shared_.live.close({503, "shutting_down", "", "the server is shutting down", 5});
-    shared_.inbox->arrivals.wake();
-    thread_.join();
-  }
+  ~Impl() { stop(); }
 
   Result<RequestHandle> submit(GenerateJob job, std::function<void()> on_ready) {
     if (auto mistake = find_mistake(job, shared_.options, info_, kv_blocks_)) return *mistake;
     if (draining_) {
-      return Error{503, "shutting_down", "", "the server is shutting down; try another", 5};
+      return Error{503, "shutting_down", "", "The server is shutting down; try another.", 5};
     }
     if (!healthy()) {
-      return Error{503, "engine_unhealthy", "", "the model is not responding; try again later", 30};
+      return Error{503, "engine_unhealthy", "", "The model is not responding; try again later.",
+                   30};
     }
     const auto tokens = static_cast<int>(job.prompt.size());
     if (auto full = enter_queue(tokens)) return *full;
@@ -173,7 +172,7 @@ class Engine::Impl {
       throw;
     }
     withdraw(tokens, state.get());
-    return Error{503, "engine_unhealthy", "", "the model is not responding; try again later", 30};
+    return Error{503, "engine_unhealthy", "", "The model is not responding; try again later.", 30};
   }
 
   void drain() { draining_ = true; }
@@ -211,6 +210,14 @@ class Engine::Impl {
   }
 
  private:
+  void stop() {
+    draining_ = true;
+    shared_.stopping = true;
+    shared_.live.close(stopped_);
+    shared_.inbox->arrivals.wake();
+    thread_.join();
+  }
+
   // Whose rows are all wanted is computed from the first token, and who wants none not at all.
   void fetch_prefix(const GenerateJob& job, const RequestHandle::Shared& state) {
     if (!shared_.stored_prefixes || job.prompt_logprobs >= 0 || job.max_tokens == 0) return;
@@ -234,11 +241,11 @@ class Engine::Impl {
     const bool too_long = waiting > 0 && waiting + tokens > shared_.options.max_queued_tokens;
     if (!too_many && !too_long) return std::nullopt;
     shared_.leave_queue(tokens);
-    auto message = fmt::format("{} requests are waiting already; try again later", requests);
+    auto message = fmt::format("{} requests are waiting already; try again later.", requests);
     if (!too_many) {
       message = fmt::format(
-          "prompts of {} tokens are waiting already, and this one's {} would make more than {}; "
-          "try again later",
+          "Prompts of {} tokens are waiting already, and this one's {} would make more than {}; "
+          "try again later.",
           waiting, tokens, shared_.options.max_queued_tokens);
     }
     return Error{429, "queue_full", "", std::move(message),
@@ -251,7 +258,7 @@ class Engine::Impl {
     std::unique_ptr<InferenceLoop> loop;
     Error lost;  // made beforehand: when it is wanted there may be no memory
     try {
-      lost = {503, "engine_dead", "", "the model has stopped; this request was ended", 30};
+      lost = {503, "engine_dead", "", "The model has stopped; this request was ended.", 30};
       runner = make_runner();
       info_ = runner->info();
       kv_blocks_ = choose_kv_blocks(shared_.options, info_);
@@ -285,6 +292,11 @@ class Engine::Impl {
     return watchdog_->hung() && shared_.heartbeat.age() > shared_.options.hang_seconds;
   }
   bool healthy() const { return !dead_ && !hangs(); }
+
+  // Made beforehand: when they are wanted there may be no memory.
+  const Error hung_{503, "engine_hung", "",
+                    "The model has stopped responding; this request was ended.", 30};
+  const Error stopped_{503, "shutting_down", "", "The server is shutting down.", 5};
 
   EngineShared shared_;
   RunnerInfo info_;    // written before the constructor returns

@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "base/check.h"
@@ -167,7 +168,11 @@ void InferenceLoop::sweep() {
       end(*request, Outcome::cancelled);
     } else if (now >= request->job.deadline) {
       end(*request, Outcome::timeout,
-          {504, "timeout", "", "the request did not end within its time"});
+          {504, "timeout", "",
+           fmt::format(
+               "The request did not end within its {:.3g} seconds; ask for fewer tokens, or "
+               "for more time.",
+               seconds_between(state.submitted, request->job.deadline))});
     } else if (state.stopped_samples != 0) {
       drop_stopped_samples(*request);
     }

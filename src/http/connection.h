@@ -1,5 +1,8 @@
 // One client connection: reads requests, checks them, runs their handlers, writes answers. Private
 // to http; everything here runs on the I/O thread.
+//
+// Where there is no memory for what a connection needs, the exception ends its coroutine, and that
+// connection alone.
 #pragma once
 
 #include <memory>
@@ -38,6 +41,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
  private:
   friend class ConnectionExchange;
+  friend class LiveConnections;
+  struct Closing;
 
   boost::asio::awaitable<bool> serve_one();
   boost::asio::awaitable<std::optional<Result<RequestHead>>> read_head();
@@ -48,8 +53,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::awaitable<bool> refuse_request(const Refusal& refusal, std::string_view path,
                                               const std::string& id, Headers cors,
                                               bool without_body);
-  boost::asio::awaitable<bool> answer_preflight(const RequestHead& head, const Router::Match& match,
-                                                const std::string& id);
+  boost::asio::awaitable<bool> answer_options(const RequestHead& head, const Headers& headers,
+                                              const std::string& id);
   std::string response_head(int status, const std::string& id, bool close, const Headers& extra,
                             std::string_view content_type,
                             std::optional<std::size_t> content_length, bool chunked) const;
@@ -66,7 +71,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void arm_read();
   void count_input();
-  void on_readable(boost::system::error_code error);
+  void on_readable(boost::system::error_code error) noexcept;
+  void read_available(boost::system::error_code error);
   void watch_for_leaving();  // goes on until `exchange_` is cleared
   void peer_left();
   bool peer_gone() const { return eof_ || broken_; }
@@ -83,8 +89,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool read_armed_ = false;
   bool error_armed_ = false;
   bool write_armed_ = false;
-  bool eof_ = false;     // the peer sends no more
-  bool broken_ = false;  // nothing can be written any more
+  bool eof_ = false;                // the peer sends no more
+  bool broken_ = false;             // nothing can be written any more
+  Connection* previous_ = nullptr;  // in ServerState::live
+  Connection* next_ = nullptr;
 };
 
 }  // namespace mlxd::http

@@ -32,8 +32,8 @@ ConnectionExchange::ConnectionExchange(Connection& connection, Request request, 
       close_(!keep_alive || connection.state_->draining),
       chunked_(!http_10),
       without_body_(request_.method == "HEAD") {
-  connection_.exchange_ = this;
   connection_.watch_for_leaving();
+  connection_.exchange_ = this;  // nothing can fail any more
 }
 
 ConnectionExchange::~ConnectionExchange() { connection_.exchange_ = nullptr; }

@@ -160,6 +160,7 @@ class RawClient {
     }
     return found;
   }
+  bool has_ended() const { return ended_; }
   const std::string& unread() const { return input_; }
 
  private:
@@ -206,7 +207,7 @@ inline Router test_router() {
   return router;
 }
 
-class ServerTest : public testing::Test {
+class ServerTest : public ::testing::Test {
  protected:
   ServerTest() { options_.port = 0; }
 
@@ -229,7 +230,7 @@ class ServerTest : public testing::Test {
     const Answer answer = client.read_answer();
     EXPECT_EQ(answer.status, status) << bytes.substr(0, 300);
     EXPECT_EQ(answer.header("connection"), "close") << bytes.substr(0, 300);
-    EXPECT_THAT(answer.body, testing::HasSubstr("\"error\""));
+    EXPECT_THAT(answer.body, ::testing::HasSubstr("\"error\""));
     EXPECT_TRUE(client.is_closed_within(3)) << bytes.substr(0, 300);
   }
   void expect_still_serving() {

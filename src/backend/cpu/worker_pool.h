@@ -93,8 +93,8 @@ class WorkerPool {
 };
 
 // How many workers serve a machine best: the physical cores that this process may run on (a second
-// hardware thread of a core adds contention, no bandwidth), and no more than its control group's
-// quota, beyond which the kernel would stop them all in mid-step.
+// hardware thread of a core adds contention, no bandwidth), and no more than the quota of the root
+// control group that it sees (a container's), beyond which the kernel would stop them in mid-step.
 int default_worker_count();
 
 // Processors, hardware threads included, that this process may keep busy at a time.
