@@ -209,7 +209,12 @@ inline Router test_router() {
 
 class ServerTest : public ::testing::Test {
  protected:
-  ServerTest() { options_.port = 0; }
+  ServerTest() {
+    options_.port = 0;
+    options_.error_body = [](std::string_view, const Error& error) {
+      return R"({"error":")" + error.code + ": " + error.message + "\"}";
+    };
+  }
 
   Server& server() {
     if (!server_) server_ = std::make_unique<Server>(options_, router_);
