@@ -3,13 +3,10 @@
 // file has them.
 #include "model/architectures/architecture.h"
 #include "model/architectures/plan_builder.h"
+#include "model/architectures/windowed_layers.h"
 
 namespace mlxd {
 namespace {
-
-void window_every_layer(ModelConfig& config) {
-  for (AttentionConfig& layer : config.attention) layer.window = config.sliding_window;
-}
 
 void gguf_defaults(ModelConfig& config) {
   config.rope.interleaved = true;  // llama.cpp's converter permutes q and k (LlamaModel.permute)

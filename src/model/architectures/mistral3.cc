@@ -5,6 +5,7 @@
 
 #include "model/architectures/architecture.h"
 #include "model/architectures/plan_builder.h"
+#include "model/architectures/windowed_layers.h"
 #include "model/config_limits.h"
 #include "model/quoted.h"
 
@@ -43,9 +44,7 @@ void json_finish(ModelConfig& config, const JsonFields& fields) {
   if (type != "mistral" && type != "ministral3") {
     fields.fail("model_type", "is " + in_quotes(type) + "; mlxd runs mistral and ministral3 here");
   }
-  if (!fields.has("layer_types")) {
-    for (AttentionConfig& layer : config.attention) layer.window = config.sliding_window;
-  }
+  if (!fields.has("layer_types")) window_every_layer(config);
   const auto rope = fields.object("rope_parameters");
   if (rope) grow_queries(config, rope->number("llama_4_scaling_beta", 0, 1e3).value_or(0));
 }

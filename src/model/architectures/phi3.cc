@@ -4,22 +4,23 @@
 
 #include "model/architectures/architecture.h"
 #include "model/architectures/plan_builder.h"
+#include "model/architectures/windowed_layers.h"
 
 namespace mlxd {
 namespace {
 
 // All layers see the window, as in transformers; llama.cpp sees everything, and mlx-lm too.
-void window_every_layer(ModelConfig& config) {
+void window_all(ModelConfig& config) {
   if (config.sliding_window >= config.context_length) config.sliding_window = 0;
-  for (AttentionConfig& layer : config.attention) layer.window = config.sliding_window;
+  window_every_layer(config);
 }
 
-void gguf_finish(ModelConfig& config, const GgufFile&) { window_every_layer(config); }
+void gguf_finish(ModelConfig& config, const GgufFile&) { window_all(config); }
 
 void json_defaults(ModelConfig& config) { config.context_length = 4096; }
 
 void json_finish(ModelConfig& config, const JsonFields& fields) {
-  if (!fields.has("layer_types")) window_every_layer(config);
+  if (!fields.has("layer_types")) window_all(config);
 }
 
 AttentionBlock attention(const PlanBuilder& builder, const ModelConfig& config, int layer) {

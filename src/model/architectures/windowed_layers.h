@@ -6,8 +6,13 @@
 #include "model/model_config.h"
 #include "model/weights/gguf.h"
 
-// What families share in which layers that see a sliding window alternate with layers that see all.
+// What families share whose layers, all or some of them, see a sliding window.
 namespace mlxd {
+
+// All layers see the config's window.
+inline void window_every_layer(ModelConfig& config) {
+  for (AttentionConfig& layer : config.attention) layer.window = config.sliding_window;
+}
 
 // Every `pattern`-th layer sees all, the others the window.
 void window_by_pattern(ModelConfig& config, std::int64_t pattern);
