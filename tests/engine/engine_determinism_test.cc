@@ -47,7 +47,7 @@ INSTANTIATE_IN_EVERY_COMBINATION(Determinism);
 
 TEST_P(Determinism, ARequestDrawsTheSameTokensAloneAndAmongSixteenOthers) {
   std::mt19937 random(1);
-  for (int trial = 0; trial < 20; ++trial) {
+  for (int trial = 0; trial < 20 / kSlowness; ++trial) {
     std::vector<GenerateJob> jobs;
     for (int i = 0; i < 17; ++i) jobs.push_back(random_job(random));
     auto engine = make_engine();
@@ -88,7 +88,7 @@ TEST_P(Determinism, AnotherSeedGivesOtherTokens) {
 TEST_P(Determinism, FiveHundredRequestsAtAQuarterOfTheMemoryEqualTheUnconstrainedRun) {
   std::mt19937 random(3);
   std::vector<GenerateJob> jobs;
-  for (int i = 0; i < 500; ++i) jobs.push_back(random_job(random, 40, 60));
+  for (int i = 0; i < 500 / kSlowness; ++i) jobs.push_back(random_job(random, 40, 60));
   EngineOptions options;
   options.max_queued_requests = 500;
   options.max_running_sequences = 32;

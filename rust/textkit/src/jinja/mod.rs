@@ -2,8 +2,8 @@
 //! which of their bytes a client chose (text.rs). What is rendered is byte for byte what Jinja2
 //! renders, or an error where it raises; tests/golden/make_templates.py holds it to that.
 //!
-//! lexer -> parser, statements -> ast -> eval (expressions), exec (statements). values are in
-//! value.rs, what they do in ops, members, methods, filters, tests, print, format and to_json.
+//! lexer -> parser, statements, expressions -> ast -> eval (expressions), exec (statements). values
+//! are in value.rs, what they do in ops, members, methods, filters, tests, print, format and to_json.
 //! limits.rs bounds what a template may use.
 
 mod ast;
@@ -11,6 +11,7 @@ mod calls;
 mod error;
 mod eval;
 mod exec;
+mod expressions;
 mod filters;
 mod format;
 mod from_json;

@@ -1,6 +1,8 @@
 //! Methods of Python's types. Those that would change a list or a dict do not exist here: the
 //! immutable sandbox of transformers refuses them.
 
+mod case;
+mod split;
 mod strings;
 
 use std::rc::Rc;
@@ -11,7 +13,9 @@ use super::eval::Interpreter;
 use super::ops;
 use super::value::{Dict, Value, View};
 
-pub use strings::{capitalize, join, lines, lower, replace, strip, title_words, upper};
+pub use case::{capitalize, lower, title_words, upper};
+pub use split::lines;
+pub use strings::{join, replace, strip};
 
 const STRING: [&str; 44] = [
     "capitalize",
