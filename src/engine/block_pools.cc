@@ -21,7 +21,7 @@ BlockPools::BlockPools(std::span<const KvGroup> groups, int block_size, const Ca
     const int blocks = plan.size.blocks[i];
     pools_.emplace_back(blocks);
     windows_.push_back(groups[i].window);
-    surplus_.push_back(blocks - plan.max_sequences * reserve_[i]);
+    surplus_.push_back(groups[i].window > 0 ? blocks - plan.reserved(i) : 0);
     check(surplus_[i] >= 0, "a windowed group has the reserve of every running sequence");
     if (groups[i].window > 0) {
       windowed_ = true;

@@ -56,6 +56,7 @@ class BlockPools {
 
   int groups() const { return static_cast<int>(pools_.size()); }
   int window(int group) const { return windows_[group]; }
+  bool has_windows() const { return windowed_; }
   int full_group() const { return full_; }  // -1: none
   BlockManager& pool(int group) { return pools_[group]; }
   const BlockManager& pool(int group) const { return pools_[group]; }

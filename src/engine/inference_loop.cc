@@ -32,6 +32,7 @@ SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info,
       limits.max_sequences + static_cast<int>(std::max<std::size_t>(prompt_rows, 1));
   limits.block_size = info.block_size;
   limits.draws = info.draws;
+  limits.snapshot_blocks = plan.snapshot_blocks;
   return limits;
 }
 
@@ -41,17 +42,21 @@ InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, const Ca
     : shared_(shared),
       runner_(runner),
       blocks_(runner.info().kv, runner.info().block_size, plan),
+      states_(runner.info().state_bytes > 0 ? std::make_unique<StatePool>(plan.size.states)
+                                            : nullptr),
       cache_(shared.options.prefix_cache && blocks_.full_group() >= 0
-                 ? std::make_unique<PrefixGroups>(blocks_, runner.info().block_size)
+                 ? std::make_unique<PrefixGroups>(blocks_, runner.info().block_size, states_.get())
                  : nullptr),
       mover_(cache_ && shared.stored_prefixes
                  ? std::make_unique<BlockMover>(*shared.stored_prefixes, runner, blocks_, *cache_)
                  : nullptr),
-      scheduler_(limits_of(shared.options, runner.info(), plan), blocks_, cache_.get()),
+      scheduler_(limits_of(shared.options, runner.info(), plan), blocks_, cache_.get(),
+                 states_.get()),
       drafter_(std::make_unique<NgramDrafter>()),
       delivery_(shared, runner.info(), scheduler_, *drafter_, stats_, [this] { publish(); }),
       pace_(shared.options.target_step_seconds, shared.options.max_step_tokens) {
   stats_.kv_blocks_total = blocks_.total();
+  stats_.states_total = plan.size.states;
   stats_.memory.weights = runner.info().weight_bytes;
   stats_.memory.kv_reserved = plan.size.bytes(runner.info());
   publish();
@@ -306,12 +311,17 @@ void InferenceLoop::abandon_behind() {
 }
 
 // After a step that failed. Each sequence gets one more try, on its own and without a draft: who
-// fails then is ended, so that no failure is repeated for ever.
+// fails then is ended, so that no failure is repeated for ever. Who has lost its state is computed
+// from its tokens, and keeps the state before each step from then on.
 void InferenceLoop::repeat_one_by_one(PlannedStep& step, bool behind) {
   const bool alone = !behind && step.parts.size() == 1 && step.parts[0].drafted == 0;
   for (const StepPart& planned : step.parts) {
-    if (planned.sequence->state == Sequence::State::finished) continue;
+    if (planned.sequence->state != Sequence::State::running) continue;
     shared_.heartbeat.beat();
+    if (!alone && planned.in_place()) {
+      scheduler_.recompute(*planned.sequence);
+      continue;
+    }
     if (!alone && run_single(step, planned.without_draft())) continue;
     if (cache_lost_) return;
     delivery_.fail(*planned.sequence->request);
@@ -321,11 +331,11 @@ void InferenceLoop::repeat_one_by_one(PlannedStep& step, bool behind) {
 
 bool InferenceLoop::run_single(PlannedStep& step, const StepPart& part) {
   std::array<StepPart, 1> parts{part};
-  scheduler_.fill_single(step, part, single_);
+  const Batch& batch = scheduler_.single(step, part);
   bool launched = false;
   const bool asked = attempt([&] {
-    reserve_output(single_);
-    runner_.launch(single_);
+    reserve_output(batch);
+    runner_.launch(batch);
     launched = true;
     if (runner_.info().draws) runner_.draw(delivery_.ask(parts));
   });
@@ -396,14 +406,14 @@ bool InferenceLoop::probe() {
   BlockTables tables;
   if (blocks_.room(tables) < 1 || !blocks_.allocate(tables, 1)) return true;
   blocks_.cover(tables, 1);
-  single_ = Batch{};
-  single_.tokens = single_.positions = {0};
+  probe_ = Batch{};
+  probe_.tokens = probe_.positions = {0};
   BatchSequence row{.first_row = 0, .query_length = 1, .context_length = 1};
   for (int group = 0; group < blocks_.groups(); ++group) row.blocks[group] = tables.of(group);
-  single_.sequences.push_back(row);
-  single_.want_logits(0);
+  probe_.sequences.push_back(row);
+  probe_.want_logits(0);
   shared_.heartbeat.beat();
-  const bool works = attempt([&] { runner_.step(single_, output_); });
+  const bool works = attempt([&] { runner_.step(probe_, output_); });
   blocks_.release(tables);
   if (works) note_success();
   return works;
@@ -418,6 +428,12 @@ void InferenceLoop::publish() {
   stats_.kv_blocks_used = blocks_.used();
   stats_.kv_blocks_cached = blocks_.idle();
   stats_.memory.kv_cache = blocks_.bytes_kept(runner_.info().kv);
+  if (states_) {
+    stats_.states_used = states_->used();
+    stats_.states_cached = states_->idle();
+    const auto kept = static_cast<std::size_t>(states_->used() + states_->idle());
+    stats_.memory.states = kept * runner_.info().state_bytes;
+  }
   stats_.memory.buffers =
       runner_.buffer_bytes() + output_.logits.capacity() * sizeof(output_.logits[0]);
   stats_.running_sequences = static_cast<int>(scheduler_.running().size());
@@ -442,6 +458,8 @@ void InferenceLoop::check_integrity() const {
         "the scheduler knows the unfinished sequences and no others");
   if (mover_) mover_->check_integrity();
   check(!requests_.empty() || blocks_.used() == 0, "without requests every block is free or idle");
+  check(!requests_.empty() || !states_ || states_->used() == 0,
+        "without requests every slot is free or idle");
 }
 
 }  // namespace mlxd

@@ -16,6 +16,7 @@
 #include "engine/prefix_groups.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
+#include "engine/state_pool.h"
 #include "engine/step_pace.h"
 
 namespace mlxd {
@@ -83,6 +84,7 @@ class InferenceLoop {
   EngineShared& shared_;
   ModelRunner& runner_;
   BlockPools blocks_;
+  const std::unique_ptr<StatePool> states_;  // null for models without
   // Null when it is switched off, and for models without a full KV group.
   const std::unique_ptr<PrefixGroups> cache_;
   const std::unique_ptr<BlockMover> mover_;  // null when nothing goes to disk
@@ -95,7 +97,7 @@ class InferenceLoop {
   int in_flight_ = 0;
   TimePoint last_over_{};  // when a step last ended
   StepOutput output_;
-  Batch single_;
+  Batch probe_;
   std::vector<DraftAsk> asks_;
   std::vector<std::unique_ptr<Request>> requests_;  // in order of arrival
   std::uint64_t arrivals_ = 0;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "engine/block_pools.h"
@@ -44,6 +45,15 @@ struct Sequence {
   int steps_ahead = 0;    // launched, with rows of this sequence, and not over
   int rows_ahead = 0;     // in these
   int tokens_ahead = 0;   // 0 or 1: that they will draw
+  // Of a model with recurrent states: the slot with the one after the first `computed` tokens (-1:
+  // none yet), and that in which the step in flight leaves it.
+  int state_slot = -1, state_slot_ahead = -1;
+  int in_place_ahead = 0;       // steps in flight that save to the slot that they read
+  bool never_in_place = false;  // one that did has failed
+  // Beyond `computed`, so many tokens are in the KV cache: their rows are fed again for the state
+  // behind them, which was not saved.
+  int computed_kv = 0;
+  int last_snapshot = 0;  // of its answer, in the prefix cache: after so many blocks
   // Rows of a step that this sequence occupies at most: all its samples, until they have forked.
   int slots = 1;
   bool preempted = false;        // it waits, but had begun
@@ -70,6 +80,7 @@ struct Sequence {
   int priority = 0;  // as the job's
   std::uint64_t caller = 0;
   std::uint64_t cache_salt = 0;  // prefixes are shared with sequences of the same salt
+  std::span<const int> borders;  // as the job's
 
   // Delivery's: how its tokens are drawn.
   TokenCounts counts;                           // for the penalties; kept only when there are some
@@ -85,9 +96,11 @@ struct Sequence {
   // Once the steps in flight are over.
   int planned() const { return computed + rows_ahead; }
   int expected_length() const { return length() + tokens_ahead; }
-  // Its next row is its newest token, known or to come. One that is to come may be the last.
+  int planned_state() const { return steps_ahead > 0 ? state_slot_ahead : state_slot; }
+  // What it has not computed before is its newest token, known or to come. One that is to come may
+  // be the last.
   bool decoding() const {
-    return planned() == expected_length() - 1 &&
+    return std::max(planned(), computed_kv) == expected_length() - 1 &&
            (tokens_ahead == 0 || expected_length() < most_tokens);
   }
   // First come first served; within a request by sample.

@@ -135,8 +135,13 @@ TEST_F(ScarceMemory, AnAllocationThatFailsCostsOneRequestAtMostWithTheCacheOnDis
   fail_each_allocation_in_turn();
 }
 
-TEST_F(ScarceMemory, AnAllocationThatFailsCostsOneRequestAtMostAStepAhead) {
-  combination() = &kAhead;
+TEST_F(ScarceMemory, AnAllocationThatFailsCostsOneRequestAtMostAStepAheadWithStates) {
+  combination() = &kAheadStates;
+  fail_each_allocation_in_turn();
+}
+
+TEST_F(ScarceMemory, AnAllocationThatFailsCostsOneRequestAtMostWhereStatesAreSavedInPlace) {
+  combination() = &kScarceStates;
   fail_each_allocation_in_turn();
 }
 

@@ -343,7 +343,8 @@ TEST_P(EngineTest, AnUrgentRequestTakesThePlaceOfOthersWhoseAnswersStayTheSame) 
   auto handle = engine->submit(urgent);
   first.open = true;
   EXPECT_TRUE(read_all(*handle).completed());
-  EXPECT_LE(first.begun, 22u) << "nobody else's 200 tokens were waited for";
+  // A slot for its state may be that of a step in flight.
+  EXPECT_LE(first.begun, 23u) << "nobody else's 200 tokens were waited for";
   for (int i = 0; i < 8; ++i) {
     EXPECT_EQ(read_all(handles[i]).tokens, run_alone(job(i)).tokens) << i;
   }

@@ -1,6 +1,8 @@
-// Random operations on a Scheduler with its BlockPools, PromptQueue and PrefixGroups, against what
-// these promise. The model is a KV cache that remembers which token of whom was written where: a
-// step is right when each of its rows finds the sequence's own tokens before it.
+// Random operations on a Scheduler with its BlockPools, StatePool, PromptQueue and PrefixGroups,
+// against what these promise: with windows and without, with recurrent states, with slots for these
+// that are scarce, and with a step planned while another is in flight.
+#include "engine/scheduler_model.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
@@ -20,10 +22,10 @@ constexpr int kOperations = 60'000;
 #else
 constexpr int kOperations = 1'000'000;
 #endif
-constexpr int kSeeds = 10;
+constexpr int kSeeds = 24;
 constexpr int kBlockSize = 4;
 
-// One seed after the other.
+// A seed's last digit in base 4; the next, in base 3, is for the states, the last for steps ahead.
 const std::vector<KvGroup> kGroups[] = {
     {{.window = 0}},
     {{.window = 0}, {.window = 6}},
@@ -32,30 +34,8 @@ const std::vector<KvGroup> kGroups[] = {
 };
 
 using State = Sequence::State;
-
-int token_of(std::uint64_t text, int index) {
-  std::uint64_t hash = (text * 1000 + index) * 0x9E3779B97F4A7C15;
-  return static_cast<int>((hash ^ hash >> 31) % 50);
-}
-
-// One sequence, with what the engine would know of it.
-struct Life {
-  Sequence sequence;
-  std::uint64_t text = 0;  // what it will say
-  int end = 0;             // its length when it is over
-  int samples = 1;         // that are still to be forked
-  bool prompt_logits = false;
-  int logits_seen = 0;  // rows of the prompt whose logits were computed
-  // As of before the step.
-  State was = State::waiting;
-  bool decoded = false;
-
-  void want_logits() {
-    const int last = sequence.length() - 1;
-    sequence.logits_from = prompt_logits ? std::min(logits_seen, last) : last;
-    sequence.logits_to = sequence.length();
-  }
-};
+using testing::Life;
+using testing::token_of;
 
 // The engine's part, played at random.
 class World {
@@ -65,17 +45,23 @@ class World {
         limits_{.max_sequences = 3 + die(8), .max_logit_rows = 24, .block_size = kBlockSize},
         groups_(kGroups[seed % std::size(kGroups)]),
         longest_(12 + die(60)),
-        blocks_(groups_, kBlockSize, plan()) {
+        states_kind_(seed / 4 % 3),
+        may_plan_ahead_(seed / 12 % 2 == 1),
+        plan_(plan()),
+        blocks_(groups_, kBlockSize, plan_),
+        kv_(info(), plan_.size, [this](const Sequence& sequence, int index) {
+          return index < sequence.length() ? sequence.tokens[index]
+                                           : token_of(life_of(sequence)->text, index);
+        }) {
     limits_.max_step_tokens = limits_.max_sequences + 4 + die(40);
-    if (seed % 3 != 0 && blocks_.full_group() >= 0) {
-      cache_ = std::make_unique<PrefixGroups>(blocks_, kBlockSize);
+    limits_.draws = may_plan_ahead_;
+    limits_.snapshot_blocks = 1 + die(4);
+    if (has_states()) states_ = std::make_unique<StatePool>(plan_.size.states);
+    if (seed % 5 != 0 && blocks_.full_group() >= 0) {
+      cache_ = std::make_unique<PrefixGroups>(blocks_, kBlockSize, states_.get());
     }
-    scheduler_ = std::make_unique<Scheduler>(limits_, blocks_, cache_.get());
+    scheduler_ = std::make_unique<Scheduler>(limits_, blocks_, cache_.get(), states_.get());
     set_step_tokens(limits_.max_step_tokens);
-    kv_.resize(groups_.size());
-    for (std::size_t group = 0; group < kv_.size(); ++group) {
-      kv_[group].resize(blocks_.pool(static_cast<int>(group)).total() * kBlockSize);
-    }
   }
 
   void run(int operations) {
@@ -94,13 +80,23 @@ class World {
   bool preempts() const { return blocks_.full_group() >= 0; }
   int accepted() const { return accepted_; }
 
+  bool has_states() const { return states_kind_ > 0; }
+  int recomputed() const { return recomputed_; }
+  bool saves_in_place() const { return states_kind_ == 2; }
+  bool plans_ahead() const { return may_plan_ahead_; }
+  int planned_ahead() const { return planned_ahead_; }
+
  private:
-  struct Cell {
-    std::uint64_t salt = 0;
-    int token = -1;
-    int position = -1;
-    bool operator==(const Cell&) const = default;
-  };
+  RunnerInfo info() const {
+    RunnerInfo info;
+    info.vocab_size = 1000;
+    info.context_length = 1 << 20;
+    info.block_size = kBlockSize;
+    info.kv = groups_;
+    info.state_bytes = has_states();
+    info.draws = may_plan_ahead_;
+    return info;
+  }
 
   // Little beyond the reserves of windowed groups, so that chunks are cut to what has room.
   CachePlan plan() {
@@ -110,8 +106,11 @@ class World {
       const bool full = group.window == 0;
       plan.reserve.push_back(full ? 0 : (group.window + kBlockSize - 1) / kBlockSize + 2);
       plan.size.blocks.push_back(full ? longest_
-                                      : plan.max_sequences * plan.reserve.back() + die(12));
+                                      : plan.reserved(plan.reserve.size() - 1) + die(12));
     }
+    const int most = plan.max_sequences;
+    if (states_kind_ == 1) plan.size.states = 4 * most + die(30);
+    if (states_kind_ == 2) plan.size.states = most + 1 + die(2);
     return plan;
   }
 
@@ -126,8 +125,8 @@ class World {
       Sequence& sequence = pick()->sequence;
       sequence.paused = !sequence.paused && die(2) == 0;
     } else if (what < 58 && !lives_.empty()) {
-      end(pick(), die(3) == 0);
-      bury();
+      if (Life* life = pick(); life->sequence.state != State::finished) end(life, die(3) == 0);
+      if (in_flight_ == 0) bury();
     } else if (what < 60) {
       set_step_tokens(1 + die(limits_.max_step_tokens));
     } else {
@@ -156,6 +155,10 @@ class World {
       sequence.tokens.push_back(token_of(i < common ? family : life->text, i));
     }
     sequence.prompt_length = prompt;
+    sequence.most_tokens = life->end;
+    if (die(2) == 0) life->borders.assign({die(prompt + 1), die(prompt + 1)});
+    std::ranges::sort(life->borders);
+    sequence.borders = life->borders;
     life->want_logits();
     scheduler_->add(sequence);
     lives_.push_back(std::move(life));
@@ -172,17 +175,32 @@ class World {
   void end(Life* life, bool failed) {
     failed ? scheduler_->discard(life->sequence) : scheduler_->remove(life->sequence);
     ASSERT_EQ(life->sequence.state, State::finished);
-    ASSERT_TRUE(life->sequence.blocks.empty());
+    ASSERT_TRUE(life->sequence.steps_ahead > 0 || life->sequence.blocks.empty());
+    ASSERT_EQ(life->sequence.state_slot, -1);
     ++finished_;
   }
 
   void bury() {
-    scheduler_->finish_step();
-    std::erase_if(lives_, [](const auto& life) { return life->sequence.state == State::finished; });
+    std::erase_if(lives_, [](const auto& life) {
+      return life->sequence.state == State::finished && life->sequence.steps_ahead == 0;
+    });
   }
 
+  // As the inference loop's turn.
   void step() {
+    const bool ahead = in_flight_ > 0;
+    bool launched = false;
+    if (!ahead || scheduler_->can_plan_ahead()) {
+      launched = launch(ahead);
+      if (::testing::Test::HasFatalFailure()) return;
+    }
+    if (in_flight_ == 2) complete_oldest();
+    const bool goes_on = launched && may_plan_ahead_ && !behind_;
+    if (in_flight_ > 0 && !goes_on) complete_oldest();
     bury();
+  }
+
+  bool launch(bool ahead) {
     int running = 0;
     for (const auto& life : lives_) {
       Sequence& sequence = life->sequence;
@@ -192,21 +210,34 @@ class World {
       running += sequence.state == State::running;
       propose_draft(*life);
     }
-    scheduler_->schedule();
+    scheduler_->schedule(ahead);
     if (++steps_ % 8 == 0) scheduler_->check_integrity();
     check_limits();
-    check_order();
-    check_nobody_is_left_out(running);
-    if (::testing::Test::HasFatalFailure()) return;
-    if (die(16) == 0) {
-      fail_and_repeat();
-    } else {
-      compute(scheduler_->batch());
-      scheduler_->land(scheduler_->oldest());
-      const std::vector<StepPart> parts = scheduler_->parts();
-      for (const StepPart& part : parts) advance(part);
+    if (!ahead) {
+      check_order();
+      check_nobody_is_left_out(running);
     }
-    if (!scheduler_->parts().empty()) bury();  // as the engine does
+    if (::testing::Test::HasFatalFailure() || scheduler_->parts().empty()) return false;
+    planned_ahead_ += ahead;
+    kv_.compute(scheduler_->batch(), scheduler_->parts());
+    if (may_plan_ahead_) newest_batch_ = scheduler_->batch();
+    ++in_flight_;
+    return true;
+  }
+
+  void complete_oldest() {
+    PlannedStep& step = scheduler_->oldest();
+    const bool behind = std::exchange(behind_, false);  // and what it wrote is spoiled
+    if (behind || die(16) == 0) {
+      fail_and_repeat(step, behind);
+    } else {
+      scheduler_->land(step);
+      for (const StepPart& part : std::vector(step.parts)) {
+        if (part.sequence->state != State::finished) advance(part);
+      }
+    }
+    --in_flight_;
+    scheduler_->finish_step();
   }
 
   void propose_draft(Life& life) {
@@ -214,11 +245,12 @@ class World {
     sequence.draft.clear();
     sequence.draft_rows = 0;
     if (!life.decoded || life.samples > 1) return;
-    const int useful = std::max(life.end - sequence.length() - 1, 0);
+    const int next = sequence.expected_length();
+    const int useful = std::max(life.end - next - 1, 0);
     sequence.draft_rows = std::min(die(5), useful);
     for (int i = 0; i < sequence.draft_rows; ++i) {
       const bool right = die(4) != 0;
-      sequence.draft.push_back(right ? token_of(life.text, sequence.length() + i) : 51);
+      sequence.draft.push_back(right ? token_of(life.text, next + i) : 51);
     }
   }
 
@@ -272,6 +304,7 @@ class World {
       ASSERT_FALSE(planned && (sequence.paused || sequence.state != State::running));
       anyone = anyone || sequence.state == State::running;
       if (sequence.state != State::running || sequence.paused) continue;
+      if (saves_in_place()) continue;  // somebody may have to wait for a slot
       if (life->decoded && life->was == State::running) {
         ASSERT_TRUE(planned) << "who decodes keeps its pace";
       }
@@ -285,87 +318,56 @@ class World {
       return life->sequence.state == State::waiting && !life->sequence.paused;
     };
     ASSERT_TRUE(anyone || std::ranges::none_of(lives_, could)) << "somebody begins";
+    const auto can = [](const auto& life) {
+      return life->sequence.state == State::running && !life->sequence.paused &&
+             life->sequence.logits_from == life->sequence.length() - 1;
+    };
+    ASSERT_TRUE(batch.rows() > 0 || std::ranges::none_of(lives_, can)) << "somebody goes on";
   }
 
-  // --- the model
-
-  void compute(const Batch& batch) {
-    for (const auto& [group, from, to] : batch.block_copies) {
-      const auto cells = kv_[group].begin();
-      std::copy_n(cells + from * kBlockSize, kBlockSize, cells + to * kBlockSize);
+  // The step failed, after it wrote something or before; so did one behind it. Each part is
+  // repeated, and some fail.
+  void fail_and_repeat(PlannedStep& step, bool spoiled) {
+    if (in_flight_ == 2) {
+      behind_ = true;
+      kv_.spoil(newest_batch_);
+      scheduler_->land(scheduler_->newest());
     }
-    for (int group = 0; group < blocks_.groups(); ++group) {
-      for (const BatchSequence& rows : batch.sequences) write(batch, rows, group);
-      for (const BatchSequence& rows : batch.sequences) read(rows, group);
-    }
-  }
-
-  void write(const Batch& batch, const BatchSequence& rows, int group) {
-    const std::uint64_t salt = owner_of(rows)->cache_salt;
-    const int first = rows.context_length - rows.query_length;
-    for (int i = 0; i < rows.query_length; ++i) {
-      cell(rows, group, first + i) = {salt, batch.tokens[rows.first_row + i], first + i};
-    }
-  }
-
-  void read(const BatchSequence& rows, int group) {
-    const Sequence& sequence = *owner_of(rows);
-    const int known = std::min(rows.context_length, sequence.length());
-    const int first = rows.context_length - rows.query_length;
-    const int window = groups_[group].window;
-    for (int position = window > 0 ? std::max(first - window + 1, 0) : 0; position < known;
-         ++position) {
-      const Cell wanted{sequence.cache_salt, sequence.tokens[position], position};
-      ASSERT_EQ(cell(rows, group, position), wanted) << "somebody else's, or stale";
-    }
-  }
-
-  Cell& cell(const BatchSequence& rows, int group, int position) {
-    const int block = rows.blocks[group][position / kBlockSize];
-    EXPECT_GE(block, 0) << "let go too early";
-    return kv_[group].at(static_cast<std::size_t>(block) * kBlockSize + position % kBlockSize);
-  }
-  const Sequence* owner_of(const BatchSequence& rows) const {
-    for (const StepPart& part : scheduler_->parts()) {
-      if (part.sequence->blocks.of(0).data() == rows.blocks[0].data()) return part.sequence;
-    }
-    return nullptr;
-  }
-
-  // The step failed, after or before it wrote something; each part is repeated, and some fail.
-  void fail_and_repeat() {
-    if (die(2) == 0) compute(scheduler_->batch());
-    Batch single;
-    scheduler_->land(scheduler_->oldest());
-    const std::vector<StepPart> parts = scheduler_->parts();
-    for (const StepPart& part : parts) {
+    scheduler_->land(step);
+    for (const StepPart& part : std::vector(step.parts)) {
+      if (part.sequence->state != State::running) continue;
+      const StepPart alone = part.without_draft();
+      const Batch& single = scheduler_->single(step, alone);
+      if (!spoiled) kv_.spoil(single);
       if (die(8) == 0) {
-        end(life_of(part), /*failed=*/true);
-        continue;
+        end(life_of(*part.sequence), /*failed=*/true);
+      } else if (part.in_place()) {
+        ++recomputed_;
+        scheduler_->recompute(*part.sequence);
+      } else {
+        kv_.compute(single, std::span(&alone, 1));
+        advance(alone);
       }
-      scheduler_->fill_single(scheduler_->oldest(), part.without_draft(), single);
-      compute(single);
-      advance(part.without_draft());
     }
   }
 
-  Life* life_of(const StepPart& part) {
+  Life* life_of(const Sequence& sequence) const {
     const auto life = std::ranges::find_if(
-        lives_, [&](const auto& candidate) { return &candidate->sequence == part.sequence; });
+        lives_, [&](const auto& candidate) { return &candidate->sequence == &sequence; });
     return life->get();
   }
 
   void advance(const StepPart& part) {
-    Life& life = *life_of(part);
+    Life& life = *life_of(*part.sequence);
     Sequence& sequence = life.sequence;
-    sequence.computed += part.rows - part.drafted;
+    scheduler_->advance(part, part.rows - part.drafted);
     life.logits_seen = std::max(life.logits_seen, sequence.computed);
     if (sequence.computed == sequence.length()) {
       fork(life);
       draw(life);
       for (int row = 0; row < part.drafted && sequence.state == State::running; ++row) {
         if (sequence.tokens.back() != sequence.draft[row]) break;
-        ++sequence.computed;
+        scheduler_->advance(part, 1);
         ++accepted_;
         draw(life);
       }
@@ -383,6 +385,7 @@ class World {
       child->sequence.sample = sample;
       child->sequence.tokens = parent.sequence.tokens;
       child->sequence.prompt_length = parent.sequence.prompt_length;
+      child->sequence.most_tokens = child->end;
       child->want_logits();
       scheduler_->fork(parent.sequence, child->sequence);
       draw(*child);
@@ -396,7 +399,8 @@ class World {
     Sequence& sequence = life.sequence;
     sequence.tokens.push_back(token_of(life.text, sequence.length()));
     life.want_logits();
-    if (sequence.length() >= life.end) end(&life, /*failed=*/false);
+    const bool stops = may_plan_ahead_ && die(30) == 0;  // which nobody knew beforehand
+    if (stops || sequence.length() >= life.end) end(&life, /*failed=*/false);
   }
 
   // Everybody's reader comes back: then everyone ends, and every block is free or idle.
@@ -412,6 +416,9 @@ class World {
     draining_ = false;
     scheduler_->check_integrity();
     ASSERT_EQ(blocks_.used(), 0);
+    if (has_states()) {
+      ASSERT_EQ(states_->used(), 0);
+    }
     ASSERT_EQ(scheduler_->waiting(), 0);
     ASSERT_EQ(scheduler_->preempted(), 0);
     ASSERT_EQ(finished_, static_cast<int>(arrivals_) + forked_) << "each ends once";
@@ -420,15 +427,22 @@ class World {
   std::mt19937 random_;
   SchedulerLimits limits_;
   const std::vector<KvGroup> groups_;
-  const int longest_;  // blocks of a sequence at most
+  const int longest_;           // blocks of a sequence at most
+  const unsigned states_kind_;  // 0: none, 1: slots enough, 2: few
+  const bool may_plan_ahead_;
+  const CachePlan plan_;
   BlockPools blocks_;
+  testing::ModelCache kv_;
+  std::unique_ptr<StatePool> states_;
   std::unique_ptr<PrefixGroups> cache_;
   std::unique_ptr<Scheduler> scheduler_;
-  std::vector<std::vector<Cell>> kv_;  // [groups][blocks, block_size]
   std::vector<std::unique_ptr<Life>> lives_;
+  Batch newest_batch_;  // without its saves, which are named
   std::uint64_t arrivals_ = 0;
   int step_tokens_ = 0;
   int operations_ = 0, steps_ = 0, forked_ = 0, finished_ = 0, found_ = 0, accepted_ = 0;
+  int in_flight_ = 0, planned_ahead_ = 0, recomputed_ = 0;
+  bool behind_ = false;  // the step in flight failed with the one before it
   bool draining_ = false;
 };
 
@@ -445,6 +459,12 @@ TEST_P(SchedulerModel, KeepsItsPromisesOverRandomOperations) {
   }
   if (world.finds()) {
     EXPECT_GT(world.found(), 100);
+  }
+  if (world.saves_in_place()) {
+    EXPECT_GT(world.recomputed(), 10);
+  }
+  if (world.plans_ahead()) {
+    EXPECT_GT(world.planned_ahead(), 100);
   }
 }
 INSTANTIATE_TEST_SUITE_P(Seeds, SchedulerModel, ::testing::Range(0, kSeeds));
