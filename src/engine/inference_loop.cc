@@ -21,6 +21,8 @@ using Seconds = std::chrono::duration<double>;
 
 // So often is everything computed again, for want of memory, before a request is ended for it.
 constexpr int kMostStartOvers = 3;
+// Between two pieces of states for the disk, when there is nothing else to do.
+constexpr std::chrono::milliseconds kWriterPause{5};
 
 SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info,
                           const CachePlan& plan) {
@@ -48,7 +50,9 @@ InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, const Ca
                  ? std::make_unique<PrefixGroups>(blocks_, runner.info().block_size, states_.get())
                  : nullptr),
       mover_(cache_ && shared.stored_prefixes
-                 ? std::make_unique<BlockMover>(*shared.stored_prefixes, runner, blocks_, *cache_)
+                 ? std::make_unique<BlockMover>(
+                       *shared.stored_prefixes, runner, blocks_, *cache_,
+                       plan.size.states > plan.max_sequences + 1 ? states_.get() : nullptr)
                  : nullptr),
       scheduler_(limits_of(shared.options, runner.info(), plan), blocks_, cache_.get(),
                  states_.get()),
@@ -104,6 +108,7 @@ void InferenceLoop::start_over(const char* why) noexcept {
   }
   cache_lost_ = false;
   scheduler_.reset();
+  if (mover_) mover_->reset();
   forget_ended();
   for (const auto& request : requests_) {
     for (const auto& sequence : request->sequences) {
@@ -142,7 +147,10 @@ void InferenceLoop::take_arrivals() {
     }
   }
   // What was read from disk for them was handed over before they were.
-  if (mover_) mover_->enter_fetched();
+  if (mover_) {
+    mover_->enter_fetched();
+    mover_->go_on();
+  }
 }
 
 // Takes out what was cancelled, is late, or was ended by another thread.
@@ -225,6 +233,8 @@ void InferenceLoop::sleep() {
     until = next_probe_;
   }
   for (const auto& request : requests_) until = std::min(until, request->job.deadline);
+  // The writer may have room again.
+  if (mover_ && mover_->has_more()) until = std::min(until, Clock::now() + kWriterPause);
   shared_.heartbeat.rest();
   shared_.inbox->arrivals.wait_until(until);
 }
@@ -446,7 +456,8 @@ void InferenceLoop::publish() {
 }
 
 void InferenceLoop::check_integrity() const {
-  scheduler_.check_integrity();
+  const int moved = mover_ ? mover_->slot() : -1;
+  scheduler_.check_integrity(moved);
   std::size_t unfinished = 0;
   for (const auto& request : requests_) {
     check(!request->over || request->in_flight(), "an ended request is forgotten");
@@ -458,7 +469,7 @@ void InferenceLoop::check_integrity() const {
         "the scheduler knows the unfinished sequences and no others");
   if (mover_) mover_->check_integrity();
   check(!requests_.empty() || blocks_.used() == 0, "without requests every block is free or idle");
-  check(!requests_.empty() || !states_ || states_->used() == 0,
+  check(!requests_.empty() || !states_ || states_->used() == (moved >= 0),
         "without requests every slot is free or idle");
 }
 

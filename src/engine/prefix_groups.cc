@@ -40,7 +40,8 @@ PrefixGroups::~PrefixGroups() {
   }
 }
 
-BlockTables PrefixGroups::find(std::uint64_t salt, std::span<const int> tokens) const {
+BlockTables PrefixGroups::find(std::uint64_t salt, std::span<const int> tokens,
+                               bool with_state) const {
   BlockTables found;
   BlockTable& blocks = found.tables_[full_];
   blocks = cache_.find(salt, tokens);
@@ -50,7 +51,7 @@ BlockTables PrefixGroups::find(std::uint64_t salt, std::span<const int> tokens) 
   };
   std::array<int, kMaxKvGroups> kept{};  // so many in a row, up to `end`
   for (int end = 1; end <= static_cast<int>(blocks.size()); ++end) {
-    bool whole = states_ == nullptr || snapshots_.after[blocks[end - 1]] >= 0;
+    bool whole = !with_state || snapshots_.after[blocks[end - 1]] >= 0;
     for (int group = 0; group < pools_.groups(); ++group) {
       if (!is_windowed(group)) continue;
       kept[group] = block_in(group, blocks[end - 1]) < 0 ? 0 : kept[group] + 1;
@@ -112,7 +113,13 @@ bool PrefixGroups::keep_state(const BlockTables& tables, int blocks, int slot) n
   snapshots_.after[block] = slot;
   snapshots_.whose[slot] = block;
   states_->keep(slot);
+  if (listener_ != nullptr) listener_->on_keep_state(block);
   return true;
+}
+
+void PrefixGroups::note_lasting(const BlockTables& tables, int blocks) noexcept {
+  const int block = tables.of(full_)[blocks - 1];
+  if (listener_ != nullptr && snapshots_.after[block] >= 0) listener_->on_lasting_state(block);
 }
 
 void PrefixGroups::let_state_go_first(const BlockTables& tables, int blocks) noexcept {
@@ -121,8 +128,14 @@ void PrefixGroups::let_state_go_first(const BlockTables& tables, int blocks) noe
 }
 
 void PrefixGroups::forget_state(int slot) noexcept {
-  snapshots_.after[std::exchange(snapshots_.whose[slot], -1)] = -1;
+  lose_state(slot);
   states_->forget(slot);
+}
+
+void PrefixGroups::lose_state(int slot) noexcept {
+  const int block = std::exchange(snapshots_.whose[slot], -1);
+  snapshots_.after[block] = -1;
+  if (listener_ != nullptr) listener_->on_lose_state(block);
 }
 
 void PrefixGroups::detach(int block) noexcept {

@@ -23,7 +23,16 @@ namespace mlxd {
 // group. Inference thread only.
 class PrefixGroups : private PrefixCache::Listener {
  public:
-  using Listener = PrefixCache::Listener;  // hears of the full group's blocks
+  // Hears of the full group's blocks, and of the states that hang on them.
+  class Listener : public PrefixCache::Listener {
+   public:
+    // A state is kept after the block.
+    virtual void on_keep_state(int block) = 0;
+    // It will be of use for long: others may begin with what it is the state of.
+    virtual void on_lasting_state(int block) = 0;
+    // It is kept no more, whoever's fault it is. Comes before what becomes of the block.
+    virtual void on_lose_state(int block) = 0;
+  };
 
   // `states`: null for models without.
   PrefixGroups(BlockPools& pools, int block_size, StatePool* states = nullptr);
@@ -34,7 +43,13 @@ class PrefixGroups : private PrefixCache::Listener {
   void set_listener(Listener* listener) { listener_ = listener; }
 
   // As PrefixCache's, with the tables of all groups.
-  BlockTables find(std::uint64_t salt, std::span<const int> tokens) const;
+  BlockTables find(std::uint64_t salt, std::span<const int> tokens) const {
+    return find(salt, tokens, /*with_state=*/states_ != nullptr);
+  }
+  // Whether or not there is a state to go on from.
+  BlockTables find_blocks(std::uint64_t salt, std::span<const int> tokens) const {
+    return find(salt, tokens, /*with_state=*/false);
+  }
   int enter(std::uint64_t salt, std::span<const int> tokens, BlockTables& tables, int entered);
   void forget(const BlockTables& tables) noexcept { cache_.forget(tables.of(full_)); }
   void clear() noexcept { cache_.clear(); }
@@ -45,8 +60,12 @@ class PrefixGroups : private PrefixCache::Listener {
   // Keeps the slot, which is in use, as the state after the table's first `blocks` blocks. False:
   // one is kept there already, or they are not in the cache any more.
   bool keep_state(const BlockTables& tables, int blocks, int slot) noexcept;
+  // That state, if it is there, will be of use for long.
+  void note_lasting(const BlockTables& tables, int blocks) noexcept;
   // The state kept there, if there is one, goes before all others that nobody uses.
   void let_state_go_first(const BlockTables& tables, int blocks) noexcept;
+  // Of a block in the cache, the slot with the state after it; -1: none is kept.
+  int state_at(int block) const { return snapshots_.after[block]; }
   // A slot that is kept here is not any more.
   void forget_state(int slot) noexcept;
 
@@ -72,6 +91,8 @@ class PrefixGroups : private PrefixCache::Listener {
     std::vector<int> whose;  // [slots]: block; -1: none
   };
 
+  BlockTables find(std::uint64_t salt, std::span<const int> tokens, bool with_state) const;
+  void lose_state(int slot) noexcept;
   bool is_windowed(int group) const { return group != full_; }
   void attach(int block, BlockTables& tables, int index);
   void detach(int block) noexcept;

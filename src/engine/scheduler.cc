@@ -193,12 +193,13 @@ void Scheduler::finish_step() {
   two_ = false;
 }
 
-// Of the oldest step, which it ends with.
+// Of the oldest step, which it ends with. The end of an answer may be gone on from.
 void Scheduler::keep_last_snapshots(const Sequence& sequence) noexcept {
   if (!states_.any()) return;
   for (const StepPart& part : oldest().parts) {
     if (part.sequence == &sequence) states_.keep_snapshots(oldest(), part);
   }
+  if (sequence.last_snapshot > 0) cache_->note_lasting(sequence.blocks, sequence.last_snapshot);
 }
 
 // Whatever became of the last step: `computed` counts what is certainly in the KV cache.

@@ -125,7 +125,8 @@ class Scheduler {
   int preempted() const { return preempted_waiting_; }  // of the waiting ones, those that had begun
   std::uint64_t preemptions() const { return preemptions_; }
 
-  void check_integrity() const;
+  // `moved`: a slot that somebody else owns, or -1.
+  void check_integrity(int moved = -1) const;
 
  private:
   void run(Sequence& sequence);

@@ -7,7 +7,7 @@
 
 namespace mlxd {
 
-void Scheduler::check_integrity() const {
+void Scheduler::check_integrity(int moved) const {
   std::vector<const BlockTables*> tables;
   const std::vector<const PlannedStep*> steps{&older_, &step_};
   std::vector<BlockCopy> copies;
@@ -36,7 +36,7 @@ void Scheduler::check_integrity() const {
   check(std::ranges::is_sorted(running_, FirstFirst()), "running: as they are served");
   queue_.check_integrity();
   blocks_.check_integrity(tables, copies);
-  states_.check_integrity(running_, steps);
+  states_.check_integrity(running_, steps, moved);
   if (cache_ != nullptr) cache_->check_integrity();
 }
 

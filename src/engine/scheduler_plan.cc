@@ -74,15 +74,19 @@ void Scheduler::make_way() {
   }
 }
 
+// Who has to be fed tokens again for its state leaves a row for each that comes after it.
 void Scheduler::plan_decodes() {
+  int after = static_cast<int>(running_.size());
   for (Sequence* sequence : running_) {
+    --after;
     if (sequence->state != Sequence::State::running) continue;  // preempted a moment ago
     if (sequence->paused || !sequence->decoding() || tokens_left_ == 0) continue;
     if (!states_.can_go_on(*sequence)) continue;
     StepPart part{.sequence = sequence, .first = sequence->planned()};
     if (!make_room_for_next_token(*sequence, part)) continue;
     states_.plan(part);
-    resize(part, std::min(sequence->expected_length() - part.first, tokens_left_));
+    const int rows = sequence->expected_length() - part.first;
+    resize(part, std::clamp(tokens_left_ - after, 1, rows));
     step_.parts.push_back(part);
     queue_.charge(*sequence, 1);
   }

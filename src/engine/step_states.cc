@@ -133,7 +133,10 @@ void StepStates::keep_snapshots(const PlannedStep& step, const StepPart& part) {
     if (save.slot == part.next_state && sequence.in_place_ahead > 0) continue;
     const int blocks = save.length / block_size_;
     if (!cache_->keep_state(sequence.blocks, blocks, save.slot)) continue;
-    if (save.length < sequence.prompt_length) continue;
+    if (save.length < sequence.prompt_length) {
+      cache_->note_lasting(sequence.blocks, blocks);
+      continue;
+    }
     // Of an answer its end is what others may go on from.
     const int before = std::exchange(sequence.last_snapshot, blocks);
     if (before > 0) cache_->let_state_go_first(sequence.blocks, before);
@@ -176,9 +179,10 @@ void StepStates::reset() noexcept {
 }
 
 void StepStates::check_integrity(std::span<const Sequence* const> sequences,
-                                 std::span<const PlannedStep* const> steps) const {
+                                 std::span<const PlannedStep* const> steps, int moved) const {
   if (!any()) return;
   std::vector<int> owned;
+  if (moved >= 0) owned.push_back(moved);
   for (const Sequence* sequence : sequences) {
     check((sequence->state_slot >= 0) == (sequence->computed > 0),
           "a sequence has a state once it has computed something");

@@ -64,9 +64,9 @@ class StepStates {
   void release(Sequence& sequence) noexcept;
   void reset() noexcept;
 
-  // Broken: the process ends, naming what broke.
+  // `moved`: a slot that somebody else owns, or -1. Broken: the process ends, naming what broke.
   void check_integrity(std::span<const Sequence* const> sequences,
-                       std::span<const PlannedStep* const> steps) const;
+                       std::span<const PlannedStep* const> steps, int moved) const;
 
  private:
   // It may save where it reads.
