@@ -27,8 +27,7 @@ PrefixGroups::PrefixGroups(BlockPools& pools, int block_size, StatePool* states)
   if (states_ != nullptr) {
     snapshots_.after.assign(pools_.pool(full_).total(), -1);
     snapshots_.whose.assign(states_->total(), -1);
-    states_->on_evict(
-        [this](int slot) { snapshots_.after[std::exchange(snapshots_.whose[slot], -1)] = -1; });
+    states_->on_evict([this](int slot) { lose_state(slot); });
   }
   cache_.set_listener(this);
 }
