@@ -149,7 +149,7 @@ bool BlockPools::shared_at(const BlockTables& tables, int group, int index) cons
          pools_[group].is_shared(table[index]);
 }
 
-bool BlockPools::is_shared(const BlockTables& tables, int index) const {
+bool BlockPools::is_shared_in_any(const BlockTables& tables, int index) const {
   for (int group = 0; group < groups(); ++group) {
     if (shared_at(tables, group, index)) return true;
   }

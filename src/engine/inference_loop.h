@@ -69,8 +69,18 @@ class InferenceLoop {
   void repeat_one_by_one(PlannedStep& step, bool behind);
   bool run_single(PlannedStep& step, const StepPart& part);
   bool wait(std::span<const StepPart> parts);
+  // False when it throws, which is noted: a step failed.
   template <class Work>
-  bool attempt(Work work);
+  bool attempt(Work work) {
+    try {
+      work();
+      return true;
+    } catch (...) {
+      note_exception();
+    }
+    return false;
+  }
+  void note_exception() noexcept;  // the one that is being handled
   void reserve_output(const Batch& batch);
 
   void note_success();

@@ -11,10 +11,10 @@ namespace {
 // It has no blocks and is to be computed from its first token on.
 void wait_again(Sequence& sequence) {
   sequence.blocks.clear();
-  sequence.state_slot = -1;
-  sequence.in_place_ahead = 0;
+  sequence.recurrent.slot = -1;
+  sequence.recurrent.in_place_ahead = 0;
   sequence.computed = sequence.computed_kv = 0;
-  sequence.last_snapshot = 0;
+  sequence.recurrent.last_snapshot = 0;
   sequence.cached_blocks = 0;
   sequence.draft_rows = 0;
   sequence.state = Sequence::State::waiting;
@@ -110,7 +110,7 @@ void Scheduler::recompute(Sequence& sequence) noexcept {
   queue_.erase(sequence);
   give_up(sequence);
   std::erase(running_, &sequence);
-  sequence.never_in_place = true;
+  sequence.recurrent.never_in_place = true;
   queue_.push(sequence);
 }
 
@@ -136,7 +136,7 @@ void Scheduler::take_off() {
   for (std::size_t i = 0; i < step_.parts.size(); ++i) {
     const StepPart& part = step_.parts[i];
     Sequence& sequence = *part.sequence;
-    states_.take_off(part);
+    if (states_.any()) states_.take_off(part);
     ++sequence.steps_ahead;
     sequence.rows_ahead += part.rows - part.drafted;
     sequence.tokens_ahead += part.draws > 0;
@@ -153,7 +153,7 @@ void Scheduler::land(PlannedStep& step) noexcept {
   if (std::exchange(step.landed, true)) return;
   for (const StepPart& part : step.parts) {
     Sequence& sequence = *part.sequence;
-    states_.land(part);
+    if (states_.any()) states_.land(part);
     --sequence.steps_ahead;
     sequence.rows_ahead -= part.rows - part.drafted;
     sequence.tokens_ahead -= part.draws > 0;
@@ -165,7 +165,7 @@ void Scheduler::land(PlannedStep& step) noexcept {
 
 void Scheduler::advance(const StepPart& part, int rows) {
   part.sequence->computed += rows;
-  states_.advance(oldest(), part);
+  if (states_.any()) states_.advance(oldest(), part);
 }
 
 // A block that is copied keeps its contents until the step is over, since the step may have to be
@@ -181,9 +181,9 @@ void Scheduler::finish_step() {
       queue_.charge(sequence, std::max(sequence.computed - part.first_logit - 1, 0));
       blocks_.shorten(sequence.blocks, blocks_for(sequence.computed));
     }
-    states_.settle(step, part);
+    if (states_.any()) states_.settle(step, part);
     enter_full_blocks(sequence);
-    states_.keep_snapshots(step, part);
+    if (states_.any()) states_.keep_snapshots(step, part);
     // Its rows in flight begin here or later.
     blocks_.let_go(sequence.blocks, sequence.computed);
   }
@@ -199,7 +199,8 @@ void Scheduler::keep_last_snapshots(const Sequence& sequence) noexcept {
   for (const StepPart& part : oldest().parts) {
     if (part.sequence == &sequence) states_.keep_snapshots(oldest(), part);
   }
-  if (sequence.last_snapshot > 0) cache_->note_lasting(sequence.blocks, sequence.last_snapshot);
+  if (sequence.recurrent.last_snapshot > 0)
+    cache_->note_lasting(sequence.blocks, sequence.recurrent.last_snapshot);
 }
 
 // Whatever became of the last step: `computed` counts what is certainly in the KV cache.

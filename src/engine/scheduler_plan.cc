@@ -84,7 +84,7 @@ void Scheduler::plan_decodes() {
     if (!states_.can_go_on(*sequence)) continue;
     StepPart part{.sequence = sequence, .first = sequence->planned()};
     if (!make_room_for_next_token(*sequence, part)) continue;
-    states_.plan(part);
+    if (states_.any()) states_.plan(part);
     const int rows = sequence->expected_length() - part.first;
     resize(part, std::clamp(tokens_left_ - after, 1, rows));
     step_.parts.push_back(part);
@@ -216,7 +216,8 @@ bool Scheduler::make_room_for_next_token(Sequence& sequence, StepPart& part) {
     const std::size_t copies = step_.copies.size();
     const bool grows = next == (last + 1) * limits_.block_size;
     if (grows ? blocks_.allocate(sequence.blocks, 1)
-              : blocks_.unshare(sequence.blocks, last, step_.copies)) {
+              : !blocks_.is_shared(sequence.blocks, last) ||
+                    blocks_.unshare(sequence.blocks, last, step_.copies)) {
       blocks_.cover(sequence.blocks, next + 1);
       part.first_copy = static_cast<int>(copies);
       part.copies = static_cast<int>(step_.copies.size() - copies);
@@ -278,7 +279,7 @@ int Scheduler::plan_chunk(Sequence& sequence, int most) {
   if (known) {
     *planned = part;
   } else {
-    states_.plan(part);
+    if (states_.any()) states_.plan(part);
     step_.parts.push_back(part);
   }
   return rows - before;

@@ -33,7 +33,7 @@ void StepBatch::clear(std::size_t saves) {
 void StepBatch::append(const PlannedStep& step, const StepPart& part) {
   const Sequence& sequence = *part.sequence;
   const int first = part.first;
-  BatchSequence entry;
+  BatchSequence& entry = batch_.sequences.emplace_back();
   entry.first_row = batch_.rows();
   entry.query_length = part.rows;
   entry.context_length = first + part.rows;
@@ -41,20 +41,21 @@ void StepBatch::append(const PlannedStep& step, const StepPart& part) {
   for (int group = 0; group < blocks_.groups(); ++group) {
     entry.blocks[group] = std::span(sequence.blocks.of(group)).first(blocks);
   }
-  append_saves(step, part, entry);
+  if (part.saves > 0) append_saves(step, part, entry);
   const int known = std::min(part.rows - part.drafted, sequence.length() - first);
   const auto from = sequence.tokens.begin() + first;
   batch_.tokens.insert(batch_.tokens.end(), from, from + known);
   if (known < part.rows - part.drafted) batch_.tokens.push_back(~sequence.draw_ahead);
-  batch_.tokens.insert(batch_.tokens.end(), sequence.draft.begin(),
-                       sequence.draft.begin() + part.drafted);
+  if (part.drafted > 0) {
+    batch_.tokens.insert(batch_.tokens.end(), sequence.draft.begin(),
+                         sequence.draft.begin() + part.drafted);
+  }
   for (int i = 0; i < part.rows; ++i) batch_.positions.push_back(first + i);
   for (int i = 0; i < part.logit_rows; ++i) {
     const bool token = draws_ && i >= part.logit_rows - part.draws;
     batch_.wanted.push_back({entry.first_row + part.first_logit - first + i,
                              token ? RowOutput::token : RowOutput::logits});
   }
-  batch_.sequences.push_back(entry);
 }
 
 // Those of rows that are left out are not due.

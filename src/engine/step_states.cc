@@ -14,7 +14,7 @@ void StepStates::begin(std::span<Sequence* const> running, int places) {
   for (const Sequence* sequence : running) {
     const int slot = sequence->planned_state();
     if (slot >= 0) counted_.push_back(slot);
-    careful = careful || sequence->never_in_place;
+    careful = careful || sequence->recurrent.never_in_place;
   }
   std::ranges::sort(counted_);
   const auto shared = std::ranges::unique(counted_);
@@ -26,18 +26,17 @@ void StepStates::admit(Sequence& sequence, int found) {
   owed_ += sequence.slots;
   if (found < 0) return;
   pool_->share(found);
-  sequence.state_slot = found;
+  sequence.recurrent.slot = found;
 }
 
 bool StepStates::has_its_own(const Sequence& sequence) const {
   const int slot = sequence.planned_state();
   // A step that saves in place refers to its slot twice, beside the sequence.
-  const int owners = sequence.in_place_ahead > 0 ? 3 : 1;
-  return slot >= 0 && !sequence.never_in_place && pool_->owners(slot) == owners;
+  const int owners = sequence.recurrent.in_place_ahead > 0 ? 3 : 1;
+  return slot >= 0 && !sequence.recurrent.never_in_place && pool_->owners(slot) == owners;
 }
 
 void StepStates::plan(StepPart& part) {
-  if (!any()) return;
   const bool own = has_its_own(*part.sequence);
   part.state = part.sequence->planned_state();
   if (own && pool_->available() <= owed_) {
@@ -102,23 +101,13 @@ bool StepStates::is_of_use(const Sequence& sequence, int length) const {
   return length % (every_ * block_size_) == 0 || std::ranges::any_of(sequence.borders, at_border);
 }
 
-void StepStates::take_off(const StepPart& part) {
-  if (!any()) return;
-  part.sequence->state_slot_ahead = part.next_state;
-  part.sequence->in_place_ahead += part.in_place();
-}
-
-void StepStates::land(const StepPart& part) noexcept {
-  part.sequence->in_place_ahead -= part.in_place();
-}
-
 void StepStates::advance(const PlannedStep& step, const StepPart& part) {
   Sequence& sequence = *part.sequence;
   for (const PlannedSave& save : saves_of(step, part)) {
     if (save.length != sequence.computed) continue;
     pool_->share(save.slot);
     release(sequence);
-    sequence.state_slot = save.slot;
+    sequence.recurrent.slot = save.slot;
   }
 }
 
@@ -130,7 +119,7 @@ void StepStates::keep_snapshots(const PlannedStep& step, const StepPart& part) {
     if (save.length > sequence.cached_blocks * block_size_) break;
     if (!is_of_use(sequence, save.length)) continue;
     // The step in flight writes it.
-    if (save.slot == part.next_state && sequence.in_place_ahead > 0) continue;
+    if (save.slot == part.next_state && sequence.recurrent.in_place_ahead > 0) continue;
     const int blocks = save.length / block_size_;
     if (!cache_->keep_state(sequence.blocks, blocks, save.slot)) continue;
     if (save.length < sequence.prompt_length) {
@@ -138,13 +127,12 @@ void StepStates::keep_snapshots(const PlannedStep& step, const StepPart& part) {
       continue;
     }
     // Of an answer its end is what others may go on from.
-    const int before = std::exchange(sequence.last_snapshot, blocks);
+    const int before = std::exchange(sequence.recurrent.last_snapshot, blocks);
     if (before > 0) cache_->let_state_go_first(sequence.blocks, before);
   }
 }
 
 void StepStates::settle(const PlannedStep& step, const StepPart& part) {
-  if (!any()) return;
   Sequence& sequence = *part.sequence;
   int saved = part.first;
   for (const PlannedSave& save : saves_of(step, part)) {
@@ -164,13 +152,13 @@ void StepStates::release(PlannedStep& step) noexcept {
 }
 
 void StepStates::share(const Sequence& parent, Sequence& child) {
-  if (parent.state_slot < 0) return;
-  pool_->share(parent.state_slot);
-  child.state_slot = parent.state_slot;
+  if (parent.recurrent.slot < 0) return;
+  pool_->share(parent.recurrent.slot);
+  child.recurrent.slot = parent.recurrent.slot;
 }
 
 void StepStates::release(Sequence& sequence) noexcept {
-  const int slot = std::exchange(sequence.state_slot, -1);
+  const int slot = std::exchange(sequence.recurrent.slot, -1);
   if (slot >= 0) pool_->drop(slot);
 }
 
@@ -184,9 +172,9 @@ void StepStates::check_integrity(std::span<const Sequence* const> sequences,
   std::vector<int> owned;
   if (moved >= 0) owned.push_back(moved);
   for (const Sequence* sequence : sequences) {
-    check((sequence->state_slot >= 0) == (sequence->computed > 0),
+    check((sequence->recurrent.slot >= 0) == (sequence->computed > 0),
           "a sequence has a state once it has computed something");
-    if (sequence->state_slot >= 0) owned.push_back(sequence->state_slot);
+    if (sequence->recurrent.slot >= 0) owned.push_back(sequence->recurrent.slot);
   }
   for (const PlannedStep* step : steps) {
     for (const StepPart& part : step->parts) {

@@ -43,12 +43,18 @@ class StepStates {
   bool can_go_on(const Sequence& sequence) const {
     return !any() || has_its_own(sequence) || pool_->available() > 0;
   }
-  // Gives a part of such a sequence its slots.
+  // Gives a part of such a sequence its slots. This, and what follows of parts, is for models with
+  // states alone.
   void plan(StepPart& part);
   // All parts are what they will be: fills the step's saves.
   void plan_saves(PlannedStep& step);
-  void take_off(const StepPart& part);
-  void land(const StepPart& part) noexcept;
+  void take_off(const StepPart& part) {
+    part.sequence->recurrent.slot_ahead = part.next_state;
+    part.sequence->recurrent.in_place_ahead += part.in_place();
+  }
+  void land(const StepPart& part) noexcept {
+    part.sequence->recurrent.in_place_ahead -= part.in_place();
+  }
 
   // The sequence has certainly computed more of the part: where a state was saved after what it has
   // now, it goes on from there.

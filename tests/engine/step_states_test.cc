@@ -120,7 +120,7 @@ TEST_F(StepStatesTest, WhereSlotsAreShortItSavesInPlaceAndIsComputedAgainIfThatF
   scheduler_->land(scheduler_->oldest());
   scheduler_->recompute(b);
   EXPECT_EQ(b.state, Sequence::State::waiting);
-  EXPECT_EQ(b.state_slot, -1);
+  EXPECT_EQ(b.recurrent.slot, -1);
   EXPECT_TRUE(b.blocks.empty());
   scheduler_->advance(scheduler_->parts()[0], 1);
   a.tokens.push_back(7);
@@ -317,7 +317,7 @@ TEST_F(StepStatesTest, AfterAResetAllSlotsAreFree) {
   scheduler_->reset();
   for (const auto& sequence : sequences_) scheduler_->restart(*sequence);
   EXPECT_EQ(pool_->available(), 8);
-  EXPECT_EQ(a.state_slot, -1);
+  EXPECT_EQ(a.recurrent.slot, -1);
   scheduler_->check_integrity();
   step();
   EXPECT_EQ(a.length(), 24);
