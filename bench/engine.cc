@@ -42,7 +42,7 @@ class Load {
     const auto& parts = scheduler_->parts();
     for (const StepPart& part : parts) {
       Sequence& sequence = *part.sequence;
-      sequence.computed += part.rows;
+      scheduler_->advance(part, part.rows);
       if (sequence.computed < sequence.length()) continue;
       sequence.tokens.push_back(static_cast<int>(sequence.age));
       want_last_logits(sequence);

@@ -63,6 +63,13 @@ constexpr EngineFigure kEngineFigures[] = {
      MetricType::Gauge, [](const EngineStats& s) { return double(s.kv_blocks_cached); }},
     {"mlxd_kv_blocks_total", "KV blocks there are.", MetricType::Gauge,
      [](const EngineStats& s) { return double(s.kv_blocks_total); }},
+    {"mlxd_states_used", "Slots with recurrent states that requests hold.", MetricType::Gauge,
+     [](const EngineStats& s) { return double(s.states_used); }},
+    {"mlxd_states_cached",
+     "Slots with recurrent states that no request holds and the prefix cache keeps.",
+     MetricType::Gauge, [](const EngineStats& s) { return double(s.states_cached); }},
+    {"mlxd_states_total", "Slots for recurrent states there are.", MetricType::Gauge,
+     [](const EngineStats& s) { return double(s.states_total); }},
     {"mlxd_heartbeat_age_seconds", "Time since the inference thread last showed life.",
      MetricType::Gauge, [](const EngineStats& s) { return s.heartbeat_age_seconds; }},
     {"mlxd_engine_healthy", "1 while the inference thread steps, 0 when it hangs or has died.",
@@ -162,14 +169,15 @@ std::string Metrics::text(const ScrapeState& state) const {
   }
   MetricFamily memory{
       "mlxd_memory_bytes",
-      "Memory that a model holds, and what connections do; kv_reserved is the whole "
-      "cache, of which systems give what is written.",
+      "Memory that a model holds, and what connections do; states are recurrent ones; kv_reserved "
+      "is the whole cache with its states, of which systems give what is written.",
       MetricType::Gauge,
       {}};
   for (const auto& model : state.models) {
     const MemoryUse& use = model.stats.memory;
     const std::pair<const char*, std::size_t> parts[] = {{"weights", use.weights},
                                                          {"kv_cache", use.kv_cache},
+                                                         {"states", use.states},
                                                          {"kv_reserved", use.kv_reserved},
                                                          {"buffers", use.buffers}};
     for (const auto& [part, bytes] : parts) {

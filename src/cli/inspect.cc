@@ -50,6 +50,7 @@ boost::json::object as_json(const ModelSummary& summary, const ModelFiles& files
           {"buffer_bytes", memory.buffers},
           {"kv_bytes_per_token", memory.kv_token()},
           {"kv_cache_bytes", memory.kv_cache},
+          {"state_bytes", memory.state},
           {"memory_bytes_full_context", needed(memory, summary.context_length)},
           {"available_bytes", plan.available},
           {"connection_bytes", connections},
@@ -88,6 +89,10 @@ void print_model(const ModelSummary& summary, const ModelFiles& files, const Mod
   print_line("KV cache",
              fmt::format("{} bytes a token; here it would get {}, {} tokens", memory.kv_token(),
                          mebibytes(memory.kv_cache), memory.kv_cache / memory.kv_token()));
+  if (memory.state == 0) return;
+  print_line("recurrent state", fmt::format("{} a sequence, and as much for each snapshot that the "
+                                            "prefix cache keeps: half of the KV cache at most",
+                                            mebibytes(memory.state)));
 }
 
 void print_plan(const MemoryPlan& plan, std::size_t connections) {

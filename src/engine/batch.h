@@ -29,8 +29,9 @@ struct BatchSequence {
   // A block table for each KV group: position p is in blocks[group][p / block_size]. -1: let go; no
   // row of this step reads or writes there.
   std::array<std::span<const int>, kMaxKvGroups> blocks{};
-  // Of a model with recurrent state: the slot with the state before the first row, which the step
-  // only reads; -1: empty, as before a first token.
+  // Of a model with recurrent state: the slot with the state before the first row; -1: empty,
+  // before the first token and only there. Several sequences may read one slot, which none of them
+  // saves to; one that alone reads its slot may save to it (in place).
   int state = -1;
   std::span<const StateSave> saves{};  // ascending rows; no slot twice in a batch
 };

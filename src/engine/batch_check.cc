@@ -1,6 +1,7 @@
 #include "engine/batch_check.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "base/check.h"
 
@@ -34,6 +35,26 @@ void check_state(const BatchSequence& sequence, const RunnerInfo& info, int slot
           "states are saved after rows of their sequence, in order");
     check(in_range(save.slot, slots), "a state is saved to a slot of the cache");
     last = save.after_row;
+  }
+  if (info.state_bytes == 0) return;
+  check((sequence.state == -1) == (sequence.context_length == sequence.query_length),
+        "a sequence goes on from its state, and begins without one");
+}
+
+// No slot is saved to twice, and what a sequence reads is saved to by nobody else.
+void check_slots(const Batch& batch, int slots) {
+  std::vector<int> readers(slots, 0);
+  std::vector<bool> saved(slots, false);
+  for (const BatchSequence& sequence : batch.sequences) {
+    if (sequence.state >= 0) ++readers[sequence.state];
+  }
+  for (const BatchSequence& sequence : batch.sequences) {
+    for (const StateSave& save : sequence.saves) {
+      check(!saved[save.slot], "a slot gets one state");
+      saved[save.slot] = true;
+      check(readers[save.slot] == (sequence.state == save.slot ? 1 : 0),
+            "a slot that a sequence goes on from is not written by another");
+    }
   }
 }
 
@@ -71,6 +92,7 @@ void check_batch(const Batch& batch, const RunnerInfo& info, const CacheSize& ca
     rows += sequence.query_length;
   }
   check(rows == batch.rows(), "every row of a batch belongs to a sequence");
+  if (info.state_bytes > 0) check_slots(batch, cache.states);
   int last = -1;
   for (const WantedRow& wanted : batch.wanted) {
     check(wanted.row > last && wanted.row < rows, "wanted rows ascend within the batch");

@@ -11,6 +11,9 @@
 namespace mlxd {
 namespace {
 
+// Copied out at once, between two steps.
+constexpr int kPiecesTogether = 16;
+
 // The cache is in the midst of a change when it tells of it: nothing may cut that short.
 template <class Work>
 void safely(Work work) noexcept {
@@ -26,13 +29,15 @@ void safely(Work work) noexcept {
 }  // namespace
 
 BlockMover::BlockMover(StoredPrefixes& prefixes, ModelRunner& runner, BlockPools& blocks,
-                       PrefixGroups& cache)
+                       PrefixGroups& cache, StatePool* states)
     : prefixes_(prefixes),
       store_(prefixes.store()),
       runner_(runner),
       blocks_(blocks),
       cache_(cache),
-      places_(blocks.pool(blocks.full_group()).total()) {
+      places_(blocks.pool(blocks.full_group()).total()),
+      states_(states) {
+  if (states != nullptr) outgoing_.reserve(states->total());
   cache_.set_listener(this);
 }
 
@@ -41,7 +46,9 @@ BlockMover::~BlockMover() { cache_.set_listener(nullptr); }
 void BlockMover::enter_fetched() {
   for (const StoredBlocks& part : prefixes_.take()) {
     const bool current = part.prompt->epoch == prefixes_.epoch();
-    if (!current || !enter(part)) part.prompt->let_go = true;
+    if (!current || !(part.piece < 0 ? enter(part) : enter_state(part))) {
+      part.prompt->let_go = true;
+    }
   }
 }
 
@@ -54,7 +61,7 @@ bool BlockMover::enter(const StoredBlocks& part) {
     return std::span(prompt.tokens).first(static_cast<std::size_t>(blocks) * size);
   };
   BlockTables tables;
-  blocks_.adopt(tables, cache_.find(prompt.salt, tokens(end)));  // or they would be evicted
+  blocks_.adopt(tables, cache_.find_blocks(prompt.salt, tokens(end)));  // or they would be evicted
   const int known = tables.size();
   int entered = known;
   const int fresh = known < part.first ? 0 : std::min(end - known, blocks_.room(tables));
@@ -74,8 +81,104 @@ bool BlockMover::enter(const StoredBlocks& part) {
   return entered == end;
 }
 
+// False when it cannot become the state behind those blocks any more.
+bool BlockMover::enter_state(const StoredBlocks& part) {
+  if (part.piece == 0) {
+    end_incoming();
+    incoming_ = {part.prompt, states_ == nullptr ? -1 : states_->take(), 0};
+  }
+  if (incoming_.prompt != part.prompt || incoming_.slot < 0 || part.piece != incoming_.pieces) {
+    return false;
+  }
+  const StoredStates& layout = prefixes_.states();
+  try {
+    for (const auto& file : part.files) {
+      const int piece = incoming_.pieces++;
+      runner_.import_state(incoming_.slot, layout.offset(piece),
+                           store_.format().payload(file.bytes()).first(layout.bytes(piece)));
+    }
+  } catch (const std::exception& exception) {
+    spdlog::error("a state read from disk was not taken: {}", exception.what());
+    end_incoming();
+    return false;
+  }
+  if (incoming_.pieces < layout.pieces()) return true;
+  const std::size_t tokens = static_cast<std::size_t>(part.first) * store_.format().block_size();
+  const BlockTables found =
+      cache_.find_blocks(part.prompt->salt, std::span(part.prompt->tokens).first(tokens));
+  if (found.size() == part.first) cache_.keep_state(found, part.first, incoming_.slot);
+  end_incoming();
+  return true;
+}
+
+void BlockMover::end_incoming() noexcept {
+  if (incoming_.slot >= 0) states_->drop(incoming_.slot);
+  incoming_ = {};
+}
+
+void BlockMover::go_on() {
+  if (incoming_.prompt && incoming_.prompt.use_count() == 1) end_incoming();  // its reader gave up
+  for (int i = 0; i < kPiecesTogether && !outgoing_.empty(); ++i) {
+    const int block = outgoing_.front();
+    bool offered = false;
+    bool later = false;
+    safely([&] {
+      if (!places_[block].name || !store_.has(places_[block].name->key)) return;
+      later = !store_.has_room();
+      offered = !later && offer_piece(block, next_piece_);
+    });
+    if (later) return;
+    if (offered && ++next_piece_ < prefixes_.states().pieces()) continue;
+    drop_outgoing(block);
+  }
+}
+
+// True when it is on disk now, or on its way there.
+bool BlockMover::offer_piece(int block, int piece) {
+  const StoredStates& layout = prefixes_.states();
+  BlockName name = *places_[block].name;
+  for (int i = 0; i <= piece; ++i) name = layout.piece(store_.format(), name.key, i);
+  if (store_.has(name.key)) return true;
+  return store_.offer(name, false, layout.tokens(piece), [&](std::span<std::byte> out) {
+    const auto contents = out.first(layout.bytes(piece));
+    runner_.export_state(cache_.state_at(block), layout.offset(piece), contents);
+    std::ranges::fill(out.subspan(contents.size()), std::byte{0});
+  });
+}
+
+void BlockMover::on_keep_state(int block) {
+  Place& place = places_[block];
+  if (!place.name) return;
+  safely([&] {
+    prefixes_.add_resident(prefixes_.states().piece(store_.format(), place.name->key, 0).key);
+    place.has_state = true;
+    ++resident_states_;
+  });
+}
+
+void BlockMover::on_lasting_state(int block) {
+  if (std::exchange(places_[block].state_leaves, true)) return;
+  outgoing_.push_back(block);  // as many as there are slots at most
+}
+
+void BlockMover::on_lose_state(int block) {
+  drop_outgoing(block);
+  Place& place = places_[block];
+  if (!std::exchange(place.has_state, false)) return;
+  --resident_states_;
+  safely([&] {
+    prefixes_.remove_resident(prefixes_.states().piece(store_.format(), place.name->key, 0).key);
+  });
+}
+
+void BlockMover::drop_outgoing(int block) noexcept {
+  if (!std::exchange(places_[block].state_leaves, false)) return;
+  if (outgoing_.front() == block) next_piece_ = 0;
+  std::erase(outgoing_, block);
+}
+
 void BlockMover::on_enter(int block, int parent, std::uint64_t salt, std::span<const int> tokens) {
-  places_[block] = {std::nullopt, parent};
+  places_[block] = Place{.name = std::nullopt, .parent = parent};
   safely([&] { give_name(block, salt, tokens); });
   if (places_[block].name) {
     safely([&] { offer(block); });
@@ -165,7 +268,8 @@ void BlockMover::export_blocks(int block, std::span<std::byte> contents) const {
 }
 
 void BlockMover::check_integrity() const {
-  check(prefixes_.resident() + nameless_ == static_cast<std::size_t>(cache_.size()),
+  check(prefixes_.resident() - resident_states_ + nameless_ ==
+            static_cast<std::size_t>(cache_.size()),
         "what is known to be in memory is what is in the prefix cache");
 }
 

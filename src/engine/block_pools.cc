@@ -21,7 +21,7 @@ BlockPools::BlockPools(std::span<const KvGroup> groups, int block_size, const Ca
     const int blocks = plan.size.blocks[i];
     pools_.emplace_back(blocks);
     windows_.push_back(groups[i].window);
-    surplus_.push_back(blocks - plan.max_sequences * reserve_[i]);
+    surplus_.push_back(groups[i].window > 0 ? blocks - plan.reserved(i) : 0);
     check(surplus_[i] >= 0, "a windowed group has the reserve of every running sequence");
     if (groups[i].window > 0) {
       windowed_ = true;
@@ -149,7 +149,7 @@ bool BlockPools::shared_at(const BlockTables& tables, int group, int index) cons
          pools_[group].is_shared(table[index]);
 }
 
-bool BlockPools::is_shared(const BlockTables& tables, int index) const {
+bool BlockPools::is_shared_in_any(const BlockTables& tables, int index) const {
   for (int group = 0; group < groups(); ++group) {
     if (shared_at(tables, group, index)) return true;
   }

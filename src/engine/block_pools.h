@@ -56,6 +56,7 @@ class BlockPools {
 
   int groups() const { return static_cast<int>(pools_.size()); }
   int window(int group) const { return windows_[group]; }
+  bool has_windows() const { return windowed_; }
   int full_group() const { return full_; }  // -1: none
   BlockManager& pool(int group) { return pools_[group]; }
   const BlockManager& pool(int group) const { return pools_[group]; }
@@ -101,7 +102,10 @@ class BlockPools {
   // Copy-on-write of the blocks at `index`: in those groups where they are shared, fresh ones take
   // their place. Appends the copies that are due, whose sources are pinned until `copied`. False,
   // with nothing changed, when no block is free.
-  bool is_shared(const BlockTables& tables, int index) const;
+  bool is_shared(const BlockTables& tables, int index) const {
+    if (windowed_) return is_shared_in_any(tables, index);
+    return full_ >= 0 && pools_[full_].is_shared(tables.tables_[full_][index]);
+  }
   bool unshare(BlockTables& tables, int index, std::vector<BlockCopy>& copies);
   void copied(const BlockCopy& copy) { pools_[copy.group].unpin(copy.from); }
 
@@ -113,6 +117,7 @@ class BlockPools {
                        std::span<const BlockCopy> copies = {}) const;
 
  private:
+  bool is_shared_in_any(const BlockTables& tables, int index) const;
   int rows_in_windows(const BlockTables& tables, int position, int rows) const;
   void cover_windows(BlockTables& tables, int end);
   void let_go_windows(BlockTables& tables, int position) noexcept;

@@ -16,6 +16,14 @@ struct CachePlan {
   std::vector<int> reserve;
   int max_sequences = 0;    // running at a time: as many as have their reserve in every group
   int sequence_blocks = 0;  // that one sequence can fill: its longest length
+  // Of a windowed group, what all reserves take: each that may have forked has one block more,
+  // while that is copied whose place another takes.
+  int reserved(std::size_t group) const {
+    return max_sequences * (reserve[group] + (max_sequences > 1));
+  }
+  // Of recurrent states in the prefix cache: blocks between two in a long prompt, so many that they
+  // take no more memory than its KV.
+  int snapshot_blocks = 1;
 };
 
 // A windowed group gets, for each running sequence, its reserve and as much again, in which the
@@ -24,10 +32,17 @@ struct CachePlan {
 // `kv_bytes` at most, or all where no group is full: if that is not enough, what they have beyond
 // the reserves is cut first, and then the number of sequences that run at a time. The full group
 // has the rest, but no more than the running sequences could ever fill. Throws StartupError when
-// not even one sequence has room, and for models with recurrent states, which have no slots yet.
+// not even one sequence has room.
+//
+// Recurrent states come before both and take half of `kv_bytes` at most, or all of a model without
+// KV. A running sequence needs a slot, and one more with each step that is planned for it, so as to
+// keep what that goes on from; another lets the prefix cache have a snapshot for it. Fewer
+// sequences run rather than that they have less, down to one. Beyond that there are as many
+// snapshots as half of the memory holds, but no more than blocks of the full group.
 //
 // With `kv_blocks` the full group has so many, and a windowed one what it would have without a
-// limit, but `kv_blocks` at most, or one reserve where that is more.
+// limit, but `kv_blocks` at most, or one reserve where that is more; the snapshots are those of so
+// many blocks. With `state_slots` there are so many, and fewer sequences run than that.
 CachePlan plan_cache(const EngineOptions& options, const RunnerInfo& info);
 
 }  // namespace mlxd

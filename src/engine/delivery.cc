@@ -79,6 +79,7 @@ void Delivery::begin(Request& request, std::uint64_t age) {
   sequence->priority = job.priority;
   sequence->caller = job.caller;
   sequence->cache_salt = job.cache_salt;
+  sequence->borders = job.borders;
   if (job.constraint) sequence->constraint = job.constraint->fork();
   if (has_penalties(job.sampling)) sequence->counts.add_prompt(sequence->tokens);
   set_logit_range(*sequence);
@@ -198,7 +199,7 @@ void Delivery::deliver_safely(const StepPart& part, PartOutput output) {
 void Delivery::deliver(const StepPart& part, PartOutput output) {
   Sequence& sequence = *part.sequence;
   Request& request = *sequence.request;
-  sequence.computed += part.rows - part.drafted;
+  scheduler_.advance(part, part.rows - part.drafted);
   if (request.wants_prompt_logprobs()) deliver_prompt(part, output.logits);
   if (request.over) return;
   set_logit_range(sequence);
@@ -278,7 +279,7 @@ void Delivery::take_as_drafted(const StepPart& part, PartOutput output) {
     const bool right = sequence.tokens.back() == guess;
     sequence.draft_record.observe(right);
     if (!right || row == part.drafted) return;
-    ++sequence.computed;
+    scheduler_.advance(part, 1);
     ++stats_.accepted_tokens;
   }
 }

@@ -32,7 +32,8 @@ struct EngineOptions {
   // Tokens at most that a decoding sequence guesses from its own text and checks in one step: the
   // same answers in fewer steps where a text repeats itself. 0: none.
   int max_draft_tokens = 8;
-  int kv_blocks = 0;  // 0: as many as kv_bytes hold
+  int kv_blocks = 0;    // 0: as many as kv_bytes hold
+  int state_slots = 0;  // of models with recurrent states; 0: likewise
   std::size_t kv_bytes = std::size_t{1} << 30;
   bool prefix_cache = true;         // prompts that begin alike are computed once while blocks last
   PrefixDiskOptions prefix_disk{};  // beyond that

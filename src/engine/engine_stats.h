@@ -10,9 +10,11 @@ namespace mlxd {
 // What a model holds, in bytes.
 struct MemoryUse {
   std::size_t weights = 0;
-  std::size_t kv_cache = 0;     // blocks that requests hold or the prefix cache knows
-  std::size_t kv_reserved = 0;  // all blocks; most systems give memory as it is first written
-  std::size_t buffers = 0;      // of steps: values and logits; of blocks on their way to disk
+  std::size_t kv_cache = 0;  // blocks that requests hold or the prefix cache knows
+  std::size_t states = 0;    // recurrent states, likewise
+  std::size_t kv_reserved =
+      0;                    // all blocks and states; most systems give it as it is first written
+  std::size_t buffers = 0;  // of steps: values and logits; of blocks on their way to disk
 };
 
 struct EngineStats {
@@ -25,6 +27,9 @@ struct EngineStats {
   int kv_blocks_used = 0;          // that requests hold
   int kv_blocks_cached = 0;  // that no request holds and the prefix cache knows: free when needed
   int kv_blocks_total = 0;
+  // Of models with recurrent states, slots: those that requests hold, those that only the prefix
+  // cache knows, free when needed, and all.
+  int states_used = 0, states_cached = 0, states_total = 0;
   MemoryUse memory;
   std::uint64_t steps = 0;
   std::uint64_t prompt_tokens = 0;  // computed; not those found in the prefix cache

@@ -18,6 +18,10 @@ struct GenerateJob {
   std::string id;           // x-request-id, for logs
   std::vector<int> prompt;  // 1 .. context_length tokens
   SamplingParams sampling;
+  // Lengths of the prompt's beginnings that other prompts may share, ascending, such as what came
+  // before the last message. A model with recurrent states can go on from what it has kept alone,
+  // so it keeps the state there; others find any beginning.
+  std::vector<int> borders;
   int samples = 1;     // each draws with its own stream of the seed's random numbers
   int max_tokens = 0;  // per sample; prompt + max_tokens <= context_length; 0: prompt logprobs only
   int min_tokens = 0;  // stop ids cannot be drawn before

@@ -17,10 +17,9 @@ namespace mlxd {
 namespace {
 
 using Outcome = RequestFinished::Outcome;
-using Seconds = std::chrono::duration<double>;
 
-// So often is everything computed again, for want of memory, before a request is ended for it.
-constexpr int kMostStartOvers = 3;
+// Between two pieces of states for the disk, when there is nothing else to do.
+constexpr std::chrono::milliseconds kWriterPause{5};
 
 SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info,
                           const CachePlan& plan) {
@@ -32,6 +31,7 @@ SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info,
       limits.max_sequences + static_cast<int>(std::max<std::size_t>(prompt_rows, 1));
   limits.block_size = info.block_size;
   limits.draws = info.draws;
+  limits.snapshot_blocks = plan.snapshot_blocks;
   return limits;
 }
 
@@ -41,17 +41,23 @@ InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, const Ca
     : shared_(shared),
       runner_(runner),
       blocks_(runner.info().kv, runner.info().block_size, plan),
+      states_(runner.info().state_bytes > 0 ? std::make_unique<StatePool>(plan.size.states)
+                                            : nullptr),
       cache_(shared.options.prefix_cache && blocks_.full_group() >= 0
-                 ? std::make_unique<PrefixGroups>(blocks_, runner.info().block_size)
+                 ? std::make_unique<PrefixGroups>(blocks_, runner.info().block_size, states_.get())
                  : nullptr),
       mover_(cache_ && shared.stored_prefixes
-                 ? std::make_unique<BlockMover>(*shared.stored_prefixes, runner, blocks_, *cache_)
+                 ? std::make_unique<BlockMover>(
+                       *shared.stored_prefixes, runner, blocks_, *cache_,
+                       plan.size.states > plan.max_sequences + 1 ? states_.get() : nullptr)
                  : nullptr),
-      scheduler_(limits_of(shared.options, runner.info(), plan), blocks_, cache_.get()),
+      scheduler_(limits_of(shared.options, runner.info(), plan), blocks_, cache_.get(),
+                 states_.get()),
       drafter_(std::make_unique<NgramDrafter>()),
       delivery_(shared, runner.info(), scheduler_, *drafter_, stats_, [this] { publish(); }),
       pace_(shared.options.target_step_seconds, shared.options.max_step_tokens) {
   stats_.kv_blocks_total = blocks_.total();
+  stats_.states_total = plan.size.states;
   stats_.memory.weights = runner.info().weight_bytes;
   stats_.memory.kv_reserved = plan.size.bytes(runner.info());
   publish();
@@ -89,42 +95,6 @@ void InferenceLoop::turn() {
   publish();
 }
 
-// Whatever was half done: every sequence knows its tokens, and computed again they give the same
-// answer.
-void InferenceLoop::start_over(const char* why) noexcept {
-  spdlog::error("{}: {} requests are computed again", why, requests_.size());
-  for (; in_flight_ > 0; --in_flight_) {
-    const Flight& flight = flights_[in_flight_ - 1];
-    if (flight.launched) attempt([&] { runner_.wait(output_); });
-  }
-  cache_lost_ = false;
-  scheduler_.reset();
-  forget_ended();
-  for (const auto& request : requests_) {
-    for (const auto& sequence : request->sequences) {
-      if (sequence->state != Sequence::State::finished) scheduler_.restart(*sequence);
-    }
-  }
-  if (delivery_.ended() != ended_at_start_over_) start_overs_ = 0;
-  if (++start_overs_ > kMostStartOvers && !requests_.empty()) {
-    Request& request = least_entitled();
-    spdlog::error("request {}: ended, since computing all again did not help", request.job.id);
-    delivery_.fail(request);
-  }
-  ended_at_start_over_ = delivery_.ended();
-  forget_ended();
-  std::this_thread::sleep_for(std::chrono::milliseconds(1));  // somebody may give some back
-}
-
-// The youngest of those that had begun. Without any the oldest, who could not begin.
-Request& InferenceLoop::least_entitled() const {
-  const auto had_begun = [](const auto& request) {
-    return std::ranges::any_of(request->sequences, &Sequence::preempted);
-  };
-  const auto youngest = std::ranges::find_if(requests_.rbegin(), requests_.rend(), had_begun);
-  return youngest != requests_.rend() ? **youngest : *requests_.front();
-}
-
 void InferenceLoop::take_arrivals() {
   for (auto& arrived : shared_.inbox->arrivals.drain()) {
     Request& request = *arrived;
@@ -137,7 +107,10 @@ void InferenceLoop::take_arrivals() {
     }
   }
   // What was read from disk for them was handed over before they were.
-  if (mover_) mover_->enter_fetched();
+  if (mover_) {
+    mover_->enter_fetched();
+    mover_->go_on();
+  }
 }
 
 // Takes out what was cancelled, is late, or was ended by another thread.
@@ -220,6 +193,8 @@ void InferenceLoop::sleep() {
     until = next_probe_;
   }
   for (const auto& request : requests_) until = std::min(until, request->job.deadline);
+  // The writer may have room again.
+  if (mover_ && mover_->has_more()) until = std::min(until, Clock::now() + kWriterPause);
   shared_.heartbeat.rest();
   shared_.inbox->arrivals.wait_until(until);
 }
@@ -295,49 +270,6 @@ void InferenceLoop::complete_oldest() {
   scheduler_.finish_step();
 }
 
-// A step that was launched behind one that failed: what it computed is of no use either.
-void InferenceLoop::abandon_behind() {
-  if (in_flight_ < 2) return;
-  Flight& flight = flights_[1];
-  if (flight.launched) wait({});
-  flight.launched = false;
-  flight.failed = flight.behind = true;
-  scheduler_.land(scheduler_.newest());
-}
-
-// After a step that failed. Each sequence gets one more try, on its own and without a draft: who
-// fails then is ended, so that no failure is repeated for ever.
-void InferenceLoop::repeat_one_by_one(PlannedStep& step, bool behind) {
-  const bool alone = !behind && step.parts.size() == 1 && step.parts[0].drafted == 0;
-  for (const StepPart& planned : step.parts) {
-    if (planned.sequence->state == Sequence::State::finished) continue;
-    shared_.heartbeat.beat();
-    if (!alone && run_single(step, planned.without_draft())) continue;
-    if (cache_lost_) return;
-    delivery_.fail(*planned.sequence->request);
-    note_failure();
-  }
-}
-
-bool InferenceLoop::run_single(PlannedStep& step, const StepPart& part) {
-  std::array<StepPart, 1> parts{part};
-  scheduler_.fill_single(step, part, single_);
-  bool launched = false;
-  const bool asked = attempt([&] {
-    reserve_output(single_);
-    runner_.launch(single_);
-    launched = true;
-    if (runner_.info().draws) runner_.draw(delivery_.ask(parts));
-  });
-  if (!launched || !wait(asked ? std::span<const StepPart>(parts) : std::span<const StepPart>()) ||
-      !asked) {
-    return false;
-  }
-  note_success();
-  delivery_.deliver(parts, output_);
-  return true;
-}
-
 // The output holds what these parts want of the step; of none, it does not matter.
 bool InferenceLoop::wait(std::span<const StepPart> parts) {
   return attempt([&] {
@@ -348,65 +280,10 @@ bool InferenceLoop::wait(std::span<const StepPart> parts) {
   });
 }
 
-template <class Work>
-bool InferenceLoop::attempt(Work work) {
-  try {
-    work();
-    return true;
-  } catch (const CacheLost& exception) {
-    spdlog::error("a step failed, and the cache is lost: {}", exception.what());
-    cache_lost_ = true;
-  } catch (const std::exception& exception) {
-    spdlog::error("a step failed: {}", exception.what());
-  } catch (...) {
-    spdlog::error("a step failed with an unknown exception");
-  }
-  return false;
-}
-
 // Exactly what the step gives: growing by itself a vector takes up to twice that.
 void InferenceLoop::reserve_output(const Batch& batch) {
   const auto rows = std::ranges::count(batch.wanted, RowOutput::logits, &WantedRow::output);
   output_.logits.reserve(static_cast<std::size_t>(rows) * runner_.info().vocab_size);
-}
-
-void InferenceLoop::note_success() {
-  failures_ = 0;
-  if (!shared_.failing) return;
-  spdlog::info("the model computes again");
-  shared_.failing = false;
-}
-
-// A request that fails on its own, or several such, do not make the engine unhealthy: a probe,
-// which is nobody's, decides.
-void InferenceLoop::note_failure() {
-  if (++failures_ < kMostFailures || shared_.failing) return;
-  if (probe()) return;
-  spdlog::critical(
-      "{} steps in a row have failed, and so did one of a single token: no requests "
-      "are taken until one works",
-      failures_);
-  shared_.failing = true;
-}
-
-// A step of one token in a free block of every KV group, while none is in flight. True as well when
-// there is no block: those who hold them will tell.
-bool InferenceLoop::probe() {
-  next_probe_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(Seconds(kProbeSeconds));
-  BlockTables tables;
-  if (blocks_.room(tables) < 1 || !blocks_.allocate(tables, 1)) return true;
-  blocks_.cover(tables, 1);
-  single_ = Batch{};
-  single_.tokens = single_.positions = {0};
-  BatchSequence row{.first_row = 0, .query_length = 1, .context_length = 1};
-  for (int group = 0; group < blocks_.groups(); ++group) row.blocks[group] = tables.of(group);
-  single_.sequences.push_back(row);
-  single_.want_logits(0);
-  shared_.heartbeat.beat();
-  const bool works = attempt([&] { runner_.step(single_, output_); });
-  blocks_.release(tables);
-  if (works) note_success();
-  return works;
 }
 
 void InferenceLoop::forget_ended() {
@@ -418,6 +295,12 @@ void InferenceLoop::publish() {
   stats_.kv_blocks_used = blocks_.used();
   stats_.kv_blocks_cached = blocks_.idle();
   stats_.memory.kv_cache = blocks_.bytes_kept(runner_.info().kv);
+  if (states_) {
+    stats_.states_used = states_->used();
+    stats_.states_cached = states_->idle();
+    const auto kept = static_cast<std::size_t>(states_->used() + states_->idle());
+    stats_.memory.states = kept * runner_.info().state_bytes;
+  }
   stats_.memory.buffers =
       runner_.buffer_bytes() + output_.logits.capacity() * sizeof(output_.logits[0]);
   stats_.running_sequences = static_cast<int>(scheduler_.running().size());
@@ -430,7 +313,8 @@ void InferenceLoop::publish() {
 }
 
 void InferenceLoop::check_integrity() const {
-  scheduler_.check_integrity();
+  const int moved = mover_ ? mover_->slot() : -1;
+  scheduler_.check_integrity(moved);
   std::size_t unfinished = 0;
   for (const auto& request : requests_) {
     check(!request->over || request->in_flight(), "an ended request is forgotten");
@@ -442,6 +326,8 @@ void InferenceLoop::check_integrity() const {
         "the scheduler knows the unfinished sequences and no others");
   if (mover_) mover_->check_integrity();
   check(!requests_.empty() || blocks_.used() == 0, "without requests every block is free or idle");
+  check(!requests_.empty() || !states_ || states_->used() == (moved >= 0),
+        "without requests every slot is free or idle");
 }
 
 }  // namespace mlxd

@@ -16,6 +16,7 @@
 #include "engine/prefix_groups.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
+#include "engine/state_pool.h"
 #include "engine/step_pace.h"
 
 namespace mlxd {
@@ -68,8 +69,18 @@ class InferenceLoop {
   void repeat_one_by_one(PlannedStep& step, bool behind);
   bool run_single(PlannedStep& step, const StepPart& part);
   bool wait(std::span<const StepPart> parts);
+  // False when it throws, which is noted: a step failed.
   template <class Work>
-  bool attempt(Work work);
+  bool attempt(Work work) {
+    try {
+      work();
+      return true;
+    } catch (...) {
+      note_exception();
+    }
+    return false;
+  }
+  void note_exception() noexcept;  // the one that is being handled
   void reserve_output(const Batch& batch);
 
   void note_success();
@@ -83,6 +94,7 @@ class InferenceLoop {
   EngineShared& shared_;
   ModelRunner& runner_;
   BlockPools blocks_;
+  const std::unique_ptr<StatePool> states_;  // null for models without
   // Null when it is switched off, and for models without a full KV group.
   const std::unique_ptr<PrefixGroups> cache_;
   const std::unique_ptr<BlockMover> mover_;  // null when nothing goes to disk
@@ -95,7 +107,7 @@ class InferenceLoop {
   int in_flight_ = 0;
   TimePoint last_over_{};  // when a step last ended
   StepOutput output_;
-  Batch single_;
+  Batch probe_;
   std::vector<DraftAsk> asks_;
   std::vector<std::unique_ptr<Request>> requests_;  // in order of arrival
   std::uint64_t arrivals_ = 0;

@@ -14,11 +14,11 @@ void ModelRunner::import_block(int, int, std::span<const std::byte>) {
   throw std::logic_error("this backend's KV blocks cannot be imported");
 }
 
-void ModelRunner::export_state(int, std::span<std::byte>) const {
+void ModelRunner::export_state(int, std::size_t, std::span<std::byte>) const {
   throw std::logic_error("this backend's states cannot be exported");
 }
 
-void ModelRunner::import_state(int, std::span<const std::byte>) {
+void ModelRunner::import_state(int, std::size_t, std::span<const std::byte>) {
   throw std::logic_error("this backend's states cannot be imported");
 }
 

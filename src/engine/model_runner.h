@@ -134,13 +134,14 @@ class ModelRunner {
   // Waits for the oldest step that was launched and hands out what was wanted of it. Throws
   // std::exception with which it failed, CacheLost among them; it is over then as well.
   virtual void wait(StepOutput& output) = 0;
-  // Copies the contents of a KV block, block_bytes of its group, or of a slot, state_bytes, out and
-  // in; only where info().kv_format is not empty. Steps may be in flight: what none of them writes
-  // is copied out, and what none of them reads or writes is copied in. May throw std::exception.
+  // Copies the contents of a KV block, block_bytes of its group, or of a slot, a piece of its
+  // state_bytes from `offset` on, out and in; only where info().kv_format is not empty. Steps may
+  // be in flight: what none of them writes is copied out, and what none of them reads or writes is
+  // copied in. May throw std::exception.
   virtual void export_block(int group, int block, std::span<std::byte> contents) const;
   virtual void import_block(int group, int block, std::span<const std::byte> contents);
-  virtual void export_state(int slot, std::span<std::byte> contents) const;
-  virtual void import_state(int slot, std::span<const std::byte> contents);
+  virtual void export_state(int slot, std::size_t offset, std::span<std::byte> contents) const;
+  virtual void import_state(int slot, std::size_t offset, std::span<const std::byte> contents);
   // Memory that the runner holds now beside weights and cache, in bytes.
   virtual std::size_t buffer_bytes() const { return 0; }
 

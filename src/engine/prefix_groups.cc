@@ -8,12 +8,13 @@
 
 namespace mlxd {
 
-PrefixGroups::PrefixGroups(BlockPools& pools, int block_size, PrefixCache::Mix mix)
+PrefixGroups::PrefixGroups(BlockPools& pools, int block_size, StatePool* states)
     : pools_(pools),
       block_size_(block_size),
       full_(pools.full_group()),
-      cache_(pools.pool(full_), block_size, mix),
-      windowed_(pools.groups()) {
+      cache_(pools.pool(full_), block_size),
+      windowed_(pools.groups()),
+      states_(states) {
   for (int group = 0; group < pools_.groups(); ++group) {
     if (!is_windowed(group)) continue;
     windowed_[group].beside.assign(pools_.pool(full_).total(), -1);
@@ -23,16 +24,23 @@ PrefixGroups::PrefixGroups(BlockPools& pools, int block_size, PrefixCache::Mix m
       windowed.beside[std::exchange(windowed.whose[block], -1)] = -1;
     });
   }
+  if (states_ != nullptr) {
+    snapshots_.after.assign(pools_.pool(full_).total(), -1);
+    snapshots_.whose.assign(states_->total(), -1);
+    states_->on_evict([this](int slot) { lose_state(slot); });
+  }
   cache_.set_listener(this);
 }
 
 PrefixGroups::~PrefixGroups() {
+  if (states_ != nullptr) states_->on_evict({});
   for (int group = 0; group < pools_.groups(); ++group) {
     if (is_windowed(group)) pools_.pool(group).on_evict({});
   }
 }
 
-BlockTables PrefixGroups::find(std::uint64_t salt, std::span<const int> tokens) const {
+BlockTables PrefixGroups::find(std::uint64_t salt, std::span<const int> tokens,
+                               bool with_state) const {
   BlockTables found;
   BlockTable& blocks = found.tables_[full_];
   blocks = cache_.find(salt, tokens);
@@ -42,7 +50,7 @@ BlockTables PrefixGroups::find(std::uint64_t salt, std::span<const int> tokens) 
   };
   std::array<int, kMaxKvGroups> kept{};  // so many in a row, up to `end`
   for (int end = 1; end <= static_cast<int>(blocks.size()); ++end) {
-    bool whole = true;
+    bool whole = !with_state || snapshots_.after[blocks[end - 1]] >= 0;
     for (int group = 0; group < pools_.groups(); ++group) {
       if (!is_windowed(group)) continue;
       kept[group] = block_in(group, blocks[end - 1]) < 0 ? 0 : kept[group] + 1;
@@ -93,7 +101,44 @@ void PrefixGroups::attach(int block, BlockTables& tables, int index) {
   }
 }
 
+int PrefixGroups::state_after(const BlockTables& found) const {
+  return states_ == nullptr || found.empty() ? -1 : snapshots_.after[found.of(full_).back()];
+}
+
+bool PrefixGroups::keep_state(const BlockTables& tables, int blocks, int slot) noexcept {
+  const int block = tables.of(full_)[blocks - 1];
+  if (!cache_.contains(block) || snapshots_.after[block] >= 0) return false;
+  check(snapshots_.whose[slot] < 0, "a slot is one snapshot");
+  snapshots_.after[block] = slot;
+  snapshots_.whose[slot] = block;
+  states_->keep(slot);
+  if (listener_ != nullptr) listener_->on_keep_state(block);
+  return true;
+}
+
+void PrefixGroups::note_lasting(const BlockTables& tables, int blocks) noexcept {
+  const int block = tables.of(full_)[blocks - 1];
+  if (listener_ != nullptr && snapshots_.after[block] >= 0) listener_->on_lasting_state(block);
+}
+
+void PrefixGroups::let_state_go_first(const BlockTables& tables, int blocks) noexcept {
+  const int slot = snapshots_.after[tables.of(full_)[blocks - 1]];
+  if (slot >= 0) states_->go_first(slot);
+}
+
+void PrefixGroups::forget_state(int slot) noexcept {
+  lose_state(slot);
+  states_->forget(slot);
+}
+
+void PrefixGroups::lose_state(int slot) noexcept {
+  const int block = std::exchange(snapshots_.whose[slot], -1);
+  snapshots_.after[block] = -1;
+  if (listener_ != nullptr) listener_->on_lose_state(block);
+}
+
 void PrefixGroups::detach(int block) noexcept {
+  if (states_ != nullptr && snapshots_.after[block] >= 0) forget_state(snapshots_.after[block]);
   for (int group = 0; group < pools_.groups(); ++group) {
     if (!is_windowed(group)) continue;
     const int beside = std::exchange(windowed_[group].beside[block], -1);
@@ -123,6 +168,14 @@ void PrefixGroups::on_forget(int block) {
 
 void PrefixGroups::check_integrity() const {
   cache_.check_integrity();
+  for (std::size_t slot = 0; slot < snapshots_.whose.size(); ++slot) {
+    const int block = snapshots_.whose[slot];
+    check(states_->is_kept(static_cast<int>(slot)) == (block >= 0),
+          "snapshots are the slots that are kept");
+    check(block < 0 || snapshots_.after[block] == static_cast<int>(slot),
+          "a snapshot hangs on one");
+    check(block < 0 || cache_.contains(block), "snapshots hang on blocks of the cache");
+  }
   for (int group = 0; group < pools_.groups(); ++group) {
     if (!is_windowed(group)) continue;
     const auto& [beside, whose] = windowed_[group];

@@ -4,10 +4,13 @@
 #include <vector>
 
 #include "engine/block_pools.h"
-#include "engine/model_runner.h"
+#include "engine/planned_step.h"
 #include "engine/prefix_groups.h"
 #include "engine/prompt_queue.h"
 #include "engine/sequence.h"
+#include "engine/state_pool.h"
+#include "engine/step_batch.h"
+#include "engine/step_states.h"
 
 namespace mlxd {
 
@@ -19,40 +22,8 @@ struct SchedulerLimits {
   int max_step_tokens = 512;  // rows of a step, at least max_sequences
   int max_logit_rows = 128;   // rows with logits in a step, more than max_sequences
   int block_size = 16;
-  bool draws = false;  // the runner hands out tokens; logits only of prompts
-};
-
-// One sequence's share of a step.
-struct StepPart {
-  Sequence* sequence = nullptr;
-  int rows = 0;         // tokens[computed .. computed + rows)
-  int logit_rows = 0;   // those of them that give logits: the rows from first_logit on
-  int first_logit = 0;  // position
-  int copies = 0;       // its copy-on-write, a block in each KV group at most
-  int first_copy = 0;   // of the step's
-  int drafted = 0;      // the last so many rows are the beginning of its draft
-  int draws = 0;        // rows that a token is drawn from: the last logit_rows
-  int guess = -1;       // at what the last of these rows gives; -1: none
-  // Where the runner draws, which of the step's draws are its own; set as they are asked for.
-  int first_draw = 0, asked = 0;
-
-  StepPart without_draft() const {
-    StepPart plain = *this;
-    plain.rows -= drafted;
-    plain.logit_rows -= drafted;
-    plain.draws -= drafted;
-    plain.drafted = 0;
-    plain.guess = -1;
-    return plain;
-  }
-};
-
-// What is kept of a step until it is over, since parts of it may have to be repeated.
-struct PlannedStep {
-  std::vector<StepPart> parts;
-  std::size_t first_prompt_part = 0;
-  std::vector<BlockCopy> copies;
-  bool landed = false;  // the runner is done with it
+  bool draws = false;       // the runner hands out tokens; logits only of prompts
+  int snapshot_blocks = 1;  // of recurrent states: between two in a long prompt (StepStates)
 };
 
 // Decides what the next step computes. Pure bookkeeping over sequences that others own: no
@@ -76,6 +47,9 @@ struct PlannedStep {
 // With a prefix cache a sequence begins with the blocks of its longest known prefix, and every
 // block that a step filled is entered when the step is over.
 //
+// Recurrent states are the business of StepStates. A sequence for whose next state there is no slot
+// is left out of a step, but never while no other is in flight.
+//
 // A sequence that decodes may have a draft: guesses at the tokens after its last one, whose rows
 // come after that token's and give logits as well. Drafts take what rows, logits and blocks all
 // others have left, displace nobody, and their blocks are free again when the step is over.
@@ -88,12 +62,13 @@ struct PlannedStep {
 // over.
 class Scheduler {
  public:
-  // `cache` may be null: every prefix is then computed.
-  Scheduler(const SchedulerLimits& limits, BlockPools& blocks, PrefixGroups* cache = nullptr)
-      : limits_(limits), blocks_(blocks), cache_(cache), step_tokens_(limits.max_step_tokens) {}
+  // `cache` may be null: every prefix is then computed. `states`, of models that have some, has
+  // more slots than max_sequences.
+  Scheduler(const SchedulerLimits& limits, BlockPools& blocks, PrefixGroups* cache = nullptr,
+            StatePool* states = nullptr);
 
   void add(Sequence& sequence);
-  // The child joins the running ones as a second owner of the parent's blocks.
+  // The child joins the running ones as a second owner of the parent's blocks and state.
   void fork(Sequence& parent, Sequence& child);
   // Frees its blocks, or has them freed when the last step with rows of it has landed: until then
   // the sequence must live on. Needs no memory; nor is it harmed by an `add` or `fork` of the
@@ -101,6 +76,10 @@ class Scheduler {
   void remove(Sequence& sequence) noexcept;
   // As remove, for a sequence that failed: nobody is to find what it had computed.
   void discard(Sequence& sequence) noexcept;
+
+  // Its state was lost, as when a step that saved it in place has failed: it gives up what it has
+  // and waits to be computed again, in place no more. No step with rows of it is in flight.
+  void recompute(Sequence& sequence) noexcept;
 
   // After an exception, when no plan, count or table can be relied on: all blocks are free, the
   // cache is empty, and every sequence that is not finished is to be restarted, which computes it
@@ -112,9 +91,7 @@ class Scheduler {
   // least, so that prompts go on however many decode.
   void set_step_tokens(int tokens) { step_tokens_ = tokens; }
 
-  // Plans the next step, with the one planned before in flight or, as usual, over. The caller adds
-  // parts' rows to `computed` after a step that worked, but of drafted rows only those that came
-  // true.
+  // Plans the next step, with the one planned before in flight or, as usual, over.
   void schedule(bool ahead = false);
   // Whether the next step may be planned while the last one is in flight.
   bool can_plan_ahead();
@@ -125,12 +102,18 @@ class Scheduler {
   // The runner is done with the step, whatever became of it: its sequences' rows are in flight no
   // more. Then it is delivered, or repeated.
   void land(PlannedStep& step) noexcept;
+  // Of a part of the oldest step, after it worked, so many more rows are computed: of drafted ones
+  // those alone that came true, one by one.
+  void advance(const StepPart& part, int rows);
   // The oldest step is over, with all its repetitions; nothing of it is left.
   void finish_step();
   // The step as the runner reads it. Valid until anything else here is called.
-  const Batch& batch() const { return batch_; }
+  const Batch& batch() const { return batch_.batch(); }
   // One part of a step that has landed, alone, or less of it, for the repetition of a failed step.
-  void fill_single(const PlannedStep& step, const StepPart& part, Batch& batch) const;
+  // Valid as long.
+  const Batch& single(const PlannedStep& step, const StepPart& part) {
+    return single_.build_single(step, part);
+  }
 
   // Sequences that will take part in the next step with their next token.
   int decoding() const {
@@ -142,21 +125,26 @@ class Scheduler {
   int preempted() const { return preempted_waiting_; }  // of the waiting ones, those that had begun
   std::uint64_t preemptions() const { return preemptions_; }
 
-  void check_integrity() const;
+  // `moved`: a slot that somebody else owns, or -1.
+  void check_integrity(int moved = -1) const;
 
  private:
+  void run(Sequence& sequence);
+  int ended_in_flight() const;
   void make_way();
   void plan_decodes();
   void plan_prompts();
   // What a waiting sequence takes when it is admitted.
   struct Needs {
     BlockTables prefix;  // found in the cache
+    int state = -1;      // slot with the state at its end
     int fresh = 0;       // blocks beside it
   };
   Needs needs_of(const Sequence& sequence) const;
   bool fits(const Needs& needs) const;
   bool admit(Sequence& sequence);
   void enter_full_blocks(Sequence& sequence);
+  void keep_last_snapshots(const Sequence& sequence) noexcept;
   void plan_drafts();
   bool make_room_for_next_token(Sequence& sequence, StepPart& part);
   template <class MayGo>
@@ -167,7 +155,7 @@ class Scheduler {
   int blocks_for(int tokens) const {
     return (tokens + limits_.block_size - 1) / limits_.block_size;
   }
-  void append_rows(const StepPart& part, Batch& batch) const;
+  void give_up(Sequence& sequence) noexcept;
   void settle_preempted();
   void take_off();
   bool needs_block(const Sequence& sequence) const;
@@ -175,6 +163,7 @@ class Scheduler {
   const SchedulerLimits limits_;
   BlockPools& blocks_;
   PrefixGroups* const cache_;
+  StepStates states_;
   int step_tokens_;
   PromptQueue queue_;
   std::vector<Sequence*> running_;    // in the order in which they are served
@@ -184,7 +173,7 @@ class Scheduler {
   bool two_ = false;  // older_ is not over
   int slots_ = 0;     // of the running sequences, while a step is planned
   int tokens_left_ = 0, logits_left_ = 0;
-  Batch batch_;
+  StepBatch batch_, single_;
   int preempted_waiting_ = 0;
   std::uint64_t preemptions_ = 0;
 };

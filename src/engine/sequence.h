@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "engine/block_pools.h"
@@ -26,6 +27,15 @@ struct FirstFirst {
 };
 using SequenceSet = std::set<Sequence*, FirstFirst>;
 
+// Where a sequence of a model with recurrent states has its own.
+struct RecurrentState {
+  int slot = -1;                // with the one after the first `computed` tokens; -1: none yet
+  int slot_ahead = -1;          // in which the step in flight leaves it
+  int in_place_ahead = 0;       // steps in flight that save to the slot that they read
+  bool never_in_place = false;  // one that did has failed
+  int last_snapshot = 0;        // of its answer, in the prefix cache: after so many blocks
+};
+
 // One sample of a request: its tokens, and how far the KV cache has them. Inference thread only.
 //
 // A request begins as one sequence, sample 0, which computes the prompt; the other samples fork
@@ -44,6 +54,9 @@ struct Sequence {
   int steps_ahead = 0;    // launched, with rows of this sequence, and not over
   int rows_ahead = 0;     // in these
   int tokens_ahead = 0;   // 0 or 1: that they will draw
+  // Beyond `computed`, so many tokens are in the KV cache: their rows are fed again for the state
+  // behind them, which was not saved.
+  int computed_kv = 0;
   // Rows of a step that this sequence occupies at most: all its samples, until they have forked.
   int slots = 1;
   bool preempted = false;        // it waits, but had begun
@@ -70,6 +83,9 @@ struct Sequence {
   int priority = 0;  // as the job's
   std::uint64_t caller = 0;
   std::uint64_t cache_salt = 0;  // prefixes are shared with sequences of the same salt
+  std::span<const int> borders;  // as the job's
+
+  RecurrentState recurrent;  // StepStates'
 
   // Delivery's: how its tokens are drawn.
   TokenCounts counts;                           // for the penalties; kept only when there are some
@@ -85,9 +101,11 @@ struct Sequence {
   // Once the steps in flight are over.
   int planned() const { return computed + rows_ahead; }
   int expected_length() const { return length() + tokens_ahead; }
-  // Its next row is its newest token, known or to come. One that is to come may be the last.
+  int planned_state() const { return steps_ahead > 0 ? recurrent.slot_ahead : recurrent.slot; }
+  // What it has not computed before is its newest token, known or to come. One that is to come may
+  // be the last.
   bool decoding() const {
-    return planned() == expected_length() - 1 &&
+    return std::max(planned(), computed_kv) == expected_length() - 1 &&
            (tokens_ahead == 0 || expected_length() < most_tokens);
   }
   // First come first served; within a request by sample.

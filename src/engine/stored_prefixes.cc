@@ -42,11 +42,19 @@ void StoredPrefixes::read_prefix(std::uint64_t salt, std::span<const int> prompt
   const BlockFormat& format = store_.format();
   const int size = format.block_size();
   // The last token is computed whatever is known: its logits are wanted.
-  const int blocks = static_cast<int>(prompt.size() - 1) / size;
+  const int blocks = reach(salt, prompt, static_cast<int>(prompt.size() - 1) / size);
   StoredBlocks part;
+  const auto begin = [&] {
+    if (part.prompt) return;
+    part.prompt = std::make_shared<StoredPrompt>();
+    part.prompt->epoch = epoch;
+    part.prompt->salt = salt;
+    part.prompt->tokens.assign(prompt.begin(), prompt.end());
+  };
   BlockName name{.key = format.root(salt), .parent = {}};
   std::optional<BlockName> last;  // on disk
-  for (int block = 0; block < blocks; ++block) {
+  int block = 0;
+  for (; block < blocks; ++block) {
     if (gone() || Clock::now() >= limit || (part.prompt && part.prompt->let_go)) break;
     const auto tokens = prompt.subspan(static_cast<std::size_t>(block) * size, size);
     name = {.key = format.key(name.key, tokens), .parent = name.key};
@@ -57,18 +65,57 @@ void StoredPrefixes::read_prefix(std::uint64_t salt, std::span<const int> prompt
       continue;
     }
     if (!stored) break;
-    if (!part.prompt) {
-      part.prompt = std::make_shared<StoredPrompt>();
-      part.prompt->epoch = epoch;
-      part.prompt->salt = salt;
-      part.prompt->tokens.assign(prompt.begin(), prompt.end());
-    }
+    begin();
     if (part.files.empty()) part.first = block;
     if (!read_block(part, name, tokens, limit)) break;
     if (part.files.size() == kBlocksTogether) hand_over(part);
   }
   hand_over(part);
+  if (block > 0 && block == blocks && states_.pieces() > 0) {
+    begin();
+    part.first = blocks;
+    read_state(part, name.key, limit);
+  }
   if (last) store_.note_use(*last);
+}
+
+int StoredPrefixes::reach(std::uint64_t salt, std::span<const int> prompt, int blocks) const {
+  if (states_.pieces() == 0) return blocks;
+  const BlockFormat& format = store_.format();
+  Digest key = format.root(salt);
+  int last = 0;
+  for (int block = 0; block < blocks; ++block) {
+    const auto size = static_cast<std::size_t>(format.block_size());
+    key = format.key(key, prompt.subspan(static_cast<std::size_t>(block) * size, size));
+    if (!is_resident(key) && !store_.contains(key)) break;
+    if (has_state(key)) last = block + 1;
+  }
+  return last;
+}
+
+// In memory, or on disk with all its pieces.
+bool StoredPrefixes::has_state(const Digest& block) const {
+  Digest key = block;
+  for (int piece = 0; piece < states_.pieces(); ++piece) {
+    key = states_.piece(store_.format(), key, piece).key;
+    if (piece == 0 && is_resident(key)) return true;
+    if (!store_.contains(key)) return false;
+  }
+  return true;
+}
+
+void StoredPrefixes::read_state(StoredBlocks& part, const Digest& block, TimePoint limit) {
+  BlockName name{.key = block, .parent = {}};
+  for (int piece = 0; piece < states_.pieces(); ++piece) {
+    if (Clock::now() >= limit || part.prompt->let_go) return;
+    name = states_.piece(store_.format(), name.key, piece);
+    if (piece == 0 && is_resident(name.key)) return;
+    if (part.files.empty()) part.piece = piece;
+    if (!read_block(part, name, states_.tokens(piece), limit)) return;
+    if (part.files.size() == kBlocksTogether) hand_over(part);
+  }
+  hand_over(part);
+  store_.note_use(name);
 }
 
 // Who waits for a buffer has handed over those it held, or they would never come back.
@@ -90,9 +137,9 @@ void StoredPrefixes::hand_over(StoredBlocks& part) {
   const int blocks = static_cast<int>(part.files.size());
   {
     std::lock_guard lock(mutex_);
-    handed_over_.push_back({part.prompt, part.first, std::exchange(part.files, {})});
+    handed_over_.push_back({part.prompt, part.first, std::exchange(part.files, {}), part.piece});
   }
-  part.first += blocks;
+  (part.piece < 0 ? part.first : part.piece) += blocks;
   wake_();
 }
 
@@ -141,9 +188,10 @@ std::unique_ptr<StoredPrefixes> open_stored_prefixes(const EngineOptions& option
     store.identity = fmt::format("{}\n{} {}\nKV blocks {}, {} tokens, {} bytes\n",
                                  disk.model ? disk.model() : "", info.backend, info.instruction_set,
                                  info.kv_format, info.block_size, info.block_bytes());
+    if (info.state_bytes > 0) store.identity += fmt::format("states {} bytes\n", info.state_bytes);
     store.block_size = info.block_size;
     store.block_bytes = info.block_bytes();
-    auto opened = std::make_unique<StoredPrefixes>(store, std::move(wake));
+    auto opened = std::make_unique<StoredPrefixes>(store, std::move(wake), info.state_bytes);
     spdlog::info("prefix cache on disk: {} has {} blocks", opened->store().path().string(),
                  opened->store().stats().blocks);
     return opened;

@@ -32,6 +32,9 @@ std::size_t sequence_bytes(std::size_t context, const EngineSettings& settings) 
          static_cast<std::size_t>(settings.max_queued_tokens) * sizeof(int);
 }
 
+// Slots that plan_cache gives a running sequence at most, one of them for a snapshot.
+constexpr std::size_t kStatesOfSequence = 4;
+
 std::size_t to_bytes(double gib) { return static_cast<std::size_t>(gib * kGiB); }
 
 std::string in_gib(std::size_t bytes) {
@@ -175,8 +178,17 @@ ModelMemory memory_of(std::string name, const ModelFiles& files, const EngineSet
   if (!settings.prefix_cache_dir.empty()) memory.buffers += kPrefixStoreBufferBytes;
   for (const KvGroup& group : runner.kv) memory.kv_block += group.block_bytes;
   memory.block_tokens = runner.block_size;
-  memory.kv_most = static_cast<std::size_t>(settings.max_running) *
-                   ((context + block_tokens - 1) / block_tokens) * memory.kv_block;
+  const auto sequences = static_cast<std::size_t>(settings.max_running);
+  memory.kv_most = sequences * ((context + block_tokens - 1) / block_tokens) * memory.kv_block;
+  if (runner.state_bytes > 0) {
+    // Snapshots in the prefix cache take no more than its KV.
+    memory.kv_most = 2 * memory.kv_most + kStatesOfSequence * sequences * runner.state_bytes;
+    memory.state = runner.state_bytes;
+    if (memory.kv_block == 0) {
+      memory.kv_block = runner.state_bytes;
+      memory.block_tokens = static_cast<int>(context);
+    }
+  }
   return memory;
 }
 

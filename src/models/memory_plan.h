@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -17,13 +18,18 @@ struct ModelMemory {
   // Of the largest step, intermediate values and logits; of sequences, their tokens and drafters;
   // of blocks on their way to and from disk.
   std::size_t buffers = 0;
-  std::size_t kv_block = 0;  // a block of KV cache, of which
-  int block_tokens = 0;      // it keeps so many tokens
-  std::size_t kv_most = 0;   // --max-running sequences of the whole context
+  // A block of KV cache, and the tokens that it keeps. Of a model that keeps recurrent states
+  // alone, one of these, for a whole context.
+  std::size_t kv_block = 0;
+  int block_tokens = 0;
+  std::size_t state = 0;     // recurrent state of a sequence; these are in the KV cache's memory
+  std::size_t kv_most = 0;   // --max-running sequences of the whole context, with their snapshots
   std::size_t kv_cache = 0;  // whole blocks, for plan_memory to decide
 
   std::size_t total() const { return weights + buffers + kv_cache; }
-  std::size_t kv_token() const { return kv_block / static_cast<std::size_t>(block_tokens); }
+  std::size_t kv_token() const {
+    return std::max<std::size_t>(kv_block / static_cast<std::size_t>(block_tokens), 1);
+  }
 };
 
 // By the headers alone. Throws LoadError or StartupError for what the backend cannot run.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,7 +38,9 @@ Result<void> check_text_size(const Tokenizer& tokenizer, std::string_view text, 
                           fmt::format("your {} take at least {}", param, text.size() / longest));
 }
 
-Result<std::vector<int>> encode(const ServedModel& model, const ChatPrompt& prompt) {
+// `begins_answer`: as templates do it, up to where the assistant's words are to come.
+Result<std::vector<int>> encode_chat(const ServedModel& model, const ChatPrompt& prompt,
+                                     bool begins_answer) {
   if (!model.chat_template) {
     return Error{.code = "no_chat_template",
                  .param = "model",
@@ -46,14 +49,18 @@ Result<std::vector<int>> encode(const ServedModel& model, const ChatPrompt& prom
                                         model.id)};
   }
   const Tokenizer& tokenizer = *model.tokenizer;
-  const Result<RenderedChat> chat =
-      model.chat_template->render(fmt::format(R"({{"messages":{}}})", prompt.messages_json));
+  const Result<RenderedChat> chat = model.chat_template->render(fmt::format(
+      R"({{"messages":{},"add_generation_prompt":{}}})", prompt.messages_json, begins_answer));
   if (!chat) return chat.error();
   const int context = model.info().context_length;
   if (const auto fits = check_text_size(tokenizer, chat->text, "messages", context); !fits) {
     return fits.error();
   }
   return tokenizer.encode_chat(*chat);
+}
+
+Result<std::vector<int>> encode(const ServedModel& model, const ChatPrompt& prompt) {
+  return encode_chat(model, prompt, /*begins_answer=*/true);
 }
 
 Result<std::vector<int>> encode(const ServedModel& model, const TextPrompt& prompt) {
@@ -94,6 +101,16 @@ Result<std::vector<int>> encode_prompt(const ServedModel& model, const Prompt& p
                                         param_of(prompt))};
   }
   return tokens;
+}
+
+std::vector<int> prompt_borders(const ServedModel& model, const Prompt& prompt,
+                                std::span<const int> tokens) {
+  const auto* chat = std::get_if<ChatPrompt>(&prompt);
+  if (chat == nullptr || model.info().state_bytes == 0) return {};
+  const auto history = encode_chat(model, *chat, /*begins_answer=*/false);
+  if (!history) return {};
+  const auto parting = std::ranges::mismatch(*history, tokens);
+  return {static_cast<int>(parting.in1 - history->begin())};
 }
 
 Result<int> token_limit(const ServedModel& model, const Prompt& prompt, std::size_t prompt_tokens,

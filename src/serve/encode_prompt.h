@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "base/error.h"
@@ -19,6 +20,13 @@ namespace mlxd {
 // fill-in-the-middle needs them. The model's bos goes in front unless the prompt begins with it
 // already; what the client wrote is never taken away.
 Result<std::vector<int>> encode_prompt(const ServedModel& model, const Prompt& prompt);
+
+// GenerateJob::borders of a prompt that gave these tokens: for a chat to a model with recurrent
+// states, where its messages end and the answer's beginning, which templates write otherwise in a
+// history, is not begun. What an agent sends next goes on from there. Renders a second time; what
+// goes wrong then costs the border alone.
+std::vector<int> prompt_borders(const ServedModel& model, const Prompt& prompt,
+                                std::span<const int> tokens);
 
 // How many tokens each sample may have after `prompt_tokens` of prompt: `max_tokens`, or for
 // kAsManyAsFit what fits. Errors: context_length_exceeded, and kv_cache_exceeded where the context

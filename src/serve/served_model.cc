@@ -16,6 +16,7 @@ Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
   GenerateJob job = std::move(request.job);
   const auto limit = token_limit(*this, request.prompt, prompt->size(), job.max_tokens);
   if (!limit) return limit.error();
+  job.borders = prompt_borders(*this, request.prompt, *prompt);
   job.prompt = *std::move(prompt);
   Stops stops = read_stops(*tokenizer, request.text.stop);
   std::erase_if(stops.ids, [this](int stop) { return stop >= info().vocab_size; });

@@ -250,6 +250,15 @@ class Starved : public PrefixGroups::Listener {
   void on_forget(int block) override {
     starve([&] { mover_.on_forget(block); });
   }
+  void on_keep_state(int block) override {
+    starve([&] { mover_.on_keep_state(block); });
+  }
+  void on_lasting_state(int block) override {
+    starve([&] { mover_.on_lasting_state(block); });
+  }
+  void on_lose_state(int block) override {
+    starve([&] { mover_.on_lose_state(block); });
+  }
 
  private:
   template <class Call>

@@ -26,15 +26,51 @@ TEST(CachePlan, OneFullGroupHasAllThatTheLimitHolds) {
   EXPECT_EQ(plan.max_sequences, 8);
 }
 
-TEST(CachePlan, AModelWithRecurrentStatesIsRefused) {
-  RunnerInfo info = model({{.block_bytes = 1000}});
-  info.state_bytes = 1;
-  try {
-    plan_cache({}, info);
-    FAIL() << "it was taken";
-  } catch (const StartupError& error) {
-    EXPECT_NE(std::string(error.what()).find("recurrent state"), std::string::npos);
-  }
+RunnerInfo recurrent(std::size_t state_bytes, std::vector<KvGroup> groups) {
+  RunnerInfo info = model(std::move(groups));
+  info.state_bytes = state_bytes;
+  return info;
+}
+
+TEST(CachePlan, StatesHaveHalfOfTheMemoryAtMostAndBlocksTheRest) {
+  const EngineOptions options{.max_running_sequences = 4, .kv_bytes = 1'000'000};
+  const CachePlan plan = plan_cache(options, recurrent(20'000, {{.block_bytes = 1000}}));
+  EXPECT_EQ(plan.size.states, 25);
+  EXPECT_EQ(plan.size.blocks[0], 500);
+  EXPECT_EQ(plan.max_sequences, 4);
+  EXPECT_EQ(plan.snapshot_blocks, 20) << "a snapshot for each 20 kB of KV";
+}
+
+TEST(CachePlan, SmallStatesAreNoMoreThanBlocksThatTheyHangOn) {
+  const EngineOptions options{.max_running_sequences = 4, .kv_bytes = 1'000'000};
+  const CachePlan plan = plan_cache(options, recurrent(100, {{.block_bytes = 1000}}));
+  EXPECT_EQ(plan.snapshot_blocks, 1);
+  EXPECT_LE(plan.size.states, plan.size.blocks[0] + 3 * 4);
+  EXPECT_GE(plan.size.states, plan.size.blocks[0]);
+}
+
+TEST(CachePlan, WhereStatesAreLargeFewerSequencesRunDownToOne) {
+  EngineOptions options{.max_running_sequences = 64, .kv_bytes = 1'000'000};
+  const auto planned = [&](std::size_t state_bytes, int ahead = 0) {
+    RunnerInfo info = recurrent(state_bytes, {{.block_bytes = 1000}});
+    info.ahead = ahead;
+    return plan_cache(options, info);
+  };
+  EXPECT_EQ(planned(10'000).max_sequences, 16) << "its own, the next, and a snapshot";
+  EXPECT_EQ(planned(10'000, 1).max_sequences, 12) << "and one ahead";
+  EXPECT_EQ(planned(250'000).max_sequences, 1);
+  EXPECT_EQ(planned(250'000).size.states, 2);
+  EXPECT_THROW(planned(260'000), StartupError);
+  options.state_slots = 3;
+  EXPECT_EQ(planned(10'000).max_sequences, 2);
+}
+
+TEST(CachePlan, AModelWithoutKvHasAllMemoryForItsStates) {
+  const EngineOptions options{.max_running_sequences = 10, .kv_bytes = 1'000'000};
+  const CachePlan plan = plan_cache(options, recurrent(40'000, {}));
+  EXPECT_EQ(plan.max_sequences, 8);
+  EXPECT_EQ(plan.size.states, 24);
+  EXPECT_EQ(plan.sequence_blocks, 4096 / 16);
 }
 
 TEST(CachePlan, NoGroupHasMoreThanTheRunningSequencesCouldFill) {
@@ -42,7 +78,7 @@ TEST(CachePlan, NoGroupHasMoreThanTheRunningSequencesCouldFill) {
   const CachePlan plan =
       plan_cache(options, model({{.block_bytes = 1000}, {.block_bytes = 1000, .window = 4096}}));
   EXPECT_EQ(plan.size.blocks[0], 2 * 256);
-  EXPECT_LE(plan.size.blocks[1], 2 * 257);
+  EXPECT_LE(plan.size.blocks[1], 2 * 258);
 }
 
 TEST(CachePlan, AWindowedGroupHasTwoWindowsASequenceAndAStepAndTheFullGroupTheRest) {
@@ -52,7 +88,7 @@ TEST(CachePlan, AWindowedGroupHasTwoWindowsASequenceAndAStepAndTheFullGroupTheRe
       plan_cache(options, model({{.block_bytes = 1000, .window = 64}, {.block_bytes = 500}}));
   const int reserve = 64 / 16 + 2;
   EXPECT_EQ(plan.reserve, (std::vector<int>{reserve, 0}));
-  EXPECT_EQ(plan.size.blocks[0], 2 * 4 * reserve + 10);
+  EXPECT_EQ(plan.size.blocks[0], 4 * (2 * reserve + 1) + 10) << "and what is copied";
   EXPECT_EQ(plan.size.blocks[1], (300'000 - 1000 * plan.size.blocks[0]) / 500);
   EXPECT_EQ(plan.sequence_blocks, plan.size.blocks[1]);
 }
@@ -91,7 +127,9 @@ TEST(CachePlan, IsNeverMoreThanTheLimitAndAlwaysRoomForEverySequencesReserve) {
       groups.push_back({std::size_t(1 + die(5000)), 1 + die(600)});
     }
     if (die(3) != 0) groups[die(static_cast<int>(groups.size()))].window = 0;
-    const RunnerInfo info = model(groups, 16 + die(8000));
+    RunnerInfo info = model(groups, 16 + die(8000));
+    if (die(2) == 0) info.state_bytes = 1 + die(100'000);
+    info.ahead = die(2);
     EngineOptions options;
     options.max_running_sequences = 1 + die(70);
     options.max_step_tokens = options.max_running_sequences + die(600);
@@ -108,7 +146,10 @@ TEST(CachePlan, IsNeverMoreThanTheLimitAndAlwaysRoomForEverySequencesReserve) {
     ASSERT_LE(plan.max_sequences, options.max_running_sequences);
     for (std::size_t group = 0; group < groups.size(); ++group) {
       ASSERT_GT(plan.size.blocks[group], 0);
-      ASSERT_GE(plan.size.blocks[group], plan.max_sequences * plan.reserve[group]);
+      ASSERT_GE(plan.size.blocks[group], plan.reserve[group] == 0 ? 1 : plan.reserved(group));
+    }
+    if (info.state_bytes > 0) {
+      ASSERT_GT(plan.size.states, plan.max_sequences);
     }
   }
   EXPECT_GT(planned, 1000);

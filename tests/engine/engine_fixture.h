@@ -24,30 +24,47 @@ inline constexpr int kSlowness = 10;
 inline constexpr int kSlowness = 1;
 #endif
 
-// The ways in which an engine may work; none of them changes an answer.
+enum class States { none, plenty, scarce };
+
+// The ways in which an engine may work; none of them changes an answer, but that a model with
+// recurrent states has others than one without.
 struct Combination {
   const char* name;
-  bool draws;  // the runner draws
-  int ahead;   // and so many steps are launched ahead
-  bool drafts;
-  bool prefix_cache;
+  bool draws = false;  // the runner draws
+  int ahead = 0;       // and so many steps are launched ahead
+  bool drafts = true;
+  bool prefix_cache = true;
+  States states = States::none;  // of the model; scarce: so few slots that some save in place
+  bool windows = false;          // some of its layers
 
   friend void PrintTo(const Combination& combination, std::ostream* out) {
     *out << combination.name;
   }
 };
-inline constexpr Combination kUsual = {"Usual", false, 0, true, true};
-inline constexpr Combination kAhead = {"Ahead", true, 1, true, true};
+inline constexpr Combination kUsual = {.name = "Usual"};
+inline constexpr Combination kAhead = {.name = "Ahead", .draws = true, .ahead = 1};
+inline constexpr Combination kAheadStates = {
+    .name = "AheadStates", .draws = true, .ahead = 1, .states = States::plenty};
+inline constexpr Combination kAheadScarceStates = {.name = "AheadScarceStatesAndWindows",
+                                                   .draws = true,
+                                                   .ahead = 1,
+                                                   .states = States::scarce,
+                                                   .windows = true};
+inline constexpr Combination kScarceStates = {.name = "ScarceStates", .states = States::scarce};
 inline constexpr Combination kCombinations[] = {
     kUsual,
-    {"NoDrafts", false, 0, false, true},
-    {"NoCache", false, 0, true, false},
-    {"NoDraftsNoCache", false, 0, false, false},
-    {"Draws", true, 0, true, true},
+    {.name = "NoCache", .prefix_cache = false},
+    {.name = "Draws", .draws = true},
     kAhead,
-    {"AheadNoDrafts", true, 1, false, true},
-    {"AheadNoCache", true, 1, true, false},
-    {"AheadNoDraftsNoCache", true, 1, false, false},
+    {.name = "AheadNoDraftsNoCache",
+     .draws = true,
+     .ahead = 1,
+     .drafts = false,
+     .prefix_cache = false},
+    {.name = "StatesNoDrafts", .drafts = false, .states = States::plenty},
+    kScarceStates,
+    kAheadStates,
+    kAheadScarceStates,
 };
 // What make_engine makes.
 inline const Combination*& combination() {
@@ -124,6 +141,10 @@ inline std::unique_ptr<Engine> make_engine(EngineOptions options = {}, FakeOptio
   fake.ahead = std::max(fake.ahead, way.ahead);
   if (!way.drafts) options.max_draft_tokens = 0;
   if (!way.prefix_cache) options.prefix_cache = false;
+  if (way.states != States::none) fake.state_bytes = 512;
+  if (way.states == States::plenty) options.state_slots = 1000;
+  if (way.states == States::scarce) options.state_slots = options.max_running_sequences + 2;
+  if (way.windows && fake.kv.size() == 1) fake.kv.push_back({.block_bytes = 256, .window = 3});
   return std::make_unique<Engine>(
       options, [fake] { return std::make_unique<FakeRunner>(fake); }, observer);
 }
@@ -137,9 +158,11 @@ inline GenerateJob job_of(std::vector<int> prompt, int max_tokens, std::uint64_t
   return job;
 }
 
-// The answer of an engine that has nothing else to do, in the usual combination.
+// The answer of an engine that has nothing else to do and does it in the usual way.
 inline Answer run_alone(const GenerateJob& job, FakeOptions fake = {}) {
-  const Combination* way = std::exchange(combination(), &kUsual);
+  Combination usual = kUsual;
+  if (combination()->states != States::none) usual.states = States::plenty;
+  const Combination* way = std::exchange(combination(), &usual);
   auto engine = make_engine({}, std::move(fake));
   combination() = way;
   auto handle = engine->submit(job);

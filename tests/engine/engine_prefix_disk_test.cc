@@ -184,8 +184,17 @@ TEST_F(PrefixOnDisk, TheSwitchTurnsItOffToo) {
   EXPECT_TRUE(files().empty());
 }
 
+class PrefixOnDiskInWays : public PrefixOnDisk, public ::testing::WithParamInterface<Combination> {
+ protected:
+  void SetUp() override { combination() = &GetParam(); }
+  void TearDown() override { combination() = &kUsual; }
+};
+INSTANTIATE_TEST_SUITE_P(In, PrefixOnDiskInWays,
+                         ::testing::Values(kUsual, kScarceStates, kAheadStates),
+                         [](const auto& made) { return std::string(made.param.name); });
+
 // A new engine for each wave: what is found was read from disk, under every pressure on memory.
-TEST_F(PrefixOnDisk, AnswersAreTheSameWithAndWithoutIt) {
+TEST_P(PrefixOnDiskInWays, AnswersAreTheSameWithAndWithoutIt) {
   const auto jobs = shared_prefix_jobs(21, 300);
   EngineOptions options;
   options.max_queued_requests = 100;
@@ -217,7 +226,7 @@ TEST_F(PrefixOnDisk, AnswersAreTheSameWithAndWithoutIt) {
   }
 }
 
-TEST_F(PrefixOnDisk, AnswersAreTheSameBesideFailuresAndCancels) {
+TEST_P(PrefixOnDiskInWays, AnswersAreTheSameBesideFailuresAndCancels) {
   const auto jobs = shared_prefix_jobs(22, 240);
   const auto expected = run_in_waves(*make_engine({.prefix_cache = false}), jobs, 40);
   int completed = 0;

@@ -1,4 +1,5 @@
-// Models with sliding windows: a pool for each KV group, and what a window has passed is let go.
+// Models with sliding windows, a pool for each KV group, and what a window has passed is let go;
+// and with recurrent states.
 #include <algorithm>
 #include <atomic>
 #include <memory>
@@ -17,15 +18,22 @@ namespace {
 struct Case {
   std::string name;
   std::vector<KvGroup> groups;
+  std::size_t state_bytes = 0;
+
+  friend void PrintTo(const Case& one, std::ostream* out) { *out << one.name; }
 };
 
 const Case kCases[] = {
-    {"full", {{.block_bytes = 1024}}},
     {"full_and_window", {{.block_bytes = 1024}, {.block_bytes = 512, .window = 6}}},
-    {"window_and_full", {{.block_bytes = 512, .window = 17}, {.block_bytes = 1024}}},
     {"full_and_two_windows",
      {{.block_bytes = 1024}, {.block_bytes = 512, .window = 1}, {.block_bytes = 512, .window = 9}}},
     {"window", {{.block_bytes = 1024, .window = 7}}},
+    {"full_and_states", {{.block_bytes = 1024}}, 3000},
+    {"window_and_full_and_states",
+     {{.block_bytes = 512, .window = 17}, {.block_bytes = 1024}},
+     1000},
+    {"window_and_states", {{.block_bytes = 1024, .window = 7}}, 1000},
+    {"states", {}, 1000},
 };
 
 class EngineWindows : public ::testing::TestWithParam<std::tuple<Case, Combination>> {
@@ -35,7 +43,22 @@ class EngineWindows : public ::testing::TestWithParam<std::tuple<Case, Combinati
   FakeOptions fake() const {
     FakeOptions options;
     options.kv = std::get<0>(GetParam()).groups;
+    options.state_bytes = std::get<0>(GetParam()).state_bytes;
     return options;
+  }
+  // Of a prompt of 120 tokens and an answer of 30: states within the prompt, before its last token,
+  // and at the answer's last block.
+  std::size_t state_files() const {
+    const std::size_t bytes = fake().state_bytes;
+    if (bytes == 0) return 0;
+    std::size_t full = 0, all = 0;
+    for (const KvGroup& group : fake().kv) {
+      all += group.block_bytes;
+      if (group.window == 0) full += group.block_bytes;
+    }
+    const std::size_t stride = 4 * ((bytes + full - 1) / full);
+    const std::size_t states = 116 / stride + (116 % stride > 0) + 1;
+    return states * ((bytes + all - 1) / all);
   }
   bool has_full() const { return std::ranges::count(fake().kv, 0, &KvGroup::window) > 0; }
 };
@@ -54,9 +77,10 @@ TEST_P(EngineWindows, AnswersAreThoseOfASequenceAlone) {
     for (std::size_t i = 0; i < jobs.size(); ++i) expect_same(answers[i], alone[i]);
     const EngineStats stats = engine->stats();
     EXPECT_EQ(stats.kv_blocks_used, 0);
+    EXPECT_TRUE(eventually([&] { return engine->stats().states_used == 0; }));
     if (!has_full()) continue;
     EXPECT_GT(stats.cached_prompt_tokens, 200u) << "prefixes are found";
-    EXPECT_GE(stats.preemptions, kv_blocks == 45 ? 10u : 0u);
+    EXPECT_GE(stats.preemptions, kv_blocks == 45 ? 5u : 0u);
   }
 }
 
@@ -64,6 +88,7 @@ TEST_P(EngineWindows, AFailedStepCostsNobodyElseTheirAnswer) {
   const auto jobs = shared_prefix_jobs(8, 60);
   FakeOptions failing = failing_now_and_then();
   failing.kv = fake().kv;
+  failing.state_bytes = fake().state_bytes;
   auto engine = make_engine(tight_options(), failing);
   const auto answers = run_in_waves(*engine, jobs, 20);
   int completed = 0;
@@ -88,7 +113,8 @@ TEST_P(EngineWindows, WhatWasComputedIsFoundOnDiskAfterARestart) {
   {
     auto engine = make_engine(options, fake());
     expect_same(run(*engine, job), alone);
-    ASSERT_TRUE(eventually([&] { return engine->stats().prefix_store.blocks >= 37; }));
+    ASSERT_TRUE(
+        eventually([&] { return engine->stats().prefix_store.blocks >= 37 + state_files(); }));
   }
   auto engine = make_engine(options, fake());
   const Answer again = run(*engine, job);

@@ -184,9 +184,9 @@ TEST_F(SchedulerTest, ADraftedRowGivesLogitsAndItsBlockIsFreeAfterTheStep) {
   EXPECT_EQ(batch.positions, (std::vector<int>{3, 4, 5}));
   EXPECT_EQ(wanted_rows(batch), (std::vector<int>{0, 1, 2}));
   EXPECT_EQ(batch.sequences[0].blocks[0].size(), 2u);
-  Batch single;
   scheduler_->land(scheduler_->oldest());
-  scheduler_->fill_single(scheduler_->oldest(), scheduler_->parts()[0].without_draft(), single);
+  const Batch& single =
+      scheduler_->single(scheduler_->oldest(), scheduler_->parts()[0].without_draft());
   EXPECT_EQ(single.tokens, std::vector<int>{0});
   EXPECT_EQ(wanted_rows(single), std::vector<int>{0});
   scheduler_->finish_step();

@@ -62,6 +62,15 @@ Answer answer_to(const GenerateRequest& request, const std::string& script, int 
   return generation ? collect(**generation, request.job.samples) : Answer{};
 }
 
+int cached_tokens(ServedModel& model, const std::string& messages) {
+  GenerateRequest request;
+  request.prompt = ChatPrompt{messages};
+  request.job.max_tokens = 3;
+  auto generation = model.start(request, {});
+  EXPECT_TRUE(generation) << generation.error().message;
+  return generation ? collect(**generation).end.usage.cached_prompt_tokens : -1;
+}
+
 Error refusal_of(const GenerateRequest& request, const Vocabulary& vocabulary = chat_vocabulary()) {
   const auto model = serve(vocabulary, {});
   const auto generation = model->start(request, {});
@@ -395,6 +404,24 @@ TEST(ServedModel, AStopStringThatIsWrittenOutStopsToo) {
   GenerateRequest request = text_request("xyz");
   request.text.stop = {"<s>", "q<s>"};
   EXPECT_EQ(answer_to(request, "a<s>b", 3).texts[0], "a");
+}
+
+// A recurrent state is kept at the end of the messages, where the answer's beginning, which a
+// history does not have, is not begun.
+TEST(ServedModel, AnAgentsNextTurnGoesOnFromTheStateBehindItsLastMessages) {
+  Vocabulary vocabulary = chat_vocabulary();
+  vocabulary.chat_template =
+      "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"
+      "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>{% endif %}";
+  FakeOptions fake;
+  fake.state_bytes = std::size_t{1} << 20;  // so dear that no others are kept within a prompt
+  const auto model = serve(vocabulary, fake);
+  const std::string first = R"([{"role":"user","content":"What is the sum of 1 and 2?"})";
+  EXPECT_EQ(cached_tokens(*model, first + "]"), 0);
+  const int behind_messages = 1 + 5 + 27 + 1 + 1;  // <|im_start|>user\n ... <|im_end|>\n
+  EXPECT_EQ(cached_tokens(*model, first + R"(,{"role":"assistant","content":"3"},)"
+                                          R"({"role":"user","content":"And of 3 and 4?"}])"),
+            behind_messages / 4 * 4);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
-constexpr int kLost = -2;  // the token of a position whose step failed
+constexpr int kLost = -2;  // the token of a position whose step failed; the length of such a state
 
 void demand(bool holds, const char* what) {
   if (!holds) throw std::logic_error(fmt::format("fake runner: {}", what));
@@ -35,6 +35,7 @@ FakeRunner::FakeRunner(FakeOptions options) : options_(std::move(options)) {
   info_.context_length = options_.context_length;
   info_.block_size = options_.block_size;
   info_.kv = options_.kv;
+  info_.state_bytes = options_.state_bytes;
   info_.rows_are_independent = options_.rows_are_independent;
   info_.kv_format = options_.kv_format;
   info_.draws = options_.draws;
@@ -49,6 +50,7 @@ void FakeRunner::resize_cache(const CacheSize& size) {
     cache_[group].assign(static_cast<std::size_t>(size.blocks[group]) * options_.block_size,
                          Slot{});
   }
+  states_.assign(size.states, State{0, kLost});
 }
 
 void FakeRunner::launch(const Batch& planned) {
@@ -71,6 +73,7 @@ void FakeRunner::launch(const Batch& planned) {
   flight.drawable.clear();
   flight.place.clear();
   flight.written.clear();
+  flight.saved.clear();
   copy_blocks(batch, flight);
   compute(batch, flight);
   flights_.push_back(std::move(flight));
@@ -90,6 +93,8 @@ void FakeRunner::compute(const Batch& batch, Flight& flight) {
   const std::size_t vocabulary = options_.vocab_size;
   for (const BatchSequence& sequence : batch.sequences) {
     const int first_position = sequence.context_length - sequence.query_length;
+    State state = state_before(sequence);
+    auto save = sequence.saves.begin();
     for (int i = 0; i < sequence.query_length; ++i) {
       const int row = sequence.first_row + i;
       const int position = first_position + i;
@@ -98,6 +103,13 @@ void FakeRunner::compute(const Batch& batch, Flight& flight) {
         written = {batch.tokens[row], position};
         flight.written.push_back(&written);
       }
+      state.hash = mix(state.hash + static_cast<std::uint64_t>(batch.tokens[row]) + 1);
+      // Another length is somebody else's, or stale: from here on everything is wrong.
+      if (state.length++ != position) state = {~state.hash, kLost};
+      if (save != sequence.saves.end() && save->after_row == row) {
+        flight.saved.push_back(&states_.at((save++)->slot));
+        *flight.saved.back() = state;
+      }
       const std::size_t wanted = flight.place.size();
       if (wanted == batch.wanted.size() || batch.wanted[wanted].row != row) continue;
       const bool draws = batch.wanted[wanted].output == RowOutput::token;
@@ -105,7 +117,7 @@ void FakeRunner::compute(const Batch& batch, Flight& flight) {
       flight.place.push_back(draws ? static_cast<int>(rows.size() / vocabulary) : -1);
       read_history(sequence, position + 1);
       rows.resize(rows.size() + vocabulary);
-      write_logits(std::span(rows).last(vocabulary));
+      write_logits(state, std::span(rows).last(vocabulary));
     }
   }
 }
@@ -142,6 +154,7 @@ void FakeRunner::wait(StepOutput& output) {
     demand(!flight.failed, "the step failed before");
   } catch (const CacheLost&) {
     for (auto& slots : cache_) std::ranges::fill(slots, Slot{kLost, -1});
+    std::ranges::fill(states_, State{0, kLost});
     for (Flight& behind : flights_) behind.failed = true;
     throw;
   } catch (...) {
@@ -156,6 +169,7 @@ void FakeRunner::wait(StepOutput& output) {
 void FakeRunner::spoil(Flight& flight) {
   flight.failed = true;
   for (Slot* written : flight.written) *written = {kLost, -1};
+  for (State* saved : flight.saved) *saved = {0, kLost};
 }
 
 std::span<const FakeRunner::Slot> FakeRunner::slots_of(int group, int block,
@@ -178,6 +192,26 @@ void FakeRunner::import_block(int group, int block, std::span<const std::byte> c
   const std::size_t bytes = slots_of(group, block, contents.size()).size_bytes();
   std::memcpy(&cache_[group].at(static_cast<std::size_t>(block) * options_.block_size),
               contents.data(), bytes);
+}
+
+void FakeRunner::export_state(int slot, std::size_t offset, std::span<std::byte> contents) const {
+  demand(offset + contents.size() <= options_.state_bytes, "a part of a state is within it");
+  const auto state = std::as_bytes(std::span(&states_.at(slot), 1));
+  for (std::size_t i = 0; i < contents.size(); ++i) {
+    contents[i] = offset + i < state.size() ? state[offset + i] : std::byte{0};
+  }
+}
+
+void FakeRunner::import_state(int slot, std::size_t offset, std::span<const std::byte> contents) {
+  demand(offset + contents.size() <= options_.state_bytes, "a part of a state is within it");
+  const auto state = std::as_writable_bytes(std::span(&states_.at(slot), 1));
+  for (std::size_t i = 0; i < contents.size() && offset + i < state.size(); ++i) {
+    state[offset + i] = contents[i];
+  }
+}
+
+FakeRunner::State FakeRunner::state_before(const BatchSequence& sequence) const {
+  return sequence.state < 0 ? State{} : states_.at(sequence.state);
 }
 
 FakeRunner::Slot& FakeRunner::slot(const BatchSequence& sequence, int group, int position) {
@@ -209,9 +243,10 @@ void FakeRunner::read_history(const BatchSequence& sequence, int length) {
   }
 }
 
-void FakeRunner::write_logits(std::span<float> logits) {
+void FakeRunner::write_logits(const State& state, std::span<float> logits) {
   std::uint64_t hash = 0x9E3779B97F4A7C15;
   for (const int token : history_) hash = mix(hash + static_cast<std::uint64_t>(token) + 1);
+  if (options_.state_bytes > 0) hash = mix(hash + state.hash);
   for (std::size_t i = 0; i < logits.size(); ++i) {
     logits[i] = static_cast<float>(mix(hash + i * 0x9E3779B97F4A7C15) >> 40) * 0x1p-21f - 4;
   }

@@ -1,7 +1,9 @@
 // engine/fake: a model without a model. Tests of the engine, of serve/ and of the server run on it
 // in milliseconds, and it finds what a real model would forgive: it computes logits from the tokens
 // that it reads back through the block tables of all KV groups, so a wrong table, a missed copy, a
-// block that two sequences write or one that a window let go of too early gives other tokens.
+// block that two sequences write or one that a window let go of too early gives other tokens. With
+// recurrent states the logits depend on these as well, which it folds over a sequence's rows and
+// has in slots alone, so that a wrong slot, or one that was written too early, shows likewise.
 #pragma once
 
 #include <cstdint>
@@ -21,9 +23,10 @@ struct FakeOptions {
   int vocab_size = 64;
   int context_length = 4096;
   int block_size = 4;
-  // At least one. Where a group has all positions, rows read these there; what a row reads in
-  // windows must be the same tokens, and without such a group is all that it reads.
+  // At least one, or states. Where a group has all positions, rows read these there; what a row
+  // reads in windows must be the same tokens, and without such a group is all that it reads.
   std::vector<KvGroup> kv = {{.block_bytes = 1024}};
+  std::size_t state_bytes = 0;       // of a sequence's recurrent state; 0: it has none
   bool rows_are_independent = true;  // what it says of itself; they are
   std::string kv_format = "fake-1";  // likewise; "": it exports no blocks
   bool draws = false;                // it hands out tokens, drawn by a Sampler of its own
@@ -44,7 +47,7 @@ struct FakeOptions {
 // back. What a failed step wrote, or one behind it, is made unreadable.
 //
 // Deterministic: a row's logits are a hash of its sequence's tokens up to there, or of those in the
-// longest window where there are windows alone, in [-4, 4).
+// longest window where there are windows alone, and of its state, in [-4, 4).
 class FakeRunner : public ModelRunner {
  public:
   explicit FakeRunner(FakeOptions options);
@@ -57,11 +60,19 @@ class FakeRunner : public ModelRunner {
   // A block's slots, at its beginning: block_bytes must hold them.
   void export_block(int group, int block, std::span<std::byte> contents) const override;
   void import_block(int group, int block, std::span<const std::byte> contents) override;
+  // A state, likewise.
+  void export_state(int slot, std::size_t offset, std::span<std::byte> contents) const override;
+  void import_state(int slot, std::size_t offset, std::span<const std::byte> contents) override;
 
  private:
   struct Slot {
     int token = -1;
     int position = -1;
+  };
+
+  struct State {
+    std::uint64_t hash = 0;  // of its tokens
+    int length = 0;          // so many
   };
 
   struct Flight {
@@ -70,6 +81,7 @@ class FakeRunner : public ModelRunner {
     std::vector<float> drawable;  // [wanted tokens, vocab_size]
     std::vector<int> place;       // [wanted]: row of `drawable`, or -1
     std::vector<Slot*> written;   // of the cache
+    std::vector<State*> saved;    // of the states
     bool failed = false;
   };
 
@@ -79,13 +91,15 @@ class FakeRunner : public ModelRunner {
   Slot& slot(const BatchSequence& sequence, int group, int position);
   int first_read(int group, int length) const;
   void read_history(const BatchSequence& sequence, int length);
-  void write_logits(std::span<float> logits);
+  State state_before(const BatchSequence& sequence) const;
+  void write_logits(const State& state, std::span<float> logits);
   void spoil(Flight& flight);
 
   const FakeOptions options_;
   RunnerInfo info_;
   CacheSize size_;
   std::vector<std::vector<Slot>> cache_;  // [groups][blocks, block_size]
+  std::vector<State> states_;             // [slots]
   std::deque<Flight> flights_;            // the oldest first
   Flight spare_;                          // its memory is used again
   std::vector<int> drawn_;                // by the step launched last
