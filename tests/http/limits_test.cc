@@ -5,7 +5,6 @@
 #include <optional>
 #include <vector>
 
-#include <boost/asio/awaitable.hpp>
 #include <dirent.h>
 #include <sys/resource.h>
 
@@ -115,7 +114,7 @@ TEST_F(LimitsTest, AnIdleConnectionIsClosed) {
 TEST_F(LimitsTest, AHandlerMayTakeLongerThanEveryDeadline) {
   options_.idle_seconds = options_.header_seconds = options_.body_seconds = 0.05;
   options_.write_stall_seconds = 0.05;
-  router_.add("GET", "/slow", [](Exchange& exchange) -> boost::asio::awaitable<void> {
+  router_.add("GET", "/slow", [](Exchange& exchange) -> Task<> {
     co_await exchange.wakeup()->wait_for(0.3);
     co_await respond_empty(exchange);
   });
@@ -197,7 +196,7 @@ double cpu_seconds() {
 }
 
 TEST_F(LimitsTest, RunningOutOfDescriptorsNeitherStopsNorSpinsTheServer) {
-  router_.add("GET", "/throws", [](Exchange&) -> boost::asio::awaitable<void> {
+  router_.add("GET", "/throws", [](Exchange&) -> Task<> {
     throw std::runtime_error("a first log line");  // UBSan's first look at the logger takes a pipe
     co_return;
   });

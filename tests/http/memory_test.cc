@@ -5,32 +5,28 @@
 #include <thread>
 #include <vector>
 
-#include <boost/asio/awaitable.hpp>
-
 #include "http/raw_client.h"
 
 namespace mlxd::http {
 namespace {
-
-using boost::asio::awaitable;
 
 constexpr int kClients = 20;
 
 class ConnectionMemoryTest : public ServerTest {
  protected:
   ConnectionMemoryTest() {
-    router_.add("POST", "/wait", [](Exchange& exchange) -> awaitable<void> {
+    router_.add("POST", "/wait", [](Exchange& exchange) -> Task<> {
       while (!exchange.peer_gone()) co_await exchange.wakeup()->wait_for(30);
     });
-    router_.add("POST", "/read", [](Exchange& exchange) -> awaitable<void> {
+    router_.add("POST", "/read", [](Exchange& exchange) -> Task<> {
       exchange.take_body().release();
       while (!exchange.peer_gone()) co_await exchange.wakeup()->wait_for(30);
     });
-    router_.add("GET", "/flood", [](Exchange& exchange) -> awaitable<void> {
+    router_.add("GET", "/flood", [](Exchange& exchange) -> Task<> {
       bool open = co_await exchange.begin_stream(Headers());
       while (open) open = co_await exchange.write(std::string(10'000, 'x'));
     });
-    router_.add("GET", "/large", [](Exchange& exchange) -> awaitable<void> {
+    router_.add("GET", "/large", [](Exchange& exchange) -> Task<> {
       Response response;
       response.body = std::string(8'000'000, 'x');
       co_await exchange.respond(std::move(response));
@@ -110,7 +106,7 @@ TEST_F(ConnectionMemoryTest, OfABodyIsHeldByWhomeverTookItAndUntilItLetsGo) {
 TEST_F(ConnectionMemoryTest, OfABodyMayOutliveTheServer) {
   Body kept;
   std::atomic<bool> taken{false};
-  router_.add("POST", "/keep", [&](Exchange& exchange) -> awaitable<void> {
+  router_.add("POST", "/keep", [&](Exchange& exchange) -> Task<> {
     kept = exchange.take_body();
     taken = true;
     Response response;
