@@ -18,9 +18,9 @@ namespace {
 namespace json = boost::json;
 using boost::system::error_code;
 
-// Keys that are plain numbers of so many digits, and how many there are of them.
-constexpr std::size_t kTokenIdDigits = 7;
-constexpr std::uint64_t kTokenIds = 11'111'111;
+// Keys that are plain numbers of at most so many digits, and how many there are of them.
+constexpr std::size_t kTokenIdDigits = 6;
+constexpr std::uint64_t kTokenIds = 1'111'111;
 
 // The keys of the objects that are open, to find one that is there twice. They are sorted, not
 // hashed: a client who knows the hash function can choose keys that collide.
@@ -152,12 +152,14 @@ class ValueBuilder {
   bool on_comment(json::string_view, error_code&) { return true; }
 
  private:
-  // json::object has a hash table where it has more members than this, whose function is known:
-  // keys that all collide cost it the square of their number. So the squares are bounded, at some
-  // tenths of a second, which one object of kJsonKeys reaches, or many thousand usual ones.
+  // json::object has a hash table where it has more members than this. Its function is FNV-1a, and
+  // its salt the table's address: a client can choose keys that all collide, which cost the square
+  // of their number. So the squares are bounded, at some tenths of a second, which one object of
+  // kJsonKeys reaches, or many thousand usual ones.
   //
-  // Token ids, of which a logit_bias may name a whole vocabulary, are too few to choose among: a
-  // table for n keys has as many places, each of which gets about kTokenIds / n of all there are.
+  // Token ids, of which a logit_bias may name a whole vocabulary, are too few to choose among: the
+  // function spreads them evenly, so that the fullest places of a table for n keys have about
+  // kTokenIds / n of them each (tests/api/json_keys_test.cc counts them).
   static constexpr std::size_t kMembersWithoutTable = 18;
   static constexpr std::uint64_t kMostTableWork = std::uint64_t{kJsonKeys} * kJsonKeys;
 

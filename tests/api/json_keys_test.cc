@@ -10,6 +10,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include <boost/json/detail/digest.hpp>
 #include <boost/json/value.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -145,6 +146,39 @@ TEST(JsonKeys, ThatAreTokenIdsMayBeThoseOfAWholeVocabulary) {
   const std::string bias = object_of(numbered_keys(262'144, ""));
   EXPECT_TRUE(read_json(R"({"model":"m","prompt":"x","logit_bias":)" + bias + "}"));
   EXPECT_FALSE(read_json(object_of(numbered_keys(262'144, "0000000")))) << "no token's id";
+}
+
+// The assumption behind that: however many keys an object has, its table's function spreads the
+// token ids so evenly that a client who knows the table's address, and takes them from the fullest
+// places, makes no more steps along these than there are token ids, but for an eighth.
+TEST(JsonKeys, ThatAreTokenIdsCannotBeChosenToCollide) {
+  constexpr std::size_t ids = 1'111'110;
+  std::vector<std::string> keys;
+  for (int digits = 1, count = 10; digits <= 6; ++digits, count *= 10) {
+    for (int i = 0; i < count; ++i) {
+      const std::string number = std::to_string(i);
+      keys.push_back(std::string(static_cast<std::size_t>(digits) - number.size(), '0') + number);
+    }
+  }
+  ASSERT_EQ(keys.size(), ids);
+  std::mt19937_64 random(3);
+  for (const std::size_t places :
+       {19, 64, 1000, 1088, 4096, 8192, 65'536, 100'003, 217'500, 248'827, 262'144, 327'680}) {
+    const std::uintptr_t salt = 0x7f0000000010 + random() % (1 << 20) * 4096;
+    std::vector<std::uint32_t> counts(places);
+    for (const std::string& key : keys) {
+      ++counts[boost::json::detail::digest(key.begin(), key.end(), salt) % places];
+    }
+    std::sort(counts.rbegin(), counts.rend());
+    std::size_t left = places;  // as many keys as places
+    std::size_t steps = 0;
+    for (const std::size_t count : counts) {
+      const std::size_t taken = std::min(count, left);
+      steps += taken * (taken + 1) / 2;
+      left -= taken;
+    }
+    EXPECT_LE(steps, std::min(places * places, ids + ids / 8)) << places;
+  }
 }
 
 // Those that one place of a table gets are the worst of them; many small tables are as bad.

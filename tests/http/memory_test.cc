@@ -41,11 +41,7 @@ class ConnectionMemoryTest : public ServerTest {
     }
   }
   bool eventually(const std::function<bool(const ServerStats&)>& condition) {
-    for (int i = 0; i < 5000; ++i) {
-      if (condition(server().stats())) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    return false;
+    return http::eventually([&] { return condition(server().stats()); });
   }
   void expect_nothing_held_when_all_leave() {
     clients_.clear();
@@ -126,7 +122,7 @@ TEST_F(ConnectionMemoryTest, IsBoundedHoweverMuchIsPipelinedBehindARequest) {
   }
   EXPECT_TRUE(
       eventually([](const ServerStats& stats) { return stats.buffer_bytes >= kClients * 16'000; }));
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  let_io_thread_catch_up();
   EXPECT_LE(server().stats().buffer_bytes, kClients * most_each());
   // Behind so much, only a reset is noticed.
   for (const auto& client : clients_) client->reset();
@@ -146,7 +142,7 @@ TEST_F(ConnectionMemoryTest, CountsTheFrameOfAStreamThatNobodyReads) {
     return stats.buffer_bytes >= kClients * 10'000 && stats.buffer_bytes < kClients * 12'000;
   };
   EXPECT_TRUE(eventually(stalled));
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  let_io_thread_catch_up();
   EXPECT_TRUE(stalled(server().stats()));  // one frame each, however long it waits
   expect_nothing_held_when_all_leave();
 }

@@ -184,6 +184,16 @@ class RawClient {
   std::string input_;
 };
 
+template <class Condition>
+bool eventually(Condition condition, std::chrono::milliseconds limit = std::chrono::seconds(20)) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
 // The empty answer. (g++ 12 destroys a braced aggregate twice that it meets inside of co_await.)
 inline Task<> respond_empty(Exchange& exchange) {
   Response response;
@@ -240,6 +250,11 @@ class ServerTest : public ::testing::Test {
   }
   void expect_still_serving() {
     EXPECT_EQ(ask("GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n").body, "hello");
+  }
+
+  // A request and its answer take the I/O thread through all that it had to do before.
+  void let_io_thread_catch_up() {
+    for (int i = 0; i < 3; ++i) expect_still_serving();
   }
 
   ServerOptions options_;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include <spdlog/sinks/null_sink.h>
 #include <spdlog/spdlog.h>
 
+#include "base/scarce_threads.h"
 #include "http/raw_client.h"
 
 namespace mlxd::http {
@@ -74,13 +76,6 @@ class ScarceMemory : public ServerTest {
     server_.reset();
     spdlog::set_default_logger(usual_log_);
     spdlog::drop("scarce memory");
-  }
-
-  static bool eventually(const std::function<bool()>& condition) {
-    for (int i = 0; i < 20'000 && !condition(); ++i) {
-      std::this_thread::sleep_for(std::chrono::microseconds(500));
-    }
-    return condition();
   }
 
   // What became of one connection: the statuses and bodies of its answers.
@@ -185,6 +180,35 @@ TEST_F(ScarceMemory, AnAllocationThatFailsCostsOneConnectionAtMost) {
   EXPECT_GT(places, 100);
   EXPECT_GT(costly, 20);
   RecordProperty("places", places);
+}
+
+#if defined(__linux__)
+TEST_F(ScarceMemory, WithoutAThreadAServerDoesNotStart) {
+  mlxd::testing::make_threads_scarce(0);
+  EXPECT_THROW(Server(options_, router_), std::system_error);
+  mlxd::testing::make_threads_plentiful();
+  expect_still_serving();
+}
+#endif
+
+// A handler that does not end is destroyed where it stands.
+TEST_F(ScarceMemory, StoppingInTheMidstOfAnswersNeedsNone) {
+  std::atomic<int> stubborn = 0;
+  router_.add("GET", "/stubborn", [&](Exchange& exchange) -> Task<> {
+    ++stubborn;
+    const std::unique_ptr<std::atomic<int>, void (*)(std::atomic<int>*)> leaves(
+        &stubborn, [](std::atomic<int>* waiting) { --*waiting; });
+    for (;;) co_await exchange.wakeup()->wait_for(30);
+  });
+  RawClient first(server().port()), second(server().port());
+  first.send(get("/stubborn"));
+  second.send(get("/stubborn"));
+  ASSERT_TRUE(eventually([&] { return stubborn == 2; }));
+  make_scarce(0, 1'000'000);
+  make_memory_scarce(0);
+  server_.reset();
+  mlxd::testing::make_memory_plentiful();
+  EXPECT_EQ(stubborn, 0);
 }
 
 TEST_F(ScarceMemory, StoppingNeedsNone) {

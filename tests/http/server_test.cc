@@ -1,4 +1,5 @@
 // What the server does for well-behaved clients.
+#include <atomic>
 
 #include "base/error.h"
 #include "http/raw_client.h"
@@ -265,14 +266,16 @@ TEST_F(ServerTest, StopsAcceptingButServesLiveConnections) {
 }
 
 TEST_F(ServerTest, WaitsUntilExchangesInFlightHaveEnded) {
-  router_.add("GET", "/slow", [](Exchange& exchange) -> Task<> {
+  std::atomic<bool> begun = false;
+  router_.add("GET", "/slow", [&](Exchange& exchange) -> Task<> {
+    begun = true;
     co_await exchange.wakeup()->wait_for(0.3);
     co_await respond_empty(exchange);
   });
   EXPECT_TRUE(server().wait_until_idle(0));
   auto client = connect();
   client.send(get("/slow"));
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  ASSERT_TRUE(eventually([&] { return begun.load(); }));
   EXPECT_FALSE(server().wait_until_idle(0.01));
   EXPECT_TRUE(server().wait_until_idle(5));
   EXPECT_EQ(client.read_answer().status, 200);
@@ -280,16 +283,18 @@ TEST_F(ServerTest, WaitsUntilExchangesInFlightHaveEnded) {
 
 TEST_F(ServerTest, ItsDestructorEndsHandlersThatWait) {
   bool unwound = false;
+  std::atomic<bool> begun = false;
   router_.add("GET", "/wait", [&](Exchange& exchange) -> Task<> {
     struct Mark {
       bool& flag;
       ~Mark() { flag = true; }
     } const mark{unwound};
+    begun = true;
     for (;;) co_await exchange.wakeup()->wait_for(60);  // ignores that its peer is gone
   });
   auto client = connect();
   client.send(get("/wait"));
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  ASSERT_TRUE(eventually([&] { return begun.load(); }));
   server_.reset();
   EXPECT_TRUE(unwound);
   EXPECT_TRUE(client.is_closed_within(3));

@@ -9,18 +9,6 @@
 namespace mlxd::http {
 namespace {
 
-using namespace std::chrono_literals;
-
-template <class Condition>
-bool eventually(Condition condition, std::chrono::milliseconds limit = 5s) {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(1ms);
-  }
-  return true;
-}
-
 class StreamTest : public ServerTest {
  protected:
   StreamTest() {
@@ -114,7 +102,7 @@ TEST_F(StreamTest, AResetIsNoticedBehindMorePipelinedBytesThanAreReadAhead) {
   auto client = connect();
   client.send(post("/wait", "[]") + std::string(100'000, 'x'));
   ASSERT_TRUE(eventually([&] { return waiting_ == 1; }));
-  std::this_thread::sleep_for(50ms);
+  ASSERT_TRUE(eventually([&] { return server().stats().buffer_bytes >= 16 * 1024; }));
   client.reset();
   EXPECT_TRUE(eventually([&] { return left_ == 1; }));
 }
@@ -129,7 +117,9 @@ TEST_F(StreamTest, AHalfClosedPeerStillGetsAnswersThatAreReady) {
 }
 
 TEST_F(StreamTest, PipelinedBytesSurviveTheWatchForLeaving) {
-  router_.add("GET", "/slow", [](Exchange& exchange) -> Task<> {
+  std::atomic<bool> begun = false;
+  router_.add("GET", "/slow", [&](Exchange& exchange) -> Task<> {
+    begun = true;
     co_await exchange.wakeup()->wait_for(0.1);
     EXPECT_FALSE(exchange.peer_gone());
     co_await respond_empty(exchange);
@@ -137,7 +127,7 @@ TEST_F(StreamTest, PipelinedBytesSurviveTheWatchForLeaving) {
   auto client = connect();
   const std::string body = "[" + std::string(200'000, '1') + "]";
   client.send(get("/slow"));
-  std::this_thread::sleep_for(20ms);
+  ASSERT_TRUE(eventually([&] { return begun.load(); }));
   client.send(post("/echo", body) + get("/hello"));
   EXPECT_EQ(client.read_answer().status, 200);
   EXPECT_EQ(client.read_answer().body, body);
@@ -148,11 +138,11 @@ TEST_F(StreamTest, ASlowReaderHoldsBackItsHandlerAlone) {
   RawClient slow(server().port(), 4096);
   slow.send(get("/flood"));
   ASSERT_TRUE(eventually([&] { return written_ > 0; }));
-  std::this_thread::sleep_for(100ms);
-  const long held = written_;
-  expect_still_serving();
-  std::this_thread::sleep_for(100ms);
-  EXPECT_EQ(written_, held);
+  long held = 0;
+  do {
+    held = written_;
+    let_io_thread_catch_up();
+  } while (written_ != held);
   EXPECT_LT(held, 200'000);
   ASSERT_TRUE(slow.receive());
   for (int i = 0; i < 100; ++i) slow.receive(0.01);
