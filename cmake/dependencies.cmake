@@ -1,13 +1,13 @@
-# Every library from outside, found once here. Versions are those of Debian 12 (docs/architecture.md
-# says what each is for); MLX is the pinned wheel that scripts/setup unpacked.
+# Every C++ library from outside, but those that only tests/ and bench/ use, which find theirs.
+# Versions are those of Debian 12; MLX is the pinned wheel that scripts/setup unpacked.
 find_package(Threads REQUIRED)
-find_package(OpenSSL REQUIRED)
-find_package(Boost 1.81 REQUIRED COMPONENTS json)
-find_package(CLI11 REQUIRED)
-find_package(tomlplusplus REQUIRED)
+find_package(OpenSSL REQUIRED)                      # SHA-256 and random bytes
+find_package(Boost 1.81 REQUIRED COMPONENTS json)   # Asio's sockets and coroutines, and JSON
+find_package(CLI11 REQUIRED)                        # the command line
+find_package(tomlplusplus REQUIRED)                 # its file of settings
 find_package(fmt REQUIRED)
-find_package(spdlog REQUIRED)
-find_package(prometheus-cpp CONFIG REQUIRED)
+find_package(spdlog REQUIRED)                       # the log
+find_package(prometheus-cpp CONFIG REQUIRED)        # /metrics
 
 if(MLXD_MLX)
   list(PREPEND CMAKE_PREFIX_PATH ${CMAKE_SOURCE_DIR}/.cache/mlx/mlx)

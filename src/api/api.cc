@@ -29,6 +29,7 @@ void Api::mount(http::Router& router) {
     mount_generation(router, state_->generation, *dialect);
   }
   mount_admin(router, *state_);
+  mount_index(router);
 }
 
 void Api::drain() { state_->draining = true; }

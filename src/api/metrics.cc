@@ -1,7 +1,11 @@
 #include "api/metrics.h"
 
+#include <new>
 #include <sstream>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include <prometheus/counter.h>
 #include <prometheus/family.h>
@@ -9,6 +13,7 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
+#include <spdlog/spdlog.h>
 
 #include "api/request_log.h"
 
@@ -114,15 +119,43 @@ class Metrics::Impl : public EngineObserver {
     step_rows_.Observe(rows);
   }
 
-  void request_ended(const RequestRecord& record) {
-    requests_
-        .Add({{"endpoint", std::string(record.endpoint)},
-              {"outcome", std::string(outcome_name(record.outcome))}})
-        .Increment();
+  Impl() {
+    for (const std::string_view endpoint : {"chat", "completions"}) {
+      for (const Outcome outcome : {Outcome::completed, Outcome::refused, Outcome::cancelled,
+                                    Outcome::timeout, Outcome::error}) {
+        counters_.push_back({endpoint, outcome, &counter_of(endpoint, outcome)});
+      }
+    }
+  }
+
+  void request_ended(const RequestRecord& record) noexcept {
+    count(record);
     if (record.outcome == Outcome::completed) request_seconds_.Observe(record.total_seconds);
     if (record.outcome != Outcome::refused) queue_seconds_.Observe(record.queue_seconds);
   }
 
+  // Those of known endpoints are made beforehand: when a request ends for want of memory there may
+  // be none to make its counter.
+  void count(const RequestRecord& record) noexcept try {
+    for (const auto& known : counters_) {
+      if (known.endpoint != record.endpoint || known.outcome != record.outcome) continue;
+      return known.counter->Increment();
+    }
+    counter_of(record.endpoint, record.outcome).Increment();
+  } catch (const std::bad_alloc&) {
+    spdlog::error("a request could not be counted");
+  }
+  prometheus::Counter& counter_of(std::string_view endpoint, Outcome outcome) {
+    return requests_.Add(
+        {{"endpoint", std::string(endpoint)}, {"outcome", std::string(outcome_name(outcome))}});
+  }
+
+  struct KnownCounter {
+    std::string_view endpoint;
+    Outcome outcome;
+    prometheus::Counter* counter;
+  };
+  std::vector<KnownCounter> counters_;
   prometheus::Registry registry_;
   prometheus::Family<prometheus::Counter>& requests_ =
       prometheus::BuildCounter()
@@ -151,7 +184,7 @@ Metrics::~Metrics() = default;
 
 EngineObserver* Metrics::engine_observer() { return impl_.get(); }
 
-void Metrics::request_ended(const RequestRecord& record) { impl_->request_ended(record); }
+void Metrics::request_ended(const RequestRecord& record) noexcept { impl_->request_ended(record); }
 
 void Metrics::first_token(double seconds) { impl_->first_token_seconds_.Observe(seconds); }
 

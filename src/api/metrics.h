@@ -32,7 +32,7 @@ class Metrics {
   ~Metrics();
 
   EngineObserver* engine_observer();  // to be given to each Engine
-  void request_ended(const RequestRecord& record);
+  void request_ended(const RequestRecord& record) noexcept;
   void first_token(double seconds);     // since the request arrived
   void between_tokens(double seconds);  // since the same choice's last piece of text
   std::string text(const ScrapeState& state) const;

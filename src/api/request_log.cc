@@ -1,6 +1,7 @@
 #include "api/request_log.h"
 
 #include <chrono>
+#include <exception>
 #include <utility>
 
 #include <fmt/chrono.h>
@@ -39,8 +40,10 @@ std::string_view outcome_name(Outcome outcome) {
 RequestLog::RequestLog(std::shared_ptr<spdlog::logger> logger, bool json)
     : logger_(std::move(logger)), json_(json) {}
 
-void RequestLog::write(const RequestRecord& record) const {
+void RequestLog::write(const RequestRecord& record) const noexcept try {
   logger_->info("{}", json_ ? json_line(record) : text_line(record));
+} catch (const std::exception&) {  // no memory for the line
+  logger_->error("a request's line could not be written");
 }
 
 std::string RequestLog::text_line(const RequestRecord& record) {

@@ -19,7 +19,8 @@ class RequestLog {
  public:
   // `json`: each line is one JSON object and nothing else, else words on `logger`'s own pattern.
   RequestLog(std::shared_ptr<spdlog::logger> logger, bool json);
-  void write(const RequestRecord& record) const;
+  // From destructors, too: where there is no memory for the line, it says so instead.
+  void write(const RequestRecord& record) const noexcept;
   static std::string text_line(const RequestRecord& record);
   static std::string json_line(const RequestRecord& record);
 

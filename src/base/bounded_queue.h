@@ -39,6 +39,15 @@ class BoundedQueue {
     return items;
   }
 
+  // The oldest item; none when there is none. Needs no memory.
+  std::optional<T> try_pop() {
+    std::lock_guard lock(mutex_);
+    if (items_.empty()) return std::nullopt;
+    std::optional<T> item(std::move(items_.front()));
+    items_.pop_front();
+    return item;
+  }
+
   // Waits until there is an item, `wake()` was called, the queue was closed, or the time is up.
   void wait_until(TimePoint deadline) {
     std::unique_lock lock(mutex_);

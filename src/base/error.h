@@ -1,5 +1,5 @@
-// base: what every other room uses and none of them owns: errors, queues, clock, bytes, logging.
-// It knows nothing of models, requests or HTTP.
+// base: what every other room uses and none of them owns: errors, queues, clock, bytes, UTF-8. It
+// knows nothing of models or requests, and of HTTP the status that an error is answered with alone.
 #pragma once
 
 #include <cmath>
@@ -18,7 +18,7 @@ struct Error {
   std::string code;                // machine-readable, e.g. "context_length_exceeded"
   std::string param;               // the request parameter at fault, "" when none
   std::string message;             // one sentence: what is wrong and what to send instead
-  double retry_after_seconds = 0;  // > 0: sent as Retry-After (429 and 503)
+  double retry_after_seconds = 0;  // > 0: sent as Retry-After (429, 503 and 504)
 };
 
 // The value of the header Retry-After, in whole seconds; none where the error has none.

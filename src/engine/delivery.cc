@@ -23,7 +23,7 @@ void set_logit_range(Sequence& sequence) {
 
 Error nothing_to_draw() {
   return {500, "internal_error", "",
-          "the model's output for this request is not finite, or no token may follow"};
+          "The model's output for this request is not finite, or no token may follow."};
 }
 
 // Takes a draft back out of a constraint however it is left.

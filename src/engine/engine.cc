@@ -29,35 +29,34 @@ class Engine::Impl {
       thread_.join();
       throw;
     }
-    watchdog_ = std::make_unique<Watchdog>(shared_.heartbeat, options.hang_seconds, [this] {
-      if (shared_.live.size() == 0) return;  // this hang's requests were ended before
-      spdlog::critical("a step of the model has taken more than {} s: ending all requests",
-                       shared_.options.hang_seconds);
-      ++hangs_;
-      shared_.live.end_all(
-          {503, "engine_hung", "", "the model has stopped responding; this request was ended", 30});
-    });
+    try {
+      watchdog_ = std::make_unique<Watchdog>(shared_.heartbeat, options.hang_seconds, [this] {
+        if (shared_.live.size() == 0) return;  // this hang's requests were ended before
+        spdlog::critical("a step of the model has taken more than {} s: ending all requests",
+                         shared_.options.hang_seconds);
+        ++hangs_;
+        shared_.live.end_all(hung_);
+      });
+    } catch (...) {  // the system gives no more threads: the one that it gave is to end first
+      stop();
+      throw;
+    }
   }
 
-  ~Impl() {
-    draining_ = true;
-    shared_.stopping = true;
-    shared_.live.close(ended_by_shutdown_);
-    shared_.inbox->arrivals.wake();
-    thread_.join();
-  }
+  ~Impl() { stop(); }
 
   Result<RequestHandle> submit(GenerateJob job, std::function<void()> on_ready) {
     if (auto mistake = find_mistake(job, info_, plan_)) return *mistake;
     if (draining_) {
-      return Error{503, "shutting_down", "", "the server is shutting down; try another", 5};
+      return Error{503, "shutting_down", "", "The server is shutting down; try another.", 5};
     }
     if (shared_.failing) {
-      return Error{503, "engine_unhealthy", "", "the model fails at every step; try again later",
+      return Error{503, "engine_unhealthy", "", "The model fails at every step; try again later.",
                    5};
     }
     if (!healthy()) {
-      return Error{503, "engine_unhealthy", "", "the model is not responding; try again later", 30};
+      return Error{503, "engine_unhealthy", "", "The model is not responding; try again later.",
+                   30};
     }
     const auto tokens = static_cast<int>(job.prompt.size());
     if (auto full = enter_queue(tokens)) return *full;
@@ -77,7 +76,7 @@ class Engine::Impl {
       throw;
     }
     withdraw(tokens, state.get());
-    return Error{503, "engine_unhealthy", "", "the model is not responding; try again later", 30};
+    return Error{503, "engine_unhealthy", "", "The model is not responding; try again later.", 30};
   }
 
   void drain() { draining_ = true; }
@@ -115,6 +114,14 @@ class Engine::Impl {
   }
 
  private:
+  void stop() {
+    draining_ = true;
+    shared_.stopping = true;
+    shared_.live.close(stopped_);
+    shared_.inbox->arrivals.wake();
+    thread_.join();
+  }
+
   // Whose rows are all wanted is computed from the first token, and who wants none not at all.
   void fetch_prefix(const GenerateJob& job, const RequestHandle::Shared& state) {
     if (!shared_.stored_prefixes || job.prompt_logprobs >= 0 || job.max_tokens == 0) return;
@@ -138,11 +145,11 @@ class Engine::Impl {
     const bool too_long = waiting > 0 && waiting + tokens > shared_.options.max_queued_tokens;
     if (!too_many && !too_long) return std::nullopt;
     shared_.leave_queue(tokens);
-    auto message = fmt::format("{} requests are waiting already; try again later", requests);
+    auto message = fmt::format("{} requests are waiting already; try again later.", requests);
     if (!too_many) {
       message = fmt::format(
-          "prompts of {} tokens are waiting already, and this one's {} would make more than {}; "
-          "try again later",
+          "Prompts of {} tokens are waiting already, and this one's {} would make more than {}; "
+          "try again later.",
           waiting, tokens, shared_.options.max_queued_tokens);
     }
     return Error{429, "queue_full", "", std::move(message),
@@ -155,7 +162,7 @@ class Engine::Impl {
     std::unique_ptr<InferenceLoop> loop;
     Error lost;  // made beforehand: when it is wanted there may be no memory
     try {
-      lost = {503, "engine_dead", "", "the model has stopped; this request was ended", 30};
+      lost = {503, "engine_dead", "", "The model has stopped; this request was ended.", 30};
       runner = make_runner();
       info_ = runner->info();
       plan_ = plan_cache(shared_.options, info_);
@@ -181,7 +188,8 @@ class Engine::Impl {
     }
     shared_.live.close(lost);
     shared_.inbox->arrivals.close();
-    shared_.inbox->arrivals.drain();
+    while (shared_.inbox->arrivals.try_pop()) {
+    }
     shared_.heartbeat.rest();
   }
 
@@ -190,11 +198,14 @@ class Engine::Impl {
   }
   bool healthy() const { return !dead_ && !shared_.failing && !hangs(); }
 
+  // Made beforehand: when they are wanted there may be no memory.
+  const Error hung_{503, "engine_hung", "",
+                    "The model has stopped responding; this request was ended.", 30};
+  const Error stopped_{503, "shutting_down", "", "The server is shutting down.", 5};
+
   EngineShared shared_;
   RunnerInfo info_;  // written before the constructor returns
   CachePlan plan_;   // likewise
-  // Made beforehand: when it is wanted there may be no memory.
-  const Error ended_by_shutdown_{503, "shutting_down", "", "the server is shutting down", 5};
   std::atomic<bool> draining_{false};
   std::atomic<bool> dead_{false};
   std::atomic<std::uint64_t> hangs_{0};

@@ -25,44 +25,44 @@ int blocks_for(std::int64_t tokens, const RunnerInfo& info) {
 std::optional<Error> find_mistake(const GenerateJob& job, const RunnerInfo& info,
                                   const CachePlan& plan) {
   const auto prompt = static_cast<std::int64_t>(job.prompt.size());
-  if (prompt == 0) return refusal(400, "invalid_value", "prompt", "the prompt has no tokens");
+  if (prompt == 0) return refusal(400, "invalid_value", "prompt", "The prompt has no tokens.");
   const int most_samples = std::min(plan.max_sequences, kMaxSamples);
   if (job.samples < 1 || job.samples > most_samples) {
     return refusal(400, "invalid_value", "n",
-                   fmt::format("n is {}; it must be 1 to {}", job.samples, most_samples));
+                   fmt::format("'n' is {}; it must be 1 to {}.", job.samples, most_samples));
   }
   if (job.max_tokens < 0) {
-    return refusal(400, "invalid_value", "max_tokens", "max_tokens is negative");
+    return refusal(400, "invalid_value", "max_tokens", "'max_tokens' is negative.");
   }
   if (job.priority < 0 || job.priority > kHighestPriority) {
     return refusal(
         400, "invalid_value", "priority",
-        fmt::format("priority is {}; it must be 0 to {}", job.priority, kHighestPriority));
+        fmt::format("'priority' is {}; it must be 0 to {}.", job.priority, kHighestPriority));
   }
   if (prompt + job.max_tokens > info.context_length) {
     return refusal(
         400, "context_length_exceeded", "max_tokens",
-        fmt::format("the prompt's {} tokens and max_tokens {} exceed the model's context "
-                    "of {} tokens",
-                    prompt, job.max_tokens, info.context_length));
+        fmt::format("This model's maximum context length is {} tokens, but the prompt has {} and "
+                    "max_tokens is {}.",
+                    info.context_length, prompt, job.max_tokens));
   }
   // The last token drawn is never fed back, so it needs no place.
   const int needed = blocks_for(prompt + std::max(job.max_tokens - 1, 0), info);
   if (needed > plan.sequence_blocks) {
     return refusal(
         400, "kv_cache_exceeded", "max_tokens",
-        fmt::format("the prompt's {} tokens and max_tokens {} need {} KV blocks of {} "
-                    "tokens, and this server has {}: send fewer tokens",
+        fmt::format("The prompt's {} tokens and max_tokens {} need {} KV blocks of {} "
+                    "tokens, and this server has {}: send fewer tokens.",
                     prompt, job.max_tokens, needed, info.block_size, plan.sequence_blocks));
   }
   const auto outside = [&](int token) { return token < 0 || token >= info.vocab_size; };
   if (std::ranges::any_of(job.prompt, outside)) {
     return refusal(400, "invalid_value", "prompt",
-                   fmt::format("a prompt token is outside the vocabulary of {}", info.vocab_size));
+                   fmt::format("A prompt token is outside the vocabulary of {}.", info.vocab_size));
   }
   if (std::ranges::any_of(job.sampling.logit_bias, outside, &LogitBias::token)) {
     return refusal(400, "invalid_value", "logit_bias",
-                   fmt::format("a token id is outside the vocabulary of {}", info.vocab_size));
+                   fmt::format("A token id is outside the vocabulary of {}.", info.vocab_size));
   }
   return std::nullopt;
 }

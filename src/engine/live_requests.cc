@@ -1,5 +1,8 @@
 #include "engine/live_requests.h"
 
+#include <algorithm>
+#include <new>
+#include <string>
 #include <utility>
 
 namespace mlxd {
@@ -21,7 +24,21 @@ std::size_t LiveRequests::size() const {
   return live_.size();
 }
 
-void LiveRequests::end_all(const Error& error) {
+namespace {
+
+Error copy_of(const Error& error) noexcept try { return error; } catch (const std::bad_alloc&) {
+  Error bare;
+  bare.status = error.status;
+  // No longer than a string has room for in itself.
+  bare.code.assign(error.code, 0, std::min(error.code.size(), std::string().capacity()));
+  bare.message = "Out of memory.";
+  bare.retry_after_seconds = error.retry_after_seconds;
+  return bare;
+}
+
+}  // namespace
+
+void LiveRequests::end_all(const Error& error) noexcept {
   // The events go out without the lock: on_ready is foreign code.
   decltype(live_) ending;
   {
@@ -31,12 +48,12 @@ void LiveRequests::end_all(const Error& error) {
   for (const auto& [key, request] : ending) {
     RequestFinished event;
     event.outcome = RequestFinished::Outcome::error;
-    event.error = error;
+    event.error = copy_of(error);
     request->finish(std::move(event));
   }
 }
 
-void LiveRequests::close(const Error& error) {
+void LiveRequests::close(const Error& error) noexcept {
   {
     std::lock_guard lock(mutex_);
     closed_ = true;

@@ -18,10 +18,11 @@ class LiveRequests {
   void remove(const RequestHandle::Shared* request);
   std::size_t size() const;
 
-  // Ends all with an error event; the inference thread drops what it has of them later.
-  void end_all(const Error& error);
+  // Ends all with an error event; the inference thread drops what it has of them later. Needs no
+  // memory: where there is none for an event's message, it goes without.
+  void end_all(const Error& error) noexcept;
   // As end_all, and adds no more.
-  void close(const Error& error);
+  void close(const Error& error) noexcept;
 
  private:
   mutable std::mutex mutex_;

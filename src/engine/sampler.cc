@@ -13,7 +13,7 @@ namespace {
 constexpr float kGreedyTemperature = 1e-5f;
 
 Error unusable_logits() {
-  return {500, "internal_error", "", "the model's output for this request is not finite"};
+  return {500, "internal_error", "", "The model's output for this request is not finite."};
 }
 
 bool heavier(const Candidate& a, const Candidate& b) {
@@ -75,7 +75,7 @@ Result<SampledToken> Sampler::draw(std::span<float> logits, const Draw& wanted) 
   }
   restore();
   if (!drawable) {
-    return Error{500, "internal_error", "", "no token is left to draw: all are forbidden"};
+    return Error{500, "internal_error", "", "No token is left to draw: all are forbidden."};
   }
   if (params.logprobs) drawn.logprob = static_cast<float>(row_[drawn.token] - log_total);
   return drawn;

@@ -133,7 +133,7 @@ struct Request {
   int cached_prompt_tokens = 0;  // found in the prefix cache when the request began
   // What its reader is told when it fails for no reason of its own. Made beforehand: when it is
   // wanted there may be no memory.
-  Error failure{500, "internal_error", "", "the server failed while it computed this request"};
+  Error failure{500, "internal_error", "", "The server failed while it computed this request."};
   bool over = false;  // ended; to be removed when no step in flight has rows of it
 
   bool in_flight() const {

@@ -1,7 +1,10 @@
 #include "engine/watchdog.h"
 
 #include <algorithm>
+#include <exception>
 #include <utility>
+
+#include <spdlog/spdlog.h>
 
 namespace mlxd {
 
@@ -33,7 +36,11 @@ void Watchdog::watch(double limit_seconds) {
     hung_ = silent > limit_seconds;
     if (!hung_) continue;
     lock.unlock();
-    on_hang_();
+    try {
+      on_hang_();
+    } catch (const std::exception& failure) {
+      spdlog::error("the watchdog goes on after: {}", failure.what());
+    }
     lock.lock();
   }
 }

@@ -30,8 +30,8 @@ class Heartbeat {
 };
 
 // Calls `on_hang`, on its own thread and again and again, while the heartbeat is older than
-// `limit`. Time in which this thread did not run either does not count: a process that was stopped,
-// or a machine that slept, does not hang.
+// `limit`; what that throws costs the call alone. Time in which this thread did not run either does
+// not count: a process that was stopped, or a machine that slept, does not hang.
 class Watchdog {
  public:
   Watchdog(const Heartbeat& heartbeat, double limit_seconds, std::function<void()> on_hang);

@@ -27,18 +27,24 @@ ApiKeys::ApiKeys(const std::vector<std::string>& keys) {
   }
 }
 
-std::optional<std::uint64_t> ApiKeys::find(std::string_view authorization) const {
+std::optional<std::uint64_t> ApiKeys::find_either(std::string_view authorization,
+                                                  std::string_view x_api_key) const {
   constexpr std::string_view scheme = "bearer ";
   const bool bearer = ascii_lower(authorization.substr(0, scheme.size())) == scheme;
   auto key = bearer ? authorization.substr(scheme.size()) : std::string_view();
   key.remove_prefix(std::min(key.find_first_not_of(' '), key.size()));
+  const auto found = find(key);
+  return found ? found : find(x_api_key);
+}
+
+std::optional<std::uint64_t> ApiKeys::find(std::string_view key) const {
   Hash presented;
   SHA256(reinterpret_cast<const unsigned char*>(key.data()), key.size(), presented.data());
   unsigned matches = 0;
   for (const Hash& hash : hashes_) {
     matches |= CRYPTO_memcmp(hash.data(), presented.data(), hash.size()) == 0 ? 1u : 0u;
   }
-  if (!bearer || key.empty() || matches == 0) return std::nullopt;
+  if (key.empty() || matches == 0) return std::nullopt;
   std::uint64_t number = 0;
   std::memcpy(&number, presented.data(), sizeof number);
   return number;

@@ -16,15 +16,20 @@ class ApiKeys {
  public:
   explicit ApiKeys(const std::vector<std::string>& keys);
   bool required() const { return !hashes_.empty(); }
-  // `authorization` is the value of that header: "Bearer KEY".
-  bool accept(std::string_view authorization) const { return find(authorization).has_value(); }
+  // `authorization` is the value of that header, "Bearer KEY", and `x_api_key` that of X-Api-Key,
+  // the key alone. Either will do.
+  bool accept(std::string_view authorization, std::string_view x_api_key = {}) const {
+    return find_either(authorization, x_api_key).has_value();
+  }
   // A number that stands for the key, the same in every run; 0 when it is none of these.
-  std::uint64_t caller(std::string_view authorization) const {
-    return find(authorization).value_or(0);
+  std::uint64_t caller(std::string_view authorization, std::string_view x_api_key = {}) const {
+    return find_either(authorization, x_api_key).value_or(0);
   }
 
  private:
-  std::optional<std::uint64_t> find(std::string_view authorization) const;
+  std::optional<std::uint64_t> find_either(std::string_view authorization,
+                                           std::string_view x_api_key) const;
+  std::optional<std::uint64_t> find(std::string_view key) const;
 
   using Hash = std::array<unsigned char, 32>;
   std::vector<Hash> hashes_;

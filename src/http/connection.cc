@@ -4,9 +4,7 @@
 #include <exception>
 #include <utility>
 
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/buffer.hpp>
-#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "http/connection_exchange.h"
@@ -17,8 +15,9 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr double kLingerSeconds = 2;
-constexpr std::size_t kLingerBytes = 16 * 1024 * 1024;
+std::string in_seconds(double seconds) {
+  return fmt::format("{:g} {}", seconds, seconds == 1 ? "second" : "seconds");
+}
 
 }  // namespace
 
@@ -30,11 +29,11 @@ Connection::Connection(std::shared_ptr<ServerState> state, asio::ip::tcp::socket
       timer_(socket_.get_executor()),
       input_bytes_(state_->buffer_bytes) {
   ++state_->connections;
-  state_->live.insert(this);
+  state_->live.add(*this);
 }
 
 Connection::~Connection() {
-  state_->live.erase(this);
+  state_->live.remove(*this);
   --state_->connections;
 }
 
@@ -43,173 +42,62 @@ TimePoint Connection::after(double seconds) const {
          std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
-// ---- Input and output -----------------------------------------------------------------------
-
-void Connection::arm_read() {
-  if (read_armed_ || eof_ || broken_) return;
-  read_armed_ = true;
-  socket_.async_wait(asio::ip::tcp::socket::wait_read,
-                     [self = shared_from_this()](error_code error) { self->on_readable(error); });
-}
-
-// A short string lies in the object, and is no buffer.
-void Connection::count_input() {
-  const std::size_t capacity = input_.capacity();
-  input_bytes_.set(capacity > std::string().capacity() ? capacity : 0);
-}
-
-void Connection::on_readable(error_code error) {
-  read_armed_ = false;
-  std::size_t count = 0;
-  if (!error) count = socket_.read_some(asio::buffer(state_->scratch), error);
-  input_.append(state_->scratch.data(), count);
-  count_input();
-  if (error == asio::error::eof) {
-    eof_ = true;
-  } else if (error && error != asio::error::would_block && error != asio::error::interrupted) {
-    broken_ = true;
-  }
-  if (exchange_) {
-    if (peer_gone()) {
-      peer_left();
-    } else {
-      watch_for_leaving();
-    }
-  }
-  timer_.cancel();
-}
-
-// A handler runs. The end of the peer's sending side counts as its leaving, as in nginx and Go: TCP
-// cannot tell a client that went away from one that only has nothing more to say, and generating
-// for the former costs everyone. An answer that is ready all the same is still written. Pipelined
-// bytes are kept; past a limit only a reset is noticed until they are consumed.
-void Connection::watch_for_leaving() {
-  if (input_.size() < kWatchedInput) {
-    arm_read();
-  } else if (!error_armed_ && !broken_) {
-    error_armed_ = true;
-    socket_.async_wait(asio::ip::tcp::socket::wait_error, [self = shared_from_this()](error_code) {
-      self->error_armed_ = false;
-      if (!self->exchange_ || self->broken_) return;
-      self->broken_ = true;
-      self->peer_left();
-    });
-  }
-}
-
-void Connection::peer_left() {
-  if (exchange_) exchange_->notify_peer_gone();
-  timer_.cancel();
-}
-
-asio::awaitable<bool> Connection::wait_for_input(TimePoint deadline) {
-  const std::size_t before = input_.size();
-  arm_read();
-  while (input_.size() == before && !eof_ && !broken_) {
-    if (Clock::now() >= deadline) co_return false;
-    timer_.expires_at(deadline);
-    co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
-    arm_read();
-  }
-  co_return input_.size() != before;
-}
-
-asio::awaitable<bool> Connection::wait_writable(bool despite_eof) {
-  const TimePoint deadline = after(state_->options.write_stall_seconds);
-  if (!write_armed_) {
-    write_armed_ = true;
-    socket_.async_wait(asio::ip::tcp::socket::wait_write,
-                       [self = shared_from_this()](error_code error) {
-                         self->write_armed_ = false;
-                         if (error) self->broken_ = true;
-                         self->timer_.cancel();
-                       });
-  }
-  while (write_armed_ && !broken_ && (despite_eof || !eof_)) {
-    if (Clock::now() >= deadline) {
-      // A reader that slow is treated as gone. Resetting frees what the kernel holds for it.
-      error_code ignored;
-      socket_.set_option(asio::socket_base::linger(true, 0), ignored);
-      abort();
-      break;
-    }
-    timer_.expires_at(deadline);
-    co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
-  }
-  co_return !broken_;
-}
-
-asio::awaitable<bool> Connection::write_all(std::string_view bytes, bool despite_eof) {
-  const HeldBytes output(state_->buffer_bytes, bytes.size());
-  while (!bytes.empty()) {
-    if (broken_ || (eof_ && !despite_eof)) co_return false;
-    error_code error;
-    const std::size_t count = socket_.write_some(asio::buffer(bytes.data(), bytes.size()), error);
-    bytes.remove_prefix(count);
-    if (error == asio::error::would_block) {
-      co_await wait_writable(despite_eof);
-    } else if (error && error != asio::error::interrupted) {
-      broken_ = true;
-      peer_left();
-    }
-  }
-  co_return true;
-}
-
-std::size_t Connection::send_buffer_bytes() const {
-  return static_cast<std::size_t>(state_->options.send_buffer_bytes);
-}
-
-void Connection::set_send_buffer(std::size_t bytes) {
-  error_code ignored;
-  socket_.set_option(asio::socket_base::send_buffer_size(static_cast<int>(bytes)), ignored);
-}
-
-void Connection::abort() {
-  broken_ = true;
-  peer_left();
-  error_code ignored;
-  socket_.close(ignored);
-}
-
-// Lets the peer read the last answer: closing with unread bytes would reset the connection, and the
-// peer's kernel would throw away what it has not yet read.
-asio::awaitable<void> Connection::linger() {
-  error_code ignored;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
-  const TimePoint deadline = after(kLingerSeconds);
-  std::size_t discarded = 0;
-  do {
-    discarded += input_.size();
-    input_.clear();
-  } while (!broken_ && discarded < kLingerBytes && co_await wait_for_input(deadline));
-}
-
 // ---- Requests -------------------------------------------------------------------------------
 
-asio::awaitable<void> Connection::run(std::shared_ptr<Connection> self) {
-  while (co_await self->serve_one()) {
+// However the connection's coroutine ends: operations that are still pending hold the connection,
+// and end with its socket.
+struct Connection::Closing {
+  explicit Closing(Connection& connection) : connection_(connection) {}
+  ~Closing() {
+    error_code ignored;
+    connection_.socket_.close(ignored);
   }
-  if (!self->broken_) co_await self->linger();
-  error_code ignored;
-  self->socket_.close(ignored);
+  Closing(const Closing&) = delete;
+  Closing& operator=(const Closing&) = delete;
+  Connection& connection_;
+};
+
+void Connection::start(bool one_too_many) {
+  task_.emplace(one_too_many ? refuse() : serve());
+  running_ = shared_from_this();
+  task_->enter(*this);
+  resume();
 }
 
-asio::awaitable<void> Connection::refuse(std::shared_ptr<Connection> self) {
-  Refusal refusal{make_error(503, "too_many_connections",
-                             "The server has as many connections as it may; try again."),
-                  {},
-                  true};
-  refusal.error.retry_after_seconds = 1;
+void Connection::ended() noexcept {
+  try {
+    task_->result();
+  } catch (const std::exception& error) {
+    spdlog::error("a connection failed: {}", error.what());
+  } catch (...) {
+    spdlog::error("a connection failed");
+  }
+  end_unfinished();
+}
+
+void Connection::end_unfinished() noexcept {
+  const std::shared_ptr<Connection> self = std::move(running_);
+  task_.reset();
+}
+
+Task<> Connection::serve() {
+  const Closing closing(*this);
+  while (co_await serve_one()) {
+  }
+  if (!broken_) co_await linger();
+}
+
+Task<> Connection::refuse() {
+  const Closing closing(*this);
+  const Refusal refusal{too_many_connections(state_->options.max_connections), {}, true};
   const std::string id = make_request_id();
-  co_await self->refuse_request(refusal, "", id, Headers(), false);
-  co_await self->linger();
-  error_code ignored;
-  self->socket_.close(ignored);
+  state_->refusals.write(refusal.error, id, {});
+  co_await refuse_request(refusal, "", id, Headers(), false);
+  co_await linger();
 }
 
 // Nothing: the peer closed, or was idle for too long.
-asio::awaitable<std::optional<Result<RequestHead>>> Connection::read_head() {
+Task<std::optional<Result<RequestHead>>> Connection::read_head() {
   const ServerOptions& options = state_->options;
   if (input_.empty()) {
     input_.shrink_to_fit();  // an idle connection holds no buffer
@@ -242,7 +130,9 @@ asio::awaitable<std::optional<Result<RequestHead>>> Connection::read_head() {
     }
     if (!co_await wait_for_input(deadline)) {
       if (peer_gone()) co_return std::nullopt;
-      co_return make_error(408, "request_timeout", "The request header did not arrive in time.");
+      co_return make_error(408, "request_timeout",
+                           "The request header did not arrive within " +
+                               in_seconds(options.header_seconds) + " (--header-timeout).");
     }
   }
   auto head = parse_head(std::string_view(input_).substr(0, scanner.head_size()));
@@ -251,8 +141,8 @@ asio::awaitable<std::optional<Result<RequestHead>>> Connection::read_head() {
 }
 
 // With `keep` false the body is read, under the same limits, and thrown away.
-asio::awaitable<std::optional<Error>> Connection::read_body(const RequestHead& head, bool keep,
-                                                            std::string& body, BodyMemory& memory) {
+Task<std::optional<Error>> Connection::read_body(const RequestHead& head, bool keep,
+                                                 std::string& body, BodyMemory& memory) {
   const ServerOptions& options = state_->options;
   const TimePoint deadline = after(options.body_seconds);
   ChunkDecoder decoder(options.body_limit);
@@ -283,7 +173,9 @@ asio::awaitable<std::optional<Error>> Connection::read_body(const RequestHead& h
       if (peer_gone()) {
         co_return make_error(400, "bad_request", "The connection ended inside the request body.");
       }
-      co_return make_error(408, "request_timeout", "The request body did not arrive in time.");
+      co_return make_error(408, "request_timeout",
+                           "The request body did not arrive within " +
+                               in_seconds(options.body_seconds) + " (--body-timeout).");
     }
   }
   co_return std::nullopt;
@@ -304,9 +196,8 @@ std::string Connection::response_head(int status, const std::string& id, bool cl
   return std::move(head).finish();
 }
 
-asio::awaitable<bool> Connection::refuse_request(const Refusal& refusal, std::string_view path,
-                                                 const std::string& id, Headers cors,
-                                                 bool without_body) {
+Task<bool> Connection::refuse_request(const Refusal& refusal, std::string_view path,
+                                      const std::string& id, Headers cors, bool without_body) {
   const bool close = refusal.close || state_->draining;
   const std::string body = state_->error_body(path, refusal.error);
   cors.insert(cors.end(), refusal.headers.begin(), refusal.headers.end());
@@ -317,23 +208,22 @@ asio::awaitable<bool> Connection::refuse_request(const Refusal& refusal, std::st
   co_return co_await write_all(text, true) && !close;
 }
 
-asio::awaitable<bool> Connection::answer_preflight(const RequestHead& head,
-                                                   const Router::Match& match,
-                                                   const std::string& id) {
-  const Headers headers = state_->preflight_headers(head, match);
+Task<bool> Connection::answer_options(const RequestHead& head, const Headers& headers,
+                                      const std::string& id) {
   const bool close = !head.keep_alive || state_->draining;
   const std::string text = response_head(204, id, close, headers, "", {}, false);
   co_return co_await write_all(text, true) && !close;
 }
 
 // Returns whether another request may follow.
-asio::awaitable<bool> Connection::serve_one() {
+Task<bool> Connection::serve_one() {
   auto received = co_await read_head();
   if (!received) co_return false;
   const InFlight in_flight(*state_);
   if (!*received) {
     const Refusal refusal{received->error(), {}, true};
     const std::string id = make_request_id();
+    state_->refusals.write(refusal.error, id, {});
     co_return co_await refuse_request(refusal, "", id, Headers(), false);
   }
   RequestHead& head = **received;
@@ -346,7 +236,12 @@ asio::awaitable<bool> Connection::serve_one() {
   const auto match = state_->router.match(head.method, head.path);
   auto refusal = state_->refuse(head, match, local.to_string());
   if (state_->is_preflight(head, match) && (!refusal || refusal->error.status != 421)) {
-    co_return co_await answer_preflight(head, match, id);
+    const Headers headers = state_->preflight_headers(head, match);
+    co_return co_await answer_options(head, headers, id);
+  }
+  if (state_->asks_for_options(head) && refusal && refusal->error.status == 404) {
+    const Headers headers = state_->options_headers();
+    co_return co_await answer_options(head, headers, id);
   }
 
   std::optional<Error> body_error;
@@ -375,12 +270,16 @@ asio::awaitable<bool> Connection::serve_one() {
   if (refusal) {
     refusal->close = refusal->close || !head.keep_alive;
     body.release();
+    state_->refusals.write(refusal->error, id, head.method + " " + head.path);
     co_return co_await refuse_request(*refusal, head.path, id, cors, head.method == "HEAD");
   }
 
-  const std::uint64_t caller = state_->keys.caller(head.header("authorization"));
+  const std::uint64_t caller =
+      state_->keys.caller(head.header("authorization"), head.header("x-api-key"));
   // Nobody behind this point needs the key, so that nobody can log it.
-  std::erase_if(head.headers, [](auto& header) { return header.first == "authorization"; });
+  std::erase_if(head.headers, [](auto& header) {
+    return header.first == "authorization" || header.first == "x-api-key";
+  });
   Request request{std::move(head.method),
                   std::move(head.path),
                   std::move(head.query),
@@ -395,7 +294,7 @@ asio::awaitable<bool> Connection::serve_one() {
   co_return co_await handle(exchange, *match.handler);
 }
 
-asio::awaitable<bool> Connection::handle(ConnectionExchange& exchange, const Handler& handler) {
+Task<bool> Connection::handle(ConnectionExchange& exchange, const Handler& handler) {
   const std::string& id = exchange.request().id;
   bool failed = false;
   try {

@@ -32,8 +32,8 @@ ConnectionExchange::ConnectionExchange(Connection& connection, Request request, 
       close_(!keep_alive || connection.state_->draining),
       chunked_(!http_10),
       without_body_(request_.method == "HEAD") {
-  connection_.exchange_ = this;
   connection_.watch_for_leaving();
+  connection_.exchange_ = this;  // nothing can fail any more
 }
 
 ConnectionExchange::~ConnectionExchange() { connection_.exchange_ = nullptr; }
@@ -57,7 +57,7 @@ void ConnectionExchange::begin() {
   begun_ = true;
 }
 
-asio::awaitable<void> ConnectionExchange::respond(Response response) {
+Task<> ConnectionExchange::respond(Response response) {
   begin();
   close_ = close_ || connection_.state_->draining;
   Headers headers = cors_;
@@ -74,7 +74,7 @@ asio::awaitable<void> ConnectionExchange::respond(Response response) {
   ended_ = true;
 }
 
-asio::awaitable<bool> ConnectionExchange::begin_stream(Headers headers) {
+Task<bool> ConnectionExchange::begin_stream(Headers headers) {
   begin();
   // HTTP/1.0 has no chunks: there the end of the connection ends the stream.
   close_ = close_ || connection_.state_->draining || !chunked_;
@@ -88,14 +88,14 @@ asio::awaitable<bool> ConnectionExchange::begin_stream(Headers headers) {
   co_return co_await connection_.write_all(head, false);
 }
 
-asio::awaitable<bool> ConnectionExchange::write(std::string frames) {
+Task<bool> ConnectionExchange::write(std::string frames) {
   if (!begun_ || ended_) throw std::logic_error("write outside of begin_stream and end_stream");
   if (frames.empty() || without_body_) co_return !peer_gone();
   if (chunked_) frames = chunk_size_line(frames.size()) + frames + "\r\n";
   co_return co_await connection_.write_all(frames, false);
 }
 
-asio::awaitable<void> ConnectionExchange::end_stream() {
+Task<> ConnectionExchange::end_stream() {
   if (!begun_ || ended_) throw std::logic_error("end_stream without begin_stream");
   if (chunked_ && !without_body_) co_await connection_.write_all("0\r\n\r\n", true);
   ended_ = true;

@@ -6,8 +6,6 @@
 #include <string>
 #include <utility>
 
-#include <boost/asio/awaitable.hpp>
-
 #include "http/exchange.h"
 #include "http/response_text.h"
 
@@ -26,10 +24,10 @@ class ConnectionExchange final : public Exchange {
   Body take_body() override { return std::exchange(request_.body, {}); }
   bool peer_gone() const override;
   const std::shared_ptr<Wakeup>& wakeup() override;
-  boost::asio::awaitable<void> respond(Response response) override;
-  boost::asio::awaitable<bool> begin_stream(Headers headers) override;
-  boost::asio::awaitable<bool> write(std::string frames) override;
-  boost::asio::awaitable<void> end_stream() override;
+  Task<> respond(Response response) override;
+  Task<bool> begin_stream(Headers headers) override;
+  Task<bool> write(std::string frames) override;
+  Task<> end_stream() override;
 
   void notify_peer_gone();
   bool begun() const { return begun_; }

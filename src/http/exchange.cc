@@ -3,17 +3,16 @@
 #include <algorithm>
 #include <chrono>
 #include <mutex>
-#include <new>
-#include <thread>
 
-#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/execution_context.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include "base/clock.h"
+#include "http/handler_memory.h"
 
 namespace mlxd::http {
 namespace asio = boost::asio;
@@ -49,16 +48,23 @@ class TimerWakeup final : public Wakeup {
  public:
   explicit TimerWakeup(asio::any_io_executor executor)
       : executor_(std::move(executor)),
-        liveness_(
-            asio::use_service<LivenessService>(asio::query(executor_, asio::execution::context))
-                .liveness()) {}
+        context_(static_cast<asio::io_context&>(asio::query(executor_, asio::execution::context))),
+        liveness_(asio::use_service<LivenessService>(context_).liveness()) {}
 
   void notify() noexcept override {
-    if (notified_.exchange(true)) return;  // a wake-up is already on its way
-    while (!try_post()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    notified_ = true;
+    if (posted_.exchange(true)) return;  // a wake-up is already on its way
+    std::lock_guard lock(liveness_->mutex);
+    if (!liveness_->alive) return;
+    // The one that is on its way has its memory here, and so needs none that may not be there.
+    asio::post(context_.get_executor(),
+               asio::bind_allocator(memory_.allocator(), [self = shared_from_this(), this] {
+                 posted_ = false;  // from here on, another is needed for further news
+                 if (timer_) timer_->cancel();
+               }));
   }
 
-  asio::awaitable<bool> wait_for(double seconds) override {
+  Task<bool> wait_for(double seconds) override {
     const auto self = shared_from_this();
     constexpr double longest = 365.0 * 24 * 3600;
     const auto deadline =
@@ -71,24 +77,12 @@ class TimerWakeup final : public Wakeup {
     while (!notified_.exchange(false)) {
       if (Clock::now() >= deadline) co_return false;
       timer.expires_at(deadline);
-      co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+      co_await TimerWait(timer);
     }
     co_return true;
   }
 
  private:
-  // False for want of memory.
-  bool try_post() noexcept try {
-    std::lock_guard lock(liveness_->mutex);
-    if (!liveness_->alive) return true;
-    asio::post(executor_, [self = shared_from_this(), this] {
-      if (timer_) timer_->cancel();
-    });
-    return true;
-  } catch (const std::bad_alloc&) {
-    return false;
-  }
-
   struct TimerScope {
     TimerScope(TimerWakeup& owner, asio::steady_timer& timer) : owner_(owner) {
       owner_.timer_ = &timer;
@@ -100,8 +94,11 @@ class TimerWakeup final : public Wakeup {
   };
 
   const asio::any_io_executor executor_;
+  asio::io_context& context_;
   const std::shared_ptr<Liveness> liveness_;
   std::atomic<bool> notified_ = false;
+  std::atomic<bool> posted_ = false;
+  HandlerMemory memory_;
   asio::steady_timer* timer_ = nullptr;  // I/O thread; of the present wait_for
 };
 

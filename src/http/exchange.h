@@ -1,6 +1,10 @@
-// http: bytes to checked HTTP/1.1 requests and back: listener, connections, limits, router, SSE
-// writing. It knows nothing of models, JSON bodies or the engine. Everything here runs on the I/O
-// thread; handlers are coroutines on it and must not block.
+// http: bytes to checked HTTP/1.1 requests and back: listener, connections, limits, router, chunks
+// of streams. It knows nothing of models or the engine, and of JSON only that bodies must be called
+// so. Handlers are coroutines on the I/O thread and must not block; all of this file but
+// Wakeup::notify belongs to that thread.
+//
+// No memory that runs out on the I/O thread costs more than the connection or the request that it
+// was wanted for: accepting, waking and stopping use memory that was made beforehand.
 #pragma once
 
 #include <atomic>
@@ -15,7 +19,8 @@
 #include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/awaitable.hpp>
+
+#include "http/task.h"
 
 namespace mlxd::http {
 
@@ -58,12 +63,13 @@ struct Response {
 // between two wake-ups cost one. May outlive the exchange (shared ownership).
 class Wakeup : public std::enable_shared_from_this<Wakeup> {
  public:
+  // `executor` is an io_context's.
   static std::shared_ptr<Wakeup> make(boost::asio::any_io_executor executor);
   virtual ~Wakeup() = default;
-  virtual void notify() noexcept = 0;  // any thread; where there is no memory it waits for some
+  virtual void notify() noexcept = 0;  // any thread; needs no memory
   // Returns when notified since the last return (at once, if so already) or after `seconds`; false
   // for the latter.
-  virtual boost::asio::awaitable<bool> wait_for(double seconds) = 0;
+  virtual Task<bool> wait_for(double seconds) = 0;
 };
 
 // One request and its answer. While a handler runs, the connection watches for the peer's leaving.
@@ -75,21 +81,22 @@ class Exchange {
   // for as long as the answer takes.
   virtual Body take_body() = 0;
 
-  // The peer closed or reset its side, or stalled past the write limit; notifies `wakeup()`.
+  // The peer closed or reset its side, or stalled past the write limit, or there was no memory for
+  // what it sent; notifies `wakeup()`.
   virtual bool peer_gone() const = 0;
   virtual const std::shared_ptr<Wakeup>& wakeup() = 0;
 
   // A whole answer. Exactly one of respond and begin_stream is called. (Pass a named Response: g++
   // 12 destroys a braced aggregate inside of a co_await expression twice.)
-  virtual boost::asio::awaitable<void> respond(Response response) = 0;
+  virtual Task<> respond(Response response) = 0;
 
   // A chunked text/event-stream answer: begin, any number of frames, end. `write` returns when the
   // kernel took the bytes (back-pressure); false when the peer is gone.
-  virtual boost::asio::awaitable<bool> begin_stream(Headers headers) = 0;
-  virtual boost::asio::awaitable<bool> write(std::string frames) = 0;
-  virtual boost::asio::awaitable<void> end_stream() = 0;
+  virtual Task<bool> begin_stream(Headers headers) = 0;
+  virtual Task<bool> write(std::string frames) = 0;
+  virtual Task<> end_stream() = 0;
 };
 
-using Handler = std::function<boost::asio::awaitable<void>(Exchange&)>;
+using Handler = std::function<Task<>(Exchange&)>;
 
 }  // namespace mlxd::http

@@ -63,6 +63,77 @@ Result<std::string> decode_path(std::string_view raw) {
   return path;
 }
 
+bool is_port(std::string_view text) {
+  return text.size() <= 5 && std::all_of(text.begin(), text.end(), is_ascii_digit);
+}
+
+bool is_host_name(std::string_view name) {
+  if (name.starts_with('[')) {
+    const auto address = name.substr(1, name.size() - 2);
+    return !address.empty() && address.find_first_not_of("0123456789abcdef:.") == address.npos;
+  }
+  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return is_ascii_digit(c) || is_ascii_letter(c) || c == '.' || c == '-' || c == '_';
+  });
+}
+
+// "name", "name:port" or "[address]:port"; the name in lower case, without a final dot.
+Result<std::string> parse_host(std::string_view text) {
+  const std::string host = ascii_lower(text);
+  const auto bracket = host.starts_with('[') ? host.find(']') : 0;
+  const auto name_end =
+      bracket == host.npos ? host.size() : std::min(host.find(':', bracket), host.size());
+  std::string name = host.substr(0, name_end);
+  const bool closed = !name.starts_with('[') || name.ends_with(']');
+  const bool port_follows = name_end < host.size();
+  if (!closed || !is_host_name(name) || (port_follows && !is_port(text.substr(name_end + 1)))) {
+    return bad_request("A host must be name or name:port.");
+  }
+  if (name.size() > 1 && name.ends_with('.')) name.pop_back();
+  return name;
+}
+
+// The rest of "http://host:port/path?query" behind the scheme, and where it is such; the authority
+// is kept as the target's own.
+Result<std::string_view> take_authority(std::string_view target, RequestHead& head) {
+  const auto scheme_end = target.find("://");
+  const auto scheme = ascii_lower(target.substr(0, std::min(scheme_end, target.size())));
+  if (scheme_end == target.npos || (scheme != "http" && scheme != "https")) {
+    return bad_request("The request target must be a path that starts with '/', or a whole URL.");
+  }
+  target.remove_prefix(scheme_end + 3);
+  const auto end = std::min(target.find_first_of("/?"), target.size());
+  auto host = parse_host(target.substr(0, end));
+  if (!host) return bad_request("The host of the request target must be name or name:port.");
+  head.host = *std::move(host);
+  return target.substr(end);
+}
+
+// RFC 9112, 3.2: the origin form, the absolute form, and "*" of OPTIONS.
+Result<void> parse_target(std::string_view target, RequestHead& head) {
+  if (target == "*" && head.method == "OPTIONS") {
+    head.path = target;
+    return {};
+  }
+  if (!target.starts_with('/')) {
+    const auto rest = take_authority(target, head);
+    if (!rest) return rest.error();
+    target = *rest;
+  }
+  const auto question = std::min(target.find('?'), target.size());
+  if (question < target.size()) {
+    head.query = target.substr(question + 1);
+    if (std::any_of(head.query.begin(), head.query.end(),
+                    [](char c) { return c <= ' ' || c > '~' || c == '#'; })) {
+      return bad_request("The query holds a character that must be percent-encoded.");
+    }
+  }
+  auto path = decode_path(target.substr(0, question));
+  if (!path) return path.error();
+  head.path = path->empty() ? "/" : *std::move(path);
+  return {};
+}
+
 Result<void> parse_request_line(std::string_view line, RequestHead& head) {
   const auto first = line.find(' ');
   const auto last = line.rfind(' ');
@@ -76,30 +147,16 @@ Result<void> parse_request_line(std::string_view line, RequestHead& head) {
       version[6] != '.' || !is_ascii_digit(version[7])) {
     return bad_request("The request line must end in HTTP/1.1.");
   }
-  if (version[5] != '1' || version[7] > '1') {
+  if (version[5] != '1') {
     return Error{.status = 505,
                  .code = "http_version_not_supported",
                  .param = {},
                  .message = "This server speaks HTTP/1.1."};
   }
   if (!is_token(method)) return bad_request("The method is not a valid token.");
-  if (!target.starts_with('/')) {
-    return bad_request("The request target must be a path that starts with '/'.");
-  }
-  const auto question = target.find('?');
-  if (question != target.npos) {
-    head.query = target.substr(question + 1);
-    if (std::any_of(head.query.begin(), head.query.end(),
-                    [](char c) { return c <= ' ' || c > '~' || c == '#'; })) {
-      return bad_request("The query holds a character that must be percent-encoded.");
-    }
-  }
-  auto path = decode_path(target.substr(0, question));
-  if (!path) return path.error();
   head.method = method;
-  head.path = *std::move(path);
-  head.minor_version = version[7] - '0';
-  return {};
+  head.minor_version = version[7] == '0' ? 0 : 1;  // a higher one is meant to be read as ours
+  return parse_target(target, head);
 }
 
 Result<void> parse_field(std::string_view line, Headers& headers) {
@@ -116,15 +173,38 @@ Result<void> parse_field(std::string_view line, Headers& headers) {
 
 // Fields whose repetition would let two readers see different requests.
 Result<void> check_single_fields(const Headers& headers) {
-  static constexpr std::array<std::string_view, 9> single = {
+  static constexpr std::array<std::string_view, 10> single = {
       "authorization", "content-encoding",  "content-length", "content-type", "expect",
-      "host",          "transfer-encoding", "origin",         "x-request-id"};
+      "host",          "transfer-encoding", "origin",         "x-api-key",    "x-request-id"};
   for (const std::string_view name : single) {
     const auto count =
         std::count_if(headers.begin(), headers.end(), [&](auto& h) { return h.first == name; });
     if (count > 1) return bad_request("The header " + std::string(name) + " is repeated.");
   }
   return {};
+}
+
+// RFC 9112, 6.1 and 7: names of codings have no case, and "chunked" comes last and once. Another
+// coding below it frames no less clearly, but is not implemented here.
+Result<void> check_transfer_coding(std::string_view value) {
+  const auto last = trim(value.substr(value.rfind(',') + 1));
+  if (ascii_lower(last) != "chunked") {
+    return bad_request("Transfer-Encoding must be 'chunked'.");
+  }
+  if (last.size() == value.size()) return {};
+  for (std::string_view rest = value; !rest.empty();) {
+    const auto comma = std::min(rest.find(','), rest.size());
+    const auto coding = trim(rest.substr(0, comma));
+    const bool is_last = comma == rest.size();
+    if (!is_token(coding) || (!is_last && ascii_lower(coding) == "chunked")) {
+      return bad_request("Transfer-Encoding must be 'chunked'.");
+    }
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+  }
+  return Error{.status = 501,
+               .code = "unsupported_transfer_coding",
+               .param = {},
+               .message = "The only transfer coding that this server knows is 'chunked'."};
 }
 
 Result<void> parse_framing(RequestHead& head) {
@@ -139,7 +219,7 @@ Result<void> parse_framing(RequestHead& head) {
       head.content_length = length;
       has_length = true;
     } else if (name == "transfer-encoding") {
-      if (value != "chunked") return bad_request("Transfer-Encoding must be exactly 'chunked'.");
+      if (auto result = check_transfer_coding(value); !result) return result.error();
       head.chunked = true;
     } else if (name == "trailer") {
       return bad_request("Trailers are not accepted.");
@@ -177,41 +257,18 @@ Result<void> parse_connection(RequestHead& head) {
   return {};
 }
 
-bool is_port(std::string_view text) {
-  return text.size() <= 5 && std::all_of(text.begin(), text.end(), is_ascii_digit);
-}
-
-Result<void> parse_host(RequestHead& head) {
-  const auto malformed = [] { return bad_request("The Host header must be name or name:port."); };
+// The Host field is checked whatever the target is, since others on the way may go by it. It says
+// whose the request is unless the target does (RFC 9112, 3.2.2); HTTP/1.0 knows none.
+Result<void> parse_host_field(RequestHead& head) {
   const bool present = std::any_of(head.headers.begin(), head.headers.end(),
                                    [](auto& h) { return h.first == "host"; });
-  if (!present) return bad_request("The Host header is missing.");
-  std::string host = ascii_lower(head.header("host"));
-  std::size_t name_end;
-  if (host.starts_with('[')) {
-    const auto bracket = host.find(']');
-    if (bracket == host.npos) return malformed();
-    name_end = bracket + 1;
-    const auto address = std::string_view(host).substr(1, bracket - 1);
-    if (address.empty() || address.find_first_not_of("0123456789abcdef:.") != address.npos) {
-      return malformed();
-    }
-  } else {
-    name_end = std::min(host.find(':'), host.size());
-    const auto name = std::string_view(host).substr(0, name_end);
-    if (name.empty() || !std::all_of(name.begin(), name.end(), [](char c) {
-          return is_ascii_digit(c) || is_ascii_letter(c) || c == '.' || c == '-' || c == '_';
-        })) {
-      return malformed();
-    }
+  if (!present) {
+    if (head.minor_version == 0) return {};
+    return bad_request("The Host header is missing.");
   }
-  if (name_end < host.size() &&
-      (host[name_end] != ':' || !is_port(std::string_view(host).substr(name_end + 1)))) {
-    return malformed();
-  }
-  host.resize(name_end);
-  if (host.size() > 1 && host.ends_with('.')) host.pop_back();
-  head.host = std::move(host);
+  auto host = parse_host(head.header("host"));
+  if (!host) return bad_request("The Host header must be name or name:port.");
+  if (head.host.empty()) head.host = *std::move(host);
   return {};
 }
 
@@ -266,7 +323,7 @@ Result<RequestHead> parse_head(std::string_view bytes) {
     start = end + 2;
   }
   if (auto result = check_single_fields(head.headers); !result) return result.error();
-  for (const auto step : {parse_framing, parse_host, parse_connection}) {
+  for (const auto step : {parse_framing, parse_host_field, parse_connection}) {
     if (auto result = step(head); !result) return result.error();
   }
   return head;

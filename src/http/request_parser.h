@@ -16,10 +16,13 @@ namespace mlxd::http {
 
 struct RequestHead {
   std::string method;
-  std::string path;   // percent-decoded, valid UTF-8 without control characters
+  // Percent-decoded, valid UTF-8 without control characters; "*" for the server (OPTIONS).
+  std::string path;
   std::string query;  // raw, without the "?"
   Headers headers;    // names in lower case, values without surrounding blanks
-  std::string host;   // the Host field's name in lower case, without port and final dot; "[::1]"
+  // The name of the target's URL or else of the Host field, in lower case, without port and final
+  // dot; "[::1]". Empty where HTTP/1.0 has neither.
+  std::string host;
   int minor_version = 1;  // of HTTP/1.x: 0 or 1
   bool keep_alive = true;
   bool chunked = false;
@@ -46,7 +49,8 @@ class HeadScanner {
 };
 
 // A complete head, from the request line to the blank line. Errors: 400 (malformed or ambiguous),
-// 417 (an expectation other than 100-continue), 431 (too many fields), 505 (not HTTP/1.0 or 1.1).
+// 417 (an expectation other than 100-continue), 431 (too many fields), 501 (a transfer coding other
+// than chunked), 505 (not HTTP/1).
 Result<RequestHead> parse_head(std::string_view head);
 
 // Decodes a body in the chunked coding (RFC 9112, 7.1) as it arrives. Chunk extensions are skipped

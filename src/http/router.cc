@@ -1,6 +1,7 @@
 #include "http/router.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 namespace mlxd::http {
@@ -10,6 +11,21 @@ bool matches(std::string_view pattern, std::string_view path) {
   if (!pattern.ends_with("/*")) return pattern == path;
   const auto prefix = pattern.substr(0, pattern.size() - 1);
   return path.size() > prefix.size() && path.starts_with(prefix);
+}
+
+// Levenshtein's: characters to insert, remove or replace.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
+    }
+  }
+  return row.back();
 }
 
 }  // namespace
@@ -35,6 +51,27 @@ Router::Match Router::match(std::string_view method, std::string_view path) cons
     if (!match.allowed.empty()) break;
   }
   return match;
+}
+
+std::vector<std::string> Router::endpoints() const {
+  std::vector<std::string> endpoints;
+  for (const Route& route : routes_) endpoints.push_back(route.method + " " + route.pattern);
+  return endpoints;
+}
+
+std::string_view Router::nearest(std::string_view path) const {
+  constexpr std::size_t longest = 64;  // longer ones are near to nothing, and would take time
+  if (path.size() > longest) return {};
+  std::string_view nearest;
+  std::size_t least = longest;
+  for (const Route& route : routes_) {
+    if (route.pattern.ends_with("/*") || route.pattern == "/") continue;
+    const std::size_t distance = edit_distance(path, route.pattern);
+    if (distance > route.pattern.size() / 3 || distance >= least) continue;
+    least = distance;
+    nearest = route.pattern;
+  }
+  return nearest;
 }
 
 }  // namespace mlxd::http

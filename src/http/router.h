@@ -20,6 +20,11 @@ class Router {
   };
   Match match(std::string_view method, std::string_view path) const;
 
+  // Each route as "METHOD /pattern", in the order in which they were added.
+  std::vector<std::string> endpoints() const;
+  // The exact path that `path` may have been meant to be; "" when none is near.
+  std::string_view nearest(std::string_view path) const;
+
  private:
   struct Route {
     std::string method, pattern;

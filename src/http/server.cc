@@ -6,18 +6,17 @@
 #include <thread>
 #include <utility>
 
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <spdlog/spdlog.h>
 
 #include "base/error.h"
 #include "http/connection.h"
+#include "http/handler_memory.h"
 
 namespace mlxd::http {
 namespace asio = boost::asio;
@@ -27,19 +26,10 @@ using boost::system::error_code;
 namespace {
 
 constexpr int kRefusedAtOnce = 256;  // connections that are being told that there are too many
+constexpr int kAcceptedAtOnce = 64;  // before others get their turn
 constexpr auto kAcceptPause = std::chrono::milliseconds(50);
+constexpr auto kShortPause = std::chrono::milliseconds(1);  // of the whole I/O thread
 constexpr auto kCloseGrace = std::chrono::milliseconds(250);
-
-void log_failure(std::exception_ptr failure) {
-  if (!failure) return;
-  try {
-    std::rethrow_exception(failure);
-  } catch (const std::exception& error) {
-    spdlog::error("a connection failed: {}", error.what());
-  } catch (...) {
-    spdlog::error("a connection failed");
-  }
-}
 
 }  // namespace
 
@@ -52,20 +42,20 @@ class Server::Impl {
         accept_pause_(context_) {
     listen();
     port_ = acceptor_.local_endpoint().port();
-    asio::co_spawn(context_, accept_connections(), log_failure);
+    wait_for_connections();
     thread_ = std::thread([this] { run(); });
   }
 
   ~Impl() {
-    asio::post(context_, [this] {
-      close_acceptor();
-      // Handlers get a moment to see that their peers are gone; whatever still waits then is
-      // destroyed with the io_context.
-      const auto live = state_->live;
-      for (Connection* connection : live) connection->abort();
-      stop_when_done(Clock::now() + kCloseGrace);
-    });
+    asio::post(context_.get_executor(), asio::bind_allocator(stop_memory_.allocator(), [this] {
+                 close_acceptor();
+                 // Handlers get a moment to see that their peers are gone; what still waits then
+                 // is destroyed when this thread has ended.
+                 state_->live.abort_all();
+                 stop_when_done(Clock::now() + kCloseGrace);
+               }));
     thread_.join();
+    state_->live.end_all();
   }
 
   std::uint16_t port() const { return port_; }
@@ -74,8 +64,9 @@ class Server::Impl {
   }
 
   void stop_accepting() {
-    state_->draining = true;
-    asio::post(context_, [this] { close_acceptor(); });
+    if (state_->draining.exchange(true)) return;
+    asio::post(context_.get_executor(),
+               asio::bind_allocator(drain_memory_.allocator(), [this] { close_acceptor(); }));
   }
 
   bool wait_until_idle(double seconds) {
@@ -87,13 +78,20 @@ class Server::Impl {
  private:
   void listen();
   void run();
-  asio::awaitable<void> accept_connections();
+  void wait_for_connections();
+  void accept_connections() noexcept;
+  bool accept_some(error_code& error);
+  void pause_accepting(const error_code& error) noexcept;
   void start(tcp::socket socket);
 
-  void stop_when_done(TimePoint deadline) {
+  void stop_when_done(TimePoint deadline) noexcept {
     if (state_->live.empty() || Clock::now() >= deadline) return context_.stop();
-    accept_pause_.expires_after(std::chrono::milliseconds(2));
-    accept_pause_.async_wait([this, deadline](error_code) { stop_when_done(deadline); });
+    try {
+      accept_pause_.expires_after(std::chrono::milliseconds(2));
+      accept_pause_.async_wait([this, deadline](error_code) { stop_when_done(deadline); });
+    } catch (const std::exception&) {  // no memory to wait
+      context_.stop();
+    }
   }
 
   void close_acceptor() {
@@ -102,10 +100,13 @@ class Server::Impl {
     accept_pause_.cancel();
   }
 
-  const std::shared_ptr<ServerState> state_;  // outlives the frames that context_ destroys
+  const std::shared_ptr<ServerState> state_;
+  // Of what has to work where there is no memory; outlive the operations that context_ destroys.
+  HandlerMemory accept_memory_, pause_memory_, drain_memory_, stop_memory_;
   asio::io_context context_;
   tcp::acceptor acceptor_;
   asio::steady_timer accept_pause_;
+  bool warned_ = false;  // that no connection can be accepted for now
   std::uint16_t port_ = 0;
   std::thread thread_;
 };
@@ -137,6 +138,7 @@ void Server::Impl::listen() {
   }
   if (!error) acceptor_.bind(endpoint, error);
   if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+  if (!error) acceptor_.non_blocking(true, error);
   if (error) fail(error.message());
 }
 
@@ -153,27 +155,60 @@ void Server::Impl::run() {
   }
 }
 
-asio::awaitable<void> Server::Impl::accept_connections() {
-  bool warned = false;
-  while (acceptor_.is_open()) {
-    auto [error, socket] = co_await acceptor_.async_accept(asio::as_tuple(asio::use_awaitable));
-    if (!acceptor_.is_open()) break;
-    bool pause = error && error != asio::error::connection_aborted;
-    if (!error) {
-      try {
-        start(std::move(socket));
-        warned = false;
-      } catch (const std::exception& failure) {  // no memory for it, say; the others go on
-        error = asio::error::no_memory;
-        pause = true;
-      }
+// No coroutine, whose frames and waits could run out of memory: this must go on for ever.
+void Server::Impl::wait_for_connections() {
+  acceptor_.async_wait(tcp::acceptor::wait_read,
+                       asio::bind_allocator(accept_memory_.allocator(), [this](error_code) {
+                         if (acceptor_.is_open()) accept_connections();
+                       }));
+}
+
+void Server::Impl::accept_connections() noexcept {
+  error_code error;
+  bool accepted = false;
+  try {
+    accepted = accept_some(error);
+  } catch (const std::exception&) {  // no memory for a connection, which is lost; the others go on
+    error = asio::error::no_memory;
+  }
+  if (accepted) warned_ = false;
+  if (error) {
+    pause_accepting(error);
+  } else {
+    wait_for_connections();
+  }
+}
+
+// Whether there was one. Those who wait with `error` are accepted later.
+bool Server::Impl::accept_some(error_code& error) {
+  for (int accepted = 0; accepted < kAcceptedAtOnce; ++accepted) {
+    tcp::socket socket = acceptor_.accept(error);
+    if (error == asio::error::would_block || error == asio::error::try_again) {
+      error.clear();
+      return accepted > 0;
     }
-    if (!pause) continue;
-    // Out of descriptors or memory: trying again at once would only burn this thread.
-    if (!warned) spdlog::warn("cannot accept connections for now: {}", error.message());
-    warned = true;
+    if (error == asio::error::connection_aborted || error == asio::error::interrupted) {
+      error.clear();
+      continue;
+    }
+    if (error) return accepted > 0;
+    start(std::move(socket));
+  }
+  return true;
+}
+
+// Out of descriptors or memory: trying again at once would only burn this thread.
+void Server::Impl::pause_accepting(const error_code& error) noexcept {
+  try {
+    if (!warned_) spdlog::warn("cannot accept connections for now: {}", error.message());
+    warned_ = true;
     accept_pause_.expires_after(kAcceptPause);
-    co_await accept_pause_.async_wait(asio::as_tuple(asio::use_awaitable));
+    accept_pause_.async_wait(asio::bind_allocator(pause_memory_.allocator(), [this](error_code) {
+      if (acceptor_.is_open()) accept_connections();
+    }));
+  } catch (const std::exception&) {  // not even memory to wait with
+    std::this_thread::sleep_for(kShortPause);
+    wait_for_connections();
   }
 }
 
@@ -184,11 +219,12 @@ void Server::Impl::start(tcp::socket socket) {
   if (error) return;  // the peer has already left
   const int limit = state_->options.max_connections;
   const int present = state_->connections;
-  if (present >= limit + kRefusedAtOnce) return;
+  if (present >= limit + kRefusedAtOnce) {
+    state_->refusals.write(too_many_connections(limit), "-", {});
+    return;
+  }
   auto connection = std::make_shared<Connection>(state_, std::move(socket));
-  asio::co_spawn(context_,
-                 present < limit ? Connection::run(connection) : Connection::refuse(connection),
-                 log_failure);
+  connection->start(present >= limit);
 }
 
 std::size_t most_connection_bytes(const ServerOptions& options) {

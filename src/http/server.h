@@ -36,7 +36,9 @@ struct ServerStats {
   std::size_t buffer_bytes = 0;  // of what was received and not read, and of answers not yet sent
 };
 
-// What connections can make this process hold, whatever they send, before a handler answers them.
+// The most that ServerStats' bodies and the buffers of what was received can come to, whatever
+// clients send. Headers once they are parsed, coroutines, what handlers make of a body, and answers
+// that are not yet sent come on top.
 std::size_t most_connection_bytes(const ServerOptions& options);
 
 // The listener and its I/O thread. Construction binds (throws StartupError that names the address

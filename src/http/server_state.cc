@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "http/ascii.h"
+#include "http/connection.h"
 #include "http/response_text.h"
 
 namespace mlxd::http {
@@ -20,11 +21,48 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
+// What a client sent, as far as it fits into a sentence.
+std::string shown(std::string_view text) {
+  constexpr std::size_t most = 100;
+  return text.size() <= most ? std::string(text) : std::string(text.substr(0, most)) + "...";
+}
+
 }  // namespace
 
 Error make_error(int status, std::string code, std::string message) {
   return Error{
       .status = status, .code = std::move(code), .param = {}, .message = std::move(message)};
+}
+
+Error too_many_connections(int limit) {
+  Error error = make_error(503, "too_many_connections",
+                           "The server has " + std::to_string(limit) +
+                               " connections, as many as it may (--max-connections); try again.");
+  error.retry_after_seconds = 1;
+  return error;
+}
+
+void LiveConnections::add(Connection& connection) noexcept {
+  connection.next_ = first_;
+  if (first_ != nullptr) first_->previous_ = &connection;
+  first_ = &connection;
+}
+
+void LiveConnections::remove(Connection& connection) noexcept {
+  if (connection.next_ != nullptr) connection.next_->previous_ = connection.previous_;
+  (connection.previous_ != nullptr ? connection.previous_->next_ : first_) = connection.next_;
+}
+
+void LiveConnections::abort_all() noexcept {
+  for (Connection* each = first_; each != nullptr; each = each->next_) each->abort();
+}
+
+void LiveConnections::end_all() noexcept {
+  for (Connection* each = first_; each != nullptr;) {
+    Connection& connection = *each;
+    each = each->next_;
+    connection.end_unfinished();
+  }
 }
 
 ServerState::ServerState(ServerOptions server_options, Router server_router)
@@ -43,21 +81,34 @@ std::string ServerState::error_body(std::string_view path, const Error& error) c
   return make ? make(path, error) : R"({"error":")" + error.code + "\"}";
 }
 
+std::string ServerState::describe_unknown(std::string_view path) const {
+  const bool short_enough = path.size() <= 100;  // else it could end within a character
+  std::string text =
+      short_enough ? "There is no " + std::string(path) + " here." : "There is no such path here.";
+  if (const auto nearest = router.nearest(path); !nearest.empty()) {
+    text += " Did you mean " + std::string(nearest) + "?";
+  }
+  return text + " There are: " + joined(router.endpoints()) + ".";
+}
+
 std::optional<Refusal> ServerState::refuse(const RequestHead& head, const Router::Match& match,
                                            std::string_view local_address) const {
-  if (!hosts.accept(head.host, local_address)) {
+  // Only HTTP/1.0 may name no host, which no browser speaks: balancers' checks do.
+  if (!head.host.empty() && !hosts.accept(head.host, local_address)) {
     return Refusal{make_error(421, "host_not_allowed",
-                              "This server does not answer to that Host name; the operator can add "
-                              "it to the allowed hosts."),
+                              "This server does not answer to the Host '" + shown(head.host) +
+                                  "'; the operator can allow it with --allowed-host."),
                    {}};
   }
-  if (match.needs_key && keys.required() && !keys.accept(head.header("authorization"))) {
+  if (match.needs_key && keys.required() &&
+      !keys.accept(head.header("authorization"), head.header("x-api-key"))) {
     return Refusal{make_error(401, "invalid_api_key",
-                              "A valid API key is needed: send 'Authorization: Bearer KEY'."),
+                              "A valid API key is needed: send 'Authorization: Bearer KEY' or "
+                              "'X-Api-Key: KEY'."),
                    {{"www-authenticate", "Bearer"}}};
   }
   if (!match.handler && match.allowed.empty()) {
-    return Refusal{make_error(404, "unknown_url", "There is no such path on this server."), {}};
+    return Refusal{make_error(404, "unknown_url", describe_unknown(head.path)), {}};
   }
   if (!match.handler) {
     return Refusal{make_error(405, "method_not_allowed",
@@ -65,7 +116,7 @@ std::optional<Refusal> ServerState::refuse(const RequestHead& head, const Router
                    {{"allow", joined(match.allowed)}}};
   }
   const auto encoding = head.header("content-encoding");
-  if (!encoding.empty() && encoding != "identity") {
+  if (!encoding.empty() && ascii_lower(encoding) != "identity") {
     return Refusal{
         make_error(415, "unsupported_content_encoding", "The request body must not be compressed."),
         {}};
@@ -94,6 +145,12 @@ bool ServerState::is_preflight(const RequestHead& head, const Router::Match& mat
          !head.header("access-control-request-method").empty() && !match.allowed.empty() &&
          !head.has_body();
 }
+
+bool ServerState::asks_for_options(const RequestHead& head) const {
+  return head.path == "*" && !head.has_body();
+}
+
+Headers ServerState::options_headers() const { return {{"allow", "GET, HEAD, POST, OPTIONS"}}; }
 
 Headers ServerState::preflight_headers(const RequestHead& head, const Router::Match& match) const {
   Headers headers = cors_headers(head);

@@ -10,11 +10,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 
 #include "base/error.h"
 #include "http/access.h"
+#include "http/refusal_log.h"
 #include "http/request_parser.h"
 #include "http/server.h"
 
@@ -30,6 +30,20 @@ struct Refusal {
 };
 
 Error make_error(int status, std::string code, std::string message);
+Error too_many_connections(int limit);
+
+// The connections that there are, linked through themselves: to come and to go takes no memory.
+class LiveConnections {
+ public:
+  void add(Connection& connection) noexcept;
+  void remove(Connection& connection) noexcept;
+  bool empty() const { return first_ == nullptr; }
+  void abort_all() noexcept;  // no connection goes before this returns
+  void end_all() noexcept;    // when no thread serves them any more
+
+ private:
+  Connection* first_ = nullptr;
+};
 
 // Outlives all connections.
 struct ServerState {
@@ -49,7 +63,8 @@ struct ServerState {
   int exchanges = 0;  // under `mutex`
 
   // I/O thread only.
-  std::unordered_set<Connection*> live;
+  LiveConnections live;
+  RefusalLog refusals;
   std::atomic<std::size_t> body_bytes = 0;    // of bodies in memory; others may let go of them
   std::atomic<std::size_t> buffer_bytes = 0;  // of input and output; the I/O thread writes it
   // All sockets are read into this, one after the other: so much at a time.
@@ -60,6 +75,11 @@ struct ServerState {
   // Host, key, path, method, body's type, in this order. `match` is the router's.
   std::optional<Refusal> refuse(const RequestHead& head, const Router::Match& match,
                                 std::string_view local_address) const;
+  // The message of a 404: what there is, and what may have been meant.
+  std::string describe_unknown(std::string_view path) const;
+  // "OPTIONS *": whether this is a server at all, and what it knows (RFC 9110, 9.3.7).
+  bool asks_for_options(const RequestHead& head) const;
+  Headers options_headers() const;
   // A browser's question whether its page may send such a request; it carries no key.
   bool is_preflight(const RequestHead& head, const Router::Match& match) const;
   Headers preflight_headers(const RequestHead& head, const Router::Match& match) const;

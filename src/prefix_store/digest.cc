@@ -32,14 +32,17 @@ Digest sha256(std::span<const std::byte> bytes) {
   return digest;
 }
 
-std::string to_hex(std::span<const std::uint8_t> bytes) {
+void write_hex(std::span<const std::uint8_t> bytes, char* digits) {
   constexpr const char* kDigits = "0123456789abcdef";
-  std::string text;
-  text.reserve(2 * bytes.size());
   for (const std::uint8_t byte : bytes) {
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 15];
+    *digits++ = kDigits[byte >> 4];
+    *digits++ = kDigits[byte & 15];
   }
+}
+
+std::string to_hex(std::span<const std::uint8_t> bytes) {
+  std::string text(2 * bytes.size(), '\0');
+  write_hex(bytes, text.data());
   return text;
 }
 

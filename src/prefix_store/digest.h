@@ -15,8 +15,9 @@ namespace mlxd {
 using Digest = std::array<std::uint8_t, 32>;
 Digest sha256(std::span<const std::byte> bytes);
 
-std::string to_hex(std::span<const std::uint8_t> bytes);         // lower case
-std::optional<Digest> digest_from_hex(std::string_view digits);  // 64 of them, lower case
+std::string to_hex(std::span<const std::uint8_t> bytes);            // lower case
+void write_hex(std::span<const std::uint8_t> bytes, char* digits);  // two for each byte
+std::optional<Digest> digest_from_hex(std::string_view digits);     // 64 of them, lower case
 
 struct DigestHash {
   std::size_t operator()(const Digest& digest) const {

@@ -21,9 +21,11 @@ void FileIndex::insert(const BlockName& name) {
 void FileIndex::use(const Digest& key) {
   const auto found = entries_.find(key);
   if (found == entries_.end()) return;
-  const bool end = ends_.erase({found->second.used, key}) > 0;
+  auto end = ends_.extract({found->second.used, key});
   found->second.used = ++clock_;
-  if (end) ends_.emplace(clock_, key);
+  if (!end) return;
+  end.value() = {clock_, key};
+  ends_.insert(std::move(end));
 }
 
 bool FileIndex::erase(const Digest& key) {
@@ -31,7 +33,7 @@ bool FileIndex::erase(const Digest& key) {
   if (found == entries_.end()) return false;
   const Entry gone = found->second;
   entries_.erase(found);
-  ends_.erase({gone.used, key});
+  auto end = ends_.extract({gone.used, key});
   const auto siblings = children_.find(gone.parent);
   if (siblings == children_.end()) return true;  // an insertion that failed
   siblings->second.erase(key);
@@ -42,7 +44,12 @@ bool FileIndex::erase(const Digest& key) {
   if (ends_.contains({parent->second.used, gone.parent})) return true;  // likewise
   // It was used whenever what continued it was.
   parent->second.used = std::max(parent->second.used, gone.used);
-  ends_.emplace(parent->second.used, gone.parent);
+  if (!end) {
+    ends_.emplace(parent->second.used, gone.parent);
+  } else {
+    end.value() = {parent->second.used, gone.parent};
+    ends_.insert(std::move(end));
+  }
   return true;
 }
 

@@ -27,7 +27,7 @@ class FileIndex {
   void insert(const BlockName& name);
   // The prefix that ends with this block was used just now: that of its end tells of all before.
   void use(const Digest& key);
-  // False when it is not there.
+  // False when it is not there. Of an end, this needs no memory.
   bool erase(const Digest& key);
   // What goes first, and is not `spared`.
   std::optional<BlockName> oldest_end(const Digest& spared = {}) const;

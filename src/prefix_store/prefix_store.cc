@@ -175,7 +175,7 @@ PrefixStoreStats PrefixStore::stats() const {
 }
 
 bool PrefixStore::idle() const {
-  return writes_.empty() && removals_.empty() && touches_.empty() && !writing_ && !tidying_;
+  return writes_.empty() && removals_.empty() && touches_.empty() && !writing_ && !starting_;
 }
 
 void PrefixStore::flush() {
@@ -207,7 +207,7 @@ void PrefixStore::attempt(Lock& lock, void (PrefixStore::*work)(Lock&)) {
     if (writing_) ++stats_.dropped;
     writing_.reset();
   }
-  tidying_ = false;
+  starting_ = false;
 }
 
 // The bound may have been lowered.
@@ -224,14 +224,14 @@ void PrefixStore::go_on(Lock& lock) {
   }
 }
 
+// One file, which stays noted until it is done.
 void PrefixStore::tidy(Lock& lock) {
-  const auto removals = std::exchange(removals_, {});
-  const auto touches = std::exchange(touches_, {});
-  tidying_ = true;
+  const bool removes = !removals_.empty();
+  const BlockName name = removes ? removals_.front() : touches_.front();
   lock.unlock();
-  for (const BlockName& name : removals) folder_.remove(name);
-  for (const BlockName& name : touches) folder_.touch(name);
+  removes ? folder_.remove(name) : folder_.touch(name);
   lock.lock();
+  (removes ? removals_ : touches_).pop_front();
 }
 
 void PrefixStore::write_next(Lock& lock) {
@@ -259,7 +259,12 @@ void PrefixStore::write_next(Lock& lock) {
   } else if (forgotten_while_writing_) {
     removals_.push_back(next.name);
   } else {
-    index_.insert(next.name);
+    try {
+      index_.insert(next.name);
+    } catch (...) {  // no memory: what the index does not know must not take room
+      folder_.remove(next.name);
+      throw;
+    }
     ++stats_.written;
     full_behind_.reset();
   }

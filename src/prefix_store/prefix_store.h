@@ -124,8 +124,8 @@ class PrefixStore {
   std::optional<BlockName> writing_;  // out of writes_, and not in the index yet
   bool forgotten_while_writing_ = false;
   std::unordered_set<Digest, DigestHash> on_their_way_;  // of writes_ and writing_
-  std::vector<BlockName> removals_, touches_;            // files
-  bool tidying_ = true;                                  // from the start on
+  std::deque<BlockName> removals_, touches_;             // files
+  bool starting_ = true;
   bool stopping_ = false;
   TimePoint write_until_ = TimePoint::max();
   TimePoint retry_at_ = TimePoint::min();  // a write has failed: nothing is taken before

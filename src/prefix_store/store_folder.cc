@@ -1,6 +1,7 @@
 #include "prefix_store/store_folder.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <optional>
@@ -30,9 +31,19 @@ constexpr std::size_t kHexDigits = 2 * sizeof(Digest);
 constexpr std::chrono::seconds kLongestWait{1};
 constexpr std::chrono::milliseconds kBetweenTries{10};
 
-std::string file_name(const BlockName& name) {
-  return to_hex(name.key) + "-" + to_hex(name.parent);
-}
+// No string: what is forgotten must go even where there is no memory.
+class FileName {
+ public:
+  explicit FileName(const BlockName& name) {
+    write_hex(name.key, text_.data());
+    text_[kHexDigits] = '-';
+    write_hex(name.parent, text_.data() + kHexDigits + 1);
+  }
+  const char* c_str() const { return text_.data(); }
+
+ private:
+  std::array<char, 2 * kHexDigits + 2> text_{};  // with a zero at the end
+};
 
 std::optional<BlockName> parse_file_name(std::string_view text) {
   if (text.size() != 2 * kHexDigits + 1 || text[kHexDigits] != '-') return std::nullopt;
@@ -176,7 +187,7 @@ std::vector<BlockName> StoreFolder::scan(std::uint64_t file_bytes) const {
 
 StoreFolder::Outcome StoreFolder::read(const BlockName& name, std::span<std::byte> file) const {
   const Descriptor source(
-      ::openat(folder_.get(), file_name(name).c_str(),
+      ::openat(folder_.get(), FileName(name).c_str(),
                O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));  // not to wait for a pipe's writer
   if (!source) return errno == ENOENT ? Outcome::missing : Outcome::failed;
   std::size_t filled = 0;
@@ -197,19 +208,19 @@ void StoreFolder::write(const BlockName& name, std::span<const std::byte> file) 
                              O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   const bool written =
       target && write_all(target.get(), file) && target.close() &&
-      ::renameat(folder_.get(), kIncoming, folder_.get(), file_name(name).c_str()) == 0;
+      ::renameat(folder_.get(), kIncoming, folder_.get(), FileName(name).c_str()) == 0;
   if (written) return;
   const int error = errno;
   ::unlinkat(folder_.get(), kIncoming, 0);
   throw std::system_error(error, std::system_category(), path_.string());
 }
 
-void StoreFolder::touch(const BlockName& name) const {
-  ::utimensat(folder_.get(), file_name(name).c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
+void StoreFolder::touch(const BlockName& name) const noexcept {
+  ::utimensat(folder_.get(), FileName(name).c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
 }
 
-void StoreFolder::remove(const BlockName& name) const {
-  ::unlinkat(folder_.get(), file_name(name).c_str(), 0);
+void StoreFolder::remove(const BlockName& name) const noexcept {
+  ::unlinkat(folder_.get(), FileName(name).c_str(), 0);
 }
 
 }  // namespace mlxd

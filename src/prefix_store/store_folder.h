@@ -56,8 +56,9 @@ class StoreFolder {
   // The rest is for one thread at a time. All or nothing, unless the system fails before it has
   // the bytes on disk, which the checksum then tells. Throws std::system_error.
   void write(const BlockName& name, std::span<const std::byte> file) const;
-  void touch(const BlockName& name) const;  // it was used now
-  void remove(const BlockName& name) const;
+  // These need no memory.
+  void touch(const BlockName& name) const noexcept;  // it was used now
+  void remove(const BlockName& name) const noexcept;
 
  private:
   bool open();

@@ -91,7 +91,7 @@ Result<std::vector<int>> encode_prompt(const ServedModel& model, const Prompt& p
   auto tokens = std::visit([&](const auto& given) { return encode(model, given); }, prompt);
   if (!tokens) {
     Error error = tokens.error();
-    if (error.param.empty()) error.param = param_of(prompt);
+    if (error.param.empty() && error.status < 500) error.param = param_of(prompt);
     return error;
   }
   if (tokens->empty()) {

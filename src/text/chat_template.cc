@@ -16,6 +16,9 @@ namespace {
 struct FreeTemplate {
   void operator()(textkit_template* chat_template) const { textkit_template_free(chat_template); }
 };
+struct FreeRanges {
+  void operator()(const textkit_ranges* ranges) const { textkit_ranges_free(*ranges); }
+};
 using TextkitTemplate = std::unique_ptr<textkit_template, FreeTemplate>;
 
 std::size_t format_local_time(const char* format, char* out, std::size_t capacity) {
@@ -38,11 +41,11 @@ class LoadedTemplate final : public ChatTemplate {
     switch (textkit_template_render(template_.get(), view_of(document), text.out(), &client,
                                     error.out())) {
       case TEXTKIT_DONE: {
+        const std::unique_ptr<textkit_ranges, FreeRanges> owner(&client);
         RenderedChat chat{text.str(), {}};
         const std::span<const textkit_range> ranges(client.data, client.size);
         chat.client.reserve(ranges.size());
         for (const textkit_range& range : ranges) chat.client.push_back({range.begin, range.end});
-        textkit_ranges_free(client);
         return chat;
       }
       case TEXTKIT_REFUSED:

@@ -14,13 +14,13 @@
 #include <utility>
 #include <vector>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 
 #include "api/stream_fold.h"
 #include "http/exchange.h"
 #include "http/router.h"
+#include "http/task.h"
 #include "serve/text_model.h"
 
 namespace mlxd::api {
@@ -161,23 +161,23 @@ class FakeExchange : public http::Exchange {
   bool peer_gone() const override { return gone_; }
   const std::shared_ptr<http::Wakeup>& wakeup() override { return wakeup_; }
 
-  boost::asio::awaitable<void> respond(http::Response response) override {
+  http::Task<> respond(http::Response response) override {
     ++answers_;
     response_ = std::move(response);
     co_return;
   }
-  boost::asio::awaitable<bool> begin_stream(http::Headers headers) override {
+  http::Task<bool> begin_stream(http::Headers headers) override {
     ++answers_;
     stream_headers_ = std::move(headers);
     streaming_ = true;
     co_return !gone_;
   }
-  boost::asio::awaitable<bool> write(std::string frames) override {
+  http::Task<bool> write(std::string frames) override {
     writes_.push_back(std::move(frames));
     if (on_write_) on_write_();
     co_return !gone_;
   }
-  boost::asio::awaitable<void> end_stream() override {
+  http::Task<> end_stream() override {
     ended_ = true;
     co_return;
   }
@@ -212,5 +212,24 @@ inline std::string header_of(const http::Headers& headers, std::string_view name
   }
   return {};
 }
+
+// A handler's coroutine on an io_context.
+class HandlerRun final : private http::TaskRunner {
+ public:
+  HandlerRun(boost::asio::io_context& io, http::Task<> task, std::function<void()> on_end)
+      : task_(std::move(task)), on_end_(std::move(on_end)) {
+    task_.enter(*this);
+    boost::asio::post(io, [this] { resume(); });
+  }
+
+ private:
+  void ended() noexcept override {
+    EXPECT_NO_THROW(task_.result());
+    on_end_();
+  }
+
+  http::Task<> task_;
+  std::function<void()> on_end_;
+};
 
 }  // namespace mlxd::api

@@ -115,5 +115,14 @@ TEST(Errors, HaveOpenAisShapeWithNullForWhatIsEmpty) {
                             "param":null,"code":"queue_full"}})"));
 }
 
+TEST(Errors, OfATimeThatWasUpTellClientsNotToTryAgain) {
+  Error error;
+  error.status = 504;
+  error.code = "timeout";
+  EXPECT_EQ(error_response(error).headers, (http::Headers{{"x-should-retry", "false"}}));
+  error.status = 500;
+  EXPECT_EQ(error_response(error).headers, http::Headers());
+}
+
 }  // namespace
 }  // namespace mlxd::api

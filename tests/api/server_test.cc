@@ -113,6 +113,50 @@ TEST_F(WholeServer, ARequestPastItsTimeGets504) {
       post("/v1/completions", R"("prompt":"x","max_tokens":400,"ignore_eos":true,"timeout":0.1)");
   EXPECT_EQ(answer.status, 504);
   EXPECT_EQ(json::parse(answer.body).at("error").at("code").as_string(), "timeout");
+  EXPECT_THAT(answer.body, HasSubstr("within its 0.1")) << "the limit";
+  // The same again would take as long.
+  EXPECT_EQ(answer.header("x-should-retry"), "false");
+  EXPECT_EQ(answer.header("retry-after"), "");
+}
+
+TEST_F(WholeServer, ARequestThatHadNoTurnInItsTimeMayComeAgain) {
+  EngineOptions one;
+  one.max_running_sequences = 1;
+  start(one, 0.005);
+  http::RawClient before(server_->port());
+  before.send(http::post("/v1/completions",
+                         R"({"model":"default","prompt":"x","max_tokens":400,"ignore_eos":true})"));
+  ASSERT_TRUE(http::eventually([&] { return model_->engine->stats().running_sequences == 1; }));
+  const auto answer = post("/v1/completions", R"("prompt":"y","max_tokens":4,"timeout":0.1)");
+  EXPECT_EQ(answer.status, 504);
+  EXPECT_THAT(answer.body, HasSubstr("was not begun"));
+  EXPECT_EQ(answer.header("x-should-retry"), "");
+  EXPECT_NE(answer.header("retry-after"), "");
+}
+
+// Whatever is wrong there is not the client's fault.
+class BrokenTemplate final : public PlainTemplate {
+ public:
+  Result<RenderedChat> render(std::string_view document) const override {
+    if (document.find("throws") != document.npos) throw std::runtime_error("broken");
+    if (document.find("odd") != document.npos) throw 1;
+    return Error{.status = 500, .code = "internal_error", .param = "", .message = "It is broken."};
+  }
+};
+
+TEST_F(WholeServer, AFaultOfItsOwnWhileARequestIsReadIsA500) {
+  start();
+  model_->chat_template = std::make_unique<BrokenTemplate>();
+  for (const std::string text : {"fails", "throws", "odd"}) {
+    const auto answer =
+        post("/v1/chat/completions", R"("messages":[{"role":"user","content":")" + text + "\"}]");
+    EXPECT_EQ(answer.status, 500) << text;
+    const auto error = json::parse(answer.body).at("error");
+    EXPECT_EQ(error.at("code").as_string(), "internal_error") << text;
+    EXPECT_EQ(error.at("type").as_string(), "server_error") << text;
+    EXPECT_TRUE(error.at("param").is_null()) << text;
+  }
+  EXPECT_EQ(post("/v1/completions", R"("prompt":"x","max_tokens":2)").status, 200);
 }
 
 TEST_F(WholeServer, AClientThatLeavesFreesItsBlocks) {

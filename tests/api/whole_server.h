@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -99,6 +100,7 @@ class WholeServer : public ::testing::Test {
     if (dialect_) api_->add(std::move(dialect_));
     http::Router router;
     api_->mount(router);
+    if (more_routes_) more_routes_(router);
     http_.port = 0;
     http_.api_keys = keys_;
     http_.error_body = api_->http_error_body();
@@ -127,6 +129,7 @@ class WholeServer : public ::testing::Test {
   http::ServerOptions http_;
   std::vector<std::string> keys_;
   std::unique_ptr<Dialect> dialect_;  // one more than OpenAI's
+  std::function<void(http::Router&)> more_routes_;
   ModelPool pool_;
   ModelLease model_;
   std::unique_ptr<Api> api_;

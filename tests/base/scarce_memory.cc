@@ -36,6 +36,13 @@ void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
 
+// What Asio takes its memory from.
+extern "C" void* aligned_alloc(std::size_t alignment, std::size_t bytes) noexcept {
+  if (is_to_fail()) return nullptr;
+  void* memory = nullptr;
+  return posix_memalign(&memory, std::max(alignment, sizeof(void*)), bytes) == 0 ? memory : nullptr;
+}
+
 namespace mlxd::testing {
 
 void make_memory_scarce(long works, long fails) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <atomic>
 #include <new>
+#include <system_error>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -9,6 +10,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/scarce_memory.h"
+#include "base/scarce_threads.h"
 #include "engine/engine_fixture.h"
 #include "prefix_store/temporary_folder.h"
 
@@ -167,6 +169,54 @@ TEST_F(ScarceMemory, WhileThereIsNoneRequestsEndOneByOneAndTheThreadLivesOn) {
   // runs out between the first request's end and the others' arrival.
   EXPECT_EQ(most_failures, static_cast<int>(expected.size()) - 1);
 }
+
+// Its thread has no memory from the first hang on.
+TEST_F(ScarceMemory, TheWatchdogEndsRequestsWithoutAny) {
+  std::atomic<bool> held{true};
+  std::atomic<std::uint64_t> steps{0};
+  FakeOptions fake;
+  fake.before_step = [&](const Batch&, std::uint64_t) {
+    ++steps;
+    held.wait(true);
+  };
+  options_.hang_seconds = 0.05;
+  auto engine = make_engine(options_, fake);
+  for (int hang = 0; hang < 2; ++hang) {
+    held = true;
+    std::vector<RequestHandle> handles;
+    const std::uint64_t before = steps;
+    for (int i = 0; i < 4; ++i) {
+      handles.push_back(*engine->submit(job_of({1, 2, 3 + i}, 5), [] { make_memory_scarce(0); }));
+    }
+    for (RequestHandle& handle : handles) {
+      const Answer answer = read_all(handle);
+      EXPECT_EQ(answer.terminals.size(), 1u);
+      EXPECT_EQ(answer.error_code(), "engine_hung");
+    }
+    EXPECT_GT(steps, before);
+    held = false;
+    held.notify_all();
+    EXPECT_TRUE(eventually([&] { return engine->stats().healthy; }));
+  }
+  EXPECT_EQ(engine->stats().hangs, 2u);
+}
+
+#if defined(__linux__)
+TEST_F(ScarceMemory, AThreadThatTheSystemDoesNotGiveCostsTheStartOrTheCacheOnDisk) {
+  options_.prefix_disk.directory = folder_.path();
+  // The inference thread, the one that writes the cache, the watchdog.
+  make_threads_scarce(0, 1);
+  EXPECT_THROW(make_engine(options_), std::system_error);
+  make_threads_scarce(1, 1);
+  auto engine = make_engine(options_);
+  auto handle = engine->submit(job_of({1, 2, 3}, 5));
+  EXPECT_TRUE(read_all(*handle).completed());
+  engine.reset();
+  make_threads_scarce(2, 1);
+  EXPECT_THROW(make_engine(options_), std::system_error);
+  make_threads_plentiful();
+}
+#endif
 
 TEST_F(ScarceMemory, ARequestThatCouldNotBeSubmittedLeavesNothingBehind) {
   auto engine = make_engine();

@@ -1,8 +1,6 @@
 // Keys, Host names, origins.
 #include "http/access.h"
 
-#include <boost/asio/awaitable.hpp>
-
 #include "http/raw_client.h"
 
 namespace mlxd::http {
@@ -19,6 +17,17 @@ TEST(ApiKeys, AcceptsEachOfItsKeysAndNothingElse) {
     EXPECT_FALSE(keys.accept(wrong)) << wrong;
   }
   EXPECT_FALSE(ApiKeys({}).required());
+}
+
+TEST(ApiKeys, AcceptsAKeyInItsOwnHeaderToo) {
+  const ApiKeys keys({"first-key", "second-key"});
+  EXPECT_TRUE(keys.accept("", "first-key"));
+  EXPECT_TRUE(keys.accept("Basic first-key", "second-key"));
+  EXPECT_EQ(keys.caller("", "second-key"), keys.caller("Bearer second-key"));
+  for (const char* wrong : {"", "Bearer first-key", "first", "first-key "}) {
+    EXPECT_FALSE(keys.accept("", wrong)) << wrong;
+  }
+  EXPECT_FALSE(ApiKeys({""}).accept("", ""));
 }
 
 TEST(ApiKeys, TellsCallersApartByANumberThatStaysTheSame) {
@@ -70,7 +79,7 @@ class AccessTest : public ServerTest {
   AccessTest() {
     router_.add(
         "GET", "/health",
-        [](Exchange& exchange) -> boost::asio::awaitable<void> {
+        [](Exchange& exchange) -> Task<> {
           Response response;
           response.body = std::string(exchange.request().header("authorization"));
           co_await exchange.respond(std::move(response));
@@ -100,6 +109,25 @@ TEST_F(AccessTest, OtherHostNamesAreRefused) {
   EXPECT_EQ(with_host("evil.example:80"), 421);
 }
 
+TEST_F(AccessTest, ARefusedHostIsNamedWithTheOptionThatAllowsIt) {
+  const std::string host = "evil.example";
+  const Answer answer = ask("GET /hello HTTP/1.1\r\nHost: " + host + ":80\r\n\r\n");
+  EXPECT_EQ(answer.status, 421);
+  EXPECT_THAT(answer.body, testing::HasSubstr("'evil.example'"));
+  EXPECT_THAT(answer.body, testing::HasSubstr("--allowed-host"));
+  EXPECT_LT(ask("GET /hello HTTP/1.1\r\nHost: " + std::string(9000, 'a') + "\r\n\r\n").body.size(),
+            1000U);
+}
+
+TEST_F(AccessTest, TheHostOfAnAbsoluteTargetCounts) {
+  const auto ask_for = [&](const std::string& target, const std::string& host) {
+    return ask("GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n").status;
+  };
+  EXPECT_EQ(ask_for("http://evil.example/hello", "localhost"), 421);
+  EXPECT_EQ(ask_for("http://localhost/hello", "evil.example"), 200) << "RFC 9112, 3.2.2";
+  EXPECT_EQ(ask_for("http://localhost/hello", "evil.example:port"), 400);
+}
+
 TEST_F(AccessTest, WithoutAValidKeyOnlyOpenRoutesAnswer) {
   options_.api_keys = {"the-key"};
   const Answer refused = ask(get("/hello"));
@@ -108,6 +136,9 @@ TEST_F(AccessTest, WithoutAValidKeyOnlyOpenRoutesAnswer) {
   EXPECT_THAT(refused.body, testing::HasSubstr("invalid_api_key"));
   EXPECT_EQ(ask(get("/hello", with_key("the-key"))).status, 200);
   EXPECT_EQ(ask(get("/hello", with_key("the-kez"))).status, 401);
+  EXPECT_EQ(ask(get("/hello", "X-API-Key: the-key\r\n")).status, 200);
+  EXPECT_EQ(ask(get("/hello", "X-API-Key: the-kez\r\n")).status, 401);
+  expect_refused_and_closed(get("/hello", "X-Api-Key: the-key\r\nX-Api-Key: the-key\r\n"), 400);
   EXPECT_EQ(ask(get("/health")).status, 200);
 }
 
@@ -126,9 +157,11 @@ TEST_F(AccessTest, NoPathHostOrMethodTrickGoesAroundTheKey) {
 
 TEST_F(AccessTest, HandlersNeverSeeTheKey) {
   options_.api_keys = {"the-key"};
-  const Answer answer = ask(get("/health", with_key("the-key")));
-  EXPECT_EQ(answer.status, 200);
-  EXPECT_EQ(answer.body, "");
+  for (const std::string& header : {with_key("the-key"), std::string("X-Api-Key: the-key\r\n")}) {
+    const Answer answer = ask(get("/health", header));
+    EXPECT_EQ(answer.status, 200);
+    EXPECT_EQ(answer.body, "");
+  }
 }
 
 TEST_F(AccessTest, CorsIsOffUntilOriginsAreGiven) {

@@ -15,8 +15,11 @@ class HardeningTest : public ServerTest {
 };
 
 TEST_F(HardeningTest, RefusesTransferEncodingsOtherThanChunked) {
-  for (const char* value : {"xchunked", "chunked, identity", "identity", "gzip, chunked", "chunke",
-                            "chunked;q=1", "\"chunked\"", "", "chunked, chunked", "Chunked"}) {
+  for (const char* value : {"xchunked", "chunked, identity", "identity", "chunke", "chunked;q=1",
+                            "\"chunked\"", "", "chunked, chunked", "chunked,", ", chunked", "gzip",
+                            "gzip chunked", "gzip;q=1, chunked", "Chunked, gzip, chunked",
+                            "chun\xe2\x84\xaa"
+                            "ed"}) {
     expect_refused_and_closed(
         framed("Transfer-Encoding: " + std::string(value) + "\r\n", "0\r\n\r\n" + get("/hello")),
         400);
@@ -48,7 +51,6 @@ TEST_F(HardeningTest, RefusesMalformedContentLength) {
 
 TEST_F(HardeningTest, RefusesMissingHost) {
   expect_refused_and_closed("GET /hello HTTP/1.1\r\n\r\n", 400);
-  expect_refused_and_closed("GET /hello HTTP/1.0\r\n\r\n", 400);
 }
 
 TEST_F(HardeningTest, RefusesRepeatedHost) {
@@ -140,12 +142,31 @@ TEST_F(HardeningTest, RefusesMalformedRequestLines) {
   }
 }
 
-TEST_F(HardeningTest, RefusesTargetsThatAreNotPaths) {
-  for (const char* target : {"http://localhost/hello", "*", "localhost:80", "hello", "?q",
-                             "/hello#part", "/he\\llo", "/h\xC3\xA9llo", "/<hello>", "/{hello}"}) {
+TEST_F(HardeningTest, RefusesTargetsThatAreNeitherPathsNorUrls) {
+  for (const char* target : {"*",
+                             "localhost:80",
+                             "hello",
+                             "?q",
+                             "",
+                             "http:/hello",
+                             "http:hello",
+                             "ftp://localhost/hello",
+                             "http:///hello",
+                             "http://",
+                             "http://a b/",
+                             "http://user@localhost/hello",
+                             "http://localhost:port/hello",
+                             "http://[::1/hello",
+                             "://localhost/hello",
+                             "http://localhost#part",
+                             "http://localhost\\hello",
+                             "/hello#part",
+                             "/he\\llo",
+                             "/h\xC3\xA9llo",
+                             "/<hello>",
+                             "/{hello}"}) {
     expect_refused_and_closed(get(target), 400);
   }
-  expect_refused_and_closed("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 400);
   expect_refused_and_closed("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400);
 }
 
@@ -158,7 +179,7 @@ TEST_F(HardeningTest, RefusesInvalidPercentEncoding) {
 }
 
 TEST_F(HardeningTest, RefusesOtherHttpVersions) {
-  for (const char* version : {"HTTP/2.0", "HTTP/0.9", "HTTP/1.2", "HTTP/3.0"}) {
+  for (const char* version : {"HTTP/2.0", "HTTP/0.9", "HTTP/3.0"}) {
     expect_refused_and_closed("GET /hello " + std::string(version) + "\r\nHost: localhost\r\n\r\n",
                               505);
   }
@@ -179,7 +200,7 @@ TEST_F(HardeningTest, RefusesContentEncodings) {
         ask(post("/echo", "[]", "Content-Encoding: " + std::string(encoding) + "\r\n")).status,
         415);
   }
-  EXPECT_EQ(ask(post("/echo", "[]", "Content-Encoding: identity\r\n")).status, 200);
+  EXPECT_EQ(ask(post("/echo", "[]", "Content-Encoding: Identity\r\n")).status, 200);
 }
 
 TEST_F(HardeningTest, RefusesBodiesThatAreNotJson) {

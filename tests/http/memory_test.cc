@@ -5,32 +5,28 @@
 #include <thread>
 #include <vector>
 
-#include <boost/asio/awaitable.hpp>
-
 #include "http/raw_client.h"
 
 namespace mlxd::http {
 namespace {
-
-using boost::asio::awaitable;
 
 constexpr int kClients = 20;
 
 class ConnectionMemoryTest : public ServerTest {
  protected:
   ConnectionMemoryTest() {
-    router_.add("POST", "/wait", [](Exchange& exchange) -> awaitable<void> {
+    router_.add("POST", "/wait", [](Exchange& exchange) -> Task<> {
       while (!exchange.peer_gone()) co_await exchange.wakeup()->wait_for(30);
     });
-    router_.add("POST", "/read", [](Exchange& exchange) -> awaitable<void> {
+    router_.add("POST", "/read", [](Exchange& exchange) -> Task<> {
       exchange.take_body().release();
       while (!exchange.peer_gone()) co_await exchange.wakeup()->wait_for(30);
     });
-    router_.add("GET", "/flood", [](Exchange& exchange) -> awaitable<void> {
+    router_.add("GET", "/flood", [](Exchange& exchange) -> Task<> {
       bool open = co_await exchange.begin_stream(Headers());
       while (open) open = co_await exchange.write(std::string(10'000, 'x'));
     });
-    router_.add("GET", "/large", [](Exchange& exchange) -> awaitable<void> {
+    router_.add("GET", "/large", [](Exchange& exchange) -> Task<> {
       Response response;
       response.body = std::string(8'000'000, 'x');
       co_await exchange.respond(std::move(response));
@@ -45,11 +41,7 @@ class ConnectionMemoryTest : public ServerTest {
     }
   }
   bool eventually(const std::function<bool(const ServerStats&)>& condition) {
-    for (int i = 0; i < 5000; ++i) {
-      if (condition(server().stats())) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    return false;
+    return http::eventually([&] { return condition(server().stats()); });
   }
   void expect_nothing_held_when_all_leave() {
     clients_.clear();
@@ -110,7 +102,7 @@ TEST_F(ConnectionMemoryTest, OfABodyIsHeldByWhomeverTookItAndUntilItLetsGo) {
 TEST_F(ConnectionMemoryTest, OfABodyMayOutliveTheServer) {
   Body kept;
   std::atomic<bool> taken{false};
-  router_.add("POST", "/keep", [&](Exchange& exchange) -> awaitable<void> {
+  router_.add("POST", "/keep", [&](Exchange& exchange) -> Task<> {
     kept = exchange.take_body();
     taken = true;
     Response response;
@@ -130,7 +122,7 @@ TEST_F(ConnectionMemoryTest, IsBoundedHoweverMuchIsPipelinedBehindARequest) {
   }
   EXPECT_TRUE(
       eventually([](const ServerStats& stats) { return stats.buffer_bytes >= kClients * 16'000; }));
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  let_io_thread_catch_up();
   EXPECT_LE(server().stats().buffer_bytes, kClients * most_each());
   // Behind so much, only a reset is noticed.
   for (const auto& client : clients_) client->reset();
@@ -150,7 +142,7 @@ TEST_F(ConnectionMemoryTest, CountsTheFrameOfAStreamThatNobodyReads) {
     return stats.buffer_bytes >= kClients * 10'000 && stats.buffer_bytes < kClients * 12'000;
   };
   EXPECT_TRUE(eventually(stalled));
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  let_io_thread_catch_up();
   EXPECT_TRUE(stalled(server().stats()));  // one frame each, however long it waits
   expect_nothing_held_when_all_leave();
 }

@@ -160,6 +160,7 @@ class RawClient {
     }
     return found;
   }
+  bool has_ended() const { return ended_; }
   const std::string& unread() const { return input_; }
 
  private:
@@ -183,8 +184,18 @@ class RawClient {
   std::string input_;
 };
 
+template <class Condition>
+bool eventually(Condition condition, std::chrono::milliseconds limit = std::chrono::seconds(20)) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
 // The empty answer. (g++ 12 destroys a braced aggregate twice that it meets inside of co_await.)
-inline boost::asio::awaitable<void> respond_empty(Exchange& exchange) {
+inline Task<> respond_empty(Exchange& exchange) {
   Response response;
   co_await exchange.respond(std::move(response));
 }
@@ -192,13 +203,13 @@ inline boost::asio::awaitable<void> respond_empty(Exchange& exchange) {
 // GET /hello says hello, POST /echo returns the body.
 inline Router test_router() {
   Router router;
-  router.add("GET", "/hello", [](Exchange& exchange) -> boost::asio::awaitable<void> {
+  router.add("GET", "/hello", [](Exchange& exchange) -> Task<> {
     Response response;
     response.content_type = "text/plain";
     response.body = "hello";
     co_await exchange.respond(std::move(response));
   });
-  router.add("POST", "/echo", [](Exchange& exchange) -> boost::asio::awaitable<void> {
+  router.add("POST", "/echo", [](Exchange& exchange) -> Task<> {
     Response response;
     response.body = exchange.request().body.text;
     co_await exchange.respond(std::move(response));
@@ -206,9 +217,14 @@ inline Router test_router() {
   return router;
 }
 
-class ServerTest : public testing::Test {
+class ServerTest : public ::testing::Test {
  protected:
-  ServerTest() { options_.port = 0; }
+  ServerTest() {
+    options_.port = 0;
+    options_.error_body = [](std::string_view, const Error& error) {
+      return R"({"error":")" + error.code + ": " + error.message + "\"}";
+    };
+  }
 
   Server& server() {
     if (!server_) server_ = std::make_unique<Server>(options_, router_);
@@ -229,11 +245,16 @@ class ServerTest : public testing::Test {
     const Answer answer = client.read_answer();
     EXPECT_EQ(answer.status, status) << bytes.substr(0, 300);
     EXPECT_EQ(answer.header("connection"), "close") << bytes.substr(0, 300);
-    EXPECT_THAT(answer.body, testing::HasSubstr("\"error\""));
+    EXPECT_THAT(answer.body, ::testing::HasSubstr("\"error\""));
     EXPECT_TRUE(client.is_closed_within(3)) << bytes.substr(0, 300);
   }
   void expect_still_serving() {
     EXPECT_EQ(ask("GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n").body, "hello");
+  }
+
+  // A request and its answer take the I/O thread through all that it had to do before.
+  void let_io_thread_catch_up() {
+    for (int i = 0; i < 3; ++i) expect_still_serving();
   }
 
   ServerOptions options_;

@@ -10,7 +10,7 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 
 Handler nothing() {
-  return [](Exchange&) -> boost::asio::awaitable<void> { co_return; };
+  return [](Exchange&) -> Task<> { co_return; };
 }
 
 TEST(Router, MatchesExactPathsAndMethods) {
@@ -49,6 +49,29 @@ TEST(Router, ListsTheMethodsOfAPath) {
   EXPECT_THAT(router.match("PUT", "/a").allowed, ElementsAre("GET", "HEAD", "POST"));
   EXPECT_EQ(router.match("PUT", "/a").handler, nullptr);
   EXPECT_TRUE(router.match("PUT", "/a").needs_key);
+}
+
+TEST(Router, ListsItsEndpointsAndFindsTheOneThatWasMeant) {
+  Router router;
+  router.add("GET", "/", nothing());
+  router.add("POST", "/v1/chat/completions", nothing());
+  router.add("POST", "/v1/completions", nothing());
+  router.add("GET", "/v1/models", nothing());
+  router.add("GET", "/v1/models/*", nothing());
+  router.add("GET", "/health", nothing());
+  EXPECT_THAT(router.endpoints(),
+              ElementsAre("GET /", "POST /v1/chat/completions", "POST /v1/completions",
+                          "GET /v1/models", "GET /v1/models/*", "GET /health"));
+  EXPECT_EQ(router.nearest("/v1/chat/completion"), "/v1/chat/completions");
+  EXPECT_EQ(router.nearest("/chat/completions"), "/v1/chat/completions");
+  EXPECT_EQ(router.nearest("/v1/v1/models"), "/v1/models");
+  EXPECT_EQ(router.nearest("/v1/models/"), "/v1/models");
+  EXPECT_EQ(router.nearest("/healthz"), "/health");
+  for (const char* path :
+       {"", "/x", "/favicon.ico", "/v1/responses", "/api/tags", "/v1/embeddings"}) {
+    EXPECT_EQ(router.nearest(path), "") << path;
+  }
+  EXPECT_EQ(router.nearest("/health" + std::string(100'000, 'z')), "");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // What the server does for well-behaved clients.
-#include <boost/asio/awaitable.hpp>
+#include <atomic>
 
 #include "base/error.h"
 #include "http/raw_client.h"
@@ -131,8 +131,71 @@ TEST_F(ServerTest, AnswersHttp10AndCloses) {
   EXPECT_TRUE(client.is_closed_within(3));
 }
 
+TEST_F(ServerTest, AnswersABalancersCheckThatNamesNoHost) {
+  const Answer answer = ask("GET /hello HTTP/1.0\r\n\r\n");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.body, "hello");
+}
+
+TEST_F(ServerTest, AnswersMinorVersionsAboveItsOwnAsItsOwn) {
+  EXPECT_EQ(ask("GET /hello HTTP/1.2\r\nHost: localhost\r\n\r\n").body, "hello");
+  EXPECT_EQ(ask("GET /hello HTTP/1.9\r\n\r\n").status, 400) << "it needs a Host";
+}
+
+TEST_F(ServerTest, TakesAbsoluteTargetsAsClientsSendThemToProxies) {
+  router_.add("GET", "/", [](Exchange& exchange) -> Task<> {
+    Response response;
+    response.body = exchange.request().path + "|" + exchange.request().query;
+    co_await exchange.respond(std::move(response));
+  });
+  for (const char* target : {"http://localhost/hello", "HTTP://LocalHost:8080/hello",
+                             "https://127.0.0.1/%68ello", "http://[::1]:80/hello?a=b"}) {
+    EXPECT_EQ(ask(get(target)).body, "hello") << target;
+  }
+  EXPECT_EQ(ask(get("http://localhost")).body, "/|");
+  EXPECT_EQ(ask(get("http://localhost?a=/b")).body, "/|a=/b");
+  EXPECT_EQ(ask("GET http://localhost/hello HTTP/1.0\r\n\r\n").body, "hello");
+}
+
+TEST_F(ServerTest, NamesOfCodingsHaveNoCase) {
+  for (const char* coding : {"chunked", "Chunked", "CHUNKED", " chunked\t"}) {
+    EXPECT_EQ(ask("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                  "Transfer-Encoding:" +
+                  std::string(coding) + "\r\n\r\n2\r\n[]\r\n0\r\n\r\n")
+                  .body,
+              "[]")
+        << coding;
+  }
+}
+
+TEST_F(ServerTest, ATransferCodingThatIsNotImplementedIs501) {
+  expect_refused_and_closed(
+      "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+      "Transfer-Encoding: gzip, Chunked\r\n\r\n0\r\n\r\n",
+      501);
+}
+
+TEST_F(ServerTest, TellsTheMethodsOfTheWholeServer) {
+  auto client = connect();
+  client.send("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n" + get("/hello"));
+  const Answer answer = client.read_answer();
+  EXPECT_EQ(answer.status, 204);
+  EXPECT_EQ(answer.header("allow"), "GET, HEAD, POST, OPTIONS");
+  EXPECT_EQ(client.read_answer().body, "hello");
+}
+
+TEST_F(ServerTest, AnUnknownPathIsToldWhatThereIsAndWhatWasMeant) {
+  const Answer answer = ask(get("/helo"));
+  EXPECT_EQ(answer.status, 404);
+  EXPECT_THAT(answer.body, HasSubstr("There is no /helo here."));
+  EXPECT_THAT(answer.body, HasSubstr("Did you mean /hello?"));
+  EXPECT_THAT(answer.body, HasSubstr("There are: GET /hello, POST /echo."));
+  EXPECT_THAT(ask(get("/other")).body, Not(HasSubstr("Did you mean")));
+  EXPECT_LT(ask(get("/" + std::string(10'000, 'a'))).body.size(), 1000U);
+}
+
 TEST_F(ServerTest, DecodesThePathAndKeepsTheQueryRaw) {
-  router_.add("GET", "/models/*", [](Exchange& exchange) -> boost::asio::awaitable<void> {
+  router_.add("GET", "/models/*", [](Exchange& exchange) -> Task<> {
     Response response;
     response.body = exchange.request().path + "|" + exchange.request().query;
     co_await exchange.respond(std::move(response));
@@ -141,16 +204,16 @@ TEST_F(ServerTest, DecodesThePathAndKeepsTheQueryRaw) {
 }
 
 TEST_F(ServerTest, AnHandlersExceptionIsA500AndHurtsNobodyElse) {
-  router_.add("GET", "/throws", [](Exchange&) -> boost::asio::awaitable<void> {
+  router_.add("GET", "/throws", [](Exchange&) -> Task<> {
     throw std::runtime_error("not for the client");
     co_return;
   });
-  router_.add("GET", "/throws-int", [](Exchange&) -> boost::asio::awaitable<void> {
+  router_.add("GET", "/throws-int", [](Exchange&) -> Task<> {
     throw 1;
     co_return;
   });
-  router_.add("GET", "/silent", [](Exchange&) -> boost::asio::awaitable<void> { co_return; });
-  router_.add("GET", "/twice", [](Exchange& exchange) -> boost::asio::awaitable<void> {
+  router_.add("GET", "/silent", [](Exchange&) -> Task<> { co_return; });
+  router_.add("GET", "/twice", [](Exchange& exchange) -> Task<> {
     co_await respond_empty(exchange);
     co_await respond_empty(exchange);
   });
@@ -178,7 +241,7 @@ TEST_F(ServerTest, ErrorBodiesComeFromTheOptionsByPath) {
 }
 
 TEST_F(ServerTest, HeaderValuesOfAHandlerCannotBreakTheAnswer) {
-  router_.add("GET", "/inject", [](Exchange& exchange) -> boost::asio::awaitable<void> {
+  router_.add("GET", "/inject", [](Exchange& exchange) -> Task<> {
     Response response;
     response.headers = {{"x-a", "1\r\nx-b: 2\r\n\r\nbody"}};
     co_await exchange.respond(std::move(response));
@@ -203,14 +266,16 @@ TEST_F(ServerTest, StopsAcceptingButServesLiveConnections) {
 }
 
 TEST_F(ServerTest, WaitsUntilExchangesInFlightHaveEnded) {
-  router_.add("GET", "/slow", [](Exchange& exchange) -> boost::asio::awaitable<void> {
+  std::atomic<bool> begun = false;
+  router_.add("GET", "/slow", [&](Exchange& exchange) -> Task<> {
+    begun = true;
     co_await exchange.wakeup()->wait_for(0.3);
     co_await respond_empty(exchange);
   });
   EXPECT_TRUE(server().wait_until_idle(0));
   auto client = connect();
   client.send(get("/slow"));
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  ASSERT_TRUE(eventually([&] { return begun.load(); }));
   EXPECT_FALSE(server().wait_until_idle(0.01));
   EXPECT_TRUE(server().wait_until_idle(5));
   EXPECT_EQ(client.read_answer().status, 200);
@@ -218,16 +283,18 @@ TEST_F(ServerTest, WaitsUntilExchangesInFlightHaveEnded) {
 
 TEST_F(ServerTest, ItsDestructorEndsHandlersThatWait) {
   bool unwound = false;
-  router_.add("GET", "/wait", [&](Exchange& exchange) -> boost::asio::awaitable<void> {
+  std::atomic<bool> begun = false;
+  router_.add("GET", "/wait", [&](Exchange& exchange) -> Task<> {
     struct Mark {
       bool& flag;
       ~Mark() { flag = true; }
     } const mark{unwound};
+    begun = true;
     for (;;) co_await exchange.wakeup()->wait_for(60);  // ignores that its peer is gone
   });
   auto client = connect();
   client.send(get("/wait"));
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  ASSERT_TRUE(eventually([&] { return begun.load(); }));
   server_.reset();
   EXPECT_TRUE(unwound);
   EXPECT_TRUE(client.is_closed_within(3));

@@ -4,30 +4,15 @@
 #include <thread>
 #include <vector>
 
-#include <boost/asio/awaitable.hpp>
-
 #include "http/raw_client.h"
 
 namespace mlxd::http {
 namespace {
 
-using namespace std::chrono_literals;
-using boost::asio::awaitable;
-
-template <class Condition>
-bool eventually(Condition condition, std::chrono::milliseconds limit = 5s) {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(1ms);
-  }
-  return true;
-}
-
 class StreamTest : public ServerTest {
  protected:
   StreamTest() {
-    router_.add("GET", "/count", [](Exchange& exchange) -> awaitable<void> {
+    router_.add("GET", "/count", [](Exchange& exchange) -> Task<> {
       Headers headers = {{"x-seed", "7"}};
       co_await exchange.begin_stream(std::move(headers));
       for (int i = 0; i < 5; ++i) {
@@ -37,14 +22,14 @@ class StreamTest : public ServerTest {
       co_await exchange.end_stream();
     });
     // Waits until its peer has left; what it saw is in the fields below.
-    router_.add("POST", "/wait", [this](Exchange& exchange) -> awaitable<void> {
+    router_.add("POST", "/wait", [this](Exchange& exchange) -> Task<> {
       ++waiting_;
       while (!exchange.peer_gone()) co_await exchange.wakeup()->wait_for(30);
       ++left_;
       --waiting_;
     });
     // Writes for as long as the peer takes it.
-    router_.add("GET", "/flood", [this](Exchange& exchange) -> awaitable<void> {
+    router_.add("GET", "/flood", [this](Exchange& exchange) -> Task<> {
       ++waiting_;
       bool open = co_await exchange.begin_stream(Headers());
       while (open) {
@@ -82,7 +67,7 @@ TEST_F(StreamTest, EndsAnHttp10StreamByClosing) {
 }
 
 TEST_F(StreamTest, AnExceptionInTheMiddleCutsTheStreamVisibly) {
-  router_.add("GET", "/breaks", [](Exchange& exchange) -> awaitable<void> {
+  router_.add("GET", "/breaks", [](Exchange& exchange) -> Task<> {
     co_await exchange.begin_stream(Headers());
     co_await exchange.write("data: 1\n\n");
     throw std::runtime_error("broken");
@@ -117,7 +102,7 @@ TEST_F(StreamTest, AResetIsNoticedBehindMorePipelinedBytesThanAreReadAhead) {
   auto client = connect();
   client.send(post("/wait", "[]") + std::string(100'000, 'x'));
   ASSERT_TRUE(eventually([&] { return waiting_ == 1; }));
-  std::this_thread::sleep_for(50ms);
+  ASSERT_TRUE(eventually([&] { return server().stats().buffer_bytes >= 16 * 1024; }));
   client.reset();
   EXPECT_TRUE(eventually([&] { return left_ == 1; }));
 }
@@ -132,7 +117,9 @@ TEST_F(StreamTest, AHalfClosedPeerStillGetsAnswersThatAreReady) {
 }
 
 TEST_F(StreamTest, PipelinedBytesSurviveTheWatchForLeaving) {
-  router_.add("GET", "/slow", [](Exchange& exchange) -> awaitable<void> {
+  std::atomic<bool> begun = false;
+  router_.add("GET", "/slow", [&](Exchange& exchange) -> Task<> {
+    begun = true;
     co_await exchange.wakeup()->wait_for(0.1);
     EXPECT_FALSE(exchange.peer_gone());
     co_await respond_empty(exchange);
@@ -140,7 +127,7 @@ TEST_F(StreamTest, PipelinedBytesSurviveTheWatchForLeaving) {
   auto client = connect();
   const std::string body = "[" + std::string(200'000, '1') + "]";
   client.send(get("/slow"));
-  std::this_thread::sleep_for(20ms);
+  ASSERT_TRUE(eventually([&] { return begun.load(); }));
   client.send(post("/echo", body) + get("/hello"));
   EXPECT_EQ(client.read_answer().status, 200);
   EXPECT_EQ(client.read_answer().body, body);
@@ -151,11 +138,11 @@ TEST_F(StreamTest, ASlowReaderHoldsBackItsHandlerAlone) {
   RawClient slow(server().port(), 4096);
   slow.send(get("/flood"));
   ASSERT_TRUE(eventually([&] { return written_ > 0; }));
-  std::this_thread::sleep_for(100ms);
-  const long held = written_;
-  expect_still_serving();
-  std::this_thread::sleep_for(100ms);
-  EXPECT_EQ(written_, held);
+  long held = 0;
+  do {
+    held = written_;
+    let_io_thread_catch_up();
+  } while (written_ != held);
   EXPECT_LT(held, 200'000);
   ASSERT_TRUE(slow.receive());
   for (int i = 0; i < 100; ++i) slow.receive(0.01);
@@ -172,7 +159,7 @@ TEST_F(StreamTest, AReaderThatStallsIsDroppedAfterTheLimit) {
 
 TEST_F(StreamTest, ALongAnswerToAStalledReaderIsDroppedToo) {
   options_.write_stall_seconds = 0.2;
-  router_.add("GET", "/long", [](Exchange& exchange) -> awaitable<void> {
+  router_.add("GET", "/long", [](Exchange& exchange) -> Task<> {
     Response response;
     response.body.assign(20'000'000, 'x');
     co_await exchange.respond(std::move(response));
@@ -196,7 +183,7 @@ TEST_F(StreamTest, ManyNotificationsFromManyThreadsAreOneWakeup) {
   std::atomic<int> wakeups = 0;
   std::promise<std::shared_ptr<Wakeup>> promised;
   std::atomic<bool> done = false;
-  router_.add("GET", "/notified", [&](Exchange& exchange) -> awaitable<void> {
+  router_.add("GET", "/notified", [&](Exchange& exchange) -> Task<> {
     promised.set_value(exchange.wakeup());
     do {  // once at least, however late this thread gets its turn
       if (co_await exchange.wakeup()->wait_for(5)) ++wakeups;
@@ -226,7 +213,7 @@ TEST_F(StreamTest, ManyNotificationsFromManyThreadsAreOneWakeup) {
 TEST_F(StreamTest, AWakeupIsNeverLostAndTimesOutOnlyWhenNobodyNotified) {
   std::atomic<int> rounds = 0;
   std::promise<std::shared_ptr<Wakeup>> promised;
-  router_.add("GET", "/rounds", [&](Exchange& exchange) -> awaitable<void> {
+  router_.add("GET", "/rounds", [&](Exchange& exchange) -> Task<> {
     promised.set_value(exchange.wakeup());
     for (int i = 0; i < 500; ++i) {
       EXPECT_TRUE(co_await exchange.wakeup()->wait_for(5));
@@ -249,7 +236,7 @@ TEST_F(StreamTest, AWakeupIsNeverLostAndTimesOutOnlyWhenNobodyNotified) {
 TEST_F(StreamTest, AThousandStreamsRunAtOnce) {
   constexpr int streams = 1000;
   std::atomic<int> open = 0;
-  router_.add("GET", "/together", [&](Exchange& exchange) -> awaitable<void> {
+  router_.add("GET", "/together", [&](Exchange& exchange) -> Task<> {
     co_await exchange.begin_stream(Headers());
     ++open;
     while (open < streams) co_await exchange.wakeup()->wait_for(0.1);

@@ -3,6 +3,10 @@
 #include <thread>
 
 #include <gmock/gmock.h>
+#if defined(__linux__)
+#include <poll.h>
+#include <sys/inotify.h>
+#endif
 
 #include "prefix_store/leftovers.h"
 #include "prefix_store/prefix_store.h"
@@ -58,14 +62,36 @@ TEST_F(FoldersTest, AFolderInUseIsNotUsedTwice) {
   EXPECT_EQ(refusal(options_for(folder_.path())), "none");
 }
 
+#if defined(__linux__)
+// Sees how often a folder's file "identity" is opened, as everybody does who tries its lock.
+class Tries {
+ public:
+  explicit Tries(const fs::path& folder) : events_(::inotify_init1(IN_CLOEXEC)) {
+    EXPECT_GE(::inotify_add_watch(events_.get(), (folder / "identity").c_str(), IN_OPEN), 0);
+  }
+  // Until somebody tries for the second time, and so has failed once.
+  void wait_for_a_failure() {
+    for (int tries = 0; tries < 2;) {
+      pollfd ready{events_.get(), POLLIN, 0};
+      ASSERT_EQ(::poll(&ready, 1, 10'000), 1) << "nobody tries";
+      alignas(inotify_event) char events[16 * sizeof(inotify_event)];
+      const ssize_t bytes = ::read(events_.get(), events, sizeof events);
+      tries += static_cast<int>(bytes / static_cast<ssize_t>(sizeof(inotify_event)));
+    }
+  }
+
+ private:
+  Descriptor events_;
+};
+
 TEST_F(FoldersTest, AFolderThatSomebodyLooksAtForAMomentIsUsedAllTheSame) {
   open();
   put(numbers(0, 12));
   const fs::path path = store_->path();
   store_.reset();
-  std::thread looks([&, lock = lock_folder(path)]() mutable {
+  std::thread looks([lock = lock_folder(path), tries = Tries(path)]() mutable {
     EXPECT_TRUE(lock);
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    tries.wait_for_a_failure();
     lock.close();
   });
   open();
@@ -78,9 +104,9 @@ TEST_F(FoldersTest, AFolderThatIsRemovedWhileItIsOpenedIsMadeAnew) {
   put(numbers(0, 12));
   const fs::path path = store_->path();
   store_.reset();
-  std::thread removes([&, lock = lock_folder(path)]() mutable {
+  std::thread removes([&, lock = lock_folder(path), tries = Tries(path)]() mutable {
     EXPECT_TRUE(lock);
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    tries.wait_for_a_failure();
     EXPECT_FALSE(remove_folder(path));
     lock.close();
   });
@@ -92,6 +118,7 @@ TEST_F(FoldersTest, AFolderThatIsRemovedWhileItIsOpenedIsMadeAnew) {
   open();
   EXPECT_EQ(found(numbers(0, 12)), 3);
 }
+#endif
 
 TEST_F(FoldersTest, MakesTheFolderThatIsNotThere) {
   EXPECT_EQ(refusal(options_for(folder_.path() / "some" / "where")), "none");
@@ -113,7 +140,9 @@ TEST_F(FoldersTest, WhatFormerModelsLeftGoesWhenThereIsNoRoom) {
   open("oldest");
   put(numbers(0, 16));
   const fs::path oldest = store_->path();
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  for (const auto& file : fs::directory_iterator(oldest)) {
+    fs::last_write_time(file.path(), fs::file_time_type::clock::now() - std::chrono::hours(1));
+  }
   open("old");
   put(numbers(0, 16));
   const fs::path old = store_->path();

@@ -1,11 +1,15 @@
 // What a store keeps, finds and lets go of.
 #include "prefix_store/prefix_store.h"
 
+#include <atomic>
 #include <csignal>
+#include <string>
+#include <thread>
 
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "prefix_store/store_fixture.h"
 
@@ -57,6 +61,14 @@ TEST_F(PrefixStoreTest, WhatWasTakenIsWrittenBeforeTheEnd) {
   EXPECT_EQ(found(numbers(0, 400)), 100);
 }
 
+#if defined(__linux__)
+// Whether a thread waits for something: the third word of /proc's line, behind a name in brackets.
+bool is_asleep(pid_t thread) {
+  const std::string line = contents_of("/proc/self/task/" + std::to_string(thread) + "/stat");
+  const auto name_end = line.rfind(')');
+  return name_end != line.npos && line.substr(name_end + 2, 1) == "S";
+}
+
 // A pipe in the place of the file that is written holds the writer until somebody reads.
 TEST_F(PrefixStoreTest, TheEndWaitsForASlowDiskOnlySoLong) {
   PrefixStoreOptions options = options_of("a slow disk");
@@ -66,15 +78,19 @@ TEST_F(PrefixStoreTest, TheEndWaitsForASlowDiskOnlySoLong) {
   ASSERT_EQ(::mkfifo(incoming.c_str(), 0600), 0);
   for (const Block& block : blocks_of(numbers(0, 40))) offer(block);
   Descriptor reader;
-  std::thread later([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  std::atomic<bool> ending = false;
+  std::thread later([&, ender = ::gettid()] {
+    // The end waits for nothing but the writer.
+    while (!ending || !is_asleep(ender)) std::this_thread::yield();
     reader = Descriptor(::open(incoming.c_str(), O_RDONLY | O_NONBLOCK));
   });
+  ending = true;
   store_.reset();
   later.join();
   open("a slow disk");
   EXPECT_EQ(files(), 0) << "the first went into the pipe, and the others were dropped";
 }
+#endif
 
 TEST_F(PrefixStoreTest, HoldsNoMoreThanItMayAndDropsWhatWasUsedLongestAgo) {
   open("a model", room_for(6));
@@ -91,9 +107,9 @@ TEST_F(PrefixStoreTest, HoldsNoMoreThanItMayAndDropsWhatWasUsedLongestAgo) {
 
 TEST_F(PrefixStoreTest, TheOrderOfUseSurvivesARestart) {
   put(numbers(0, 8));
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // a file system's clock ticks
+  set_age(numbers(0, 8), std::chrono::hours(2));
   put(numbers(100, 8));
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  set_age(numbers(100, 8), std::chrono::hours(1));
   store_->note_use(blocks_of(numbers(0, 8))[1].name);
   store_->flush();
   open("a model", room_for(4));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -104,6 +105,13 @@ class StoreFixture : public ::testing::Test {
 
   std::filesystem::path file_of(const Block& block) const {
     return store_->path() / (to_hex(block.name.key) + "-" + to_hex(block.name.parent));
+  }
+  // As if these blocks had been used so long ago.
+  void set_age(const std::vector<int>& tokens, std::chrono::seconds age) {
+    for (const Block& block : blocks_of(tokens)) {
+      std::filesystem::last_write_time(file_of(block),
+                                       std::filesystem::file_time_type::clock::now() - age);
+    }
   }
   int files() const {
     int count = 0;

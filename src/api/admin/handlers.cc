@@ -137,7 +137,36 @@ http::Response metrics(Core& core) {
   return response;
 }
 
+// What someone sees who opens the address in a browser.
+std::string index_of(const http::Router& router) {
+  std::string text;
+  JsonWriter json(text);
+  json.begin_object();
+  json.member("name", "mlxd");
+  json.member(
+      "description",
+      "An inference server for language models, with OpenAI's API: give clients the address "
+      "of this page and /v1 as their base URL.");
+  json.key("endpoints");
+  json.begin_array();
+  for (const std::string& endpoint : router.endpoints()) json.string(endpoint);
+  json.end_array();
+  json.end_object();
+  return text;
+}
+
 }  // namespace
+
+void mount_index(http::Router& router) {
+  router.add(
+      "GET", "/",
+      [body = index_of(router)](http::Exchange& exchange) {
+        http::Response response;
+        response.body = body;
+        return exchange.respond(std::move(response));
+      },
+      false);
+}
 
 void mount_admin(http::Router& router, Core& core) {
   router.add(

@@ -35,6 +35,7 @@ Result<std::shared_ptr<Admission>> Admission::begin(GenerationShared& shared,
   admission->id_ = exchange.request().id;
   admission->caller_ = exchange.request().caller;
   admission->body_ = exchange.take_body();
+  admission->failure_ = internal_error();
   const bool queued = shared.pool.try_post([admission, &shared, &dialect, bell = std::move(bell)] {
     admission->run(shared, dialect, bell);
     bell->ring();
@@ -51,10 +52,12 @@ void Admission::run(GenerationShared& shared, const Dialect& dialect,
     if (!abandoned_) result_ = admit(shared, dialect, bell);
   } catch (const std::exception& failure) {
     spdlog::error("request {} could not be prepared: {}", id_, failure.what());
+  } catch (...) {
+    spdlog::error("request {} could not be prepared", id_);
   }
-  if (!result_) result_ = internal_error();
   body_.release();
-  if (abandoned_) result_ = internal_error();  // lets go of what was submitted
+  // For an abandoned one, this lets go of what was submitted.
+  if (!result_ || abandoned_) result_.emplace(std::move(failure_));
   done_.store(true, std::memory_order_release);
 }
 

@@ -46,6 +46,7 @@ class Admission {
   http::Body body_;
   std::uint64_t caller_ = 0;
   std::optional<Result<Admitted>> result_;
+  Error failure_;  // made beforehand: when it is wanted there may be no memory
   std::atomic<bool> done_{false};
   std::atomic<bool> abandoned_{false};
 };

@@ -14,11 +14,11 @@ class Bell {
  public:
   explicit Bell(std::shared_ptr<http::Wakeup> wakeup) : wakeup_(std::move(wakeup)) {}
 
-  void ring() {
+  void ring() noexcept {
     std::lock_guard lock(mutex_);
     if (wakeup_) wakeup_->notify();
   }
-  void silence() {
+  void silence() noexcept {
     std::lock_guard lock(mutex_);
     wakeup_.reset();
   }

@@ -20,7 +20,7 @@
 namespace mlxd::api {
 namespace {
 
-using boost::asio::awaitable;
+using http::Task;
 
 // Deltas turned into frames between two writes: bounds the buffer, not the answer.
 constexpr std::size_t kMaxDeltas = 1024;
@@ -38,15 +38,15 @@ class GenerationHandler {
     if (admission_) admission_->abandon();
   }
 
-  awaitable<void> run();
+  Task<> run();
 
  private:
-  awaitable<void> answer();
-  awaitable<bool> admit();
-  awaitable<void> answer_whole();
-  awaitable<void> answer_stream();
-  awaitable<bool> flush();
-  awaitable<void> refuse(Error error);
+  Task<> answer();
+  Task<bool> admit();
+  Task<> answer_whole();
+  Task<> answer_stream();
+  Task<bool> flush();
+  Task<> refuse(Error error);
   bool take_events();
   http::Response whole_response();
   void leave();
@@ -67,7 +67,7 @@ class GenerationHandler {
   bool streaming_ = false;
 };
 
-awaitable<void> GenerationHandler::run() {
+Task<> GenerationHandler::run() {
   std::string failure;
   try {
     co_await answer();
@@ -91,7 +91,7 @@ awaitable<void> GenerationHandler::run() {
   }
 }
 
-awaitable<void> GenerationHandler::answer() {
+Task<> GenerationHandler::answer() {
   if (shared_.draining) {
     Error error;
     error.status = 503;
@@ -112,7 +112,7 @@ awaitable<void> GenerationHandler::answer() {
 }
 
 // False when the request was answered with an error, or nobody waits for an answer.
-awaitable<bool> GenerationHandler::admit() {
+Task<bool> GenerationHandler::admit() {
   auto begun = Admission::begin(shared_, dialect_, exchange_, bell_);
   if (!begun) {
     co_await refuse(begun.error());
@@ -135,7 +135,7 @@ awaitable<bool> GenerationHandler::admit() {
   co_return true;
 }
 
-awaitable<void> GenerationHandler::refuse(Error error) {
+Task<> GenerationHandler::refuse(Error error) {
   responding_ = true;
   progress_.refused(error);
   co_await exchange_.respond(error_response(error, dialect_.error_body(error)));
@@ -164,7 +164,7 @@ void GenerationHandler::leave() {
   generations_.clear();
 }
 
-awaitable<void> GenerationHandler::answer_whole() {
+Task<> GenerationHandler::answer_whole() {
   choices_.resize(static_cast<std::size_t>(fold_->choices()));
   while (!fold_->finished()) {
     const bool more = take_events();
@@ -202,7 +202,7 @@ http::Response GenerationHandler::whole_response() {
 
 // The status line goes out with the first text, or after one keep-alive's silence: so a request
 // that fails at once still gets an HTTP status.
-awaitable<void> GenerationHandler::answer_stream() {
+Task<> GenerationHandler::answer_stream() {
   while (true) {
     const bool more = take_events();
     if (fold_->error() && !streaming_ && deltas_.empty()) {
@@ -237,7 +237,7 @@ awaitable<void> GenerationHandler::answer_stream() {
 }
 
 // Sends the frames, after the stream's head when they are the first; false when the peer is gone.
-awaitable<bool> GenerationHandler::flush() {
+Task<bool> GenerationHandler::flush() {
   if (!streaming_) {
     responding_ = true;
     const bool begun = co_await exchange_.begin_stream(request_.headers);
@@ -252,8 +252,7 @@ awaitable<bool> GenerationHandler::flush() {
   co_return sent;
 }
 
-awaitable<void> generate(GenerationShared& shared, const Dialect& dialect,
-                         http::Exchange& exchange) {
+Task<> generate(GenerationShared& shared, const Dialect& dialect, http::Exchange& exchange) {
   GenerationHandler handler(shared, dialect, exchange);
   co_await handler.run();
 }
@@ -267,8 +266,9 @@ http::Response error_response(const Error& error, std::string body) {
   if (auto seconds = retry_after(error)) {
     response.headers.emplace_back("Retry-After", *std::move(seconds));
   }
-  // OpenAI's and Anthropic's clients would send a request again, and again, whose time was over.
-  if (error.status == 504) response.headers.emplace_back("x-should-retry", "false");
+  // OpenAI's and Anthropic's clients would send a request again, and again, that takes too long.
+  if (error.status == 504 && error.retry_after_seconds <= 0)
+    response.headers.emplace_back("x-should-retry", "false");
   return response;
 }
 

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <boost/asio/awaitable.hpp>
-
 #include "api/generation/dialect.h"
 #include "api/generation/shared.h"
 

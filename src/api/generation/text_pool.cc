@@ -1,44 +1,63 @@
 #include "api/generation/text_pool.h"
 
-#include <atomic>
+#include <exception>
 #include <utility>
 
-#include <boost/asio/post.hpp>
-#include <boost/asio/thread_pool.hpp>
+#include <spdlog/spdlog.h>
 
 namespace mlxd::api {
 
-class TextPool::Impl {
- public:
-  Impl(int threads, int max_queued)
-      : max_queued_(max_queued), pool_(static_cast<std::size_t>(threads)) {}
-  ~Impl() {
-    pool_.stop();
-    pool_.join();
+TextPool::TextPool(int threads, int max_queued) : ring_(static_cast<std::size_t>(max_queued)) {
+  threads_.reserve(static_cast<std::size_t>(threads));
+  try {
+    for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+  } catch (...) {  // the system gives no more threads: those that it gave are to end first
+    stop();
+    throw;
   }
+}
 
-  bool try_post(std::function<void()> job) {
-    if (queued_.fetch_add(1) >= max_queued_) {
-      queued_.fetch_sub(1);
-      return false;
+TextPool::~TextPool() { stop(); }
+
+void TextPool::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  posted_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+bool TextPool::try_post(std::function<void()> job) noexcept {
+  {
+    std::lock_guard lock(mutex_);
+    if (queued_ == ring_.size()) return false;
+    ring_[(first_ + queued_) % ring_.size()] = std::move(job);
+    ++queued_;
+  }
+  posted_.notify_one();
+  return true;
+}
+
+void TextPool::work() {
+  for (;;) {
+    std::function<void()> job;
+    {
+      std::unique_lock lock(mutex_);
+      posted_.wait(lock, [this] { return stopping_ || queued_ > 0; });
+      if (stopping_) return;
+      job = std::exchange(ring_[first_], nullptr);
+      first_ = (first_ + 1) % ring_.size();
+      --queued_;
     }
-    boost::asio::post(pool_, [this, job = std::move(job)] {
-      queued_.fetch_sub(1);
+    try {
       job();
-    });
-    return true;
+    } catch (const std::exception& failure) {
+      spdlog::error("a job of the text pool failed: {}", failure.what());
+    } catch (...) {
+      spdlog::error("a job of the text pool failed");
+    }
   }
-
- private:
-  const int max_queued_;
-  std::atomic<int> queued_{0};
-  boost::asio::thread_pool pool_;
-};
-
-TextPool::TextPool(int threads, int max_queued)
-    : impl_(std::make_unique<Impl>(threads, max_queued)) {}
-TextPool::~TextPool() = default;
-
-bool TextPool::try_post(std::function<void()> job) { return impl_->try_post(std::move(job)); }
+}
 
 }  // namespace mlxd::api

@@ -5,11 +5,15 @@
 #include <fstream>
 #include <set>
 #include <string>
+#include <system_error>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/control_groups.h"
+#include "base/error.h"
 
 #if defined(__linux__)
 #include <sched.h>
@@ -89,12 +93,26 @@ WorkerPool::WorkerPool(int threads)
     : size_(threads), crowded_(threads > logical_cores()), presence_(threads), shares_(threads) {
   check(threads >= 1, "a worker pool has at least one worker");
   threads_.reserve(threads - 1);
-  for (int worker = 1; worker < threads; ++worker) {
-    threads_.emplace_back([this, worker] { serve(worker); });
+  try {
+    for (int worker = 1; worker < threads; ++worker) {
+      threads_.emplace_back([this, worker] { serve(worker); });
+    }
+  } catch (const std::system_error& error) {
+    stop();
+    throw StartupError(
+        fmt::format("the system gives this process no more than {} of {} compute threads ({}): "
+                    "lower --threads, "
+                    "or raise the limit of threads or memory",
+                    threads_.size() + 1, threads, error.code().message()));
+  } catch (...) {
+    stop();
+    throw;
   }
 }
 
-WorkerPool::~WorkerPool() {
+WorkerPool::~WorkerPool() { stop(); }
+
+void WorkerPool::stop() {
   state_ = kEnd;
   state_.notify_all();
   for (std::thread& thread : threads_) thread.join();

@@ -46,7 +46,8 @@ struct Phase {
 // its core may be the one that a late worker needs, and an idle server uses no processor time.
 class WorkerPool {
  public:
-  explicit WorkerPool(int threads);  // >= 1, the caller included
+  // >= 1, the caller included. Throws StartupError when the system gives fewer.
+  explicit WorkerPool(int threads);
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -59,6 +60,7 @@ class WorkerPool {
   void run(std::span<const Phase> phases);
 
  private:
+  void stop();
   void serve(int worker);
   std::uint32_t take_part(int worker);
   int part_begin(const Phase& phase, int units, int worker) const;

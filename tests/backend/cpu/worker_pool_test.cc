@@ -2,16 +2,24 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <ctime>
+#include <fstream>
 #include <new>
 #include <random>
 #include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/scarce_threads.h"
 
 namespace mlxd::cpu {
 namespace {
@@ -28,6 +36,35 @@ Phase meeting(const WorkerPool& pool, std::atomic<int>& here, std::function<void
   });
   phase.in_order = true;
   return phase;
+}
+
+// The threads of a pool, worker 0's left out, as the system numbers them.
+std::vector<pid_t> threads_of(WorkerPool& pool) {
+  std::vector<pid_t> ids(pool.size());
+  std::atomic<int> here = 0;
+  const Phase phase = meeting(pool, here, [&](int worker) { ids[worker] = ::gettid(); });
+  pool.run({&phase, 1});
+  ids.erase(ids.begin());
+  return ids;
+}
+
+// The third word of /proc's line, behind a name in brackets.
+bool sleeps(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+  std::string line;
+  std::getline(file, line);
+  const auto name_end = line.rfind(')');
+  return name_end != line.npos && line.substr(name_end + 2, 1) == "S";
+}
+
+// Workers that have nothing to do spin for a moment, and then sleep.
+bool fall_asleep(const std::vector<pid_t>& threads) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!std::all_of(threads.begin(), threads.end(), sleeps)) {
+    if (std::chrono::steady_clock::now() > limit) return false;
+    std::this_thread::yield();
+  }
+  return true;
 }
 
 TEST(WorkerPool, RunsEveryUnitOfEveryPhaseOnce) {
@@ -112,7 +149,7 @@ TEST(WorkerPool, DoesNotWaitForAWorkerThatIsHeldBackOutsideAUnit) {
     if (worker == 1) thread = pthread_self();
   });
   pool.run({&all, 1});
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // it has nothing to do now
+  ASSERT_TRUE(fall_asleep(threads_of(pool)));  // it has nothing to do now
   std::signal(SIGUSR1, hold_back);
   ASSERT_EQ(pthread_kill(thread, SIGUSR1), 0);
   while (!held_back) std::this_thread::yield();
@@ -149,8 +186,9 @@ TEST(WorkerPool, RethrowsWhatAUnitThrewBeginsNoMoreAndGoesOnWithTheNextJob) {
 
 TEST(WorkerPool, WakesWorkersThatHaveGoneToSleep) {
   WorkerPool pool(3);
+  const auto threads = threads_of(pool);
   for (int i = 0; i < 3; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    ASSERT_TRUE(fall_asleep(threads));
     std::atomic<int> here = 0;
     const Phase phase = meeting(pool, here, [](int) {});
     pool.run({&phase, 1});
@@ -160,12 +198,33 @@ TEST(WorkerPool, WakesWorkersThatHaveGoneToSleep) {
 
 TEST(WorkerPool, UsesNoProcessorTimeWhenIdle) {
   WorkerPool pool(4);
-  const Phase phase = phase_of(64, [](int, int, int) {});
-  pool.run({&phase, 1});
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // they spin for a moment
-  const std::clock_t before = std::clock();
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));
-  EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 50);
+  const auto threads = threads_of(pool);
+  ASSERT_TRUE(fall_asleep(threads));
+  // All but this thread's, which only waits.
+  const auto used = [] {
+    timespec all{}, own{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &all);
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &own);
+    return (all.tv_sec - own.tv_sec) * 1'000'000'000 + all.tv_nsec - own.tv_nsec;
+  };
+  const auto before = used();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_LT(used() - before, 1'000'000) << "nanoseconds of 100 million";
+}
+
+TEST(WorkerPool, SaysSoWhenTheSystemGivesTooFewThreads) {
+  for (const int given : {0, 1, 3}) {
+    mlxd::testing::make_threads_scarce(given);
+    try {
+      const WorkerPool pool(8);
+      ADD_FAILURE() << "seven threads were begun";
+    } catch (const StartupError& error) {
+      EXPECT_THAT(error.what(),
+                  ::testing::HasSubstr(std::to_string(given + 1) + " of 8 compute threads"));
+      EXPECT_THAT(error.what(), ::testing::HasSubstr("--threads"));
+    }
+    mlxd::testing::make_threads_plentiful();
+  }
 }
 
 TEST(WorkerPool, CountsAtLeastOneCoreAndNoMoreThanThereAre) {
