@@ -10,6 +10,7 @@ mod added_tokens;
 mod bytes;
 mod constraint;
 mod conversation;
+mod deep_stack;
 mod hugging_face;
 mod jinja;
 mod json;

@@ -72,7 +72,9 @@ impl Reader<'_> {
 
     fn name(&mut self) -> Option<String> {
         let mut name = String::new();
-        while let Some(c) = self.rest.peek().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(**c)) {
+        while let Some(c) =
+            self.rest.peek().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(**c))
+        {
             name.push(*c);
             self.next();
         }
@@ -201,12 +203,16 @@ impl Reader<'_> {
             Some('x') => 2,
             Some('u') => 4,
             Some('U') => 8,
-            _ => return Err("an escape is \\n, \\r, \\t, \\\\, \\\", \\[, \\], \\xHH or \\uHHHH".to_string()),
+            _ => {
+                return Err("an escape is \\n, \\r, \\t, \\\\, \\\", \\[, \\], \\xHH or \\uHHHH"
+                    .to_string())
+            }
         };
         let mut code = 0;
         for _ in 0..digits {
             let digit = self.next().and_then(|c| c.to_digit(16));
-            code = code * 16 + digit.ok_or_else(|| format!("{digits} hexadecimal digits are missing"))?;
+            code = code * 16
+                + digit.ok_or_else(|| format!("{digits} hexadecimal digits are missing"))?;
         }
         char::from_u32(code).ok_or_else(|| format!("there is no character {code:#x}"))
     }
@@ -222,7 +228,8 @@ impl Reader<'_> {
                 Some('\n') | None => return Err("the end of a string is missing".to_string()),
                 Some(c) => c,
             };
-            write!(self.out, " {}", serde_json::Value::from(c.to_string())).map_err(|e| e.to_string())?;
+            write!(self.out, " {}", serde_json::Value::from(c.to_string()))
+                .map_err(|e| e.to_string())?;
             empty = false;
         }
         self.out.push_str(if empty { " \"\" )" } else { " )" });
@@ -236,7 +243,9 @@ impl Reader<'_> {
             let c = match self.next() {
                 Some(']') if !first => break,
                 Some('\\') => self.escape()?,
-                Some('\n') | None => return Err("the ']' of a set of characters is missing".to_string()),
+                Some('\n') | None => {
+                    return Err("the ']' of a set of characters is missing".to_string())
+                }
                 Some('-') if !first && self.rest.peek() != Some(&']') => {
                     class.push('-');
                     continue;

@@ -16,12 +16,15 @@ use llguidance::toktrie::{
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{json, Value};
 
+use crate::deep_stack::with_deep_stack;
 use crate::pipeline::Pipeline;
 
 /// Nobody writes a larger one by hand, and schemas of whole APIs are smaller.
 const MAX_SOURCE_BYTES: usize = 1 << 20;
 /// Brackets in brackets: readers of regular expressions and grammars recurse.
 const MAX_DEPTH: usize = 100;
+/// Of one object of a schema: each may or may not come, which is a step of recursion.
+const MAX_PROPERTIES: usize = 4096;
 /// Between the parts of a JSON text: what people and models write, and no endless run of spaces,
 /// which small models like to go on with.
 const JSON_SPACE: &str = r" |\n{1,2}[ \t]{0,20}";
@@ -82,7 +85,9 @@ impl Grammars {
         };
         let words: Vec<Vec<u8>> = (0..rows as usize)
             .map(|id| match tokenizer.is_special(id) {
-                true => [&[TokTrie::SPECIAL_TOKEN_MARKER], tokenizer.token_bytes(id, true)].concat(),
+                true => {
+                    [&[TokTrie::SPECIAL_TOKEN_MARKER], tokenizer.token_bytes(id, true)].concat()
+                }
                 false => tokenizer.token_bytes(id, false).to_vec(),
             })
             .collect();
@@ -98,6 +103,10 @@ impl Grammars {
 
     pub fn compile(&self, kind: Kind, source: &str) -> Result<Constraint, String> {
         check(kind, source)?;
+        with_deep_stack(|| self.compile_here(kind, source))?
+    }
+
+    fn compile_here(&self, kind: Kind, source: &str) -> Result<Constraint, String> {
         let grammar = match kind {
             Kind::JsonSchema => schema(serde_json::from_str(source).map_err(sentence)?)?,
             Kind::JsonObject => schema(json!({"type": "object"}))?,
@@ -139,7 +148,19 @@ fn check(kind: Kind, source: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn check_properties(schema: &Value) -> Result<(), String> {
+    match schema {
+        Value::Object(members) if members.len() > MAX_PROPERTIES => {
+            Err(format!("an object in it has {} members, over {MAX_PROPERTIES}", members.len()))
+        }
+        Value::Object(members) => members.values().try_for_each(check_properties),
+        Value::Array(items) => items.iter().try_for_each(check_properties),
+        _ => Ok(()),
+    }
+}
+
 fn schema(mut schema: Value) -> Result<TopLevelGrammar, String> {
+    check_properties(&schema)?;
     let options = json!({"whitespace_pattern": JSON_SPACE});
     match &mut schema {
         Value::Bool(true) => schema = json!({"x-guidance": options}),
@@ -165,11 +186,25 @@ fn choice(source: &str) -> Result<TopLevelGrammar, String> {
     Ok(TopLevelGrammar::from_lark(format!("start: {}", literals.join(" | "))))
 }
 
-/// The cause without the library's own context.
+/// The cause, without the library's own context and in words that a client can act on.
 fn sentence(error: impl std::fmt::Display) -> String {
     let text = error.to_string();
+    if let Some(keys) = text.strip_prefix("Unimplemented keys: ") {
+        return format!(
+            "these keywords are not supported: {}",
+            keys.lines().next().unwrap_or(keys)
+        );
+    }
+    if text.contains("coerce_one_of") {
+        return "'oneOf' is supported where its parts exclude each other; use 'anyOf'".to_string();
+    }
+    if text.contains("NoExtension") {
+        return "no text fulfils it".to_string();
+    }
+    // Of a regular expression the cause comes after a picture of the place.
+    let cause = text.lines().find_map(|line| line.trim().strip_prefix("error: "));
     let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown cause");
-    first.trim().trim_end_matches('.').to_string()
+    cause.unwrap_or(first).trim().trim_end_matches('.').to_string()
 }
 
 /// One answer's place in a grammar.
@@ -209,3 +244,6 @@ impl Constraint {
         self.matcher.is_stopped()
     }
 }
+
+#[cfg(test)]
+mod tests;
