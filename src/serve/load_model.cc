@@ -66,6 +66,10 @@ ServedModel make_served_model(const ModelFiles& files, std::string id, std::stri
   // A tokeniser may know tokens that the model has no rows for and never draws.
   const std::int64_t rows = files.plan.head.weight.weight.rows;
   std::erase_if(model.stop_ids, [rows](int stop) { return stop >= rows; });
+  if (!model.stop_ids.empty()) {
+    model.grammars =
+        std::make_unique<Grammars>(model.tokenizer, static_cast<int>(rows), model.stop_ids);
+  }
   return model;
 }
 

@@ -1,11 +1,13 @@
 // What is asked of a served model, in strings; api/ and cli/ make it, ServedModel answers it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "engine/engine.h"
+#include "text/grammar.h"
 
 namespace mlxd {
 
@@ -22,10 +24,17 @@ struct TokenPrompt {
 };
 using Prompt = std::variant<ChatPrompt, TextPrompt, TokenPrompt>;
 
+// What the text of an answer is held to; `param` is where the client wrote it, for errors.
+struct RequestedGrammar {
+  GrammarSource source;
+  std::string param;
+};
+
 // What the way from tokens to text needs to know; the engine does not.
 struct TextOptions {
   std::vector<std::string> stop;  // none of them empty; looked for in the answer's content alone
   bool echo = false;              // the prompt's own text comes first
+  std::optional<RequestedGrammar> grammar;
 };
 
 // `max_tokens` of a request that leaves the length to the model: what is left of the context, or

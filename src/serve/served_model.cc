@@ -8,6 +8,24 @@
 #include "serve/stops.h"
 
 namespace mlxd {
+namespace {
+
+Result<std::unique_ptr<TokenConstraint>> constraint_of(const ServedModel& model,
+                                                       const RequestedGrammar& grammar) {
+  if (!model.grammars) {
+    return Error{.code = "unsupported_grammar",
+                 .param = grammar.param,
+                 .message = "This model's files name no token that ends an answer, so that its "
+                            "answers cannot be held to a grammar."};
+  }
+  auto constraint = model.grammars->constraint(grammar.source);
+  if (constraint) return constraint;
+  Error error = constraint.error();
+  error.param = grammar.param;
+  return error;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
                                                        std::function<void()> on_ready) {
@@ -25,6 +43,11 @@ Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
   job.ignore_eos = job.ignore_eos && stops.ids.empty();
   job.stop_ids.insert(job.stop_ids.end(), stops.ids.begin(), stops.ids.end());
   request.text.stop = std::move(stops.strings);
+  if (request.text.grammar) {
+    auto constraint = constraint_of(*this, *request.text.grammar);
+    if (!constraint) return constraint.error();
+    job.constraint = *std::move(constraint);
+  }
   job.max_tokens = *limit;
   job.min_tokens = std::min(job.min_tokens, job.max_tokens);
   auto generation = std::make_unique<EngineGeneration>(*this, request, job);

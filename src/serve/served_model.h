@@ -6,6 +6,7 @@
 
 #include "engine/engine.h"
 #include "serve/answer_parser.h"
+#include "serve/grammars.h"
 #include "serve/text_model.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -20,6 +21,7 @@ struct ServedModel final : TextModel {
   // Of chats. A completion's text is the model's own from end to end, and all content.
   MakeAnswerParser make_parser = make_content_parser;
   std::vector<int> stop_ids;
+  std::unique_ptr<Grammars> grammars;  // null: the model has no token that ends an answer
   std::unique_ptr<Engine> engine;
 
   const RunnerInfo& info() const override { return engine->info(); }

@@ -63,6 +63,7 @@ class LoadedTokenizer final : public Tokenizer {
   bool strips_leading_space() const override { return joining_.strips_leading_space; }
   bool strips_trailing_space() const override { return joining_.strips_trailing_space; }
   bool merges_repeats() const override { return joining_.merges_repeats; }
+  const textkit_tokenizer* handle() const override { return tokenizer_.get(); }
 
  private:
   const TextkitTokenizer tokenizer_;

@@ -14,6 +14,8 @@
 #include "model/vocabulary.h"
 #include "text/rendered_chat.h"
 
+struct textkit_tokenizer;
+
 namespace mlxd {
 
 // Immutable; any thread may call any function.
@@ -70,6 +72,8 @@ class Tokenizer {
   virtual bool strips_trailing_space() const { return false; }
   // A token that is shown twice in a row counts once (CTC).
   virtual bool merges_repeats() const { return false; }
+  // Textkit's own, for what else is made of it there; null: it is another's.
+  virtual const textkit_tokenizer* handle() const { return nullptr; }
 };
 
 }  // namespace mlxd

@@ -94,7 +94,7 @@ const std::vector<Values> kBoth = {
     {"service_tier", kNotText, {"\"auto\""}},
     {"safety_identifier", kNotText, {"\"x\""}},
     {"prompt_cache_key", kNotText, {"\"x\""}},
-    {"response_format", {R"({"type":"json_object"})", "1"}, {R"({"type":"text"})"}},
+    {"response_format", {R"({"type":"xml"})", "1"}, {R"({"type":"text"})"}},
     {"no_such_parameter", {"1", "{}"}, {"null"}},
 };
 const std::vector<Values> kChatAlone = {

@@ -42,7 +42,7 @@ CHAT_ONLY = [
     ("top_logprobs", [-1, 21, 1.5]),
     ("max_completion_tokens", [-1, "x"]),
     ("tools", [[{"type": "function", "function": {"name": "f"}}]]),
-    ("response_format", [{"type": "json_object"}]),
+    ("response_format", [{"type": "xml"}, 3]),
     ("prompt", ["x"]),
     ("echo", [True]),
     ("best_of", [0, 9, "x"]),

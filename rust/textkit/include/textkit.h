@@ -141,6 +141,48 @@ textkit_outcome textkit_template_render(const textkit_template* chat_template,
                                         textkit_view document, textkit_text* text,
                                         textkit_ranges* client, textkit_text* error);
 
+/* ---- grammars ---- */
+
+/* The tokens of a model as grammars need them; any thread. And one answer's place in a grammar: one
+ * thread at a time. */
+typedef struct textkit_grammars textkit_grammars;
+typedef struct textkit_constraint textkit_constraint;
+
+typedef enum {
+  TEXTKIT_JSON_SCHEMA = 0,
+  TEXTKIT_JSON_OBJECT = 1, /* the source is not read */
+  TEXTKIT_REGEX = 2,       /* of the whole answer */
+  TEXTKIT_CHOICE = 3,      /* one of the strings of a JSON array */
+  TEXTKIT_GRAMMAR = 4      /* GBNF where "::=" is in it, else Lark */
+} textkit_grammar_kind;
+
+/* For a model that draws from `rows` tokens, of which those of `ends`, one at least, end its
+ * answers. Takes some tenths of a second and some tens of megabytes. */
+textkit_grammars* textkit_grammars_new(const textkit_tokenizer* tokenizer, uint32_t rows,
+                                       const uint32_t* ends, size_t end_count,
+                                       textkit_text* error);
+void textkit_grammars_free(textkit_grammars* grammars);
+/* At the beginning of an answer. NULL and an error text, half a sentence in the client's words, for
+ * a source that cannot be used. */
+textkit_constraint* textkit_constraint_new(const textkit_grammars* grammars,
+                                           textkit_grammar_kind kind, textkit_view source,
+                                           textkit_text* error);
+void textkit_constraint_free(textkit_constraint* constraint);
+/* Another answer that has come as far. Those of the same request share what they learn, and their
+ * thread. */
+textkit_constraint* textkit_constraint_fork(const textkit_constraint* constraint,
+                                            bool same_request, textkit_text* error);
+/* A bit for each token that may come next, the lowest of the first word first; `words` are 0. */
+bool textkit_constraint_allowed(textkit_constraint* constraint, uint32_t* words, size_t count,
+                                textkit_text* error);
+/* Refused: it may not come next, and nothing has changed. */
+textkit_outcome textkit_constraint_accept(textkit_constraint* constraint, uint32_t token,
+                                          textkit_text* error);
+bool textkit_constraint_roll_back(textkit_constraint* constraint, size_t tokens,
+                                  textkit_text* error);
+/* Nothing may follow. */
+bool textkit_constraint_is_over(const textkit_constraint* constraint);
+
 #ifdef __cplusplus
 }
 #endif

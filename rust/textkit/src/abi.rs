@@ -4,8 +4,9 @@
 use std::any::Any;
 use std::ops::Range;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
+use crate::constraint::{Constraint, Grammars, Kind};
 use crate::hugging_face;
 use crate::pipeline::Pipeline;
 use crate::template::{Clock, Failure, Template};
@@ -160,6 +161,11 @@ fn optional_id(id: i32) -> Option<u32> {
     u32::try_from(id).ok()
 }
 
+/// Constraints need it as long as they live.
+fn shared<T>(value: Option<T>) -> *const T {
+    value.map_or(std::ptr::null(), |v| Arc::into_raw(Arc::new(v)))
+}
+
 fn boxed<T>(value: Option<T>) -> *mut T {
     value.map_or(std::ptr::null_mut(), |v| Box::into_raw(Box::new(v)))
 }
@@ -192,8 +198,8 @@ pub unsafe extern "C" fn textkit_tokenizer_from_json(
     prefix: i32,
     suffix: i32,
     error: *mut Text,
-) -> *mut Pipeline {
-    boxed(guarded(error, || {
+) -> *const Pipeline {
+    shared(guarded(error, || {
         let (prefix, suffix) = (optional_id(prefix), optional_id(suffix));
         hugging_face::load(json.text()?, added_tokens.text()?, prefix, suffix)
             .map_err(|e| e.to_string())
@@ -206,8 +212,8 @@ pub unsafe extern "C" fn textkit_tokenizer_from_vocabulary(
     prefix: i32,
     suffix: i32,
     error: *mut Text,
-) -> *mut Pipeline {
-    boxed(guarded(error, || {
+) -> *const Pipeline {
+    shared(guarded(error, || {
         let v = &*vocabulary;
         let views = |data: *const View, size| slice(data, size).iter().map(|t| t.bytes()).collect();
         let vocabulary = Vocabulary {
@@ -228,9 +234,9 @@ pub unsafe extern "C" fn textkit_tokenizer_from_vocabulary(
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn textkit_tokenizer_free(tokenizer: *mut Pipeline) {
+pub unsafe extern "C" fn textkit_tokenizer_free(tokenizer: *const Pipeline) {
     if !tokenizer.is_null() {
-        drop(Box::from_raw(tokenizer));
+        drop(Arc::from_raw(tokenizer));
     }
 }
 
@@ -344,4 +350,98 @@ pub unsafe extern "C" fn textkit_template_render(
             Outcome::Fault
         }
     }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_grammars_new(
+    tokenizer: *const Pipeline,
+    rows: u32,
+    ends: *const u32,
+    end_count: usize,
+    error: *mut Text,
+) -> *mut Grammars {
+    boxed(guarded(error, || {
+        Arc::increment_strong_count(tokenizer);
+        Grammars::new(Arc::from_raw(tokenizer), rows, slice(ends, end_count))
+    }))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_grammars_free(grammars: *mut Grammars) {
+    if !grammars.is_null() {
+        drop(Box::from_raw(grammars));
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_constraint_new(
+    grammars: *const Grammars,
+    kind: Kind,
+    source: View,
+    error: *mut Text,
+) -> *mut Constraint {
+    boxed(guarded(error, || (*grammars).compile(kind, source.text()?)))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_constraint_free(constraint: *mut Constraint) {
+    if !constraint.is_null() {
+        drop(Box::from_raw(constraint));
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_constraint_fork(
+    constraint: *const Constraint,
+    same_request: bool,
+    error: *mut Text,
+) -> *mut Constraint {
+    boxed(guarded(error, || {
+        let constraint = &*constraint;
+        Ok(if same_request { constraint.fork() } else { constraint.for_another_request() })
+    }))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_constraint_allowed(
+    constraint: *mut Constraint,
+    words: *mut u32,
+    count: usize,
+    error: *mut Text,
+) -> bool {
+    let filled = guarded(error, || {
+        let allowed = (*constraint).allowed()?;
+        let words = std::slice::from_raw_parts_mut(words, count);
+        let from = &allowed.as_slice()[..count.min(allowed.as_slice().len())];
+        words[..from.len()].copy_from_slice(from);
+        Ok(())
+    });
+    filled.is_some()
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_constraint_accept(
+    constraint: *mut Constraint,
+    token: u32,
+    error: *mut Text,
+) -> Outcome {
+    match guarded(error, || (*constraint).accept(token)) {
+        Some(true) => Outcome::Done,
+        Some(false) => Outcome::Refused,
+        None => Outcome::Fault,
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_constraint_roll_back(
+    constraint: *mut Constraint,
+    tokens: usize,
+    error: *mut Text,
+) -> bool {
+    guarded(error, || (*constraint).roll_back(tokens)).is_some()
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_constraint_is_over(constraint: *const Constraint) -> bool {
+    (*constraint).is_over()
 }

@@ -3,12 +3,14 @@
 //! `pipeline` is the tokeniser that everything becomes; `hugging_face` makes one from a checked
 //! tokenizer.json, `vocabulary` from a GGUF file's arrays (with `sentencepiece` as its model and
 //! `pre_tokenizers` as its names). `template` renders chat templates, by the interpreter `jinja`.
-//! `abi` is the only module with unsafe code.
+//! `constraint` holds answers to grammars. `abi` is the only module with unsafe code.
 
 mod abi;
 mod added_tokens;
 mod bytes;
+mod constraint;
 mod conversation;
+mod deep_stack;
 mod hugging_face;
 mod jinja;
 mod json;

@@ -5,13 +5,11 @@ use std::ffi::CString;
 use std::ops::Range;
 
 use crate::conversation::Shape;
+use crate::deep_stack::with_deep_stack;
 use crate::jinja::{parse_json, Kind, Limits, Program, Text, Value};
 
 /// The longest real templates have 30 KB.
 const MAX_SOURCE_BYTES: usize = 128 << 10;
-/// Macros that call themselves and values that lie in each other are walked by recursion; both are
-/// bounded, and this much stack holds them. Only what is used becomes real memory.
-const STACK_BYTES: usize = 64 << 20;
 /// What the trials of a template that is loaded may take, each.
 const PROBE_FUEL: u64 = 2_000_000;
 
@@ -45,18 +43,6 @@ fn refused(message: impl Into<String>) -> Failure {
     Failure::Refused(message.into())
 }
 
-/// Runs `work` where deep recursion finds room.
-fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, work)
-            .map_err(|e| Failure::Fault(format!("no thread to run the chat template: {e}")))?;
-        let broken = |_| Failure::Fault("the chat template broke its interpreter".to_string());
-        thread.join().map_err(broken)
-    })
-}
-
 impl Template {
     pub fn new(
         source: &str,
@@ -67,21 +53,18 @@ impl Template {
             let size = source.len();
             return Err(format!("the template has {size} bytes, over {MAX_SOURCE_BYTES}"));
         }
-        let loaded = with_deep_stack(|| {
+        with_deep_stack(|| {
             let program = Program::new(source).map_err(|e| e.to_string())?;
             let shape = detect(&program, &tokens, clock);
             Ok(Template { program, tokens, clock, shape })
-        });
-        loaded.unwrap_or_else(|failure| match failure {
-            Failure::Refused(message) | Failure::Fault(message) => Err(message),
-        })
+        })?
     }
 
     /// `document`: a JSON object of `messages` and, where wanted, `tools`, `documents`,
     /// `add_generation_prompt` (true), `continue_final_message` (false) and
     /// `chat_template_kwargs`, an object of further variables.
     pub fn render(&self, document: &str) -> Result<Rendered, Failure> {
-        with_deep_stack(|| self.render_here(document))?
+        with_deep_stack(|| self.render_here(document)).map_err(Failure::Fault)?
     }
 
     fn render_here(&self, json: &str) -> Result<Rendered, Failure> {

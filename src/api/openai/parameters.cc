@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "api/errors.h"
+#include "api/openai/read_grammar.h"
 #include "api/openai/read_values.h"
 
 namespace mlxd::api {
@@ -28,11 +29,6 @@ bool is_empty_array(const json::value& value) {
 }
 bool is_empty_string(const json::value& value) {
   return value.is_string() && value.get_string().empty();
-}
-bool is_text_format(const json::value& value) {
-  if (!value.is_object() || value.get_object().size() != 1) return false;
-  const auto* type = value.get_object().if_contains("type");
-  return type != nullptr && type->is_string() && type->get_string() == "text";
 }
 bool is_text_alone(const json::value& value) {
   if (!value.is_array() || value.get_array().size() != 1) return false;
@@ -124,6 +120,16 @@ const std::array kParameters = {
     P{"ignore_eos", true, true, P::Flag{job<&Job::ignore_eos>}, {}, "false"},
     P{"min_tokens", true, true, P::Integer{job<&Job::min_tokens>, 0, kMaxInt}, {}, "0"},
     P{"priority", true, true, P::Integer{job<&Job::priority>, 0, kHighestPriority}, {}, "0"},
+    P{"response_format", true, true, P::Custom{read_response_format},
+      "an object whose 'type' is \"text\", \"json_object\" or \"json_schema\""},
+    P{"structured_outputs", true, true, P::Custom{read_structured_outputs},
+      "an object with json, regex, choice, grammar or json_object"},
+    P{"guided_json", true, true, P::Custom{read_guided_json}, "a JSON schema"},
+    P{"guided_regex", true, true, P::Custom{read_guided_regex}, "a regular expression"},
+    P{"guided_choice", true, true, P::Custom{read_guided_choice}, "an array of strings"},
+    P{"guided_grammar", true, true, P::Custom{read_guided_grammar}, "a grammar in GBNF or Lark"},
+    P{"json_schema", true, true, P::Custom{read_json_schema}, "a JSON schema"},
+    P{"grammar", true, true, P::Custom{read_grammar}, "a grammar in GBNF or Lark"},
     P{"timeout", true, true, P::Custom{read_timeout},
       "seconds, more than 0 and at most the server's own limit", "the server's limit"},
 
@@ -139,7 +145,6 @@ const std::array kParameters = {
     P{"parallel_tool_calls", true, false, P::Unsupported{never}},
     P{"functions", true, false, P::Unsupported{is_empty_array}},
     P{"function_call", true, false, P::Unsupported{is_none}},
-    P{"response_format", true, true, P::Unsupported{is_text_format}},
     P{"modalities", true, false, P::Unsupported{is_text_alone}},
     P{"audio", true, false, P::Unsupported{never}},
     P{"prediction", true, false, P::Unsupported{never}},

@@ -1,0 +1,296 @@
+//! Constraints by themselves: what they accept and refuse, whatever a model would make of them.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use serde_json::{json, Value};
+
+use super::{Constraint, Grammars, Kind};
+use crate::vocabulary::Vocabulary;
+
+/// Longer tokens than bytes, some of which end in the midst of what grammars are made of.
+const WORDS: [&str; 8] = ["true", "\":", "\",", "}}", "ab", "e\"}", "[1", "\\u"];
+const END: u32 = 0;
+const FIRST_BYTE: u32 = 2;
+const FIRST_WORD: u32 = FIRST_BYTE + 256;
+
+/// An end, an unknown token, all bytes and WORDS.
+fn grammars() -> &'static Grammars {
+    static GRAMMARS: OnceLock<Grammars> = OnceLock::new();
+    GRAMMARS.get_or_init(|| {
+        let mut tokens = vec!["</s>".to_string(), "<unk>".to_string()];
+        tokens.extend((0..256).map(|byte| format!("<0x{byte:02X}>")));
+        tokens.extend(WORDS.map(str::to_string));
+        let types: Vec<i32> = (0..tokens.len() as u32)
+            .map(|id| match id {
+                0 => 3,
+                1 => 2,
+                id if id < FIRST_WORD => 6,
+                _ => 1,
+            })
+            .collect();
+        let scores = vec![0.0; tokens.len()];
+        let vocabulary = Vocabulary {
+            sentencepiece: true,
+            pre_tokenizer: "",
+            add_space_prefix: false,
+            tokens: tokens.iter().map(|token| token.as_bytes()).collect(),
+            types: Some(&types),
+            scores: Some(&scores),
+            merges: vec![],
+            left_stripped: &[],
+            right_stripped: &[],
+            prefix: None,
+            suffix: None,
+        };
+        let tokenizer = Arc::new(vocabulary.build().unwrap());
+        Grammars::new(tokenizer, tokens.len() as u32, &[0]).unwrap()
+    })
+}
+
+fn compile(kind: Kind, source: &str) -> Result<Constraint, String> {
+    grammars().compile(kind, source)
+}
+
+/// The mask leaves out what is not spelt as the tokeniser spells it, but allows nothing else.
+fn takes(constraint: &mut Constraint, text: &[u8]) -> bool {
+    text.iter().all(|byte| {
+        let token = FIRST_BYTE + u32::from(*byte);
+        let allowed = constraint.allowed().unwrap().is_allowed(token);
+        let accepted = constraint.accept(token).unwrap();
+        assert!(accepted || !allowed, "what the mask allows is accepted");
+        accepted
+    })
+}
+
+/// Whether an answer may be this text and no more.
+fn accepts(constraint: &Constraint, text: &str) -> bool {
+    let mut constraint = constraint.fork();
+    takes(&mut constraint, text.as_bytes())
+        && (constraint.is_over() || constraint.accept(END).unwrap())
+}
+
+fn check(kind: Kind, source: &str, accepted: &[&str], refused: &[&str]) {
+    let constraint = compile(kind, source).unwrap_or_else(|error| panic!("{source}: {error}"));
+    for text in accepted {
+        assert!(accepts(&constraint, text), "{source} accepts {text:?}");
+    }
+    for text in refused {
+        assert!(!accepts(&constraint, text), "{source} refuses {text:?}");
+    }
+}
+
+#[test]
+fn the_public_suite_of_json_schema_finds_no_invalid_instance_accepted() {
+    let suite: Value =
+        serde_json::from_str(include_str!("../../../../tests/golden/json_schema_suite.json"))
+            .unwrap();
+    let (mut compiled, mut valid, mut missed) = (0, 0, vec![]);
+    for group in suite["groups"].as_array().unwrap() {
+        let name = group[0].as_str().unwrap();
+        // A schema that cannot be enforced whole is refused, and with it all its instances.
+        let Ok(constraint) = compile(Kind::JsonSchema, &group[1].to_string()) else { continue };
+        compiled += 1;
+        for test in group[2].as_array().unwrap() {
+            let (text, is_valid) = (test[0].to_string(), test[1] == json!(true));
+            let accepted = accepts(&constraint, &text);
+            assert!(is_valid || !accepted, "{name}: {text} is invalid");
+            valid += usize::from(is_valid);
+            if is_valid && !accepted {
+                missed.push(format!("{name}: {text}"));
+            }
+        }
+    }
+    assert!(compiled >= 321, "{compiled} schemas can be enforced");
+    // An answer has its keys in the schema's order and its numbers in their plainest form, and a
+    // format is meant, though the suite lets it say nothing. The last is a reference beside others.
+    let is_stricter = |name: &&String| {
+        [
+            "allOf: allOf",
+            "const with",
+            "enum with",
+            "format: ",
+            "type: integer",
+            "float and integers",
+        ]
+        .iter()
+        .chain(&["ref overrides"])
+        .any(|reason| name.contains(reason))
+    };
+    assert_eq!(missed.iter().filter(|name| !is_stricter(name)).collect::<Vec<_>>(), [""; 0]);
+    assert!(missed.len() <= 35 && valid >= 676, "{} of {valid} missed", missed.len());
+}
+
+#[test]
+fn json_is_spaced_as_people_write_it_and_no_further() {
+    let schema = r#"{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"],
+                     "additionalProperties": false}"#;
+    check(
+        Kind::JsonSchema,
+        schema,
+        &[r#"{"a":1}"#, r#"{"a": 1}"#, "{\n  \"a\": 1\n}"],
+        &[
+            r#" {"a":1}"#,
+            r#"{"a":1} "#,
+            r#"{"a":  1}"#,
+            "{\n\n\n\"a\":1}",
+            r#"{"a":1,"a":1}"#,
+            "{}",
+        ],
+    );
+    check(Kind::JsonObject, "", &["{}", r#"{"b": [1, {"c": null}]}"#], &["[]", "1", "{", "{}{}"]);
+}
+
+#[test]
+fn a_regular_expression_is_of_the_whole_answer() {
+    check(Kind::Regex, "a(b|c)+/[0-9]{2}", &["ab/00", "acbc/12"], &["ab/0", "xab/00", "ab/000"]);
+}
+
+#[test]
+fn choices_are_texts_whatever_they_say() {
+    let choices = r#"["yes", "no \"way\"", "a|b", "(", "ye", "\n"]"#;
+    check(
+        Kind::Choice,
+        choices,
+        &["yes", "ye", "no \"way\"", "a|b", "(", "\n"],
+        &["y", "a", "b", "yesno", ""],
+    );
+}
+
+#[test]
+fn gbnf_means_what_llama_cpp_takes_it_to_mean() {
+    let arithmetic = r#"
+        # sums of numbers and names
+        root  ::= sum "\n"
+        sum   ::= term ([-+*/] term)*   # one after the other
+        term  ::= number | my-name | "(" ( sum
+                  ) ")"
+        number ::= [0-9]{1,3} | "0x" [0-9a-fA-F]+
+        my-name ::= [^\x00-\x40\[\]]+ "?"?
+    "#;
+    check(
+        Kind::Grammar,
+        arithmetic,
+        &["1\n", "123+(0xAf-b?)*ab\n", "Z?\n", "\u{e9}\n"],
+        &["1", "1234\n", "(1\n", "1+\n", "a[b\n", "0x\n", ""],
+    );
+    // Symbols are characters: no longest match hides what another branch has.
+    check(
+        Kind::Grammar,
+        r#"root ::= [a-z]+ "ab" | "abc" . "#,
+        &["aab", "xab", "abc!", "ababab"],
+        &["abc"],
+    );
+    check(
+        Kind::Grammar,
+        r#"root ::= ("a" | "") "b"{2,} [-x]?"#,
+        &["bb", "abbb-", "bbx"],
+        &["b", "a"],
+    );
+}
+
+#[test]
+fn a_grammar_with_a_mistake_is_told_with_its_line() {
+    for (grammar, words) in [
+        ("root ::= a\n", "the rule 'a' is used, but not defined"),
+        ("rot ::= \"a\"", "no rule is named 'root'"),
+        ("root ::= \"a\"\nroot ::= \"b\"", "line 2: the rule 'root' is defined twice"),
+        ("root ::= \"a", "line 1: the end of a string is missing"),
+        ("root ::= (\"a\"", "line 1: a ')' is missing"),
+        ("root ::= [a", "the ']' of a set of characters is missing"),
+        ("root ::= \"\\q\"", "an escape is"),
+        ("root ::= \"a\" )", "what is no part of a rule"),
+        ("root = \"a\"\nx ::= \"b\"", "'::=' is missing after 'root'"),
+        ("root ::= \"a\"{x}", "a repetition is written"),
+    ] {
+        let error = compile(Kind::Grammar, grammar).err().unwrap_or_else(|| panic!("{grammar}"));
+        assert!(error.contains(words), "{grammar}: {error}");
+    }
+    for (kind, source, words) in [
+        (Kind::Regex, "(a", "unclosed group"),
+        (Kind::JsonSchema, r#"{"not": {}}"#, "\"not\""),
+        (Kind::JsonSchema, r#"{"x-guidance": {"lenient": true}}"#, "x-guidance"),
+        (Kind::JsonSchema, "[]", "a schema is an object"),
+        (Kind::JsonSchema, "false", "no text fulfils it"),
+        (Kind::JsonSchema, r##"{"$ref": "#"}"##, "no text fulfils it"),
+        (Kind::JsonSchema, r#"{"oneOf": [{"minimum": 1}, {"maximum": 5}]}"#, "'oneOf'"),
+        (Kind::Choice, "[]", "nothing to choose from"),
+    ] {
+        let error = compile(kind, source).err().unwrap_or_else(|| panic!("{source}"));
+        assert!(error.contains(words), "{source}: {error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+/// Compiles it and follows it for a while.
+fn work(kind: Kind, source: &str) {
+    let Ok(mut constraint) = compile(kind, source) else { return };
+    for _ in 0..200 {
+        let Ok(allowed) = constraint.allowed() else { return };
+        let Some(token) = allowed.first_bit_set().map(|token| token as u32) else { return };
+        if constraint.is_over() || !constraint.accept(token).unwrap_or(false) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn hostile_grammars_take_a_bounded_time() {
+    let deep = |open: &str, inner: &str, close: &str, levels: usize| {
+        format!("{}{inner}{}", open.repeat(levels), close.repeat(levels))
+    };
+    let names: Vec<String> = (0..20_000).map(|i| format!("\"name{i}\"")).collect();
+    let sources = [
+        (Kind::Regex, "(a+)+(b+)+(a|b|ab)*c".to_string()),
+        (Kind::Regex, "(.*a){200}".to_string()),
+        (Kind::Regex, "((a{1,1000}){1,1000}){1,1000}".to_string()),
+        (Kind::Regex, deep("(", "a", ")*", 90)),
+        (Kind::Regex, deep("(", "a", ")", 100_000)),
+        (Kind::Grammar, format!("root ::= {}", deep("(", "\"a\"", ")*", 90))),
+        (Kind::Grammar, format!("root ::= {}", deep("(", "\"a\"", ")", 100_000))),
+        (Kind::Grammar, "root ::= root root | \"a\" | \"\"".to_string()),
+        (Kind::Grammar, "root ::= \"a\"{1,1000000}".to_string()),
+        (Kind::Grammar, format!("root ::= {}", vec!["\"abc\"?"; 30_000].join(" "))),
+        (Kind::JsonSchema, format!("{{\"enum\": [{}]}}", names.join(","))),
+        (Kind::JsonSchema, r#"{"type": "array", "minItems": 1000000000}"#.to_string()),
+        (Kind::JsonSchema, r#"{"type": "string", "minLength": 1000000000}"#.to_string()),
+        (Kind::JsonSchema, r#"{"type": "string", "pattern": "^(.*a){500}$"}"#.to_string()),
+        (Kind::JsonSchema, deep("{\"items\":", "{}", "}", 120)),
+        (
+            Kind::JsonSchema,
+            r##"{"$defs": {"a": {"allOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/b"}]},
+                "b": {"allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}},
+                "$ref": "#/$defs/a"}"##
+                .to_string(),
+        ),
+        (
+            Kind::JsonSchema,
+            format!(
+                r#"{{"properties": {{{}}}}}"#,
+                names.iter().map(|n| format!("{n}: {{}}")).collect::<Vec<_>>().join(",")
+            ),
+        ),
+    ];
+    grammars();
+    for (kind, source) in sources {
+        let began = Instant::now();
+        work(kind, &source);
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(10), "{:.80} took {took:?}", source);
+    }
+}
+
+#[test]
+fn what_was_accepted_is_taken_back_and_forks_go_their_own_ways() {
+    let mut constraint = compile(Kind::Choice, r#"["abc", "abd"]"#).unwrap();
+    assert!(takes(&mut constraint, b"ab"));
+    let mut other = constraint.fork();
+    let mut elsewhere = constraint.for_another_request();
+    assert!(takes(&mut constraint, b"c") && constraint.is_over());
+    assert!(takes(&mut other, b"d") && other.is_over());
+    assert!(takes(&mut elsewhere, b"d"));
+    constraint.roll_back(2).unwrap();
+    assert!(!constraint.is_over());
+    assert!(!takes(&mut constraint, b"x"), "refused");
+    assert!(takes(&mut constraint, b"bd"), "a refusal changes nothing");
+}
