@@ -68,8 +68,9 @@ class ScarceMemory : public WholeServer {
                           text + "\"}]" + more + "}");
   }
   static std::string complete(const std::string& prompt, const std::string& more = "") {
-    return http::post("/v1/completions", R"({"model":"default","seed":1,"max_tokens":4,"prompt":)" +
-                                             prompt + more + "}");
+    return http::post(
+        "/v1/completions",
+        R"({"model":"org/bytes","seed":1,"max_tokens":4,"prompt":)" + prompt + more + "}");
   }
 
   // What became of one request, without what is of its own.
