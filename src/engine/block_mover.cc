@@ -150,8 +150,9 @@ void BlockMover::on_keep_state(int block) {
   Place& place = places_[block];
   if (!place.name) return;
   safely([&] {
-    prefixes_.add_resident(prefixes_.states().piece(store_.format(), place.name->key, 0).key);
-    place.has_state = true;
+    const Digest first = prefixes_.states().piece(store_.format(), place.name->key, 0).key;
+    prefixes_.add_resident(first);
+    place.state = first;
     ++resident_states_;
   });
 }
@@ -163,12 +164,10 @@ void BlockMover::on_lasting_state(int block) {
 
 void BlockMover::on_lose_state(int block) {
   drop_outgoing(block);
-  Place& place = places_[block];
-  if (!std::exchange(place.has_state, false)) return;
-  --resident_states_;
-  safely([&] {
-    prefixes_.remove_resident(prefixes_.states().piece(store_.format(), place.name->key, 0).key);
-  });
+  if (const auto first = std::exchange(places_[block].state, std::nullopt)) {
+    prefixes_.remove_resident(*first);
+    --resident_states_;
+  }
 }
 
 void BlockMover::drop_outgoing(int block) noexcept {
@@ -178,7 +177,7 @@ void BlockMover::drop_outgoing(int block) noexcept {
 }
 
 void BlockMover::on_enter(int block, int parent, std::uint64_t salt, std::span<const int> tokens) {
-  places_[block] = Place{.name = std::nullopt, .parent = parent};
+  places_[block] = Place{.name = {}, .parent = parent, .state = {}};
   safely([&] { give_name(block, salt, tokens); });
   if (places_[block].name) {
     safely([&] { offer(block); });

@@ -16,9 +16,9 @@ namespace mlxd {
 
 // The inference thread's side of the prefix cache's tier on disk. What the cache enters it copies
 // out of the KV cache for the disk's writer; what StoredPrefixes has read it copies into fresh
-// blocks and enters, idle, as if a request had computed them and ended. Recurrent states go the same
-// way, in pieces: those that will be of use for long, when the writer has room, and into a slot.
-// Inference thread only.
+// blocks and enters, idle, as if a request had computed them and ended. Recurrent states go the
+// same way, in pieces: those that will be of use for long, when the writer has room, and into a
+// slot. Inference thread only.
 class BlockMover : public PrefixGroups::Listener {
  public:
   // All outlive it.
@@ -67,9 +67,9 @@ class BlockMover : public PrefixGroups::Listener {
   // when it was entered, the block and those that continue it stay in memory alone.
   struct Place {
     std::optional<BlockName> name;
-    int parent = -1;            // the block before it; -1: none
-    bool has_state = false;     // that callers' threads know to be in memory
-    bool state_leaves = false;  // it is among outgoing_
+    int parent = -1;              // the block before it; -1: none
+    std::optional<Digest> state;  // of its first piece, while callers know it to be in memory
+    bool state_leaves = false;    // it is among outgoing_
   };
   // A state that is read, into a slot.
   struct Incoming {

@@ -139,6 +139,7 @@ TEST_F(ScarceMemory, AnAllocationThatFailsCostsOneRequestAtMostWithTheCacheOnDis
 
 TEST_F(ScarceMemory, AnAllocationThatFailsCostsOneRequestAtMostAStepAheadWithStates) {
   combination() = &kAheadStates;
+  options_.prefix_disk.directory = folder_.path();
   fail_each_allocation_in_turn();
 }
 
