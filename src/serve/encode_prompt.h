@@ -8,9 +8,14 @@
 
 namespace mlxd {
 
+// A prompt as the model gets it.
+struct EncodedPrompt {
+  std::vector<int> tokens;    // at least one
+  bool in_reasoning = false;  // a rendered chat ends with the mark that begins reasoning
+};
+
 // The tokens that the model is to go on from, in the one way that there is from a prompt to them:
-// rendered and encoded. At least one; any thread. Errors: as TextModel::start's, with the
-// parameter at fault.
+// rendered and encoded. Any thread. Errors: as TextModel::start's, with the parameter at fault.
 //
 // Special tokens. The text of a template is trusted to write them; what a message says is not, so
 // the text of a special token inside a message stays text (Tokenizer::encode_chat). A rendered chat
@@ -18,7 +23,7 @@ namespace mlxd {
 // completion, which is the client's own from end to end, special tokens are recognised:
 // fill-in-the-middle needs them. The model's bos goes in front unless the prompt begins with it
 // already; what the client wrote is never taken away.
-Result<std::vector<int>> encode_prompt(const ServedModel& model, const Prompt& prompt);
+Result<EncodedPrompt> encode_prompt(const ServedModel& model, const Prompt& prompt);
 
 // How many tokens each sample may have after `prompt_tokens` of prompt: `max_tokens`, or for
 // kAsManyAsFit what fits. Errors: context_length_exceeded, and kv_cache_exceeded where the context

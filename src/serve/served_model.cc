@@ -11,12 +11,12 @@ namespace mlxd {
 
 Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
                                                        std::function<void()> on_ready) {
-  Result<std::vector<int>> prompt = encode_prompt(*this, request.prompt);
+  Result<EncodedPrompt> prompt = encode_prompt(*this, request.prompt);
   if (!prompt) return prompt.error();
   GenerateJob job = std::move(request.job);
-  const auto limit = token_limit(*this, request.prompt, prompt->size(), job.max_tokens);
+  const auto limit = token_limit(*this, request.prompt, prompt->tokens.size(), job.max_tokens);
   if (!limit) return limit.error();
-  job.prompt = *std::move(prompt);
+  job.prompt = std::move(prompt->tokens);
   Stops stops = read_stops(*tokenizer, request.text.stop);
   std::erase_if(stops.ids, [this](int stop) { return stop >= info().vocab_size; });
   if (!job.ignore_eos) job.stop_ids = stop_ids;
@@ -26,7 +26,7 @@ Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
   request.text.stop = std::move(stops.strings);
   job.max_tokens = *limit;
   job.min_tokens = std::min(job.min_tokens, job.max_tokens);
-  auto generation = std::make_unique<EngineGeneration>(*this, request, job);
+  auto generation = std::make_unique<EngineGeneration>(*this, request, job, prompt->in_reasoning);
   request.prompt.emplace<TokenPrompt>();  // a submit may wait for the disk
   Result<RequestHandle> handle = engine->submit(std::move(job), std::move(on_ready));
   if (!handle) return handle.error();

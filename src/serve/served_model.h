@@ -18,7 +18,8 @@ struct ServedModel final : TextModel {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::unique_ptr<const ChatTemplate> chat_template;  // null: completions only
   // Of chats. A completion's text is the model's own from end to end, and all content.
-  MakeAnswerParser make_parser = make_content_parser;
+  MakeAnswerParser make_parser = [](const AnswerContext&) { return make_content_parser(); };
+  std::string reasoning_mark;  // with which a template may begin the reasoning; "": none
   std::vector<int> stop_ids;
   std::unique_ptr<Engine> engine;
 
