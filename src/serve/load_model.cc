@@ -63,7 +63,10 @@ ServedModel make_served_model(const ModelFiles& files, std::string id, std::stri
   model.tokenizer = Tokenizer::load(files.vocabulary);
   model.chat_template = ChatTemplate::load(files.vocabulary);
   const AnswerFormat format = answer_format_of(files.vocabulary.chat_template, parsers);
-  if (format.reasoning != nullptr) model.reasoning_mark = format.reasoning->marks.open;
+  if (format.reasoning != nullptr) {
+    model.reasoning_mark = format.reasoning->marks.open;
+    model.reasoning_mark += format.reasoning->marks.word;
+  }
   model.make_parser = [format, tokenizer = model.tokenizer](const AnswerContext& context) {
     return make_answer_parser(format, tokenizer, context);
   };

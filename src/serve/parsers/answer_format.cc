@@ -13,13 +13,29 @@ bool has(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
+// In this order: a template that knows two formats is of the first.
 constexpr std::array kToolFormats = {
-    ToolFormat{"hermes", [](std::string_view text) { return has(text, "<tool_call>"); },
-               read_hermes},
+    ToolFormat{"harmony", "<|channel|>", read_harmony},
+    ToolFormat{"gemma4", "<|tool_call>", read_gemma4},
+    ToolFormat{"lfm2", "<|tool_call_start|>", read_lfm2},
+    ToolFormat{"deepseek_v32", "｜DSML｜", read_deepseek_v32},
+    ToolFormat{"deepseek", "<｜tool▁calls▁begin｜>", read_deepseek},
+    ToolFormat{"kimi", "<|tool_calls_section_begin|>", read_kimi},
+    ToolFormat{"minimax", "<minimax:tool_call>", read_minimax},
+    ToolFormat{"mistral", "[TOOL_CALLS]", read_mistral},
+    ToolFormat{"qwen3_coder", "<parameter=", read_qwen3_coder},
+    ToolFormat{"glm", "<arg_key>", read_glm},
+    ToolFormat{"granite", "<|tool_call|>", read_granite},
+    ToolFormat{"hermes", "<tool_call>", read_hermes},
+    ToolFormat{"pythonic", "func_name1(", read_pythonic},
+    ToolFormat{"llama3", "\"parameters\": dictionary", read_llama3},
 };
 
 constexpr std::array kReasoningFormats = {
-    ReasoningFormat{"think", {"<think>", "</think>"}},
+    ReasoningFormat{"think", {"<think>", "", "</think>"}},
+    ReasoningFormat{"gemma4", {"<|channel>", "thought", "<channel|>"}},
+    ReasoningFormat{"mistral", {"[THINK]", "", "[/THINK]"}},
+    ReasoningFormat{"seed", {"<seed:think>", "", "</seed:think>"}},
 };
 
 template <class Formats>
@@ -59,8 +75,11 @@ class FormatParser final : public AnswerParser {
     if (format_.reasoning != nullptr) {
       co_await read_reasoning(reader_, format_.reasoning->marks, in_reasoning);
     }
-    if (format_.tools != nullptr && !tools_->empty()) co_await format_.tools->read(reader_);
-    co_await pass_until(reader_, AnswerChannel::content, {});
+    // Harmony's channels are there without any tools.
+    const bool reads =
+        !tools_->empty() || (format_.tools != nullptr && format_.tools->read == read_harmony);
+    if (format_.tools != nullptr && reads) co_await format_.tools->read(reader_);
+    co_await content_until(reader_, {});
   }
 
   const AnswerFormat format_;
@@ -81,7 +100,7 @@ AnswerFormat answer_format_of(std::string_view chat_template, const ParserNames&
     format.tools = named(kToolFormats, names.tools);
   } else {
     const auto known = std::ranges::find_if(
-        kToolFormats, [&](const ToolFormat& f) { return f.is_written_by(chat_template); });
+        kToolFormats, [&](const ToolFormat& f) { return has(chat_template, f.shown_by); });
     format.tools = known == kToolFormats.end() ? named(kToolFormats, "hermes") : &*known;
   }
   if (!names.reasoning.empty()) {

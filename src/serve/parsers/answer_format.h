@@ -11,10 +11,9 @@
 
 namespace mlxd {
 
-// How a family writes tool calls. `is_written_by`: a chat template that knows this format.
+// How a family writes tool calls. `shown_by`: what a chat template has in it that knows the format.
 struct ToolFormat {
-  std::string_view name;
-  bool (*is_written_by)(std::string_view chat_template);
+  std::string_view name, shown_by;
   Parse<> (*read)(AnswerReader& in);
 };
 

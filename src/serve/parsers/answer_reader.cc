@@ -25,26 +25,6 @@ std::string text_alone(std::string_view text) {
 
 bool is_space(int byte) { return byte == ' ' || byte == '\n' || byte == '\t' || byte == '\r'; }
 
-// The first place in `text` where a mark is, or may begin: and which, -1 for "may".
-struct Place {
-  std::size_t at;
-  int mark = -1;
-};
-
-Place find_mark(std::string_view text, std::span<const std::string> marks) {
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    const std::string_view here = text.substr(at);
-    bool may_begin = false;
-    for (std::size_t i = 0; i < marks.size(); ++i) {
-      const std::string_view mark = marks[i];
-      if (here.starts_with(mark)) return {at, static_cast<int>(i)};
-      may_begin = may_begin || mark.starts_with(here);
-    }
-    if (may_begin) return {at, -1};
-  }
-  return {text.size(), -1};
-}
-
 }  // namespace
 
 std::string AnswerReader::mark(std::string_view marker) const {
@@ -81,6 +61,27 @@ void AnswerReader::feed(std::string_view text, std::vector<ParsedText>& out) {
     say(AnswerChannel::content);
   }
   out_ = nullptr;
+}
+
+int AnswerReader::find(std::span<const std::string> marks) {
+  for (; at_ < text_.size(); ++at_) {
+    const std::string_view here = rest();
+    bool may_begin = false;
+    for (std::size_t i = 0; i < marks.size(); ++i) {
+      const std::string_view mark = marks[i];
+      if (here.starts_with(mark)) return static_cast<int>(i);
+      may_begin = may_begin || mark.starts_with(here);
+    }
+    if (may_begin) break;
+  }
+  return -1;
+}
+
+std::string AnswerReader::undecided_text() const { return text_alone(undecided()); }
+
+void AnswerReader::go_back_behind(std::size_t undecided_bytes) {
+  go_back_to(undecided_bytes);
+  at_ = text_[at_] == kTokenBegins ? text_.find(kTokenEnds, at_) + 1 : at_ + 1;
 }
 
 void AnswerReader::say(AnswerChannel channel) {
@@ -135,12 +136,11 @@ Parse<> accept_space(AnswerReader& in, std::size_t limit) {
 
 Parse<int> pass_until(AnswerReader& in, AnswerChannel channel, std::span<const std::string> marks) {
   for (;;) {
-    const Place place = find_mark(in.rest(), marks);
-    in.advance(place.at);
+    const int mark = in.find(marks);
     in.say(channel);
-    if (place.mark >= 0) {
-      in.advance(marks[static_cast<std::size_t>(place.mark)].size());
-      co_return place.mark;
+    if (mark >= 0) {
+      in.advance(marks[static_cast<std::size_t>(mark)].size());
+      co_return mark;
     }
     if (!co_await in.more()) break;
   }
@@ -166,9 +166,34 @@ Parse<int> content_until(AnswerReader& in, std::span<const std::string> marks) {
   co_return found < 0 ? -1 : found % static_cast<int>(marks.size());
 }
 
+Parse<std::optional<std::string>> head_until(AnswerReader& in, std::span<const std::string> ends,
+                                             std::size_t limit) {
+  const std::size_t before = in.undecided().size();
+  for (;;) {
+    const int mark = in.find(ends);
+    const std::string_view word = in.undecided().substr(before);
+    if (word.size() > limit) break;
+    if (mark >= 0) {
+      std::string found(word);
+      in.advance(ends[static_cast<std::size_t>(mark)].size());
+      co_return found;
+    }
+    if (!co_await in.more()) break;
+  }
+  in.go_back_to(before);
+  co_return std::nullopt;
+}
+
+Parse<std::optional<std::string>> word_until(AnswerReader& in, std::span<const std::string> ends) {
+  const std::size_t before = in.undecided().size();
+  std::optional<std::string> word = co_await head_until(in, ends);
+  if (word && word->find(kTokenBegins) == std::string::npos) co_return word;
+  in.go_back_to(before);
+  co_return std::nullopt;
+}
+
 void refuse_call(AnswerReader& in) {
-  const std::string_view read = in.undecided();
-  in.go_back_to(read.front() == kTokenBegins ? read.find(kTokenEnds) + 1 : 1);
+  in.go_back_behind(0);
   in.say(AnswerChannel::content);
 }
 

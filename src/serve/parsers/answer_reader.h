@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -61,11 +62,18 @@ class AnswerReader : public ParseRunner {
     return {*this};
   }
   std::string_view rest() const { return std::string_view(text_).substr(at_); }
+  // Moves the cursor to the first of `marks`, or to where one may begin, or to the end of what is
+  // there. Which one it is, -1 where none is whole.
+  int find(std::span<const std::string> marks);
   std::string_view undecided() const {
     return std::string_view(text_).substr(begin_, at_ - begin_);
   }
+  // What of it is text, without the control tokens.
+  std::string undecided_text() const;
   void advance(std::size_t bytes = 1) { at_ += bytes; }
   void go_back_to(std::size_t undecided_bytes) { at_ = begin_ + undecided_bytes; }
+  // ... and on over the first byte there, or the control token: what seemed a mark is none.
+  void go_back_behind(std::size_t undecided_bytes);
 
   // What is undecided is said as it is written, is markup, or stands for `text`.
   void say(AnswerChannel channel);
@@ -109,6 +117,13 @@ Parse<int> pass_until(AnswerReader& in, AnswerChannel channel, std::span<const s
 // Content up to the opening mark of a call, as pass_until. White space that stands alone before the
 // first call or between two is theirs, as is a line break before a mark.
 Parse<int> content_until(AnswerReader& in, std::span<const std::string> marks);
+
+// What comes before one of `ends`, which is read too. Nothing where that is not within `limit`
+// bytes.
+Parse<std::optional<std::string>> head_until(AnswerReader& in, std::span<const std::string> ends,
+                                             std::size_t limit = 256);
+// Likewise text alone: nothing where a control token stands in it.
+Parse<std::optional<std::string>> word_until(AnswerReader& in, std::span<const std::string> ends);
 
 // What began as a call is none: its first byte is content, and all behind it is read again.
 void refuse_call(AnswerReader& in);

@@ -11,7 +11,7 @@ namespace mlxd {
 Parse<> read_reasoning(AnswerReader& in, ReasoningMarks marks, bool begun) {
   if (!begun) {
     co_await accept_space(in);
-    const std::string open = in.mark(marks.open);
+    const std::string open = in.mark(marks.open) + std::string(marks.word);
     if (!co_await accept(in, open)) {
       in.go_back_to(0);
       co_return;

@@ -6,9 +6,9 @@
 
 namespace mlxd {
 
-// Between which marks a model family reasons.
+// Between which marks a model family reasons. `word` is text behind the opening mark.
 struct ReasoningMarks {
-  std::string_view open, close;
+  std::string_view open, word, close;
 };
 
 // The block of reasoning with which an answer begins, if it does; `begun`: the prompt ended with
