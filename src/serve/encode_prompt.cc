@@ -38,10 +38,12 @@ Result<void> check_text_size(const Tokenizer& tokenizer, std::string_view text, 
 }
 
 // As ChatTemplate::render takes it.
-std::string document_of(const ChatPrompt& prompt) {
-  std::string document = fmt::format(
-      R"({{"messages":{},"add_generation_prompt":{},"continue_final_message":{})",
-      prompt.messages_json, prompt.add_generation_prompt, prompt.continue_final_message);
+std::string document_of(const ChatPrompt& prompt, bool tools_in_words) {
+  std::string document =
+      fmt::format(R"({{"messages":{},"add_generation_prompt":{},"continue_final_message":{},)"
+                  R"("tools_in_words":{})",
+                  prompt.messages_json, prompt.add_generation_prompt, prompt.continue_final_message,
+                  tools_in_words);
   const auto add = [&](std::string_view key, const std::string& json) {
     if (!json.empty()) document += fmt::format(R"(,"{}":{})", key, json);
   };
@@ -71,7 +73,8 @@ Result<EncodedPrompt> encode(const ServedModel& model, const ChatPrompt& prompt)
                                         model.id)};
   }
   const Tokenizer& tokenizer = *model.tokenizer;
-  const Result<RenderedChat> chat = model.chat_template->render(document_of(prompt));
+  const Result<RenderedChat> chat = model.chat_template->render(
+      document_of(prompt, model.tools_in_words), !prompt.tools_json.empty());
   if (!chat) return chat.error();
   const int context = model.info().context_length;
   if (const auto fits = check_text_size(tokenizer, chat->text, "messages", context); !fits) {

@@ -62,7 +62,12 @@ ServedModel make_served_model(const ModelFiles& files, std::string id, std::stri
   model.created = unix_time_of(files.path);
   model.tokenizer = Tokenizer::load(files.vocabulary);
   model.chat_template = ChatTemplate::load(files.vocabulary);
-  const AnswerFormat format = answer_format_of(files.vocabulary.chat_template, parsers);
+  // A template for tools says more of how they are called.
+  const std::string& shows = files.vocabulary.tool_use_template.empty()
+                                 ? files.vocabulary.chat_template
+                                 : files.vocabulary.tool_use_template;
+  const AnswerFormat format = answer_format_of(shows, parsers);
+  model.tools_in_words = format.tools != nullptr && format.tools->name == kFormatInWords;
   if (format.reasoning != nullptr) {
     model.reasoning_mark = format.reasoning->marks.open;
     model.reasoning_mark += format.reasoning->marks.word;

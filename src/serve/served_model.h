@@ -19,6 +19,7 @@ struct ServedModel final : TextModel {
   std::unique_ptr<const ChatTemplate> chat_template;  // null: completions only
   // Of chats. A completion's text is the model's own from end to end, and all content.
   MakeAnswerParser make_parser = [](const AnswerContext&) { return make_content_parser(); };
+  bool tools_in_words = true;  // of a template that knows none; as a parser of Hermes' form reads
   std::string reasoning_mark;  // with which a template may begin the reasoning; "": none
   std::vector<int> stop_ids;
   std::unique_ptr<Engine> engine;

@@ -101,7 +101,7 @@ AnswerFormat answer_format_of(std::string_view chat_template, const ParserNames&
   } else {
     const auto known = std::ranges::find_if(
         kToolFormats, [&](const ToolFormat& f) { return has(chat_template, f.shown_by); });
-    format.tools = known == kToolFormats.end() ? named(kToolFormats, "hermes") : &*known;
+    format.tools = known == kToolFormats.end() ? named(kToolFormats, kFormatInWords) : &*known;
   }
   if (!names.reasoning.empty()) {
     format.reasoning = named(kReasoningFormats, names.reasoning);

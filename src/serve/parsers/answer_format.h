@@ -36,7 +36,10 @@ struct ParserNames {
 std::vector<std::string> tool_parser_names();       // with "none"
 std::vector<std::string> reasoning_parser_names();  // likewise
 
-// The first tool format that the template knows; the generic one where it knows none. Names that
+// What a model is asked for whose template knows no tools.
+inline constexpr std::string_view kFormatInWords = "hermes";
+
+// The first tool format that the template knows; kFormatInWords where it knows none. Names that
 // are none of the above have been refused before.
 AnswerFormat answer_format_of(std::string_view chat_template, const ParserNames& names);
 
