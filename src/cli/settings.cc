@@ -232,6 +232,16 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
       ->check(whole_number(0, 64))
       ->capture_default_str()
       ->group(kEngine);
+  app.add_option("--tool-parser", settings.parsers.tools,
+                 "how models write tool calls (default: as their chat template shows)")
+      ->envname("MLXD_TOOL_PARSER")
+      ->check(one_of(tool_parser_names()))
+      ->group(kEngine);
+  app.add_option("--reasoning-parser", settings.parsers.reasoning,
+                 "how models write their reasoning (default: as their chat template shows)")
+      ->envname("MLXD_REASONING_PARSER")
+      ->check(one_of(reasoning_parser_names()))
+      ->group(kEngine);
 }
 
 void add_serve_options(CLI::App& app, ServeSettings& settings) {

@@ -64,30 +64,41 @@ std::string read_token(const JsonFields& fields, std::string_view field) {
   return fields.string(field).value_or("");
 }
 
+struct Templates {
+  std::string chat, tool_use;
+};
+
 // chat_template of tokenizer_config.json: the source, or a list of {name, template} of which
-// "default" is meant, else the first.
-std::string read_listed_template(const JsonFields& fields) {
+// "default" is meant, else the first; "tool_use" for chats with tools.
+Templates read_listed_templates(const JsonFields& fields) {
   const boost::json::value* value = fields.find("chat_template");
   if (value == nullptr) return {};
   const auto* list = value->if_array();
-  if (list == nullptr) return fields.string("chat_template").value_or("");
+  if (list == nullptr) return {fields.string("chat_template").value_or(""), {}};
   std::string first;
+  Templates found;
   for (const boost::json::value& each : *list) {
     const JsonFields named = fields.nested("chat_template", each);
     const std::string source = named.string("template").value_or("");
-    if (named.string("name").value_or("") == "default") return source;
+    const std::string name = named.string("name").value_or("");
+    if (name == "default") found.chat = source;
+    if (name == "tool_use") found.tool_use = source;
     if (first.empty()) first = source;
   }
-  return first;
+  if (found.chat.empty()) found.chat = first;
+  return found;
 }
 
-std::string read_template(const std::filesystem::path& folder, const JsonFields& tokenizer_config) {
+Templates read_templates(const std::filesystem::path& folder, const JsonFields& tokenizer_config) {
   if (std::filesystem::exists(folder / "chat_template.jinja")) {
-    return read_text(folder / "chat_template.jinja");
+    Templates found{read_text(folder / "chat_template.jinja"), {}};
+    const auto tool_use = folder / "additional_chat_templates" / "tool_use.jinja";
+    if (std::filesystem::exists(tool_use)) found.tool_use = read_text(tool_use);
+    return found;
   }
   const JsonFields file = open_optional(folder / "chat_template.json");
-  if (file.has("chat_template")) return read_listed_template(file);
-  return read_listed_template(tokenizer_config);
+  if (file.has("chat_template")) return read_listed_templates(file);
+  return read_listed_templates(tokenizer_config);
 }
 
 // The names that a template knows tokens under.
@@ -250,7 +261,9 @@ Vocabulary read_folder_vocabulary(const std::filesystem::path& folder, const Jso
   vocabulary.eos_token = role("eos_token");
   // What goes around a text is its post-processor's to say: transformers 5 reads no add_bos_token.
   vocabulary.add_bos = vocabulary.add_eos = false;
-  vocabulary.chat_template = read_template(folder, tokenizer_config);
+  Templates templates = read_templates(folder, tokenizer_config);
+  vocabulary.chat_template = std::move(templates.chat);
+  vocabulary.tool_use_template = std::move(templates.tool_use);
 
   const int eos = find_added_token(vocabulary.eos_token, added, vocabulary, vocab_size);
   std::vector<int> bos_ids, eos_ids;

@@ -256,6 +256,7 @@ Vocabulary read_gguf_vocabulary(const GgufFile& file) {
   vocabulary.bos_token = vocabulary.special_tokens["bos_token"];
   vocabulary.eos_token = vocabulary.special_tokens["eos_token"];
   vocabulary.chat_template = file.string("tokenizer.chat_template").value_or("");
+  vocabulary.tool_use_template = file.string("tokenizer.chat_template.tool_use").value_or("");
   return vocabulary;
 }
 

@@ -36,6 +36,7 @@ struct Vocabulary {
   std::vector<int> stop_ids;
 
   std::string chat_template;         // Jinja source, "" for a base model
+  std::string tool_use_template;     // another for chats with tools; "": the same
   std::string bos_token, eos_token;  // as the template sees them; may be empty
   // The texts of all tokens that have a role, by the names that a template knows them under:
   // "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token".

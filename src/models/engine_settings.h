@@ -4,6 +4,7 @@
 #include <string>
 
 #include "backend/backends.h"
+#include "serve/parsers/answer_format.h"
 
 namespace mlxd {
 
@@ -28,6 +29,7 @@ struct EngineSettings {
   std::string prefix_cache_dir;  // "": in memory alone
   double prefix_cache_disk_gb = 8;
   int max_draft_tokens = 8;
+  ParserNames parsers;
 };
 
 }  // namespace mlxd

@@ -75,8 +75,8 @@ PooledModel LocalModels::take(std::size_t index, EngineObserver* observer) {
   const std::shared_ptr<Source> source = std::move(sources_[index]);
   const ModelMemory& memory = memory_.models[index];
   PooledModel taken;
-  taken.model =
-      make_served_model(*source->files, source->name, version_, backend_name(settings_.backend));
+  taken.model = make_served_model(*source->files, source->name, version_,
+                                  backend_name(settings_.backend), settings_.parsers);
   taken.bytes = memory.total();
   taken.pinned = true;
   taken.load = [source, memory, observer, settings = settings_, version = version_] {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "serve/declared_tools.h"
 #include "serve/text_delta.h"
 
 namespace mlxd {
@@ -40,10 +41,18 @@ class AnswerParser {
   virtual void add(int token, std::string_view text, std::vector<ParsedText>& out) = 0;
   // The answer is over: `text` is the last of it, which no token completed.
   virtual void end(std::string_view text, std::vector<ParsedText>& out) = 0;
+  // A call has begun whose arguments are not whole yet.
+  virtual bool in_call() const { return false; }
+};
+
+// What a parser has to know of a request beside the answer.
+struct AnswerContext {
+  std::shared_ptr<const DeclaredTools> tools;  // never null; without any, nothing is a call
+  bool in_reasoning = false;                   // the prompt has opened the block of reasoning
 };
 
 // A model's own, chosen when it is loaded; called once a choice. Any thread.
-using MakeAnswerParser = std::function<std::unique_ptr<AnswerParser>()>;
+using MakeAnswerParser = std::function<std::unique_ptr<AnswerParser>(const AnswerContext&)>;
 
 // All is content.
 std::unique_ptr<AnswerParser> make_content_parser();

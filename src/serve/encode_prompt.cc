@@ -38,9 +38,34 @@ Result<void> check_text_size(const Tokenizer& tokenizer, std::string_view text, 
                           fmt::format("your {} take at least {}", param, text.size() / longest));
 }
 
-// `begins_answer`: as templates do it, up to where the assistant's words are to come.
-Result<std::vector<int>> encode_chat(const ServedModel& model, const ChatPrompt& prompt,
-                                     bool begins_answer) {
+// As ChatTemplate::render takes it.
+std::string document_of(const ChatPrompt& prompt, bool tools_in_words) {
+  std::string document =
+      fmt::format(R"({{"messages":{},"add_generation_prompt":{},"continue_final_message":{},)"
+                  R"("tools_in_words":{})",
+                  prompt.messages_json, prompt.add_generation_prompt, prompt.continue_final_message,
+                  tools_in_words);
+  const auto add = [&](std::string_view key, const std::string& json) {
+    if (!json.empty()) document += fmt::format(R"(,"{}":{})", key, json);
+  };
+  add("tools", prompt.tools_json);
+  add("documents", prompt.documents_json);
+  add("chat_template_kwargs", prompt.template_arguments_json);
+  return document + '}';
+}
+
+bool ends_with(std::string_view text, std::string_view mark) {
+  const std::size_t last = text.find_last_not_of(" \n");
+  return !mark.empty() && last != std::string_view::npos &&
+         text.substr(0, last + 1).ends_with(mark);
+}
+
+Result<EncodedPrompt> encoded(Result<std::vector<int>> tokens, bool in_reasoning = false) {
+  if (!tokens) return tokens.error();
+  return EncodedPrompt{*std::move(tokens), in_reasoning};
+}
+
+Result<EncodedPrompt> encode(const ServedModel& model, const ChatPrompt& prompt) {
   if (!model.chat_template) {
     return Error{.code = "no_chat_template",
                  .param = "model",
@@ -49,28 +74,24 @@ Result<std::vector<int>> encode_chat(const ServedModel& model, const ChatPrompt&
                                         model.id)};
   }
   const Tokenizer& tokenizer = *model.tokenizer;
-  const Result<RenderedChat> chat = model.chat_template->render(fmt::format(
-      R"({{"messages":{},"add_generation_prompt":{}}})", prompt.messages_json, begins_answer));
+  const Result<RenderedChat> chat = model.chat_template->render(
+      document_of(prompt, model.tools_in_words), !prompt.tools_json.empty());
   if (!chat) return chat.error();
   const int context = model.info().context_length;
   if (const auto fits = check_text_size(tokenizer, chat->text, "messages", context); !fits) {
     return fits.error();
   }
-  return tokenizer.encode_chat(*chat);
+  return encoded(tokenizer.encode_chat(*chat), ends_with(chat->text, model.reasoning_mark));
 }
 
-Result<std::vector<int>> encode(const ServedModel& model, const ChatPrompt& prompt) {
-  return encode_chat(model, prompt, /*begins_answer=*/true);
-}
-
-Result<std::vector<int>> encode(const ServedModel& model, const TextPrompt& prompt) {
+Result<EncodedPrompt> encode(const ServedModel& model, const TextPrompt& prompt) {
   const int context = model.info().context_length;
   const auto fits = check_text_size(*model.tokenizer, prompt.text, "prompt", context);
   if (!fits) return fits.error();
-  return model.tokenizer->encode(prompt.text, true, true);
+  return encoded(model.tokenizer->encode(prompt.text, true, true));
 }
 
-Result<std::vector<int>> encode(const ServedModel& model, const TokenPrompt& prompt) {
+Result<EncodedPrompt> encode(const ServedModel& model, const TokenPrompt& prompt) {
   const int vocabulary = model.info().vocab_size;
   for (const int token : prompt.tokens) {
     if (token < 0 || token >= vocabulary) {
@@ -82,35 +103,37 @@ Result<std::vector<int>> encode(const ServedModel& model, const TokenPrompt& pro
                                  token, vocabulary - 1)};
     }
   }
-  return prompt.tokens;
+  return EncodedPrompt{prompt.tokens};
 }
 
 }  // namespace
 
-Result<std::vector<int>> encode_prompt(const ServedModel& model, const Prompt& prompt) {
-  auto tokens = std::visit([&](const auto& given) { return encode(model, given); }, prompt);
-  if (!tokens) {
-    Error error = tokens.error();
+Result<EncodedPrompt> encode_prompt(const ServedModel& model, const Prompt& prompt) {
+  auto encoded = std::visit([&](const auto& given) { return encode(model, given); }, prompt);
+  if (!encoded) {
+    Error error = encoded.error();
     if (error.param.empty() && error.status < 500) error.param = param_of(prompt);
     return error;
   }
-  if (tokens->empty()) {
+  if (encoded->tokens.empty()) {
     return Error{.code = "empty_prompt",
                  .param = param_of(prompt),
                  .message = fmt::format("{} gives no tokens; write at least one character.",
                                         param_of(prompt))};
   }
-  return tokens;
+  return encoded;
 }
 
 std::vector<int> prompt_borders(const ServedModel& model, const Prompt& prompt,
                                 std::span<const int> tokens) {
   const auto* chat = std::get_if<ChatPrompt>(&prompt);
   if (chat == nullptr || model.info().state_bytes == 0) return {};
-  const auto history = encode_chat(model, *chat, /*begins_answer=*/false);
-  if (!history) return {};
-  const auto parting = std::ranges::mismatch(*history, tokens);
-  return {static_cast<int>(parting.in1 - history->begin())};
+  ChatPrompt history = *chat;
+  history.add_generation_prompt = history.continue_final_message = false;
+  const auto encoded = encode(model, history);
+  if (!encoded) return {};
+  const auto parting = std::ranges::mismatch(encoded->tokens, tokens);
+  return {static_cast<int>(parting.in1 - encoded->tokens.begin())};
 }
 
 Result<int> token_limit(const ServedModel& model, const Prompt& prompt, std::size_t prompt_tokens,

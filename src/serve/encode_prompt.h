@@ -9,9 +9,14 @@
 
 namespace mlxd {
 
+// A prompt as the model gets it.
+struct EncodedPrompt {
+  std::vector<int> tokens;    // at least one
+  bool in_reasoning = false;  // a rendered chat ends with the mark that begins reasoning
+};
+
 // The tokens that the model is to go on from, in the one way that there is from a prompt to them:
-// rendered and encoded. At least one; any thread. Errors: as TextModel::start's, with the
-// parameter at fault.
+// rendered and encoded. Any thread. Errors: as TextModel::start's, with the parameter at fault.
 //
 // Special tokens. The text of a template is trusted to write them; what a message says is not, so
 // the text of a special token inside a message stays text (Tokenizer::encode_chat). A rendered chat
@@ -19,7 +24,7 @@ namespace mlxd {
 // completion, which is the client's own from end to end, special tokens are recognised:
 // fill-in-the-middle needs them. The model's bos goes in front unless the prompt begins with it
 // already; what the client wrote is never taken away.
-Result<std::vector<int>> encode_prompt(const ServedModel& model, const Prompt& prompt);
+Result<EncodedPrompt> encode_prompt(const ServedModel& model, const Prompt& prompt);
 
 // GenerateJob::borders of a prompt that gave these tokens: for a chat to a model with recurrent
 // states, where its messages end and the answer's beginning, which templates write otherwise in a

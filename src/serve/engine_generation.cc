@@ -9,11 +9,14 @@
 namespace mlxd {
 
 EngineGeneration::EngineGeneration(const ServedModel& model, const GenerateRequest& request,
-                                   const GenerateJob& job)
+                                   const GenerateJob& job, bool in_reasoning)
     : tokenizer_(model.tokenizer), prompt_tokens_(static_cast<int>(job.prompt.size())) {
-  const bool chat = std::holds_alternative<ChatPrompt>(request.prompt);
+  const auto* const chat = std::get_if<ChatPrompt>(&request.prompt);
+  AnswerContext context{std::make_shared<const DeclaredTools>(), in_reasoning};
+  if (chat != nullptr && chat->tools) context.tools = chat->tools;
   SampleText::Options options;
-  options.begin = chat ? Detokenizer::Begin::text : Detokenizer::Begin::continuation;
+  options.begin = chat != nullptr ? Detokenizer::Begin::text : Detokenizer::Begin::continuation;
+  options.one_call = request.text.one_call;
   options.details = job.sampling.logprobs;
   if (request.text.echo) {
     begin_echo(request, job);
@@ -22,7 +25,7 @@ EngineGeneration::EngineGeneration(const ServedModel& model, const GenerateReque
   }
   samples_.reserve(static_cast<std::size_t>(job.samples));
   for (options.choice = 0; options.choice < job.samples; ++options.choice) {
-    auto parser = chat ? model.make_parser() : make_content_parser();
+    auto parser = chat != nullptr ? model.make_parser(context) : make_content_parser();
     samples_.push_back({{tokenizer_, std::move(parser), request.text.stop, options}});
   }
 }
@@ -89,7 +92,9 @@ void EngineGeneration::take(SampleFinished& finished) {
   std::vector<TextDelta> deltas;
   const bool stopped = sample.text.finish(deltas);
   send(std::move(deltas));
-  end(finished.sample, stopped ? FinishReason::stop : finished.reason);
+  // A call that breaks off is no call that can be made.
+  const bool cut = !stopped && sample.text.in_call();
+  end(finished.sample, cut ? FinishReason::length : stopped ? FinishReason::stop : finished.reason);
 }
 
 void EngineGeneration::take(RequestFinished& finished) {
@@ -99,7 +104,10 @@ void EngineGeneration::take(RequestFinished& finished) {
   last.queue_seconds = finished.queue_seconds;
   last.usage.prompt_tokens = prompt_tokens_;
   last.usage.cached_prompt_tokens = finished.cached_prompt_tokens;
-  for (const Sample& sample : samples_) last.usage.completion_tokens += sample.tokens;
+  for (const Sample& sample : samples_) {
+    last.usage.completion_tokens += sample.tokens;
+    last.usage.reasoning_tokens += sample.text.reasoning_tokens();
+  }
   ready_.push_back(std::move(last));
 }
 

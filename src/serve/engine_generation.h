@@ -13,9 +13,9 @@ namespace mlxd {
 // The Generation of an engine's request: folds its token events into text events.
 class EngineGeneration final : public Generation {
  public:
-  // Of what `job`, ready to be submitted, and `request` ask for.
-  EngineGeneration(const ServedModel& model, const GenerateRequest& request,
-                   const GenerateJob& job);
+  // Of what `job`, ready to be submitted, and `request` ask for. `in_reasoning` as EncodedPrompt's.
+  EngineGeneration(const ServedModel& model, const GenerateRequest& request, const GenerateJob& job,
+                   bool in_reasoning = false);
   // Once, before anything else: the job was accepted.
   void begin(RequestHandle handle) { handle_.emplace(std::move(handle)); }
 

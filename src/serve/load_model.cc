@@ -55,13 +55,28 @@ std::vector<int> stop_ids_of(const Vocabulary& vocabulary, const Tokenizer& toke
 }
 
 ServedModel make_served_model(const ModelFiles& files, std::string id, std::string_view version,
-                              std::string_view backend) {
+                              std::string_view backend, const ParserNames& parsers) {
   ServedModel model;
   model.id = std::move(id);
   model.fingerprint = fmt::format("mlxd-{}-{}-{}", version, files.fingerprint, backend);
   model.created = unix_time_of(files.path);
   model.tokenizer = Tokenizer::load(files.vocabulary);
   model.chat_template = ChatTemplate::load(files.vocabulary);
+  // A template for tools says more of how they are called.
+  const std::string& shows = files.vocabulary.tool_use_template.empty()
+                                 ? files.vocabulary.chat_template
+                                 : files.vocabulary.tool_use_template;
+  const AnswerFormat format = answer_format_of(shows, parsers);
+  model.tools_in_words = format.tools != nullptr && format.tools->name == kFormatInWords;
+  if (format.reasoning != nullptr) {
+    model.reasoning_mark = format.reasoning->marks.open;
+    model.reasoning_mark += format.reasoning->marks.word;
+    model.reasoning_tokens = {model.tokenizer->token_id(format.reasoning->marks.open),
+                              model.tokenizer->token_id(format.reasoning->marks.close)};
+  }
+  model.make_parser = [format, tokenizer = model.tokenizer](const AnswerContext& context) {
+    return make_answer_parser(format, tokenizer, context);
+  };
   model.stop_ids = stop_ids_of(files.vocabulary, *model.tokenizer);
   // A tokeniser may know tokens that the model has no rows for and never draws.
   const std::int64_t rows = files.plan.head.weight.weight.rows;

@@ -1,19 +1,27 @@
 // What is asked of a served model, in strings; api/ and cli/ make it, ServedModel answers it.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "engine/engine.h"
+#include "serve/declared_tools.h"
 #include "text/grammar.h"
 
 namespace mlxd {
 
-// A conversation, for the model's chat template: a JSON array of messages.
+// A conversation, for the model's chat template. All of it is the client's text.
 struct ChatPrompt {
-  std::string messages_json;
+  std::string messages_json;                 // an array of messages, as OpenAI's wire has them
+  std::string tools_json = {};               // an array of functions likewise; "": none
+  std::string documents_json = {};           // an array; "": none
+  std::string template_arguments_json = {};  // an object of further variables; "": none
+  bool add_generation_prompt = true;         // the assistant's turn is begun
+  bool continue_final_message = false;       // ... or the last message goes on instead
+  std::shared_ptr<const DeclaredTools> tools = {};  // those of tools_json, for the parser
 };
 // The beginning of a text that the model is to go on with.
 struct TextPrompt {
@@ -35,6 +43,7 @@ struct TextOptions {
   std::vector<std::string> stop;  // none of them empty; looked for in the answer's content alone
   bool echo = false;              // the prompt's own text comes first
   std::optional<RequestedGrammar> grammar;
+  bool one_call = false;          // a second tool call ends the answer instead
 };
 
 // `max_tokens` of a request that leaves the length to the model: what is left of the context, or

@@ -36,6 +36,7 @@ bool SampleText::push(const SampledToken& token, std::vector<TextDelta>& out) {
   if (options_.details) {
     unread_.push_back({decoded_, 0, detail_of(*tokenizer_, token.token, token.logprob, token.top)});
   }
+  begins_.push_back(decoded_);
   const std::string text = detokenizer_.push(token.token);
   decoded_ += text.size();
   parser_->add(token.token, text, parsed_);
@@ -69,6 +70,7 @@ bool SampleText::finish(std::vector<TextDelta>& out) {
 // What the parser gave goes on: content through the stop strings, the rest as it is.
 bool SampleText::take(std::vector<TextDelta>& out) {
   for (ParsedText& parsed : std::exchange(parsed_, {})) {
+    if (options_.one_call && parsed.call > 0) return true;
     Track& at = track(parsed.channel);
     if (at.call != parsed.call) {
       at = Track();
@@ -90,6 +92,9 @@ bool SampleText::take(std::vector<TextDelta>& out) {
 void SampleText::read(Track& track, const ParsedText& parsed) {
   const std::size_t start = read_;
   read_ += parsed.read;
+  for (; !begins_.empty() && begins_.front() < read_; begins_.pop_front()) {
+    reasoning_tokens_ += parsed.channel == AnswerChannel::reasoning ? 1 : 0;
+  }
   if (parsed.text.empty()) return;
   const bool as_written = parsed.text.size() == parsed.read;
   while (!unread_.empty() && unread_.front().begin < read_) {

@@ -27,6 +27,7 @@ class SampleText {
     Detokenizer::Begin begin = Detokenizer::Begin::text;
     int first_offset = 0;  // of the content: the characters of an echoed prompt
     bool details = false;
+    bool one_call = false;  // a second tool call ends the sample
   };
   SampleText(const std::shared_ptr<const Tokenizer>& tokenizer,
              std::unique_ptr<AnswerParser> parser, std::vector<std::string> stop, Options options);
@@ -36,6 +37,10 @@ class SampleText {
   bool push(const SampledToken& token, std::vector<TextDelta>& out);
   // Likewise what is left when the sample has ended by itself.
   bool finish(std::vector<TextDelta>& out);
+
+  // A tool call has begun whose arguments are not whole.
+  bool in_call() const { return parser_->in_call(); }
+  int reasoning_tokens() const { return reasoning_tokens_; }
 
  private:
   // A token that no delta has told of. `begin` is where its text begins: in bytes, in the
@@ -67,7 +72,9 @@ class SampleText {
   std::size_t decoded_ = 0;         // bytes of text that the detokeniser gave
   std::size_t read_ = 0;            // of these, what the parser gave back
   std::deque<Untold> unread_;       // tokens that begin beyond
-  std::array<Track, 4> tracks_;     // by channel
+  std::deque<std::size_t> begins_;  // where all of these begin, details or not
+  int reasoning_tokens_ = 0;
+  std::array<Track, 4> tracks_;  // by channel
 };
 
 }  // namespace mlxd

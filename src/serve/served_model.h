@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "serve/after_reasoning.h"
 #include "serve/answer_parser.h"
 #include "serve/grammars.h"
 #include "serve/text_model.h"
@@ -19,7 +20,10 @@ struct ServedModel final : TextModel {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::unique_ptr<const ChatTemplate> chat_template;  // null: completions only
   // Of chats. A completion's text is the model's own from end to end, and all content.
-  MakeAnswerParser make_parser = make_content_parser;
+  MakeAnswerParser make_parser = [](const AnswerContext&) { return make_content_parser(); };
+  bool tools_in_words = true;  // of a template that knows none; as a parser of Hermes' form reads
+  std::string reasoning_mark;  // with which a template may begin the reasoning; "": none
+  ReasoningTokens reasoning_tokens;
   std::vector<int> stop_ids;
   std::unique_ptr<Grammars> grammars;  // null: the model has no token that ends an answer
   std::unique_ptr<Engine> engine;

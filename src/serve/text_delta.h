@@ -30,6 +30,7 @@ struct Usage {
   int prompt_tokens = 0;
   int completion_tokens = 0;  // those that ended the answers included
   int cached_prompt_tokens = 0;
+  int reasoning_tokens = 0;  // of the completion's, with the marks around them
 };
 
 // What a piece of an answer is, for those who read it.

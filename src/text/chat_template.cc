@@ -33,13 +33,16 @@ std::size_t format_local_time(const char* format, char* out, std::size_t capacit
 
 class LoadedTemplate final : public ChatTemplate {
  public:
-  explicit LoadedTemplate(TextkitTemplate chat_template) : template_(std::move(chat_template)) {}
+  // `with_tools` may be null.
+  LoadedTemplate(TextkitTemplate chat_template, TextkitTemplate with_tools)
+      : template_(std::move(chat_template)), with_tools_(std::move(with_tools)) {}
 
-  Result<RenderedChat> render(std::string_view document) const override {
+  Result<RenderedChat> render(std::string_view document, bool has_tools) const override {
+    const textkit_template* const chosen =
+        has_tools && with_tools_ ? with_tools_.get() : template_.get();
     TextkitText text, error;
     textkit_ranges client{};
-    switch (textkit_template_render(template_.get(), view_of(document), text.out(), &client,
-                                    error.out())) {
+    switch (textkit_template_render(chosen, view_of(document), text.out(), &client, error.out())) {
       case TEXTKIT_DONE: {
         const std::unique_ptr<textkit_ranges, FreeRanges> owner(&client);
         RenderedChat chat{text.str(), {}};
@@ -64,27 +67,36 @@ class LoadedTemplate final : public ChatTemplate {
   }
 
  private:
-  const TextkitTemplate template_;
+  const TextkitTemplate template_, with_tools_;
 };
 
-}  // namespace
-
-std::unique_ptr<const ChatTemplate> ChatTemplate::load(const Vocabulary& vocabulary) {
-  if (vocabulary.chat_template.empty()) return nullptr;
+// Throws LoadError.
+TextkitTemplate load_source(const std::string& source, const Vocabulary& vocabulary) {
   std::map<std::string, std::string> tokens = vocabulary.special_tokens;
   tokens.try_emplace("bos_token", vocabulary.bos_token);
   tokens.try_emplace("eos_token", vocabulary.eos_token);
   std::vector<textkit_named_text> named;
   for (const auto& [name, text] : tokens) named.push_back({view_of(name), view_of(text)});
   TextkitText error;
-  TextkitTemplate chat_template(textkit_template_new(view_of(vocabulary.chat_template),
-                                                     named.data(), named.size(), &format_local_time,
-                                                     error.out()));
+  TextkitTemplate chat_template(textkit_template_new(view_of(source), named.data(), named.size(),
+                                                     &format_local_time, error.out()));
   if (!chat_template) {
     throw LoadError(
         fmt::format("{}: the chat template does not parse: {}", vocabulary.source, error.str()));
   }
-  return std::make_unique<LoadedTemplate>(std::move(chat_template));
+  return chat_template;
+}
+
+}  // namespace
+
+std::unique_ptr<const ChatTemplate> ChatTemplate::load(const Vocabulary& vocabulary) {
+  if (vocabulary.chat_template.empty()) return nullptr;
+  TextkitTemplate with_tools;
+  if (!vocabulary.tool_use_template.empty()) {
+    with_tools = load_source(vocabulary.tool_use_template, vocabulary);
+  }
+  return std::make_unique<LoadedTemplate>(load_source(vocabulary.chat_template, vocabulary),
+                                          std::move(with_tools));
 }
 
 }  // namespace mlxd

@@ -22,11 +22,13 @@ class ChatTemplate {
   // `document`: a JSON object with `messages` (as OpenAI's wire has them: content a string, text
   // parts or null; a tool call's arguments JSON in a string) and, where wanted, `tools`,
   // `documents`, `add_generation_prompt` (default true: the assistant's turn is begun),
-  // `continue_final_message` (the text ends with the last message's words) and
-  // `chat_template_kwargs`, an object of further variables. Messages are brought to the form that
-  // this template reads. Errors: 400 with the template's own words (raise_exception) or its line
+  // `continue_final_message` (the text ends with the last message's words),
+  // `chat_template_kwargs`, an object of further variables, and `tools_in_words` (default false:
+  // true tells the model of tools in the messages where the template knows none). Messages are
+  // brought to the form that this template reads. `has_tools`: a model with a template of its own
+  // for tools takes that. Errors: 400 with the template's own words (raise_exception) or its line
   // and what is wrong there; 500 for a fault of ours.
-  virtual Result<RenderedChat> render(std::string_view document) const = 0;
+  virtual Result<RenderedChat> render(std::string_view document, bool has_tools = false) const = 0;
 };
 
 }  // namespace mlxd

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -14,7 +15,7 @@ Result<json::value> normalised(std::string_view messages) {
   RequestFields fields;
   auto read = read_messages(json::parse({messages.data(), messages.size()}), fields);
   if (!read) return read.error();
-  return json::parse(std::get<ChatPrompt>(fields.prompts.at(0)).messages_json);
+  return json::parse(fields.chat.messages_json);
 }
 
 void expect_messages(std::string_view from, std::string_view to) {
@@ -65,6 +66,43 @@ TEST(Messages, ToolCallsOfTheHistoryPassWithWhateverTheModelWroteAsArguments) {
   }
   expect_refused(R"([{"role":"assistant","tool_calls":[{"name":"f"}]}])",
                  "messages[0].tool_calls[0].function");
+  expect_refused(R"([{"role":"assistant","tool_calls":[{"function":{"arguments":""}}]}])",
+                 "messages[0].tool_calls[0].function.name");
+  expect_refused(R"([{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":1}}]}])",
+                 "messages[0].tool_calls[0].function.arguments");
+}
+
+TEST(Messages, WhatSaysNothingOfACallToATemplateIsLeftOut) {
+  expect_messages(R"([{"role":"assistant","tool_calls":[{"index":0,"id":"c1","type":"function",
+                       "function":{"name":"f","arguments":null}}]}])",
+                  R"([{"role":"assistant","content":null,"tool_calls":[{"id":"c1",
+                       "type":"function","function":{"name":"f","arguments":""}}]}])");
+}
+
+TEST(Messages, ModelsAndToolsMayHaveSaidNothing) {
+  for (const std::string_view role : {"assistant", "tool"}) {
+    for (const std::string_view content : {R"(,"content":null)", "", R"(,"content":[])"}) {
+      expect_messages(fmt::format(R"([{{"role":"{}"{}}}])", role, content),
+                      fmt::format(R"([{{"role":"{}","content":""}}])", role));
+    }
+  }
+}
+
+TEST(Messages, ReasoningOfEarlierTurnsIsReadUnderBothNames) {
+  const std::string_view out = R"([{"role":"assistant","content":"a","reasoning_content":"r"}])";
+  expect_messages(R"([{"role":"assistant","content":"a","reasoning":"r"}])", out);
+  expect_messages(R"([{"role":"assistant","content":"a","reasoning_content":"r","reasoning":"r"}])",
+                  out);
+  expect_refused(R"([{"role":"assistant","content":"a","reasoning":1}])", "messages[0].reasoning");
+}
+
+TEST(Messages, LegacyFunctionCallsAreToolCalls) {
+  expect_messages(R"([{"role":"assistant","content":null,
+                       "function_call":{"name":"f","arguments":"{}"}},
+                      {"role":"function","name":"f","content":"r"}])",
+                  R"([{"role":"assistant","content":null,"tool_calls":[{"id":"function0",
+                       "type":"function","function":{"name":"f","arguments":"{}"}}]},
+                      {"role":"tool","tool_call_id":"function0","name":"f","content":"r"}])");
 }
 
 TEST(Messages, WhatIsWrongIsNamedWithItsPlace) {

@@ -19,7 +19,7 @@ using ::testing::EndsWith;
 // A template that shows the model the end of a conversation, however long that is.
 class ShortTemplate : public ChatTemplate {
  public:
-  Result<RenderedChat> render(std::string_view document) const override {
+  Result<RenderedChat> render(std::string_view document, bool) const override {
     return RenderedChat{std::string(document.substr(document.size() - 8)), {{0, 8}}};
   }
 };

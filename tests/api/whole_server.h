@@ -55,7 +55,7 @@ class ByteTokenizer : public Tokenizer {
 class PlainTemplate : public ChatTemplate {
  public:
   // The messages as they are.
-  Result<RenderedChat> render(std::string_view document) const override {
+  Result<RenderedChat> render(std::string_view document, bool) const override {
     document.remove_prefix(std::string_view(R"({"messages":)").size());
     document.remove_suffix(1);
     return RenderedChat{std::string(document), {{0, document.size()}}};

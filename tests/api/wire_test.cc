@@ -17,7 +17,7 @@ namespace {
 namespace json = boost::json;
 
 const ResponseHead kHead{"id-1", 1700000000, "org/tiny", "mlxd-test"};
-const Usage kUsage{5, 7, 2};
+const Usage kUsage{5, 7, 2, 3};
 
 WireOptions options(Endpoint endpoint, bool logprobs = false) {
   WireOptions wire;
@@ -58,7 +58,8 @@ TEST(Wire, AChatCompletionHasOpenAisFields) {
     "choices":[{"index":0,"message":{"role":"assistant","content":"Hi","refusal":null},
                 "logprobs":null,"finish_reason":"stop"}],
     "usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12,
-             "prompt_tokens_details":{"cached_tokens":2}}})"));
+             "prompt_tokens_details":{"cached_tokens":2},
+             "completion_tokens_details":{"reasoning_tokens":3}}})"));
 }
 
 TEST(Wire, ATextCompletionHasOpenAisFields) {
@@ -116,14 +117,95 @@ TEST(Wire, TokensAsIdsReplaceTheirTextEverywhere) {
   EXPECT_EQ(content.at(0).at("bytes"), json::parse("[97]"));
 }
 
-TEST(Wire, OfAnswersWithChannelsItWritesTheContent) {
-  TextDelta reasoning = delta("hm");
-  reasoning.channel = AnswerChannel::reasoning;
-  const auto body = body_of(options(Endpoint::chat), {{reasoning, choice("Hi").front()}});
-  EXPECT_EQ(body.at("choices").at(0).at("message").at("content").as_string(), "Hi");
+TextDelta in_channel(AnswerChannel channel, std::string text, int call = -1) {
+  TextDelta result = delta(std::move(text));
+  result.channel = channel;
+  result.call = call;
+  return result;
+}
+
+// Two calls after some reasoning, in pieces as they come.
+std::vector<TextDelta> calling() {
+  using enum AnswerChannel;
+  return {in_channel(reasoning, "h"),          in_channel(reasoning, "m"),
+          in_channel(tool_name, "f", 0),       in_channel(tool_arguments, R"({"a":)", 0),
+          in_channel(tool_arguments, "1}", 0), in_channel(tool_name, "g", 1),
+          in_channel(tool_arguments, "{}", 1), sample_end()};
+}
+
+ChoiceText joined(std::vector<TextDelta> deltas) {
+  ChoiceText choice;
+  for (TextDelta& one : deltas) append(choice, std::move(one));
+  return choice;
+}
+
+// The ids, which are random, are taken out.
+std::vector<std::string> take_ids(json::array& calls) {
+  std::vector<std::string> ids;
+  for (json::value& call : calls) {
+    if (const auto* id = call.as_object().if_contains("id")) {
+      ids.push_back(text_of(*id));
+      call.as_object().erase("id");
+    }
+  }
+  return ids;
+}
+
+TEST(Wire, AnAnswerWithCallsHasNoContentAndEndsForThem) {
+  auto body = body_of(options(Endpoint::chat), {joined(calling())});
+  json::object& choice = body.at("choices").at(0).as_object();
+  const auto ids = take_ids(choice.at("message").at("tool_calls").as_array());
+  ASSERT_EQ(ids.size(), 2U);
+  EXPECT_EQ(ids[0].size(), 9U);
+  EXPECT_NE(ids[0], ids[1]);
+  EXPECT_EQ(choice, json::parse(R"({"index":0,"message":{"role":"assistant","content":null,
+    "refusal":null,"reasoning_content":"hm","reasoning":"hm","tool_calls":[
+      {"type":"function","function":{"name":"f","arguments":"{\"a\":1}"}},
+      {"type":"function","function":{"name":"g","arguments":"{}"}}]},
+    "logprobs":null,"finish_reason":"tool_calls"})"));
+}
+
+TEST(Wire, TheFirstDeltaOfACallNamesItAndTheOthersAddToItsArguments) {
+  OpenAiWriter writer(kHead, options(Endpoint::chat));
   std::string frames;
-  OpenAiWriter(kHead, options(Endpoint::chat)).add(reasoning, frames);
-  EXPECT_EQ(frames, "");
+  for (const TextDelta& one : calling()) writer.add(one, frames);
+  json::array deltas;
+  for (json::value& chunk : data_frames(frames)) {
+    json::object& choice = chunk.at("choices").at(0).as_object();
+    json::object& said = choice.at("delta").as_object();
+    if (auto* calls = said.if_contains("tool_calls")) take_ids(calls->as_array());
+    deltas.push_back(choice.at("finish_reason").is_null() ? json::value(said)
+                                                          : choice.at("finish_reason"));
+  }
+  EXPECT_EQ(json::value(deltas), json::parse(R"([
+    {"reasoning_content":"h","reasoning":"h"}, {"reasoning_content":"m","reasoning":"m"},
+    {"tool_calls":[{"index":0,"type":"function","function":{"name":"f","arguments":""}}]},
+    {"tool_calls":[{"index":0,"function":{"arguments":"{\"a\":"}}]},
+    {"tool_calls":[{"index":0,"function":{"arguments":"1}"}}]},
+    {"tool_calls":[{"index":1,"type":"function","function":{"name":"g","arguments":""}}]},
+    {"tool_calls":[{"index":1,"function":{"arguments":"{}"}}]},
+    "tool_calls"])"));
+}
+
+TEST(Wire, WhoSentFunctionsGetsAFunctionCall) {
+  WireOptions wire = options(Endpoint::chat);
+  wire.legacy_functions = true;
+  using enum AnswerChannel;
+  const std::vector<TextDelta> one = {in_channel(tool_name, "f", 0),
+                                      in_channel(tool_arguments, "{}", 0), sample_end()};
+  const auto choice = body_of(wire, {joined(one)}).at("choices").at(0);
+  EXPECT_EQ(choice.at("message").at("function_call"),
+            json::parse(R"({"name":"f","arguments":"{}"})"));
+  EXPECT_EQ(choice.at("finish_reason"), "function_call");
+  OpenAiWriter writer(kHead, wire);
+  std::string frames;
+  for (const TextDelta& delta : one) writer.add(delta, frames);
+  const auto chunks = data_frames(frames);
+  ASSERT_EQ(chunks.size(), 3U);
+  EXPECT_EQ(chunks[0].at("choices").at(0).at("delta"),
+            json::parse(R"({"function_call":{"name":"f","arguments":""}})"));
+  EXPECT_EQ(chunks[1].at("choices").at(0).at("delta"),
+            json::parse(R"({"function_call":{"arguments":"{}"}})"));
 }
 
 TEST(Wire, ChatChunksNameTheRoleFirstAndEndWithAnEmptyDelta) {
@@ -151,7 +233,8 @@ TEST(Wire, ChatChunksNameTheRoleFirstAndEndWithAnEmptyDelta) {
           R"({"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}],"usage":null})" +
           "\n\n" + head +
           R"(],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12,)"
-          R"("prompt_tokens_details":{"cached_tokens":2}}})" +
+          R"("prompt_tokens_details":{"cached_tokens":2},)"
+          R"("completion_tokens_details":{"reasoning_tokens":3}}})" +
           "\n\ndata: [DONE]\n\n");
 }
 

@@ -32,7 +32,7 @@ BOTH = [
     ("model", [3, ""]),
     ("no_such_parameter", [1]),
     ("suffix", ["x"]),
-    ("functions", [[{"name": "f"}]]),
+    ("functions", [[{"name": ""}]]),
 ]
 CHAT_ONLY = [
     ("messages", [[], "x", [3], [{"role": "wizard", "content": "x"}], [{"role": "user"}],
@@ -41,7 +41,10 @@ CHAT_ONLY = [
     ("logprobs", [1, "x"]),
     ("top_logprobs", [-1, 21, 1.5]),
     ("max_completion_tokens", [-1, "x"]),
-    ("tools", [[{"type": "function", "function": {"name": "f"}}]]),
+    ("tools", [[{"type": "custom", "custom": {"name": "f"}}], [{"type": "function"}]]),
+    ("tool_choice", ["required", {"type": "function", "function": {"name": "f"}}, "x"]),
+    ("reasoning_effort", ["x"]),
+    ("chat_template_kwargs", [[], {"messages": []}]),
     ("response_format", [{"type": "xml"}, 3]),
     ("prompt", ["x"]),
     ("echo", [True]),

@@ -39,6 +39,22 @@ TEST(LoadModel, AServedModelIsAllButItsEngine) {
   EXPECT_EQ(model.engine, nullptr);
 }
 
+TEST(LoadModel, TheParserIsTheTemplatesOrTheOperators) {
+  ModelFiles files;
+  files.vocabulary = testing::chat_vocabulary();
+  files.plan.head.weight.weight.rows = 300;
+  EXPECT_TRUE(make_served_model(files, "id", "1", "cpu").tools_in_words);
+  files.vocabulary.chat_template += "{# <tool_call><arg_key> </think> #}";
+  const ServedModel glm = make_served_model(files, "id", "1", "cpu");
+  EXPECT_FALSE(glm.tools_in_words);
+  EXPECT_EQ(glm.reasoning_mark, "<think>");
+  const ServedModel none = make_served_model(files, "id", "1", "cpu", {"none", "none"});
+  EXPECT_FALSE(none.tools_in_words);
+  EXPECT_EQ(none.reasoning_mark, "");
+  files.vocabulary.tool_use_template = "<tool_call>";
+  EXPECT_TRUE(make_served_model(files, "id", "1", "cpu").tools_in_words);
+}
+
 TEST(LoadModel, ABadTokeniserIsFoundWithoutAnEngine) {
   ModelFiles files;
   files.vocabulary = testing::chat_vocabulary();

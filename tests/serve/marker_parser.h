@@ -88,7 +88,7 @@ class MarkerParser final : public AnswerParser {
   std::string held_;
 };
 
-inline std::unique_ptr<AnswerParser> make_marker_parser() {
+inline std::unique_ptr<AnswerParser> make_marker_parser(const AnswerContext& = {}) {
   return std::make_unique<MarkerParser>();
 }
 

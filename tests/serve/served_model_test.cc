@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "serve/marker_parser.h"
+#include "serve/parsers/answer_format.h"
 #include "serve/serve_fixture.h"
 
 namespace mlxd {
@@ -215,6 +216,79 @@ TEST(ServedModel, ParsesTheAnswerOfAChatAndNoCompletion) {
   auto completion = raw->start(text_request("abc", 100), {});
   ASSERT_TRUE(completion);
   EXPECT_EQ(collect(**completion).texts[0], script);
+}
+
+// A model that reasons and calls, whose answer to `content` is `script`.
+std::vector<GenerationEvent> called(GenerateRequest request, const std::string& script,
+                                    const std::string& template_end = "") {
+  Vocabulary vocabulary = chat_vocabulary();
+  vocabulary.chat_template += template_end;
+  std::get<ChatPrompt>(request.prompt).tools =
+      std::make_shared<DeclaredTools>(DeclaredTools{{"f", {}}});
+  const auto model =
+      serve(vocabulary, answering(script, 21 + static_cast<int>(template_end.size())));
+  const AnswerFormat format = answer_format_of("", {"hermes", "think"});
+  model->reasoning_mark = "<think>";
+  model->make_parser = [format, tokenizer = model->tokenizer](const AnswerContext& context) {
+    return make_answer_parser(format, tokenizer, context);
+  };
+  auto generation = model->start(std::move(request), {});
+  EXPECT_TRUE(generation);
+  return collect(**generation).events;
+}
+
+ChoiceText joined(const std::vector<GenerationEvent>& events) {
+  ChoiceText parts;
+  for (const GenerationEvent& event : events) {
+    if (const auto* delta = std::get_if<TextDelta>(&event)) append(parts, *delta);
+  }
+  return parts;
+}
+
+TEST(ServedModel, ReasoningThatThePromptBeginsIsReasoningAndCounted) {
+  const auto events = called(chat_request("Hi"), "hm\n</think>\n\nOk", "<think>");
+  const ChoiceText parts = joined(events);
+  ASSERT_EQ(parts.size(), 2U);
+  EXPECT_EQ(parts[0].channel, AnswerChannel::reasoning);
+  EXPECT_EQ(parts[0].text, "hm");
+  EXPECT_EQ(parts[1].text, "Ok");
+  const Usage& usage = std::get<GenerationEnd>(events.back()).usage;
+  EXPECT_EQ(usage.reasoning_tokens, 11);  // bytes here, "\n</think>" among them
+  EXPECT_EQ(usage.completion_tokens, 16);
+}
+
+constexpr const char* kTwoCalls =
+    "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1}}</tool_call>\n"
+    "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 2}}</tool_call>";
+
+TEST(ServedModel, OfOneCallAtATimeTheSecondEndsTheAnswer) {
+  GenerateRequest request = chat_request("Hi");
+  EXPECT_EQ(joined(called(request, kTwoCalls)).back().call, 1);
+  request.text.one_call = true;
+  const ChoiceText parts = joined(called(request, kTwoCalls));
+  ASSERT_EQ(parts.size(), 2U);
+  EXPECT_EQ(parts[1].text, "{\"a\": 1}");
+  EXPECT_EQ(parts[1].finish, FinishReason::stop);
+}
+
+TEST(ServedModel, ACallThatBreaksOffEndsForItsLength) {
+  const ChoiceText parts =
+      joined(called(chat_request("Hi"), "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": \"b"));
+  EXPECT_EQ(parts.back().text, "{\"a\": \"b");
+  EXPECT_EQ(parts.back().finish, FinishReason::length);
+}
+
+TEST(ServedModel, ToolsReachATemplateThatKnowsNoneInWords) {
+  GenerateRequest request = chat_request("Hi");
+  std::get<ChatPrompt>(request.prompt).tools_json =
+      R"([{"type":"function","function":{"name":"look_up","parameters":{}}}])";
+  // More than the context of this model, as the error's count tells.
+  const auto model = serve(chat_vocabulary(), FakeOptions{});
+  const auto refused = model->start(request, {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, "context_length_exceeded");
+  model->tools_in_words = false;
+  EXPECT_TRUE(model->start(request, {}));
 }
 
 TEST(ServedModel, TokensKeepTheirPlacesBehindAnEchoedPrompt) {

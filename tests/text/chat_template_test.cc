@@ -39,6 +39,19 @@ TEST(ChatTemplate, KnowsTheModelsTokensAndThatThereAreNoTools) {
             "<s>-</s>");
 }
 
+TEST(ChatTemplate, AnotherOneOfTheModelsIsForChatsWithTools) {
+  Vocabulary vocabulary;
+  vocabulary.chat_template = "plain";
+  vocabulary.tool_use_template = "{{ tools[0].function.name }}";
+  const auto chat_template = ChatTemplate::load(vocabulary);
+  EXPECT_EQ(chat_template->render(R"({"messages":[]})")->text, "plain");
+  const auto with_tools = chat_template->render(
+      R"({"messages":[],"tools":[{"type":"function","function":{"name":"f"}}]})", true);
+  EXPECT_EQ(with_tools->text, "f");
+  vocabulary.tool_use_template = "{% if %}";
+  EXPECT_THROW(ChatTemplate::load(vocabulary), LoadError);
+}
+
 TEST(ChatTemplate, BlocksTakeTheirLineWithThem) {
   EXPECT_EQ(render("{% if true %}\n  x\n  {% endif %}\ny", "[]"), "  x\ny");
 }

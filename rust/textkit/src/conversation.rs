@@ -30,7 +30,16 @@ pub struct Shape {
     pub argument_mapping: bool,
     /// ... may be text that is not JSON.
     pub argument_text: bool,
+    /// It tells the model of tools.
+    pub tools: bool,
+    /// It has a turn for `system`.
+    pub has_system: bool,
+    /// Under which name it reads the reasoning of earlier turns.
+    pub reasoning: &'static str,
 }
+
+/// In the order of their age; the wire has the first.
+const REASONING: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
 
 /// Renders messages and tools, None where the template fails.
 pub type Probe<'a> = &'a dyn Fn(&Value, &Value) -> Option<String>;
@@ -80,7 +89,29 @@ impl Shape {
             let whole = out.contains("needle_key") && out.contains("needle words");
             whole && !out.contains("{'needle_key'")
         });
+        let declares =
+            [format!("[{user}]"), format!(r#"[{{"role":"system","content":"s"}},{user}]"#)];
+        let tools = declares.iter().any(|messages| {
+            let tools = TOOLS.replace(r#""name":"f""#, r#""name":"needle_tool""#);
+            let parsed = (parse_json(messages)
+                .and_then(|m| adapt_roles(&m).map_err(|e| e.message)))
+            .and_then(|messages| Ok((messages, parse_json(&tools)?)));
+            let out = parsed.ok().and_then(|(messages, tools)| probe(&messages, &tools));
+            out.is_some_and(|out| out.contains("needle_tool"))
+        });
+        let system = format!(r#"[{{"role":"system","content":"needle"}},{user}]"#);
+        let reasons = |name: &str| {
+            let said = format!(r#","{name}":"needle","content":"a""#);
+            let call = CALL.replace("CONTENT", &said).replace("ARGUMENTS", "{}");
+            let last = format!(r#"[{user},{{"role":"assistant"{said}}}]"#);
+            [format!("[{call},{ANSWER}]"), format!("[{call}]"), last]
+                .iter()
+                .any(|messages| render(probe, messages).is_some_and(|out| out.contains("needle")))
+        };
         Shape {
+            tools,
+            has_system: render(probe, &system).is_some_and(|out| out.contains("needle")),
+            reasoning: REASONING.into_iter().find(|name| reasons(name)).unwrap_or(REASONING[0]),
             system: content_of(
                 probe,
                 &format!(r#"[{{"role":"system","content":CONTENT}},{user}]"#),
@@ -114,13 +145,28 @@ impl Shape {
         map_items(&messages, |message| {
             let role = member(message, "role").and_then(|r| Some(r.as_str()?.to_string()));
             let role = role.unwrap_or_default();
-            map_entries(message, |key, value| match key {
+            let message = self.adapt_reasoning(message)?;
+            map_entries(&message, |key, value| match key {
                 "role" if role == "developer" && !self.developer => Ok(own("system")),
                 "content" => self.adapt_content(&role, value),
                 "tool_calls" => map_items(value, |call| self.adapt_call(call)),
                 _ => Ok(value.clone()),
             })
         })
+    }
+
+    fn adapt_reasoning(&self, message: &Value) -> Result<Value> {
+        let Value::Dict(dict) = message else { return Ok(message.clone()) };
+        if self.reasoning == REASONING[0] || dict.get_text(REASONING[0]).is_none() {
+            return Ok(message.clone());
+        }
+        let mut changed = Dict::default();
+        for (key, value) in dict.entries() {
+            let renamed = key.as_str() == Some(REASONING[0]);
+            changed
+                .insert(if renamed { own(self.reasoning) } else { key.clone() }, value.clone())?;
+        }
+        changed.finish()
     }
 
     fn adapt_content(&self, role: &str, content: &Value) -> Result<Value> {
@@ -167,11 +213,11 @@ impl Shape {
     }
 }
 
-fn own(text: &str) -> Value {
+pub fn own(text: &str) -> Value {
     Value::own(text)
 }
 
-fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+pub fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     match value {
         Value::Dict(dict) => dict.get_text(name),
         _ => None,
@@ -185,7 +231,7 @@ fn map_items(list: &Value, change: impl Fn(&Value) -> Result<Value>) -> Result<V
     }
 }
 
-fn map_entries(value: &Value, change: impl Fn(&str, &Value) -> Result<Value>) -> Result<Value> {
+pub fn map_entries(value: &Value, change: impl Fn(&str, &Value) -> Result<Value>) -> Result<Value> {
     let Value::Dict(dict) = value else { return Ok(value.clone()) };
     let mut changed = Dict::default();
     for (key, value) in dict.entries() {
@@ -206,7 +252,7 @@ fn adapt_roles(messages: &Value) -> Result<Value> {
 
 /// The texts of parts, each on lines of its own, as other servers hand them to such templates; None
 /// where a part is not text.
-fn joined(parts: &Value) -> Result<Option<Value>> {
+pub fn joined(parts: &Value) -> Result<Option<Value>> {
     let mut text = Text::new();
     for (i, part) in parts.items()?.iter().enumerate() {
         let part = match (part, member(part, "text")) {

@@ -18,4 +18,5 @@ mod pipeline;
 mod pre_tokenizers;
 mod sentencepiece;
 pub mod template;
+mod tools_in_words;
 mod vocabulary;

@@ -7,6 +7,7 @@ use std::ops::Range;
 use crate::conversation::Shape;
 use crate::deep_stack::with_deep_stack;
 use crate::jinja::{parse_json, Kind, Limits, Program, Text, Value};
+use crate::tools_in_words::ToolsInWords;
 
 /// The longest real templates have 30 KB.
 const MAX_SOURCE_BYTES: usize = 128 << 10;
@@ -21,6 +22,8 @@ pub struct Template {
     tokens: Vec<(String, String)>,
     clock: Clock,
     shape: Shape,
+    /// None for a template that tells the model of tools itself.
+    tools_in_words: Option<ToolsInWords>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -56,13 +59,16 @@ impl Template {
         with_deep_stack(|| {
             let program = Program::new(source).map_err(|e| e.to_string())?;
             let shape = detect(&program, &tokens, clock);
-            Ok(Template { program, tokens, clock, shape })
+            let in_words = (!shape.tools).then(ToolsInWords::new).transpose();
+            let tools_in_words = in_words.map_err(|e| e.to_string())?;
+            Ok(Template { program, tokens, clock, shape, tools_in_words })
         })?
     }
 
     /// `document`: a JSON object of `messages` and, where wanted, `tools`, `documents`,
-    /// `add_generation_prompt` (true), `continue_final_message` (false) and
-    /// `chat_template_kwargs`, an object of further variables.
+    /// `add_generation_prompt` (true), `continue_final_message` (false),
+    /// `chat_template_kwargs`, an object of further variables, and `tools_in_words` (false): where
+    /// the template knows no tools, they are told in the messages.
     pub fn render(&self, document: &str) -> Result<Rendered, Failure> {
         with_deep_stack(|| self.render_here(document)).map_err(Failure::Fault)?
     }
@@ -73,16 +79,27 @@ impl Template {
             return Err(refused("the document is not an object"));
         };
         let get = |name: &str| document.get_text(name).cloned().unwrap_or(Value::None);
-        let messages = match get("messages") {
+        let mut messages = match get("messages") {
             messages @ Value::List(_) => messages,
             _ => return Err(refused("'messages' is not a list")),
         };
+        let mut tools = get("tools");
+        let count = messages.len().unwrap_or(0);
+        let limits = Limits::for_conversation(json.len(), count);
+        if let (Some(in_words), true) = (&self.tools_in_words, get("tools_in_words").truth()) {
+            let run = |program: &Program, variable: (&str, Value)| {
+                render(program, &self.tokens, &[variable], self.clock, limits)
+            };
+            let put = in_words.put(&messages, &tools, self.shape.has_system, &run);
+            messages = put.map_err(|e| refused(e.message))?;
+            tools = Value::None;
+        }
         let adapted = self.shape.adapt(&messages).map_err(|e| refused(e.message))?;
         let continues = get("continue_final_message").truth();
         let begins = document.get_text("add_generation_prompt").is_none_or(Value::truth);
         let mut variables = vec![
             ("messages", adapted.clone()),
-            ("tools", get("tools")),
+            ("tools", tools),
             ("documents", get("documents")),
             ("add_generation_prompt", Value::Bool(begins && !continues)),
         ];
@@ -96,8 +113,6 @@ impl Template {
                 variables.push((key, value.clone()));
             }
         }
-        let count = messages.len().unwrap_or(0);
-        let limits = Limits::for_conversation(json.len(), count);
         let mut text = render(&self.program, &self.tokens, &variables, self.clock, limits)
             .map_err(|error| match error.kind {
                 Kind::Raised => refused(error.message),

@@ -338,3 +338,70 @@ fn mutated_templates_neither_panic_nor_run_away() {
         }
     }
 }
+
+const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n\
+                      {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+fn with_tools(messages: Value) -> Value {
+    let parameters = json!({"type": "object", "properties": {"<|im_end|>": {"type": "string"}}});
+    let tool = json!({"type": "function", "function": {"name": "f", "parameters": parameters}});
+    json!({"messages": messages, "tools": [tool], "tools_in_words": true})
+}
+
+#[test]
+fn tools_are_told_in_words_where_the_template_knows_none() {
+    let call = json!({"id": "c", "type": "function",
+                      "function": {"name": "f", "arguments": "{\"a\": [1, \"b\"]}"}});
+    let document = with_tools(json!([
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": null, "tool_calls": [call, call]},
+        {"role": "tool", "tool_call_id": "c", "content": "r1"},
+        {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "r2"}]}]));
+    let text = text_of(CHATML, &document);
+    assert!(text.starts_with("<|im_start|>system\nBe brief.\n\nYou can call"), "{text}");
+    assert!(text.contains("\n{\"name\": \"f\", \"parameters\": {\"type\": \"object\""), "{text}");
+    let one = "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": [1, \"b\"]}}\n</tool_call>";
+    let calls = format!("<|im_start|>assistant\n{one}\n{one}<|im_end|>\n");
+    assert!(text.contains(&calls), "{text}");
+    let results = "<|im_start|>user\n<tool_response>\nr1\n</tool_response>\n<tool_response>\nr2\n\
+                   </tool_response><|im_end|>\n<|im_start|>assistant\n";
+    assert!(text.ends_with(results), "{text}");
+}
+
+#[test]
+fn tools_in_words_come_in_a_system_message_of_their_own_or_before_the_user() {
+    let document = with_tools(json!([{"role": "user", "content": "q"}]));
+    assert!(text_of(CHATML, &document).starts_with("<|im_start|>system\nYou can call"));
+    let no_system = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}\
+                     {% endif %}[{{ m.role }}]{{ m.content }}{% endfor %}";
+    let text = text_of(no_system, &document);
+    assert!(text.starts_with("[user]You can call") && text.ends_with("\n\nq"), "{text}");
+}
+
+#[test]
+fn what_tools_say_is_the_clients_in_words_too() {
+    let rendered = render(CHATML, &with_tools(json!([{"role": "user", "content": "q"}]))).unwrap();
+    let at = rendered.text.find("<|im_end|>\": {").unwrap();
+    assert!(rendered.client.iter().any(|range| range.start <= at && at + 10 <= range.end));
+}
+
+#[test]
+fn a_template_that_knows_tools_tells_of_them_itself() {
+    let knows =
+        "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{{ m.content }}\
+                 {% endfor %}";
+    let text = text_of(knows, &with_tools(json!([{"role": "user", "content": "q"}])));
+    assert!(text.starts_with("[{\"type\": \"function\"") && text.ends_with("]q"), "{text}");
+}
+
+#[test]
+fn reasoning_comes_under_the_name_that_the_template_reads() {
+    let turns = json!({"messages": [{"role": "user", "content": "q"},
+        {"role": "assistant", "content": "a", "reasoning_content": "r"}]});
+    for name in ["reasoning_content", "reasoning", "thinking"] {
+        let source = "{% for m in messages %}{% if m.NAME is defined %}[{{ m.NAME }}]{% endif %}\
+                      {{ m.content }}{% endfor %}";
+        assert_eq!(text_of(&source.replace("NAME", name), &turns), "q[r]a");
+    }
+}

@@ -71,6 +71,7 @@ void AnswerFold::end(GenerationEnd end) {
   ++ended_;
   usage_.prompt_tokens += end.usage.prompt_tokens;
   usage_.completion_tokens += end.usage.completion_tokens;
+  usage_.reasoning_tokens += end.usage.reasoning_tokens;
   usage_.cached_prompt_tokens += end.usage.cached_prompt_tokens;
   queue_seconds_ = std::max(queue_seconds_, end.queue_seconds);
   if (end.outcome != RequestFinished::Outcome::completed && !error_) {

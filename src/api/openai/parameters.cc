@@ -23,10 +23,6 @@ constexpr int kMaxInt = std::numeric_limits<int>::max();
 constexpr double kMaxFloat = std::numeric_limits<float>::max();
 
 bool never(const json::value&) { return false; }
-bool is_none(const json::value& value) { return value.is_string() && value.get_string() == "none"; }
-bool is_empty_array(const json::value& value) {
-  return value.is_array() && value.get_array().empty();
-}
 bool is_empty_string(const json::value& value) {
   return value.is_string() && value.get_string().empty();
 }
@@ -48,6 +44,10 @@ auto& job(RequestFields& fields) {
 template <auto member>
 auto& text(RequestFields& fields) {
   return fields.text.*member;
+}
+template <auto member>
+auto& chat(RequestFields& fields) {
+  return fields.chat.*member;
 }
 template <auto member>
 auto& own(RequestFields& fields) {
@@ -140,15 +140,34 @@ const std::array kParameters = {
     P{"safety_identifier", true, true, P::NoBehaviour::text},
     P{"prompt_cache_key", true, true, P::NoBehaviour::text},
 
-    P{"tools", true, false, P::Unsupported{is_empty_array}},
-    P{"tool_choice", true, false, P::Unsupported{is_none}},
-    P{"parallel_tool_calls", true, false, P::Unsupported{never}},
-    P{"functions", true, false, P::Unsupported{is_empty_array}},
-    P{"function_call", true, false, P::Unsupported{is_none}},
+    P{"tools", true, false, P::Custom{read_tools}, "an array of up to 256 functions"},
+    P{"tool_choice", true, false, P::Custom{read_tool_choice},
+      "none, auto, required, a function or allowed_tools", "auto"},
+    P{"parallel_tool_calls", true, false, P::Flag{own<&Fields::parallel_calls>}, {}, "true"},
+    P{"functions", true, false, P::Custom{read_functions}, "an array of up to 256 functions"},
+    P{"function_call", true, false, P::Custom{read_function_call}, "none, auto or a function",
+      "auto"},
+    P{"documents", true, false, P::Custom{read_documents}, "an array of objects"},
+    P{"chat_template_kwargs", true, false, P::Custom{read_template_arguments}, "an object"},
+    P{"enable_thinking", true, false, P::Custom{read_enable_thinking}, "true or false",
+      "the template's"},
+    P{"reasoning_effort", true, false, P::Custom{read_reasoning_effort},
+      "none, minimal, low, medium, high, xhigh or max", "the template's"},
+    P{"add_generation_prompt",
+      true,
+      false,
+      P::Flag{chat<&ChatPrompt::add_generation_prompt>},
+      {},
+      "true, unless continue_final_message"},
+    P{"continue_final_message",
+      true,
+      false,
+      P::Flag{chat<&ChatPrompt::continue_final_message>},
+      {},
+      "false"},
     P{"modalities", true, false, P::Unsupported{is_text_alone}},
     P{"audio", true, false, P::Unsupported{never}},
     P{"prediction", true, false, P::Unsupported{never}},
-    P{"reasoning_effort", true, false, P::Unsupported{is_none}},
     P{"verbosity", true, false, P::Unsupported{never}},
     P{"web_search_options", true, false, P::Unsupported{never}},
     P{"prompt_cache_retention", true, false, P::Unsupported{never}},

@@ -11,12 +11,20 @@
 #include <variant>
 #include <vector>
 
-#include <boost/json/fwd.hpp>
+#include <boost/json/object.hpp>
 
 #include "api/openai/request.h"
 #include "base/error.h"
 
 namespace mlxd::api {
+
+// What `tool_choice` says.
+struct ToolChoice {
+  enum class Mode { none, automatic, required, function, allowed };
+  Mode mode = Mode::automatic;
+  std::vector<std::string> functions;          // the one, or those that are allowed
+  std::string_view parameter = "tool_choice";  // as the client named it
+};
 
 // A request while it is read: every parameter where it stays, or by itself where it means something
 // only together with others (parse_request). -1 stands for "absent" where a parameter has no
@@ -28,6 +36,13 @@ struct RequestFields {
   GenerateJob job = job_without_limit();
   std::optional<std::string> seed;  // as it was sent; the job has the number
   std::optional<double> timeout_seconds;
+  ChatPrompt chat;  // the parts of a chat's prompt beside its messages
+  ToolChoice tool_choice;
+  bool parallel_calls = true;
+  bool legacy_functions = false;           // `functions` instead of `tools`
+  boost::json::object template_arguments;  // `chat_template_kwargs`
+  std::string reasoning_effort;            // "": not sent
+  std::optional<bool> enable_thinking;
   int max_completion_tokens = kAsManyAsFit;
   int completion_logprobs = -1;
   int n = 1;

@@ -14,6 +14,7 @@
 #include "api/generation/model_directory.h"
 #include "api/json_reader.h"
 #include "api/openai/parameters.h"
+#include "api/openai/read_values.h"
 #include "base/clock.h"
 
 namespace mlxd::api {
@@ -102,6 +103,12 @@ Result<void> check_pairs(const RequestFields& fields) {
     return bad_value("best_of", fmt::format("'best_of' is {}, less than 'n'; send at least {}.",
                                             fields.best_of, fields.n));
   }
+  if (fields.text.grammar && !fields.chat.tools_json.empty()) {
+    return bad_value(
+        fields.text.grammar->param,
+        fmt::format("'{}' is not supported together with 'tools'; leave one of them out.",
+                    fields.text.grammar->param));
+  }
   if (fields.stream && fields.best_of > fields.n) {
     return bad_value("best_of",
                      "'best_of' above 'n' cannot be streamed: the best answer is known "
@@ -166,6 +173,7 @@ OpenAiRequest finish(RequestFields fields, const ParseOptions& options, LeasedMo
   parsed.wire.include_usage = fields.include_usage;
   parsed.wire.logprobs = job.sampling.logprobs || fields.completion_logprobs >= 0;
   parsed.wire.token_ids = fields.token_ids;
+  parsed.wire.legacy_functions = fields.legacy_functions;
   job.samples = fields.best_of >= 0 ? fields.best_of : fields.n;
   settle_logprobs(fields);
   job.deadline = deadline_after(fields.timeout_seconds.value_or(options.max_timeout_seconds));
@@ -198,6 +206,9 @@ Result<OpenAiRequest> parse_request(std::string_view body, const ParseOptions& o
   if (auto checked = check_required(object, options.endpoint); !checked) return checked.error();
   if (auto checked = check_limits(*fields, options); !checked) return checked.error();
   if (auto checked = check_pairs(*fields); !checked) return checked.error();
+  if (options.endpoint == Endpoint::chat) {
+    if (auto settled = settle_chat(*fields); !settled) return settled.error();
+  }
   auto model = models.find(fields->model);
   if (!model) return model.error();
   if (auto checked = check_tokens(*fields, (*model)->info().vocab_size); !checked) {

@@ -28,7 +28,12 @@ struct Message {
   json::object out;
 
   std::string at(std::string_view member) const { return fmt::format("{}.{}", place, member); }
+  // A turn that a model or a tool took may be without words.
+  bool may_be_empty() const { return role == "assistant" || role == "tool"; }
 };
+
+// A legacy `function_call` has no id: it and its result are known by this one.
+constexpr std::string_view kLegacyCall = "function0";
 
 Result<void> read_role(const json::object& in, Message& message) {
   constexpr std::string_view kWanted = "system, developer, user, assistant or tool";
@@ -39,6 +44,10 @@ Result<void> read_role(const json::object& in, Message& message) {
   }
   if (!role->is_string()) return wrong_type(param, kWanted, *role);
   message.role = view(role->get_string());
+  if (message.role == "function") {  // before there were tools
+    message.role = "tool";
+    message.out["tool_call_id"] = kLegacyCall;
+  }
   if (message.role != "system" && message.role != "developer" && message.role != "user" &&
       message.role != "assistant" && message.role != "tool") {
     return bad_value(param,
@@ -87,6 +96,7 @@ Result<json::value> read_content(const json::value& content, Message& message) {
   if (!content.is_array()) return wrong_type(param, "a string or an array of text parts", content);
   const auto& parts = content.get_array();
   if (parts.empty()) {
+    if (message.may_be_empty()) return json::value("");
     return bad_value(param,
                      fmt::format("'{}' is an empty array; send a string or text parts.", param));
   }
@@ -99,15 +109,42 @@ Result<json::value> read_content(const json::value& content, Message& message) {
   return json::value(std::move(out));
 }
 
-// A call's arguments are JSON in a string, or what a model wrote for it: empty and broken ones are
-// a part of the history like others.
-Result<void> check_tool_call(const json::value& call, const std::string& place) {
-  if (!call.is_object()) return wrong_type(place, "an object", call);
-  const auto* function = call.get_object().if_contains("function");
+// {"name", "arguments"}. The arguments are JSON in a string, or what a model wrote for it: empty
+// and broken ones are a part of the history like others.
+Result<json::value> read_called(const json::value* function, const std::string& place) {
   if (function == nullptr || !function->is_object()) {
-    return bad_value(place + ".function", fmt::format("'{}.function' is missing.", place));
+    return bad_value(place, fmt::format("'{}' is missing; send its name and arguments.", place));
   }
-  return {};
+  const json::object& in = function->get_object();
+  const auto* name = in.if_contains("name");
+  if (name == nullptr || !name->is_string()) {
+    return bad_value(place + ".name", fmt::format("'{}.name' is missing; send a string.", place));
+  }
+  json::object out{{"name", *name}, {"arguments", ""}};
+  if (const auto* arguments = in.if_contains("arguments");
+      arguments != nullptr && !arguments->is_null()) {
+    if (!arguments->is_string() && !arguments->is_object()) {
+      return wrong_type(place + ".arguments", "JSON in a string", *arguments);
+    }
+    out["arguments"] = *arguments;
+  }
+  return json::value(std::move(out));
+}
+
+// What of a call says something to a template.
+Result<json::value> read_tool_call(const json::value& call, const std::string& place) {
+  if (!call.is_object()) return wrong_type(place, "an object", call);
+  const json::object& in = call.get_object();
+  auto function = read_called(in.if_contains("function"), place + ".function");
+  if (!function) return function.error();
+  json::object out;
+  if (const auto* id = in.if_contains("id"); id != nullptr && !id->is_null()) {
+    if (!id->is_string()) return wrong_type(place + ".id", "a string", *id);
+    out["id"] = *id;
+  }
+  out["type"] = "function";
+  out["function"] = *std::move(function);
+  return json::value(std::move(out));
 }
 
 Result<void> read_tool_calls(const json::value& calls, Message& message) {
@@ -115,11 +152,9 @@ Result<void> read_tool_calls(const json::value& calls, Message& message) {
   if (!calls.is_array()) return wrong_type(param, "an array", calls);
   json::array out;
   for (std::size_t i = 0; i < calls.get_array().size(); ++i) {
-    const auto& call = calls.get_array()[i];
-    if (auto read = check_tool_call(call, fmt::format("{}[{}]", param, i)); !read) {
-      return read.error();
-    }
-    out.push_back(call);
+    auto call = read_tool_call(calls.get_array()[i], fmt::format("{}[{}]", param, i));
+    if (!call) return call.error();
+    out.push_back(*std::move(call));
   }
   if (!out.empty()) message.out["tool_calls"] = std::move(out);
   return {};
@@ -131,12 +166,25 @@ Result<void> read_member(std::string_view key, const json::value& value, Message
   const bool assistant = message.role == "assistant";
   const bool text = key == "name" || (key == "tool_call_id" && message.role == "tool") ||
                     (key == "reasoning_content" && assistant);
+  // Answers have the reasoning under both names.
+  if (assistant && key == "reasoning") {
+    if (!value.is_string()) return wrong_type(message.at(key), "a string", value);
+    if (!message.out.contains("reasoning_content")) message.out["reasoning_content"] = value;
+    return {};
+  }
   if (text) {
     if (!value.is_string()) return wrong_type(message.at(key), "a string", value);
     message.out[key] = value.get_string();
     return {};
   }
   if (assistant && key == "tool_calls") return read_tool_calls(value, message);
+  if (assistant && key == "function_call") {
+    auto function = read_called(&value, message.at(key));
+    if (!function) return function.error();
+    message.out["tool_calls"] = {
+        {{"id", kLegacyCall}, {"type", "function"}, {"function", *std::move(function)}}};
+    return {};
+  }
   if (assistant && key == "refusal") {
     if (!value.is_string()) return wrong_type(message.at(key), "a string", value);
     if (!message.out.contains("content")) message.out["content"] = value.get_string();
@@ -165,11 +213,12 @@ Result<json::value> read_message(const json::value& value, std::string place,
     if (auto read = read_member(key, member.value(), message); !read) return read.error();
   }
   if (!message.out.contains("content")) {
-    if (!message.out.contains("tool_calls")) {
+    if (!message.may_be_empty()) {
       const auto param = message.at("content");
       return bad_value(param, fmt::format("'{}' is missing; send a string.", param));
     }
-    message.out["content"] = nullptr;
+    const bool calls = message.out.contains("tool_calls");
+    message.out["content"] = calls ? json::value(nullptr) : json::value("");
   }
   return json::value(std::move(message.out));
 }
@@ -190,7 +239,7 @@ Result<void> read_messages(const json::value& value, RequestFields& fields) {
     if (!message) return message.error();
     messages.push_back(*std::move(message));
   }
-  fields.prompts.emplace_back(ChatPrompt{json::serialize(messages)});
+  fields.chat.messages_json = json::serialize(messages);
   return {};
 }
 

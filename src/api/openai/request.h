@@ -13,8 +13,9 @@ enum class Endpoint { chat, completions };
 struct WireOptions {
   Endpoint endpoint = Endpoint::chat;
   bool include_usage = false;
-  bool logprobs = false;   // shown to the client
-  bool token_ids = false;  // token strings become "token_id:N"
+  bool logprobs = false;          // shown to the client
+  bool token_ids = false;         // token strings become "token_id:N"
+  bool legacy_functions = false;  // a call is a `function_call`
 };
 
 // A body as it was read. `request` lacks the writer and the headers, which are made of the rest.

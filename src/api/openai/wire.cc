@@ -15,17 +15,28 @@
 namespace mlxd::api {
 namespace {
 
-std::string_view finish_name(FinishReason reason) {
-  return reason == FinishReason::stop ? "stop" : "length";
+std::string_view finish_name(const WireOptions& wire, FinishReason reason, bool calls) {
+  if (reason != FinishReason::stop) return "length";
+  if (!calls) return "stop";
+  return wire.legacy_functions ? "function_call" : "tool_calls";
 }
 
-void write_finish(JsonWriter& json, const std::optional<FinishReason>& finish) {
-  json.key("finish_reason");
-  if (finish) {
-    json.string(finish_name(*finish));
-  } else {
-    json.null();
-  }
+// Nine letters and digits: the only form that every template takes back (Mistral's refuse others).
+std::string make_call_id() {
+  constexpr std::string_view kLetters =
+      "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  std::random_device device;
+  std::uniform_int_distribution<std::size_t> letter(0, kLetters.size() - 1);
+  std::string id;
+  for (int i = 0; i < 9; ++i) id += kLetters[letter(device)];
+  return id;
+}
+
+void write_function(JsonWriter& json, std::string_view name, std::string_view arguments) {
+  json.begin_object();
+  json.member("name", name);
+  json.member("arguments", arguments);
+  json.end_object();
 }
 
 std::string token_text(const WireOptions& wire, int token, const std::string& bytes) {
@@ -129,6 +140,10 @@ void write_usage(JsonWriter& json, const Usage& usage) {
   json.begin_object();
   json.member("cached_tokens", usage.cached_prompt_tokens);
   json.end_object();
+  json.key("completion_tokens_details");
+  json.begin_object();
+  json.member("reasoning_tokens", usage.reasoning_tokens);
+  json.end_object();
   json.end_object();
 }
 
@@ -140,34 +155,97 @@ void write_head(JsonWriter& json, const ResponseHead& head, std::string_view obj
   json.member("system_fingerprint", head.fingerprint);
 }
 
-// A choice's content, without its other channels.
-TextDelta content_of(const ChoiceText& choice) {
-  TextDelta content;
+// A choice by its channels.
+struct Message {
+  struct Call {
+    std::string name, arguments;
+  };
+  TextDelta content;  // with what ended the choice
+  std::string reasoning;
+  std::vector<Call> calls;
+};
+
+Message message_of(const ChoiceText& choice) {
+  Message message;
   for (const TextDelta& part : choice) {
-    if (part.finish) content.finish = part.finish;
-    if (part.channel != AnswerChannel::content) continue;
-    content.text += part.text;
-    content.details.insert(content.details.end(), part.details.begin(), part.details.end());
-    content.offsets.insert(content.offsets.end(), part.offsets.begin(), part.offsets.end());
+    if (part.finish) message.content.finish = part.finish;
+    switch (part.channel) {
+      case AnswerChannel::content:
+        message.content.text += part.text;
+        message.content.details.insert(message.content.details.end(), part.details.begin(),
+                                       part.details.end());
+        message.content.offsets.insert(message.content.offsets.end(), part.offsets.begin(),
+                                       part.offsets.end());
+        break;
+      case AnswerChannel::reasoning:
+        message.reasoning += part.text;
+        break;
+      case AnswerChannel::tool_name:
+        message.calls.resize(static_cast<std::size_t>(part.call) + 1);
+        message.calls.back().name += part.text;
+        break;
+      case AnswerChannel::tool_arguments:
+        message.calls.back().arguments += part.text;
+        break;
+    }
   }
-  return content;
+  return message;
 }
 
-void write_choice(JsonWriter& json, const WireOptions& wire, int index, const TextDelta& choice) {
+void write_calls(JsonWriter& json, const WireOptions& wire,
+                 const std::vector<Message::Call>& calls) {
+  if (wire.legacy_functions) {
+    json.key("function_call");
+    return write_function(json, calls.front().name, calls.front().arguments);
+  }
+  json.key("tool_calls");
+  json.begin_array();
+  for (const Message::Call& call : calls) {
+    json.begin_object();
+    json.member("id", make_call_id());
+    json.member("type", "function");
+    json.key("function");
+    write_function(json, call.name, call.arguments);
+    json.end_object();
+  }
+  json.end_array();
+}
+
+void write_message(JsonWriter& json, const WireOptions& wire, const Message& message) {
+  json.begin_object();
+  json.member("role", "assistant");
+  if (message.content.text.empty() && !message.calls.empty()) {
+    json.null_member("content");
+  } else {
+    json.member("content", message.content.text);
+  }
+  json.null_member("refusal");
+  if (!message.reasoning.empty()) {
+    json.member("reasoning_content", message.reasoning);
+    json.member("reasoning", message.reasoning);
+  }
+  if (!message.calls.empty()) write_calls(json, wire, message.calls);
+  json.end_object();
+}
+
+void write_choice(JsonWriter& json, const WireOptions& wire, int index, const ChoiceText& choice) {
+  const Message message = message_of(choice);
+  const TextDelta& content = message.content;
   json.begin_object();
   json.member("index", index);
   if (wire.endpoint == Endpoint::chat) {
     json.key("message");
-    json.begin_object();
-    json.member("role", "assistant");
-    json.member("content", choice.text);
-    json.null_member("refusal");
-    json.end_object();
+    write_message(json, wire, message);
   } else {
-    json.member("text", choice.text);
+    json.member("text", content.text);
   }
-  write_logprobs(json, wire, choice.details, choice.offsets);
-  write_finish(json, choice.finish);
+  write_logprobs(json, wire, content.details, content.offsets);
+  json.key("finish_reason");
+  if (content.finish) {
+    json.string(finish_name(wire, *content.finish, !message.calls.empty()));
+  } else {
+    json.null();
+  }
   json.end_object();
 }
 
@@ -190,7 +268,7 @@ std::string OpenAiWriter::whole(const std::vector<ChoiceText>& choices, const Us
   json.key("choices");
   json.begin_array();
   for (std::size_t i = 0; i < choices.size(); ++i) {
-    write_choice(json, wire_, static_cast<int>(i), content_of(choices[i]));
+    write_choice(json, wire_, static_cast<int>(i), choices[i]);
   }
   json.end_array();
   json.key("usage");
@@ -243,18 +321,58 @@ void OpenAiWriter::begin(int choices, std::string& frames) {
   }
 }
 
+void OpenAiWriter::write_delta(JsonWriter& json, const TextDelta& delta) const {
+  json.begin_object();
+  switch (delta.channel) {
+    case AnswerChannel::content:
+      if (!delta.finish) json.member("content", delta.text);
+      break;
+    case AnswerChannel::reasoning:
+      json.member("reasoning_content", delta.text);
+      json.member("reasoning", delta.text);
+      break;
+    case AnswerChannel::tool_name:
+    case AnswerChannel::tool_arguments: {
+      const bool begins = delta.channel == AnswerChannel::tool_name;
+      json.key(wire_.legacy_functions ? "function_call" : "tool_calls");
+      if (!wire_.legacy_functions) {
+        json.begin_array();
+        json.begin_object();
+        json.member("index", delta.call);
+        if (begins) {
+          json.member("id", make_call_id());
+          json.member("type", "function");
+        }
+        json.key("function");
+      }
+      if (begins) {
+        write_function(json, delta.text, "");
+      } else {
+        json.begin_object();
+        json.member("arguments", delta.text);
+        json.end_object();
+      }
+      if (!wire_.legacy_functions) {
+        json.end_object();
+        json.end_array();
+      }
+    }
+  }
+  json.end_object();
+}
+
 void OpenAiWriter::add(const TextDelta& delta, std::string& frames) {
-  if (delta.channel != AnswerChannel::content) return;
-  const bool has_tokens = wire_.logprobs && !delta.details.empty();
+  const bool content = delta.channel == AnswerChannel::content;
+  if (!content && wire_.endpoint != Endpoint::chat) return;
+  if (delta.channel == AnswerChannel::tool_name) callers_.insert(delta.choice);
+  const bool has_tokens = content && wire_.logprobs && !delta.details.empty();
   if (delta.text.empty() && !has_tokens && !delta.finish) return;
   chunk(frames, nullptr, [&](JsonWriter& json) {
     json.begin_object();
     json.member("index", delta.choice);
     if (wire_.endpoint == Endpoint::chat) {
       json.key("delta");
-      json.begin_object();
-      if (!delta.finish) json.member("content", delta.text);
-      json.end_object();
+      write_delta(json, delta);
     } else {
       json.member("text", delta.text);
     }
@@ -263,7 +381,12 @@ void OpenAiWriter::add(const TextDelta& delta, std::string& frames) {
     } else {
       json.null_member("logprobs");
     }
-    write_finish(json, delta.finish);
+    json.key("finish_reason");
+    if (delta.finish) {
+      json.string(finish_name(wire_, *delta.finish, callers_.contains(delta.choice)));
+    } else {
+      json.null();
+    }
     json.end_object();
   });
 }

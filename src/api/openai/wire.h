@@ -2,7 +2,9 @@
 // text_completion, with their two shapes of log-probabilities.
 #pragma once
 
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/generation/dialect.h"
@@ -10,6 +12,8 @@
 #include "base/error.h"
 
 namespace mlxd::api {
+
+class JsonWriter;
 
 // What every object of one response says alike.
 struct ResponseHead {
@@ -22,7 +26,8 @@ struct ResponseHead {
 // "chatcmpl-" or "cmpl-" and 24 random hex digits.
 std::string make_response_id(Endpoint endpoint);
 
-// Writes one answer. Of its channels it has the content: no parser of today gives another.
+// Writes one answer. A chat's has all channels: content, reasoning, and calls with ids of their
+// own.
 class OpenAiWriter final : public AnswerWriter {
  public:
   OpenAiWriter(ResponseHead head, WireOptions wire);
@@ -44,8 +49,11 @@ class OpenAiWriter final : public AnswerWriter {
   template <class WriteChoices>
   void chunk(std::string& frames, const Usage* usage, WriteChoices write_choices) const;
 
+  void write_delta(JsonWriter& json, const TextDelta& delta) const;
+
   const ResponseHead head_;
   const WireOptions wire_;
+  std::set<int> callers_;  // choices of a stream that have called a tool
 };
 
 }  // namespace mlxd::api

@@ -1,0 +1,123 @@
+#include "serve/parsers/answer_format.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "serve/parsers/tool_formats.h"
+
+namespace mlxd {
+namespace {
+
+bool has(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+// In this order: a template that knows two formats is of the first.
+constexpr std::array kToolFormats = {
+    ToolFormat{"harmony", "<|channel|>", read_harmony},
+    ToolFormat{"gemma4", "<|tool_call>", read_gemma4},
+    ToolFormat{"lfm2", "<|tool_call_start|>", read_lfm2},
+    ToolFormat{"deepseek_v32", "｜DSML｜", read_deepseek_v32},
+    ToolFormat{"deepseek", "<｜tool▁calls▁begin｜>", read_deepseek},
+    ToolFormat{"kimi", "<|tool_calls_section_begin|>", read_kimi},
+    ToolFormat{"minimax", "<minimax:tool_call>", read_minimax},
+    ToolFormat{"mistral", "[TOOL_CALLS]", read_mistral},
+    ToolFormat{"qwen3_coder", "<parameter=", read_qwen3_coder},
+    ToolFormat{"glm", "<arg_key>", read_glm},
+    ToolFormat{"granite", "<|tool_call|>", read_granite},
+    ToolFormat{"hermes", "<tool_call>", read_hermes},
+    ToolFormat{"pythonic", "func_name1(", read_pythonic},
+    ToolFormat{"llama3", "\"parameters\": dictionary", read_llama3},
+};
+
+constexpr std::array kReasoningFormats = {
+    ReasoningFormat{"think", {"<think>", "", "</think>"}},
+    ReasoningFormat{"gemma4", {"<|channel>", "thought", "<channel|>"}},
+    ReasoningFormat{"mistral", {"[THINK]", "", "[/THINK]"}},
+    ReasoningFormat{"seed", {"<seed:think>", "", "</seed:think>"}},
+};
+
+template <class Formats>
+auto named(const Formats& formats, std::string_view name) -> decltype(&formats[0]) {
+  const auto found = std::ranges::find_if(formats, [&](const auto& f) { return f.name == name; });
+  return found == formats.end() ? nullptr : &*found;
+}
+
+template <class Formats>
+std::vector<std::string> names_of(const Formats& formats) {
+  std::vector<std::string> names;
+  for (const auto& format : formats) names.emplace_back(format.name);
+  names.emplace_back("none");
+  return names;
+}
+
+class FormatParser final : public AnswerParser {
+ public:
+  FormatParser(const AnswerFormat& format, std::shared_ptr<const Tokenizer> tokenizer,
+               const AnswerContext& context)
+      : format_(format),
+        tokenizer_(std::move(tokenizer)),
+        tools_(context.tools),
+        reader_(*tokenizer_, *tools_),
+        grammar_(read(context.in_reasoning)) {
+    grammar_.start(reader_);
+  }
+
+  void add(int token, std::string_view text, std::vector<ParsedText>& out) override {
+    reader_.add(token, text, out);
+  }
+  void end(std::string_view text, std::vector<ParsedText>& out) override { reader_.end(text, out); }
+  bool in_call() const override { return reader_.in_call(); }
+
+ private:
+  Parse<> read(bool in_reasoning) {
+    if (format_.reasoning != nullptr) {
+      co_await read_reasoning(reader_, format_.reasoning->marks, in_reasoning);
+    }
+    // Harmony's channels are there without any tools.
+    const bool reads =
+        !tools_->empty() || (format_.tools != nullptr && format_.tools->read == read_harmony);
+    if (format_.tools != nullptr && reads) co_await format_.tools->read(reader_);
+    co_await content_until(reader_, {});
+  }
+
+  const AnswerFormat format_;
+  const std::shared_ptr<const Tokenizer> tokenizer_;
+  const std::shared_ptr<const DeclaredTools> tools_;
+  AnswerReader reader_;
+  Parse<> grammar_;
+};
+
+}  // namespace
+
+std::vector<std::string> tool_parser_names() { return names_of(kToolFormats); }
+std::vector<std::string> reasoning_parser_names() { return names_of(kReasoningFormats); }
+
+AnswerFormat answer_format_of(std::string_view chat_template, const ParserNames& names) {
+  AnswerFormat format;
+  if (!names.tools.empty()) {
+    format.tools = named(kToolFormats, names.tools);
+  } else {
+    const auto known = std::ranges::find_if(
+        kToolFormats, [&](const ToolFormat& f) { return has(chat_template, f.shown_by); });
+    format.tools = known == kToolFormats.end() ? named(kToolFormats, kFormatInWords) : &*known;
+  }
+  if (!names.reasoning.empty()) {
+    format.reasoning = named(kReasoningFormats, names.reasoning);
+  } else {
+    const auto known = std::ranges::find_if(kReasoningFormats, [&](const ReasoningFormat& f) {
+      return has(chat_template, f.marks.close);
+    });
+    format.reasoning = known == kReasoningFormats.end() ? nullptr : &*known;
+  }
+  return format;
+}
+
+std::unique_ptr<AnswerParser> make_answer_parser(const AnswerFormat& format,
+                                                 std::shared_ptr<const Tokenizer> tokenizer,
+                                                 const AnswerContext& context) {
+  return std::make_unique<FormatParser>(format, std::move(tokenizer), context);
+}
+
+}  // namespace mlxd

@@ -1,0 +1,17 @@
+// Granite 3:
+//
+//   answer: (content | ("<|tool_call|>" | "<tool_call>") "[" call ("," call)* "]")*
+//   call:   {"name": "f", "arguments": {...}}
+#include "serve/parsers/json_call.h"
+#include "serve/parsers/tool_formats.h"
+
+namespace mlxd {
+
+Parse<> read_granite(AnswerReader& in) {
+  const std::vector<std::string> open = {in.mark("<|tool_call|>"), in.mark("<tool_call>")};
+  while (co_await content_until(in, open) >= 0) {
+    if (!co_await json_call_list(in, open)) refuse_call(in);
+  }
+}
+
+}  // namespace mlxd
