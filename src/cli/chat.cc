@@ -53,6 +53,7 @@ Answer stream_answer(TextModel& model, GenerateRequest request, Interrupts& inte
   if (!started) throw TurnFailed(started.error().message);
   const std::unique_ptr<Generation> generation = *std::move(started);
   Answer answer;
+  bool reasons = false;  // on stderr, as all that is not the answer
   while (true) {
     if (interrupts.take()) {
       generation->cancel();
@@ -62,7 +63,12 @@ Answer stream_answer(TextModel& model, GenerateRequest request, Interrupts& inte
     const auto event = generation->next_until(Clock::now() + std::chrono::milliseconds(50));
     if (!event) continue;
     if (const auto* delta = std::get_if<TextDelta>(&*event)) {
+      if (delta->channel == AnswerChannel::reasoning) {
+        reasons = true;
+        std::fwrite(delta->text.data(), 1, delta->text.size(), stderr);
+      }
       if (delta->channel != AnswerChannel::content || delta->text.empty()) continue;
+      if (std::exchange(reasons, false)) std::fputs("\n\n", stderr);
       if (answer.text.empty()) answer.first_token_seconds = seconds_between(start, Clock::now());
       answer.text += delta->text;
       std::fwrite(delta->text.data(), 1, delta->text.size(), stdout);

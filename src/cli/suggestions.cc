@@ -69,6 +69,9 @@ constexpr Synonym kSynonyms[] = {
     {"--enable-prefix-caching --no-enable-prefix-caching --disable-radix-cache --cache-prompt "
      "--no-cache-prompt",
      "--prefix-cache", kLeaveOut},
+    {"--tool-call-parser", "--tool-parser", ""},
+    {"--reasoning-format --think-parser", "--reasoning-parser", ""},
+    {"--enable-auto-tool-choice --enable-reasoning", "", kLeaveOut},
     {"--slot-save-path --prompt-cache --kv-cache-dir", "--prefix-cache-dir", ""},
     {"-n --n-predict --predict --num-predict --max-new-tokens --max-tokens --n-gen",
      "--max-tokens --gen", kInRequests},

@@ -15,7 +15,8 @@ EngineGeneration::EngineGeneration(const ServedModel& model, const GenerateReque
   AnswerContext context{std::make_shared<const DeclaredTools>(), in_reasoning};
   if (chat != nullptr && chat->tools) context.tools = chat->tools;
   SampleText::Options options;
-  options.begin = chat != nullptr ? Detokenizer::Begin::text : Detokenizer::Begin::continuation;
+  const bool begins = chat != nullptr && !chat->continue_final_message;
+  options.begin = begins ? Detokenizer::Begin::text : Detokenizer::Begin::continuation;
   options.one_call = request.text.one_call;
   options.details = job.sampling.logprobs;
   if (request.text.echo) {
