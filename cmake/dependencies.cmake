@@ -2,7 +2,7 @@
 # Versions are those of Debian 12; MLX is the pinned wheel that scripts/setup unpacked.
 find_package(Threads REQUIRED)
 find_package(OpenSSL REQUIRED)                      # SHA-256 and random bytes
-find_package(Boost 1.81 REQUIRED COMPONENTS json)   # Asio's sockets and coroutines, and JSON
+find_package(Boost 1.81 REQUIRED COMPONENTS json)   # Asio's sockets and timers, and JSON
 find_package(CLI11 REQUIRED)                        # the command line
 find_package(tomlplusplus REQUIRED)                 # its file of settings
 find_package(fmt REQUIRED)

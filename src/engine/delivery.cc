@@ -4,8 +4,10 @@
 #include <exception>
 #include <new>
 #include <stdexcept>
+#include <string>
 #include <utility>
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 namespace mlxd {
@@ -355,6 +357,38 @@ void Delivery::let_go(Sequence& sequence, bool failed) noexcept {
 
 void Delivery::fail(Request& request) noexcept {
   end(request, Outcome::error, std::move(request.failure));
+}
+
+// What the reader of a request whose time is up is told; without memory for the words, the code.
+// One that had no turn may have it when it comes again.
+Error Delivery::late(const Request& request) const noexcept {
+  Error error{504, "timeout", "", ""};
+  const auto& state = *request.shared;
+  if (!state.begun) {
+    const Inbox& inbox = *shared_.inbox;
+    error.retry_after_seconds =
+        shared_.queue_rate.retry_after(Clock::now(), inbox.queued, inbox.queued_tokens);
+  }
+  try {
+    const double seconds = seconds_between(state.submitted, request.job.deadline);
+    const std::string limit = fmt::format("{:.{}f}", seconds, seconds < 10 ? 2 : 0);
+    error.message =
+        state.begun
+            ? fmt::format(
+                  "The request did not end within its {} seconds; ask for fewer tokens, or "
+                  "for more time.",
+                  limit)
+            : fmt::format(
+                  "The request waited for {} seconds, all the time that it had, and was not "
+                  "begun: others are before it; try again later.",
+                  limit);
+  } catch (const std::bad_alloc&) {
+  }
+  return error;
+}
+
+void Delivery::end_late(Request& request) noexcept {
+  end(request, Outcome::timeout, late(request));
 }
 
 // Blocks are free and the figures say so before the reader learns of the end, but for those that a

@@ -43,6 +43,7 @@ class Delivery {
   // Ends the samples whose readers want no more of them.
   void drop_stopped_samples(Request& request);
   void fail(Request& request) noexcept;
+  void end_late(Request& request) noexcept;  // its time is up
   void end(Request& request, RequestFinished::Outcome outcome, Error error = {}) noexcept;
   // Requests that have ended so far.
   std::uint64_t ended() const { return ended_; }
@@ -69,6 +70,7 @@ class Delivery {
   void take(Sequence& sequence, PartOutput output, int row, int draw);
   Result<SampledToken> token_of(Sequence& sequence, PartOutput output, int row, int draw);
   void finish_sample(Sequence& sequence, FinishReason reason);
+  Error late(const Request& request) const noexcept;
   void let_go(Sequence& sequence, bool failed) noexcept;
 
   EngineShared& shared_;

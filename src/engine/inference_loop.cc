@@ -113,34 +113,6 @@ void InferenceLoop::take_arrivals() {
   }
 }
 
-// What the reader of a request whose time is up is told; without memory for the words, the code.
-// One that had no turn may have it when it comes again.
-Error InferenceLoop::late(const Request& request) const noexcept {
-  Error error{504, "timeout", "", ""};
-  const auto& state = *request.shared;
-  if (!state.begun) {
-    const Inbox& inbox = *shared_.inbox;
-    error.retry_after_seconds =
-        shared_.queue_rate.retry_after(Clock::now(), inbox.queued, inbox.queued_tokens);
-  }
-  try {
-    const double seconds = seconds_between(state.submitted, request.job.deadline);
-    const std::string limit = fmt::format("{:.{}f}", seconds, seconds < 10 ? 2 : 0);
-    error.message =
-        state.begun
-            ? fmt::format(
-                  "The request did not end within its {} seconds; ask for fewer tokens, or "
-                  "for more time.",
-                  limit)
-            : fmt::format(
-                  "The request waited for {} seconds, all the time that it had, and was not "
-                  "begun: others are before it; try again later.",
-                  limit);
-  } catch (const std::bad_alloc&) {
-  }
-  return error;
-}
-
 // Takes out what was cancelled, is late, or was ended by another thread.
 void InferenceLoop::sweep() {
   const TimePoint now = Clock::now();
@@ -152,7 +124,7 @@ void InferenceLoop::sweep() {
     } else if (state.cancelled) {
       delivery_.end(*request, Outcome::cancelled);
     } else if (now >= request->job.deadline) {
-      delivery_.end(*request, Outcome::timeout, late(*request));
+      delivery_.end_late(*request);
     } else if (state.stopped_samples != 0) {
       delivery_.drop_stopped_samples(*request);
     }

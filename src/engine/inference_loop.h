@@ -57,7 +57,6 @@ class InferenceLoop {
   Request& least_entitled() const;
 
   void take_arrivals();
-  Error late(const Request& request) const noexcept;
   void sweep();
   void heed_readers();
   void propose_drafts();
