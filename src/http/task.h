@@ -72,8 +72,8 @@ class TaskPromise {
   std::exception_ptr failure_;
 };
 
-// A coroutine that returns a T. It begins when it is awaited, and who awaits it gets what it throws.
-// Owns its frame: destroyed before its end, it is unwound where it stands.
+// A coroutine that returns a T. It begins when it is awaited, and who awaits it gets what it
+// throws. Owns its frame: destroyed before its end, it is unwound where it stands.
 template <class T = void>
 class [[nodiscard]] Task {
  public:

@@ -43,7 +43,7 @@ struct TextOptions {
   std::vector<std::string> stop;  // none of them empty; looked for in the answer's content alone
   bool echo = false;              // the prompt's own text comes first
   std::optional<RequestedGrammar> grammar;
-  bool one_call = false;          // a second tool call ends the answer instead
+  bool one_call = false;  // a second tool call ends the answer instead
 };
 
 // `max_tokens` of a request that leaves the length to the model: what is left of the context, or

@@ -17,8 +17,9 @@ Result<std::unique_ptr<TokenConstraint>> constraint_of(const ServedModel& model,
   if (!model.grammars) {
     return Error{.code = "unsupported_grammar",
                  .param = grammar.param,
-                 .message = "This model's files name no token that ends an answer, so that its "
-                            "answers cannot be held to a grammar."};
+                 .message =
+                     "This model's files name no token that ends an answer, so that its "
+                     "answers cannot be held to a grammar."};
   }
   auto constraint = model.grammars->constraint(grammar.source);
   if (!constraint) {
@@ -50,9 +51,9 @@ Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
   job.stop_ids.insert(job.stop_ids.end(), stops.ids.begin(), stops.ids.end());
   request.text.stop = std::move(stops.strings);
   if (request.text.grammar) {
-    auto constraint = constraint_of(*this, *request.text.grammar,
-                                    std::holds_alternative<ChatPrompt>(request.prompt),
-                                    prompt->in_reasoning);
+    auto constraint =
+        constraint_of(*this, *request.text.grammar,
+                      std::holds_alternative<ChatPrompt>(request.prompt), prompt->in_reasoning);
     if (!constraint) return constraint.error();
     job.constraint = *std::move(constraint);
   }

@@ -101,13 +101,13 @@ class LoadedCompiler final : public GrammarCompiler {
 
   Result<std::unique_ptr<GrammarState>> compile(const GrammarSource& source) const override {
     TextkitText error;
-    textkit_constraint* constraint = textkit_constraint_new(
-        grammars_.get(), kind_of(source), view_of(source.text), error.out());
+    textkit_constraint* constraint =
+        textkit_constraint_new(grammars_.get(), kind_of(source), view_of(source.text), error.out());
     if (constraint == nullptr) {
-      return Error{.code = "invalid_grammar",
-                   .param = {},
-                   .message = fmt::format("The {} cannot be used: {}.", noun_of(source),
-                                          error.str())};
+      return Error{
+          .code = "invalid_grammar",
+          .param = {},
+          .message = fmt::format("The {} cannot be used: {}.", noun_of(source), error.str())};
     }
     return std::unique_ptr<GrammarState>(std::make_unique<CompiledState>(constraint));
   }

@@ -26,10 +26,10 @@ using mlxd::testing::make_memory_scarce;
 // As PlainTemplate, and a conversation that holds "scarce" makes memory scarce for its thread.
 class ScarceTemplate final : public PlainTemplate {
  public:
-  Result<RenderedChat> render(std::string_view document) const override {
+  Result<RenderedChat> render(std::string_view document, bool with_tools) const override {
     if (document.find("scarce") != document.npos) make_memory_scarce(works, fails);
     if (document.find("plentiful") != document.npos) make_memory_plentiful();
-    return PlainTemplate::render(document);
+    return PlainTemplate::render(document, with_tools);
   }
   std::atomic<long> works = 0, fails = 0;
 };

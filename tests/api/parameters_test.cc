@@ -94,7 +94,17 @@ const std::vector<Values> kBoth = {
     {"service_tier", kNotText, {"\"auto\""}},
     {"safety_identifier", kNotText, {"\"x\""}},
     {"prompt_cache_key", kNotText, {"\"x\""}},
-    {"response_format", {R"({"type":"xml"})", "1"}, {R"({"type":"text"})"}},
+    {"response_format",
+     {R"({"type":"xml"})", "1", R"({"type":"text","schema":{}})", R"({"type":"json_schema"})"},
+     {R"({"type":"text"})", R"({"type":"json_object"})",
+      R"({"type":"json_schema","json_schema":{"name":"x","schema":{}}})"}},
+    {"structured_outputs", {"1", R"({"regex":1})", R"({"yaml":""})"}, {R"({"regex":"a"})", "{}"}},
+    {"guided_json", {"1", "[]", "\"\""}, {"{}", "true", "\"{}\""}},
+    {"guided_regex", {"1", "\"\""}, {"\"a\""}},
+    {"guided_choice", {"[]", "[1]", "\"a\""}, {R"(["a","b"])"}},
+    {"guided_grammar", {"{}", "\"\""}, {"\"start: /a/\""}},
+    {"json_schema", {"1", "[]"}, {"{}"}},
+    {"grammar", {"{}", "\"\""}, {R"("root ::= \"a\"")"}},
     {"no_such_parameter", {"1", "{}"}, {"null"}},
 };
 const std::vector<Values> kChatAlone = {

@@ -138,7 +138,7 @@ TEST_F(WholeServer, ARequestThatHadNoTurnInItsTimeMayComeAgain) {
 // Whatever is wrong there is not the client's fault.
 class BrokenTemplate final : public PlainTemplate {
  public:
-  Result<RenderedChat> render(std::string_view document) const override {
+  Result<RenderedChat> render(std::string_view document, bool) const override {
     if (document.find("throws") != document.npos) throw std::runtime_error("broken");
     if (document.find("odd") != document.npos) throw 1;
     return Error{.status = 500, .code = "internal_error", .param = "", .message = "It is broken."};

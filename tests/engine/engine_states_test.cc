@@ -108,8 +108,7 @@ TEST(EngineStates, StepsThatFailInPlaceCostTimeAndNobodysAnswer) {
     }
     if (random() % 4 == 0) throw std::runtime_error("injected");
   };
-  auto engine =
-      make_engine({.max_running_sequences = 8, .kv_blocks = 300, .state_slots = 9}, fake);
+  auto engine = make_engine({.max_running_sequences = 8, .kv_blocks = 300, .state_slots = 9}, fake);
   const auto answers = run_in_waves(*engine, jobs, 12);
   for (std::size_t i = 0; i < jobs.size(); ++i) expect_same(answers[i], expected[i]);
   EXPECT_GT(*in_place, 20);

@@ -74,7 +74,8 @@ Result<void> read_named_schema(const json::value& value, RequestFields& fields) 
   if (!value.is_object()) return wrong_type(kParam, "an object with 'name' and 'schema'", value);
   const json::value* schema = nullptr;
   for (const auto& [key, member] : value.get_object()) {
-    const std::string param = fmt::format("{}.{}", kParam, std::string_view(key.data(), key.size()));
+    const std::string param =
+        fmt::format("{}.{}", kParam, std::string_view(key.data(), key.size()));
     if (key == "schema") {
       schema = &member;
     } else if (key == "name" || key == "description") {

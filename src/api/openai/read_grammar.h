@@ -1,5 +1,6 @@
 // Readers of what an answer is to be held to, in the words of OpenAI (response_format), vLLM
-// (structured_outputs, guided_*) and llama-server (grammar, json_schema). A request has one of them.
+// (structured_outputs, guided_*) and llama-server (grammar, json_schema). A request has one of
+// them.
 #pragma once
 
 #include <boost/json/fwd.hpp>
