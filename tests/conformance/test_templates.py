@@ -57,7 +57,10 @@ def test_random_templates_render_as_in_jinja2():
         assert "fault" not in answer, template
         # Slices of constants are folded by Jinja2, and then undefined where others raise.
         folded = "has no slices" in answer.get("error", "")
-        if comparable(expected) and not folded:
+        # A filter or test that does not exist is an error here where it is met; Jinja2 looks for it
+        # beforehand, but in some branches.
+        sought = expected is None and "nonesuch" in template
+        if comparable(expected) and not folded and not sought:
             assert answer.get("text") == expected, (seed, template, answer)
         tried += 1
     program.stdin.close()
