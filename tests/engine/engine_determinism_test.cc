@@ -108,7 +108,7 @@ TEST_P(Determinism, FiveHundredRequestsAtAQuarterOfTheMemoryEqualTheUnconstraine
     ASSERT_EQ(squeezed[i].tokens, expected[i].tokens) << i;
     ASSERT_EQ(answers[i].prompt.size(), expected[i].prompt.size()) << i;
   }
-  EXPECT_GT(tightest->stats().preemptions, 100u);
+  EXPECT_GT(tightest->stats().preemptions, 100u / kSlowness);
   EXPECT_TRUE(eventually([&] { return tight->stats().kv_blocks_used == 0; }));
 }
 
