@@ -6,11 +6,7 @@
 namespace mlxd::testing {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kOperations = 400'000;
-#else
 constexpr int kOperations = 1'000'000;
-#endif
 constexpr int kSeeds = 24;
 
 class SchedulerModel : public ::testing::TestWithParam<int> {};
