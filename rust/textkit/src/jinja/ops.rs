@@ -130,11 +130,29 @@ fn repeat(interpreter: &mut Interpreter, repeated: &Value, count: &Value) -> Res
     }
 }
 
+/// The nearest number to a / b, of which neither need be a floating-point number.
+fn quotient(a: i128, b: i128) -> f64 {
+    let (dividend, divisor) = (a.unsigned_abs(), b.unsigned_abs());
+    let (mut quotient, mut rest) = (dividend / divisor, dividend % divisor);
+    // Bits behind the point, until there are more than a number has, and one for all others.
+    let mut scale = 1.0;
+    while rest != 0 && quotient >> 60 == 0 {
+        // 2 * rest may have a bit too many: 2 * rest - divisor has not.
+        let bit = rest >= divisor - rest;
+        rest = if bit { rest - (divisor - rest) } else { 2 * rest };
+        quotient = 2 * quotient + u128::from(bit);
+        scale /= 2.0;
+    }
+    let magnitude = (quotient | u128::from(rest != 0)) as f64 * scale;
+    if (a < 0) == (b < 0) { magnitude } else { -magnitude }
+}
+
 fn integers(operator: Binary, a: i128, b: i128, origin: Origin) -> Result<Value> {
     let result = match operator {
         Binary::Add => a.checked_add(b),
         Binary::Subtract => a.checked_sub(b),
         Binary::Multiply => a.checked_mul(b),
+        Binary::Divide if b != 0 => return Ok(Value::Float(quotient(a, b), origin)),
         Binary::Divide => return floats(operator, a as f64, b as f64, origin),
         Binary::FloorDivide | Binary::Modulo if b == 0 => {
             fail!("integer division or modulo by zero")
@@ -258,6 +276,14 @@ fn size_within(value: &Value, most: usize) -> usize {
     size
 }
 
+/// Not by the nearest float to the integer, which may be the float itself.
+fn order_with_float(int: i128, float: f64) -> Option<Ordering> {
+    match (int as f64).partial_cmp(&float)? {
+        Ordering::Equal => Some(int.cmp(&(float as i128))),
+        order => Some(order),
+    }
+}
+
 /// None: not ordered (NaN).
 pub fn order(
     interpreter: &mut Interpreter,
@@ -268,7 +294,9 @@ pub fn order(
     if let (Some(a), Some(b)) = (Number::of(left), Number::of(right)) {
         return Ok(match (a, b) {
             (Number::Int(a), Number::Int(b)) => Some(a.cmp(&b)),
-            (a, b) => a.as_f64().partial_cmp(&b.as_f64()),
+            (Number::Float(a), Number::Float(b)) => a.partial_cmp(&b),
+            (Number::Int(a), Number::Float(b)) => order_with_float(a, b),
+            (Number::Float(a), Number::Int(b)) => order_with_float(b, a).map(Ordering::reverse),
         });
     }
     match (left, right) {

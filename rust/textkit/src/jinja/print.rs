@@ -166,21 +166,37 @@ pub fn float(x: f64) -> String {
     if x.is_infinite() {
         return if x > 0.0 { "inf" } else { "-inf" }.to_string();
     }
-    let scientific = format!("{x:e}");
-    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if x == 0.0 || (-4..16).contains(&exponent) {
-        return plain_float(x);
+    let sign = if x.is_sign_negative() { "-" } else { "" };
+    let (digits, exponent) = shortest(x.abs());
+    let behind = |digits: &str| if digits.is_empty() { "0".to_string() } else { digits.to_string() };
+    match exponent {
+        0..=15 => {
+            let before = exponent as usize + 1;
+            let padded = format!("{digits:0<before$}");
+            format!("{sign}{}.{}", &padded[..before], behind(&padded[before..]))
+        }
+        -4..=-1 => format!("{sign}0.{}{digits}", "0".repeat((-exponent - 1) as usize)),
+        _ => {
+            let point = if digits.len() > 1 { "." } else { "" };
+            let e = if exponent < 0 { '-' } else { '+' };
+            format!("{sign}{}{point}{}e{e}{:02}", &digits[..1], &digits[1..], exponent.abs())
+        }
     }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
-fn plain_float(x: f64) -> String {
-    let plain = format!("{x}");
-    if plain.contains('.') {
-        plain
-    } else {
-        plain + ".0"
+/// The fewest digits that read back as x, of a finite x that is not negative, the nearest to it and
+/// the even one of two (that of `format!` is the larger one), and the exponent of the first.
+fn shortest(x: f64) -> (String, i32) {
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(x);
+    let (number, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let (before, after) = number.split_once('.').unwrap_or((number, ""));
+    let digits = format!("{before}{after}");
+    let significant = digits.trim_start_matches('0');
+    let leading = (digits.len() - significant.len()) as i32;
+    match significant.trim_end_matches('0') {
+        "" => ("0".to_string(), 0),
+        digits => (digits.to_string(), exponent + before.len() as i32 - 1 - leading),
     }
 }
