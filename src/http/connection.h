@@ -15,10 +15,10 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/task.h"
 #include "http/request_parser.h"
 #include "http/response_text.h"
 #include "http/server_state.h"
-#include "http/task.h"
 
 namespace mlxd::http {
 

@@ -6,6 +6,7 @@
 
 #include "http/connection.h"
 #include "http/connection_exchange.h"
+#include "http/timer_wait.h"
 
 namespace mlxd::http {
 namespace asio = boost::asio;

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "http/handler_memory.h"
+#include "http/timer_wait.h"
 
 namespace mlxd::http {
 namespace asio = boost::asio;

@@ -20,7 +20,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 
-#include "http/task.h"
+#include "base/task.h"
 
 namespace mlxd::http {
 

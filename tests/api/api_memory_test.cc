@@ -42,7 +42,7 @@ class ScarceMemory : public WholeServer {
     options_.text_threads = 1;
     more_routes_ = [this](http::Router& router) {
       // From its answer on, on the I/O thread.
-      router.add("GET", "/scarce", [this](http::Exchange& exchange) -> http::Task<> {
+      router.add("GET", "/scarce", [this](http::Exchange& exchange) -> Task<> {
         co_await http::respond_empty(exchange);
         make_memory_scarce(works_, fails_);
       });

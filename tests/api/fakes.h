@@ -18,9 +18,9 @@
 #include <boost/asio/post.hpp>
 
 #include "api/stream_fold.h"
+#include "base/task.h"
 #include "http/exchange.h"
 #include "http/router.h"
-#include "http/task.h"
 #include "serve/text_model.h"
 
 namespace mlxd::api {
@@ -161,23 +161,23 @@ class FakeExchange : public http::Exchange {
   bool peer_gone() const override { return gone_; }
   const std::shared_ptr<http::Wakeup>& wakeup() override { return wakeup_; }
 
-  http::Task<> respond(http::Response response) override {
+  Task<> respond(http::Response response) override {
     ++answers_;
     response_ = std::move(response);
     co_return;
   }
-  http::Task<bool> begin_stream(http::Headers headers) override {
+  Task<bool> begin_stream(http::Headers headers) override {
     ++answers_;
     stream_headers_ = std::move(headers);
     streaming_ = true;
     co_return !gone_;
   }
-  http::Task<bool> write(std::string frames) override {
+  Task<bool> write(std::string frames) override {
     writes_.push_back(std::move(frames));
     if (on_write_) on_write_();
     co_return !gone_;
   }
-  http::Task<> end_stream() override {
+  Task<> end_stream() override {
     ended_ = true;
     co_return;
   }
@@ -214,9 +214,9 @@ inline std::string header_of(const http::Headers& headers, std::string_view name
 }
 
 // A handler's coroutine on an io_context.
-class HandlerRun final : private http::TaskRunner {
+class HandlerRun final : private TaskRunner {
  public:
-  HandlerRun(boost::asio::io_context& io, http::Task<> task, std::function<void()> on_end)
+  HandlerRun(boost::asio::io_context& io, Task<> task, std::function<void()> on_end)
       : task_(std::move(task)), on_end_(std::move(on_end)) {
     task_.enter(*this);
     boost::asio::post(io, [this] { resume(); });
@@ -228,7 +228,7 @@ class HandlerRun final : private http::TaskRunner {
     on_end_();
   }
 
-  http::Task<> task_;
+  Task<> task_;
   std::function<void()> on_end_;
 };
 

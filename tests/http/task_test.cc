@@ -1,4 +1,4 @@
-#include "http/task.h"
+#include "base/task.h"
 
 #include <chrono>
 #include <cstdint>
@@ -9,6 +9,8 @@
 
 #include <boost/asio/io_context.hpp>
 #include <gtest/gtest.h>
+
+#include "http/timer_wait.h"
 
 namespace mlxd::http {
 namespace {

@@ -20,8 +20,6 @@
 namespace mlxd::api {
 namespace {
 
-using http::Task;
-
 // Deltas turned into frames between two writes: bounds the buffer, not the answer.
 constexpr std::size_t kMaxDeltas = 1024;
 

@@ -59,9 +59,8 @@ class FormatParser final : public AnswerParser {
       : format_(format),
         tokenizer_(std::move(tokenizer)),
         tools_(context.tools),
-        reader_(*tokenizer_, *tools_),
-        grammar_(read(context.in_reasoning)) {
-    grammar_.start(reader_);
+        reader_(*tokenizer_, *tools_) {
+    reader_.start(read(context.in_reasoning));
   }
 
   void add(int token, std::string_view text, std::vector<ParsedText>& out) override {
@@ -71,7 +70,7 @@ class FormatParser final : public AnswerParser {
   bool in_call() const override { return reader_.in_call(); }
 
  private:
-  Parse<> read(bool in_reasoning) {
+  Task<> read(bool in_reasoning) {
     if (format_.reasoning != nullptr) {
       co_await read_reasoning(reader_, format_.reasoning->marks, in_reasoning);
     }
@@ -86,7 +85,6 @@ class FormatParser final : public AnswerParser {
   const std::shared_ptr<const Tokenizer> tokenizer_;
   const std::shared_ptr<const DeclaredTools> tools_;
   AnswerReader reader_;
-  Parse<> grammar_;
 };
 
 }  // namespace

@@ -14,7 +14,7 @@ namespace mlxd {
 // How a family writes tool calls. `shown_by`: what a chat template has in it that knows the format.
 struct ToolFormat {
   std::string_view name, shown_by;
-  Parse<> (*read)(AnswerReader& in);
+  Task<> (*read)(AnswerReader& in);
 };
 
 // ... and how its reasoning.

@@ -32,6 +32,11 @@ std::string AnswerReader::mark(std::string_view marker) const {
   return tokenizer_.is_special(id) ? control_token(id) : std::string(marker);
 }
 
+void AnswerReader::start(Task<> grammar) {
+  grammar_.emplace(std::move(grammar));
+  grammar_->enter(*this);
+}
+
 void AnswerReader::add(int token, std::string_view text, std::vector<ParsedText>& out) {
   // A token's own text may be late, that of the tokens before it comes with it then.
   feed(text, out);
@@ -54,8 +59,10 @@ void AnswerReader::feed(std::string_view text, std::vector<ParsedText>& out) {
   }
   text_ += text;
   grown_ = grown_ || !text.empty();
-  wake();
-  run();
+  if (!over()) {
+    resume();
+    if (over()) grammar_->result();
+  }
   if (over()) {  // nothing reads any more
     at_ = text_.size();
     say(AnswerChannel::content);
@@ -115,7 +122,7 @@ void AnswerReader::begin_call(std::string_view name) {
   put(AnswerChannel::tool_name, std::string(name));
 }
 
-Parse<bool> accept(AnswerReader& in, std::string_view literal) {
+Task<bool> accept(AnswerReader& in, std::string_view literal) {
   const std::size_t before = in.undecided().size();
   for (const char wanted : literal) {
     if (co_await in.peek() != static_cast<unsigned char>(wanted)) {
@@ -127,14 +134,14 @@ Parse<bool> accept(AnswerReader& in, std::string_view literal) {
   co_return true;
 }
 
-Parse<> accept_space(AnswerReader& in, std::size_t limit) {
+Task<> accept_space(AnswerReader& in, std::size_t limit) {
   for (std::size_t i = 0; i < limit; ++i) {
     if (!is_space(co_await in.peek())) co_return;
     in.advance();
   }
 }
 
-Parse<int> pass_until(AnswerReader& in, AnswerChannel channel, std::span<const std::string> marks) {
+Task<int> pass_until(AnswerReader& in, AnswerChannel channel, std::span<const std::string> marks) {
   for (;;) {
     const int mark = in.find(marks);
     in.say(channel);
@@ -149,7 +156,7 @@ Parse<int> pass_until(AnswerReader& in, AnswerChannel channel, std::span<const s
   co_return -1;
 }
 
-Parse<int> content_until(AnswerReader& in, std::span<const std::string> marks) {
+Task<int> content_until(AnswerReader& in, std::span<const std::string> marks) {
   co_await accept_space(in);
   for (std::size_t i = 0; i < marks.size(); ++i) {
     if (co_await accept(in, marks[i])) co_return static_cast<int>(i);
@@ -166,8 +173,8 @@ Parse<int> content_until(AnswerReader& in, std::span<const std::string> marks) {
   co_return found < 0 ? -1 : found % static_cast<int>(marks.size());
 }
 
-Parse<std::optional<std::string>> head_until(AnswerReader& in, std::span<const std::string> ends,
-                                             std::size_t limit) {
+Task<std::optional<std::string>> head_until(AnswerReader& in, std::span<const std::string> ends,
+                                            std::size_t limit) {
   const std::size_t before = in.undecided().size();
   for (;;) {
     const int mark = in.find(ends);
@@ -184,7 +191,7 @@ Parse<std::optional<std::string>> head_until(AnswerReader& in, std::span<const s
   co_return std::nullopt;
 }
 
-Parse<std::optional<std::string>> word_until(AnswerReader& in, std::span<const std::string> ends) {
+Task<std::optional<std::string>> word_until(AnswerReader& in, std::span<const std::string> ends) {
   const std::size_t before = in.undecided().size();
   std::optional<std::string> word = co_await head_until(in, ends);
   if (word && word->find(kTokenBegins) == std::string::npos) co_return word;

@@ -1,5 +1,5 @@
 // parsers: the formats in which model families write reasoning and tool calls, one file each, whose
-// first lines say the format's grammar. A format is a coroutine (parse.h) that reads the answer
+// first lines say the format's grammar. A format is a coroutine that reads the answer
 // through an AnswerReader, from top to bottom as the grammar says; answer_format.h lists them.
 #pragma once
 
@@ -10,9 +10,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/task.h"
 #include "serve/answer_parser.h"
 #include "serve/declared_tools.h"
-#include "serve/parsers/parse.h"
 #include "text/tokenizer.h"
 
 namespace mlxd {
@@ -22,12 +22,15 @@ namespace mlxd {
 //
 // A control token has no text, so that nothing that a model spells out can be taken for it. Here it
 // stands as bytes that no text has, which `mark` gives.
-class AnswerReader : public ParseRunner {
+class AnswerReader final : public TaskRunner {
  public:
   AnswerReader(const Tokenizer& tokenizer, const DeclaredTools& tools)
       : tokenizer_(tokenizer), tools_(tools) {}
 
-  // For whoever has the text. `out` takes what is decided.
+  // The whole grammar, once. It reads through this object.
+  void start(Task<> grammar);
+  // For whoever has the text. `out` takes what is decided. What the grammar throws comes out here,
+  // and it is over.
   void add(int token, std::string_view text, std::vector<ParsedText>& out);
   void end(std::string_view text, std::vector<ParsedText>& out);
 
@@ -43,7 +46,7 @@ class AnswerReader : public ParseRunner {
   struct Peek {
     AnswerReader& reader;
     bool await_ready() const { return reader.at_ < reader.text_.size() || reader.ended_; }
-    void await_suspend(std::coroutine_handle<> grammar) { reader.wait(grammar); }
+    void await_suspend(std::coroutine_handle<>) { reader.wait(); }
     int await_resume() const {
       return reader.at_ < reader.text_.size() ? static_cast<unsigned char>(reader.text_[reader.at_])
                                               : kEnd;
@@ -54,7 +57,7 @@ class AnswerReader : public ParseRunner {
   struct More {
     AnswerReader& reader;
     bool await_ready() const { return reader.ended_; }
-    void await_suspend(std::coroutine_handle<> grammar) { reader.wait(grammar); }
+    void await_suspend(std::coroutine_handle<>) { reader.wait(); }
     bool await_resume() const { return !reader.ended_ || reader.grown_; }
   };
   More more() {
@@ -89,6 +92,7 @@ class AnswerReader : public ParseRunner {
   int calls() const { return calls_; }
 
  private:
+  void ended() noexcept override {}
   void feed(std::string_view text, std::vector<ParsedText>& out);
   void give(AnswerChannel channel, std::string text, std::size_t read);
 
@@ -101,29 +105,30 @@ class AnswerReader : public ParseRunner {
   int calls_ = 0;
   bool in_call_ = false;
   std::vector<ParsedText>* out_ = nullptr;
+  std::optional<Task<>> grammar_;
 };
 
 // Parts that most grammars have.
 
 // The literal, whole, or nothing: the cursor stays.
-Parse<bool> accept(AnswerReader& in, std::string_view literal);
+Task<bool> accept(AnswerReader& in, std::string_view literal);
 // White space, at most `limit` bytes.
-Parse<> accept_space(AnswerReader& in, std::size_t limit = 256);
+Task<> accept_space(AnswerReader& in, std::size_t limit = 256);
 
 // Says all up to the first of `marks` in this channel; the mark is undecided then, and behind the
 // cursor. Which one it was; -1: none, and the answer is over.
-Parse<int> pass_until(AnswerReader& in, AnswerChannel channel, std::span<const std::string> marks);
+Task<int> pass_until(AnswerReader& in, AnswerChannel channel, std::span<const std::string> marks);
 
 // Content up to the opening mark of a call, as pass_until. White space that stands alone before the
 // first call or between two is theirs, as is a line break before a mark.
-Parse<int> content_until(AnswerReader& in, std::span<const std::string> marks);
+Task<int> content_until(AnswerReader& in, std::span<const std::string> marks);
 
 // What comes before one of `ends`, which is read too. Nothing where that is not within `limit`
 // bytes.
-Parse<std::optional<std::string>> head_until(AnswerReader& in, std::span<const std::string> ends,
-                                             std::size_t limit = 256);
+Task<std::optional<std::string>> head_until(AnswerReader& in, std::span<const std::string> ends,
+                                            std::size_t limit = 256);
 // Likewise text alone: nothing where a control token stands in it.
-Parse<std::optional<std::string>> word_until(AnswerReader& in, std::span<const std::string> ends);
+Task<std::optional<std::string>> word_until(AnswerReader& in, std::span<const std::string> ends);
 
 // What began as a call is none: its first byte is content, and all behind it is read again.
 void refuse_call(AnswerReader& in);

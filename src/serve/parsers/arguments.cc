@@ -42,7 +42,7 @@ std::string_view constant_of(std::string_view word) {
 }
 
 // Another argument or the end of the call follows the cursor, which stays.
-Parse<bool> value_ends_here(AnswerReader& in, const TaggedArguments& format) {
+Task<bool> value_ends_here(AnswerReader& in, const TaggedArguments& format) {
   const std::size_t before = in.undecided().size();
   co_await accept_space(in);
   bool ends = co_await in.peek() == AnswerReader::kEnd;
@@ -53,8 +53,8 @@ Parse<bool> value_ends_here(AnswerReader& in, const TaggedArguments& format) {
 }
 
 // A value up to its end. False: the answer is over before.
-Parse<bool> pass_value(AnswerReader& in, unsigned types, bool is_said,
-                       const TaggedArguments& format) {
+Task<bool> pass_value(AnswerReader& in, unsigned types, bool is_said,
+                      const TaggedArguments& format) {
   const bool streams = is_said && types == kJsonString;
   if (streams) in.put_arguments("\"");
   for (;;) {
@@ -104,7 +104,7 @@ std::string typed_json(std::string_view text, unsigned types) {
   return json_string(any || (types & kJsonString) != 0 ? text : value);
 }
 
-Parse<int> pass_string_until(AnswerReader& in, std::span<const std::string> ends) {
+Task<int> pass_string_until(AnswerReader& in, std::span<const std::string> ends) {
   for (;;) {
     const int mark = in.find(ends);
     in.put_arguments(json_escaped(in.undecided_text()));
@@ -116,8 +116,8 @@ Parse<int> pass_string_until(AnswerReader& in, std::span<const std::string> ends
   }
 }
 
-Parse<> pass_tagged_arguments(AnswerReader& in, std::string_view tool,
-                              const TaggedArguments& format) {
+Task<> pass_tagged_arguments(AnswerReader& in, std::string_view tool,
+                             const TaggedArguments& format) {
   Arguments arguments(in, tool);
   const std::vector<std::string> key_ends = {format.key_end};
   for (;;) {

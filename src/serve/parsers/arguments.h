@@ -42,7 +42,7 @@ std::string typed_json(std::string_view text, unsigned types);
 
 // Says the text up to one of `ends` as the inside of a JSON string; the mark is undecided then, and
 // behind the cursor. -1: the answer is over.
-Parse<int> pass_string_until(AnswerReader& in, std::span<const std::string> ends);
+Task<int> pass_string_until(AnswerReader& in, std::span<const std::string> ends);
 
 // How a format writes arguments between tags.
 struct TaggedArguments {
@@ -60,7 +60,7 @@ struct TaggedArguments {
 // Arguments in tags, up to the end of the call. What ends a value is its end only where another
 // argument or the end of the call follows, so values may hold tags themselves. A string is said as
 // it comes; any other value when it is whole.
-Parse<> pass_tagged_arguments(AnswerReader& in, std::string_view tool,
-                              const TaggedArguments& format);
+Task<> pass_tagged_arguments(AnswerReader& in, std::string_view tool,
+                             const TaggedArguments& format);
 
 }  // namespace mlxd

@@ -9,7 +9,7 @@
 
 namespace mlxd {
 
-Parse<> read_deepseek(AnswerReader& in) {
+Task<> read_deepseek(AnswerReader& in) {
   const std::string calls_begin = in.mark("<｜tool▁calls▁begin｜>");
   const std::string calls_end = in.mark("<｜tool▁calls▁end｜>");
   const std::string separator = in.mark("<｜tool▁sep｜>");

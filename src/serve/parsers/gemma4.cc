@@ -19,10 +19,10 @@ struct Marks {
   std::vector<std::string> key_ends = {":"};
 };
 
-Parse<bool> value(AnswerReader& in, const Marks& marks, int depth);
+Task<bool> value(AnswerReader& in, const Marks& marks, int depth);
 
 // A key and ":".
-Parse<std::optional<std::string>> key(AnswerReader& in, const Marks& marks) {
+Task<std::optional<std::string>> key(AnswerReader& in, const Marks& marks) {
   std::optional<std::string> word;
   if (co_await accept(in, marks.quote[0])) {
     word = co_await word_until(in, marks.quote);
@@ -34,7 +34,7 @@ Parse<std::optional<std::string>> key(AnswerReader& in, const Marks& marks) {
 }
 
 // What stands between brackets, the first of which is behind the cursor.
-Parse<bool> values(AnswerReader& in, const Marks& marks, char open, int depth) {
+Task<bool> values(AnswerReader& in, const Marks& marks, char open, int depth) {
   const std::string close(1, open == '{' ? '}' : ']');
   in.put_arguments(std::string(1, open));
   for (bool first = true;; first = false) {
@@ -57,7 +57,7 @@ Parse<bool> values(AnswerReader& in, const Marks& marks, char open, int depth) {
   }
 }
 
-Parse<bool> value(AnswerReader& in, const Marks& marks, int depth) {
+Task<bool> value(AnswerReader& in, const Marks& marks, int depth) {
   if (depth > kMostNested) co_return false;
   co_await accept_space(in);
   if (co_await accept(in, marks.quote[0])) {
@@ -84,7 +84,7 @@ Parse<bool> value(AnswerReader& in, const Marks& marks, int depth) {
 }
 
 // Behind the call's "{", up to its "}".
-Parse<bool> arguments_of(AnswerReader& in, const Marks& marks, std::string_view tool) {
+Task<bool> arguments_of(AnswerReader& in, const Marks& marks, std::string_view tool) {
   Arguments arguments(in, tool);
   for (bool first = true;; first = false) {
     co_await accept_space(in);
@@ -104,7 +104,7 @@ Parse<bool> arguments_of(AnswerReader& in, const Marks& marks, std::string_view 
 
 }  // namespace
 
-Parse<> read_gemma4(AnswerReader& in) {
+Task<> read_gemma4(AnswerReader& in) {
   const std::vector<std::string> open = {in.mark("<|tool_call>")};
   const std::vector<std::string> close = {in.mark("<tool_call|>")}, name_ends = {"{"};
   const Marks marks{.quote = {in.mark("<|\"|>")}};

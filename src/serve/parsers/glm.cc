@@ -7,7 +7,7 @@
 
 namespace mlxd {
 
-Parse<> read_glm(AnswerReader& in) {
+Task<> read_glm(AnswerReader& in) {
   const std::vector<std::string> open = {in.mark("<tool_call>")};
   const std::string close = in.mark("</tool_call>");
   const std::string key_begin = in.mark("<arg_key>"), value_begin = in.mark("<arg_value>");

@@ -7,7 +7,7 @@
 
 namespace mlxd {
 
-Parse<> read_granite(AnswerReader& in) {
+Task<> read_granite(AnswerReader& in) {
   const std::vector<std::string> open = {in.mark("<|tool_call|>"), in.mark("<tool_call>")};
   while (co_await content_until(in, open) >= 0) {
     if (!co_await json_call_list(in, open)) refuse_call(in);

@@ -22,7 +22,7 @@ std::string_view word_behind(std::string_view header, std::string_view key) {
 
 }  // namespace
 
-Parse<> read_harmony(AnswerReader& in) {
+Task<> read_harmony(AnswerReader& in) {
   const std::string channel_mark = in.mark("<|channel|>");
   const std::vector<std::string> message = {in.mark("<|message|>")};
   const std::vector<std::string> ends = {in.mark("<|end|>"), in.mark("<|call|>"),

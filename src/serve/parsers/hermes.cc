@@ -11,7 +11,7 @@
 
 namespace mlxd {
 
-Parse<> read_hermes(AnswerReader& in) {
+Task<> read_hermes(AnswerReader& in) {
   const std::vector<std::string> open = {in.mark("<tool_call>")};
   const std::vector<std::string> close = {in.mark("</tool_call>")};
   co_await bare_json_calls(in);

@@ -11,7 +11,7 @@ constexpr std::size_t kLongestWord = 256;  // of a key, a name, an id
 constexpr int kMostWords = 4;              // keys before the name
 
 // A string without escapes, its quotation marks around it.
-Parse<std::optional<std::string>> short_string(AnswerReader& in) {
+Task<std::optional<std::string>> short_string(AnswerReader& in) {
   if (!co_await accept(in, "\"")) co_return std::nullopt;
   std::string text;
   while (text.size() < kLongestWord) {
@@ -25,7 +25,7 @@ Parse<std::optional<std::string>> short_string(AnswerReader& in) {
 }
 
 // `"key":` and the space around it.
-Parse<std::optional<std::string>> key(AnswerReader& in) {
+Task<std::optional<std::string>> key(AnswerReader& in) {
   co_await accept_space(in);
   std::optional<std::string> word = co_await short_string(in);
   if (!word) co_return std::nullopt;
@@ -35,7 +35,7 @@ Parse<std::optional<std::string>> key(AnswerReader& in) {
   co_return word;
 }
 
-Parse<bool> comma(AnswerReader& in) {
+Task<bool> comma(AnswerReader& in) {
   co_await accept_space(in);
   co_return co_await accept(in, ",");
 }
@@ -48,7 +48,7 @@ struct Head {
   bool has_arguments = false;
 };
 
-Parse<std::optional<Head>> head(AnswerReader& in) {
+Task<std::optional<Head>> head(AnswerReader& in) {
   Head head;
   co_await accept_space(in);
   if (!co_await accept(in, "{")) co_return std::nullopt;
@@ -92,7 +92,7 @@ Parse<std::optional<Head>> head(AnswerReader& in) {
 }
 
 // What stands behind the arguments: ids, and the braces of the call.
-Parse<> tail(AnswerReader& in, int objects) {
+Task<> tail(AnswerReader& in, int objects) {
   while (objects > 0) {
     const std::size_t before = in.undecided().size();
     if (co_await comma(in)) {
@@ -112,7 +112,7 @@ Parse<> tail(AnswerReader& in, int objects) {
 
 }  // namespace
 
-Parse<bool> pass_arguments(AnswerReader& in) {
+Task<bool> pass_arguments(AnswerReader& in) {
   JsonScanner json;
   for (;;) {
     in.advance(json.take(in.rest()));
@@ -126,13 +126,13 @@ Parse<bool> pass_arguments(AnswerReader& in) {
   }
 }
 
-Parse<> pass_arguments_until(AnswerReader& in, std::span<const std::string> ends) {
+Task<> pass_arguments_until(AnswerReader& in, std::span<const std::string> ends) {
   if (co_await pass_arguments(in)) co_return;
   const int found = co_await pass_until(in, AnswerChannel::tool_arguments, ends);
   if (found >= 0) in.go_back_to(0);
 }
 
-Parse<bool> json_call(AnswerReader& in, std::span<const std::string> ends) {
+Task<bool> json_call(AnswerReader& in, std::span<const std::string> ends) {
   const std::optional<Head> call = co_await head(in);
   if (!call) co_return false;
   in.begin_call(call->name);
@@ -146,7 +146,7 @@ Parse<bool> json_call(AnswerReader& in, std::span<const std::string> ends) {
   co_return true;
 }
 
-Parse<> bare_json_calls(AnswerReader& in) {
+Task<> bare_json_calls(AnswerReader& in) {
   const std::vector<std::string> ends = {"```", "</tools>"};
   for (;;) {
     co_await accept_space(in);
@@ -169,7 +169,7 @@ Parse<> bare_json_calls(AnswerReader& in) {
   }
 }
 
-Parse<bool> json_call_list(AnswerReader& in, std::span<const std::string> ends) {
+Task<bool> json_call_list(AnswerReader& in, std::span<const std::string> ends) {
   co_await accept_space(in);
   if (!co_await accept(in, "[")) co_return false;
   if (!co_await json_call(in, ends)) co_return false;

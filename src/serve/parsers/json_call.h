@@ -10,23 +10,23 @@ namespace mlxd {
 
 // A JSON object said as the arguments of the call that has begun, as it comes. False: it breaks
 // off, and the cursor stands where.
-Parse<bool> pass_arguments(AnswerReader& in);
+Task<bool> pass_arguments(AnswerReader& in);
 
 // The arguments of a call whose name has been said: pass_arguments, and if these break off, all
 // that comes before one of `ends`, as it is written.
-Parse<> pass_arguments_until(AnswerReader& in, std::span<const std::string> ends);
+Task<> pass_arguments_until(AnswerReader& in, std::span<const std::string> ends);
 
 // {"name": "f", "arguments": {...}} from the cursor on, its keys in this order; "parameters" means
 // the same as "arguments", and nothing of it that there are none. "id" and "type" may stand beside,
 // and all of it inside of {"type": "function", "function": ...}. False: it is no call of a declared
 // function, and nothing was said. Broken arguments end before one of `ends`.
-Parse<bool> json_call(AnswerReader& in, std::span<const std::string> ends);
+Task<bool> json_call(AnswerReader& in, std::span<const std::string> ends);
 
 // An answer that is calls from its first byte on, without the marks of its format: bare, or in a
 // fence of code, as small models write them. Nothing is read where it is none.
-Parse<> bare_json_calls(AnswerReader& in);
+Task<> bare_json_calls(AnswerReader& in);
 
 // [call, call, ...], as json_call.
-Parse<bool> json_call_list(AnswerReader& in, std::span<const std::string> ends);
+Task<bool> json_call_list(AnswerReader& in, std::span<const std::string> ends);
 
 }  // namespace mlxd

@@ -10,7 +10,7 @@
 
 namespace mlxd {
 
-Parse<> read_kimi(AnswerReader& in) {
+Task<> read_kimi(AnswerReader& in) {
   const std::string section_end = in.mark("<|tool_calls_section_end|>");
   const std::vector<std::string> opens = {in.mark("<|tool_calls_section_begin|>"),
                                           in.mark("<|tool_call_begin|>")};

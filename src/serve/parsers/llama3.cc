@@ -7,7 +7,7 @@
 
 namespace mlxd {
 
-Parse<> read_llama3(AnswerReader& in) {
+Task<> read_llama3(AnswerReader& in) {
   co_await accept_space(in);
   const std::string tag = in.mark("<|python_tag|>");
   co_await accept(in, tag);

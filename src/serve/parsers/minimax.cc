@@ -20,9 +20,9 @@
 namespace mlxd {
 namespace {
 
-Parse<> read_invocations(AnswerReader& in, std::vector<std::string> opens,
-                         std::vector<std::string> closes, std::string invoke,
-                         TaggedArguments format) {
+Task<> read_invocations(AnswerReader& in, std::vector<std::string> opens,
+                        std::vector<std::string> closes, std::string invoke,
+                        TaggedArguments format) {
   const std::vector<std::string> name_ends = {"\">"};
   while (co_await content_until(in, opens) >= 0) {
     for (bool first = true;; first = false) {
@@ -51,7 +51,7 @@ Parse<> read_invocations(AnswerReader& in, std::vector<std::string> opens,
 
 }  // namespace
 
-Parse<> read_minimax(AnswerReader& in) {
+Task<> read_minimax(AnswerReader& in) {
   const std::vector<std::string> open = {in.mark("<minimax:tool_call>")};
   const std::vector<std::string> close = {in.mark("</minimax:tool_call>")};
   const TaggedArguments format{.key_begin = "<parameter name=\"",
@@ -62,7 +62,7 @@ Parse<> read_minimax(AnswerReader& in) {
   co_await read_invocations(in, open, close, "<invoke name=\"", format);
 }
 
-Parse<> read_deepseek_v32(AnswerReader& in) {
+Task<> read_deepseek_v32(AnswerReader& in) {
   const std::string word = in.mark("｜DSML｜");
   const std::string begin = "<" + word, end = "</" + word;
   const std::vector<std::string> open = {begin + "function_calls>", begin + "tool_calls>"};

@@ -9,7 +9,7 @@
 
 namespace mlxd {
 
-Parse<> read_mistral(AnswerReader& in) {
+Task<> read_mistral(AnswerReader& in) {
   const std::vector<std::string> open = {in.mark("[TOOL_CALLS]")};
   const std::string call_id = in.mark("[CALL_ID]"), args = in.mark("[ARGS]");
   const std::vector<std::string> name_ends = {call_id, args, "{"}, id_ends = {args};

@@ -34,7 +34,7 @@ std::string escaped_as_json(char c) {
 
 // A string, its opening quotation mark is behind the cursor. Only four digits follow "\u", since
 // all else would be no JSON.
-Parse<bool> string_value(AnswerReader& in, char quote) {
+Task<bool> string_value(AnswerReader& in, char quote) {
   in.put_arguments("\"");
   const std::vector<std::string> stops = {std::string(1, quote), "\\"};
   for (;;) {
@@ -68,7 +68,7 @@ Parse<bool> string_value(AnswerReader& in, char quote) {
 }
 
 // A number, a constant, or a word without quotation marks.
-Parse<bool> bare_value(AnswerReader& in) {
+Task<bool> bare_value(AnswerReader& in) {
   in.put_arguments({});
   for (;;) {
     const int byte = co_await in.peek();
@@ -81,10 +81,10 @@ Parse<bool> bare_value(AnswerReader& in) {
   co_return true;
 }
 
-Parse<bool> value(AnswerReader& in, int depth);
+Task<bool> value(AnswerReader& in, int depth);
 
 // Values between brackets, in a dictionary each with its key.
-Parse<bool> values(AnswerReader& in, char close, bool keyed, int depth) {
+Task<bool> values(AnswerReader& in, char close, bool keyed, int depth) {
   in.put_arguments(keyed ? "{" : "[");
   for (bool first = true;; first = false) {
     co_await accept_space(in);
@@ -112,7 +112,7 @@ Parse<bool> values(AnswerReader& in, char close, bool keyed, int depth) {
   }
 }
 
-Parse<bool> value(AnswerReader& in, int depth) {
+Task<bool> value(AnswerReader& in, int depth) {
   if (depth > kMostNested) co_return false;
   co_await accept_space(in);
   const int byte = co_await in.peek();
@@ -129,7 +129,7 @@ Parse<bool> value(AnswerReader& in, int depth) {
 }
 
 // The name and "(" of a declared function.
-Parse<std::optional<std::string>> head(AnswerReader& in) {
+Task<std::optional<std::string>> head(AnswerReader& in) {
   const std::vector<std::string> open = {"("};
   co_await accept_space(in);
   std::optional<std::string> name = co_await word_until(in, open);
@@ -138,7 +138,7 @@ Parse<std::optional<std::string>> head(AnswerReader& in) {
 }
 
 // Behind "(" up to ")". False: what stands there is no Python.
-Parse<bool> arguments_of(AnswerReader& in, std::string_view tool) {
+Task<bool> arguments_of(AnswerReader& in, std::string_view tool) {
   Arguments arguments(in, tool);
   const std::vector<std::string> key_ends = {"="};
   for (bool first = true;; first = false) {
@@ -160,7 +160,7 @@ Parse<bool> arguments_of(AnswerReader& in, std::string_view tool) {
 
 }  // namespace
 
-Parse<bool> python_calls(AnswerReader& in) {
+Task<bool> python_calls(AnswerReader& in) {
   co_await accept_space(in);
   if (!co_await accept(in, "[")) co_return false;
   std::optional<std::string> name = co_await head(in);

@@ -11,7 +11,7 @@
 
 namespace mlxd {
 
-Parse<> read_pythonic(AnswerReader& in) {
+Task<> read_pythonic(AnswerReader& in) {
   const std::string open = in.mark("<|python_start|>"), close = in.mark("<|python_end|>");
   co_await accept_space(in);
   co_await accept(in, open);
@@ -23,7 +23,7 @@ Parse<> read_pythonic(AnswerReader& in) {
   in.skip(AnswerChannel::content);
 }
 
-Parse<> read_lfm2(AnswerReader& in) {
+Task<> read_lfm2(AnswerReader& in) {
   const std::vector<std::string> open = {in.mark("<|tool_call_start|>")};
   const std::string close = in.mark("<|tool_call_end|>");
   while (co_await content_until(in, open) >= 0) {

@@ -8,7 +8,7 @@
 
 namespace mlxd {
 
-Parse<> read_qwen3_coder(AnswerReader& in) {
+Task<> read_qwen3_coder(AnswerReader& in) {
   const std::string open = in.mark("<tool_call>"), close = in.mark("</tool_call>");
   const std::vector<std::string> opens = {open, "<function="};
   const std::vector<std::string> name_ends = {">"};

@@ -8,7 +8,7 @@
 
 namespace mlxd {
 
-Parse<> read_reasoning(AnswerReader& in, ReasoningMarks marks, bool begun) {
+Task<> read_reasoning(AnswerReader& in, ReasoningMarks marks, bool begun) {
   if (!begun) {
     co_await accept_space(in);
     const std::string open = in.mark(marks.open) + std::string(marks.word);

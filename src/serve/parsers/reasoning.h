@@ -13,6 +13,6 @@ struct ReasoningMarks {
 
 // The block of reasoning with which an answer begins, if it does; `begun`: the prompt ended with
 // its opening mark.
-Parse<> read_reasoning(AnswerReader& in, ReasoningMarks marks, bool begun);
+Task<> read_reasoning(AnswerReader& in, ReasoningMarks marks, bool begun);
 
 }  // namespace mlxd

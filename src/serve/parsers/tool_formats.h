@@ -7,19 +7,19 @@
 
 namespace mlxd {
 
-Parse<> read_deepseek(AnswerReader& in);
-Parse<> read_deepseek_v32(AnswerReader& in);
-Parse<> read_gemma4(AnswerReader& in);
-Parse<> read_glm(AnswerReader& in);
-Parse<> read_granite(AnswerReader& in);
-Parse<> read_harmony(AnswerReader& in);
-Parse<> read_hermes(AnswerReader& in);
-Parse<> read_kimi(AnswerReader& in);
-Parse<> read_lfm2(AnswerReader& in);
-Parse<> read_llama3(AnswerReader& in);
-Parse<> read_minimax(AnswerReader& in);
-Parse<> read_mistral(AnswerReader& in);
-Parse<> read_pythonic(AnswerReader& in);
-Parse<> read_qwen3_coder(AnswerReader& in);
+Task<> read_deepseek(AnswerReader& in);
+Task<> read_deepseek_v32(AnswerReader& in);
+Task<> read_gemma4(AnswerReader& in);
+Task<> read_glm(AnswerReader& in);
+Task<> read_granite(AnswerReader& in);
+Task<> read_harmony(AnswerReader& in);
+Task<> read_hermes(AnswerReader& in);
+Task<> read_kimi(AnswerReader& in);
+Task<> read_lfm2(AnswerReader& in);
+Task<> read_llama3(AnswerReader& in);
+Task<> read_minimax(AnswerReader& in);
+Task<> read_mistral(AnswerReader& in);
+Task<> read_pythonic(AnswerReader& in);
+Task<> read_qwen3_coder(AnswerReader& in);
 
 }  // namespace mlxd

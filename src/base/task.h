@@ -1,6 +1,6 @@
-// Coroutines of the I/O thread. Asio's would do, but that in them beginning, waiting and being
-// destroyed take memory, and the process ends where there is none: here only calling a coroutine
-// does, which throws in its caller, and waiting, which throws in who waits.
+// Coroutines that one runner resumes one after the other, instead of one inside of the other: so
+// none is too long for the stack. Beginning, ending and being destroyed need no memory: calling a
+// coroutine does, which throws in its caller, and what it waits for may, which throws in who waits.
 #pragma once
 
 #include <coroutine>
@@ -8,9 +8,7 @@
 #include <optional>
 #include <utility>
 
-#include <boost/asio/steady_timer.hpp>
-
-namespace mlxd::http {
+namespace mlxd {
 
 // Runs one coroutine, with all that it awaits, from wait to wait.
 class TaskRunner {
@@ -25,6 +23,10 @@ class TaskRunner {
     while (!waits_ && top_) top_.resume();
     if (!top_) ended();
   }
+  // For what the innermost coroutine awaits: it goes on with the next resume().
+  void wait() noexcept { waits_ = true; }
+  // No coroutine was entered that has not ended.
+  bool over() const noexcept { return !top_; }
 
  protected:
   virtual ~TaskRunner() = default;
@@ -33,7 +35,6 @@ class TaskRunner {
 
  private:
   friend class TaskPromise;
-  friend class TimerWait;
   std::coroutine_handle<> top_;  // the innermost one that has begun and not ended
   bool waits_ = false;
 };
@@ -127,23 +128,4 @@ struct Task<void>::promise_type : TaskPromise {
   void take() const noexcept {}
 };
 
-// Awaited, it waits until the timer expires or is cancelled. Throws where there is no memory to
-// wait with.
-class TimerWait {
- public:
-  explicit TimerWait(boost::asio::steady_timer& timer) : timer_(timer) {}
-
-  bool await_ready() const noexcept { return false; }
-  template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> waiter) const {
-    TaskRunner& runner = waiter.promise().runner();
-    timer_.async_wait([&runner](boost::system::error_code) { runner.resume(); });
-    runner.waits_ = true;
-  }
-  void await_resume() const noexcept {}
-
- private:
-  boost::asio::steady_timer& timer_;
-};
-
-}  // namespace mlxd::http
+}  // namespace mlxd
