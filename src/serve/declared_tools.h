@@ -21,7 +21,13 @@ enum JsonTypes : unsigned {
 // A function's parameters by name, as far as its schema tells their types.
 using ParameterTypes = std::map<std::string, unsigned, std::less<>>;
 
-// The functions that a request declares, by name: what a parser needs to know of them.
-using DeclaredTools = std::map<std::string, ParameterTypes, std::less<>>;
+struct DeclaredTool {
+  ParameterTypes types;
+  std::string parameters = "{}";  // their JSON schema
+  bool strict = false;            // calls must be of the schema
+};
+
+// The functions that a request declares, by name: what parsers and grammars need to know of them.
+using DeclaredTools = std::map<std::string, DeclaredTool, std::less<>>;
 
 }  // namespace mlxd

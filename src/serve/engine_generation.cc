@@ -17,7 +17,7 @@ EngineGeneration::EngineGeneration(const ServedModel& model, const GenerateReque
   SampleText::Options options;
   const bool begins = chat != nullptr && !chat->continue_final_message;
   options.begin = begins ? Detokenizer::Begin::text : Detokenizer::Begin::continuation;
-  options.one_call = request.text.one_call;
+  options.one_call = request.text.calls.at_most_one;
   options.details = job.sampling.logprobs;
   if (request.text.echo) {
     begin_echo(request, job);

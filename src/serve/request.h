@@ -38,12 +38,20 @@ struct RequestedGrammar {
   std::string param;
 };
 
+// Which of the declared tools an answer may call, and whether it must.
+struct CallRule {
+  bool must = false;              // it is one call, or several, and no other text
+  std::vector<std::string> only;  // the tools that may be called; empty: all
+  bool at_most_one = false;       // a second call ends the answer instead
+  std::string param;              // where the client wrote it, for errors
+};
+
 // What the way from tokens to text needs to know; the engine does not.
 struct TextOptions {
   std::vector<std::string> stop;  // none of them empty; looked for in the answer's content alone
   bool echo = false;              // the prompt's own text comes first
   std::optional<RequestedGrammar> grammar;
-  bool one_call = false;  // a second tool call ends the answer instead
+  CallRule calls;  // of a chat with tools
 };
 
 // `max_tokens` of a request that leaves the length to the model: what is left of the context, or

@@ -34,10 +34,21 @@ Result<std::unique_ptr<TokenConstraint>> constraint_of(const ServedModel& model,
 
 }  // namespace
 
+Result<std::vector<int>> ServedModel::tokens_of(const Prompt& prompt) const {
+  auto encoded = encode_prompt(*this, prompt);
+  if (!encoded) return encoded.error();
+  return std::move(encoded->tokens);
+}
+
 Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
                                                        std::function<void()> on_ready) {
   Result<EncodedPrompt> prompt = encode_prompt(*this, request.prompt);
   if (!prompt) return prompt.error();
+  if (request.text.calls.must) {
+    return Error{.code = "unsupported_parameter",
+                 .param = request.text.calls.param,
+                 .message = "Calls cannot be forced yet; let the model choose."};
+  }
   GenerateJob job = std::move(request.job);
   const auto limit = token_limit(*this, request.prompt, prompt->tokens.size(), job.max_tokens);
   if (!limit) return limit.error();

@@ -30,6 +30,7 @@ struct ServedModel final : TextModel {
 
   const RunnerInfo& info() const override { return engine->info(); }
   EngineStats stats() const override { return engine->stats(); }
+  Result<std::vector<int>> tokens_of(const Prompt& prompt) const override;
   Result<std::unique_ptr<Generation>> start(GenerateRequest request,
                                             std::function<void()> on_ready) override;
 };

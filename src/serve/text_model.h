@@ -38,6 +38,9 @@ class TextModel {
   virtual const RunnerInfo& info() const = 0;
   virtual EngineStats stats() const = 0;
 
+  // The tokens of a prompt, as `start` gives them to the engine, and errors as there. Text pool.
+  virtual Result<std::vector<int>> tokens_of(const Prompt& prompt) const = 0;
+
   // Renders, tokenises, checks lengths and submits: meant for the text pool, as it may take
   // milliseconds; it touches no device. The prompt is let go before this waits for anything.
   // Errors: 400 for a template's refusal, a model without template, an empty prompt, an id outside

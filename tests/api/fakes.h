@@ -111,6 +111,13 @@ class FakeModel : public TextModel {
   const RunnerInfo& info() const override { return info_; }
   EngineStats stats() const override { return stats_; }
 
+  // One for each byte of a text or of a chat's messages.
+  Result<std::vector<int>> tokens_of(const Prompt& prompt) const override {
+    if (const auto* given = std::get_if<TokenPrompt>(&prompt)) return given->tokens;
+    const auto* chat = std::get_if<ChatPrompt>(&prompt);
+    return std::vector<int>(chat != nullptr ? chat->messages_json.size()
+                                            : std::get<TextPrompt>(prompt).text.size());
+  }
   Result<std::unique_ptr<Generation>> start(GenerateRequest request,
                                             std::function<void()> on_ready) override {
     std::lock_guard lock(mutex_);

@@ -12,7 +12,9 @@ namespace mlxd::api {
 namespace {
 
 namespace json = boost::json;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Pair;
 using ::testing::UnorderedElementsAre;
 
@@ -54,7 +56,7 @@ TEST(Tools, TheTemplateGetsThemAsTransformersWritesThem) {
 TEST(Tools, TheParserLearnsNamesAndTypes) {
   const ChatPrompt prompt = prompt_of(fmt::format(R"("tools":[{}])", kTool));
   EXPECT_THAT(
-      prompt.tools->at("f"),
+      prompt.tools->at("f").types,
       UnorderedElementsAre(Pair("s", unsigned{kJsonString}), Pair("n", kJsonInteger | kJsonNull),
                            Pair("e", kJsonString | kJsonInteger), Pair("u", unsigned{kAnyJson}),
                            Pair("r", unsigned{kAnyJson})));
@@ -64,7 +66,7 @@ TEST(Tools, LegacyFunctionsAreTools) {
   const auto parsed = parse(R"("functions":[{"name":"f"}],"function_call":"auto")");
   ASSERT_TRUE(parsed) << parsed.error().message;
   EXPECT_TRUE(parsed->wire.legacy_functions);
-  EXPECT_TRUE(parsed->request.text.one_call);
+  EXPECT_TRUE(parsed->request.text.calls.at_most_one);
   EXPECT_TRUE(std::get<ChatPrompt>(parsed->request.prompts.at(0)).tools->contains("f"));
   const auto both = parse(fmt::format(R"("functions":[{{"name":"f"}}],"tools":[{}])", kTool));
   ASSERT_FALSE(both);
@@ -77,28 +79,51 @@ TEST(Tools, AreKeptFromTheModelByToolChoiceNone) {
   EXPECT_EQ(prompt.tools, nullptr);
 }
 
-TEST(Tools, WhatForcesACallIsRefusedByName) {
-  for (const std::string_view choice :
-       {R"("required")", R"({"type":"function","function":{"name":"f"}})",
-        R"({"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[
-            {"type":"function","function":{"name":"f"}}]}})"}) {
+TEST(Tools, TheSchemaIsKeptAsItWasSent) {
+  const ChatPrompt prompt = prompt_of(
+      R"("tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":
+          {"type":"object","properties":{"z":{},"a":{}}}}}])");
+  EXPECT_EQ(prompt.tools->at("f").parameters, R"({"type":"object","properties":{"z":{},"a":{}}})");
+  EXPECT_TRUE(prompt.tools->at("f").strict);
+}
+
+TEST(Tools, WhatMayAndMustBeCalled) {
+  const auto rule = [](std::string_view choice) {
     const auto parsed = parse(fmt::format(R"("tools":[{}],"tool_choice":{})", kTool, choice));
-    ASSERT_FALSE(parsed) << choice;
-    EXPECT_EQ(parsed.error().param, "tool_choice");
-    EXPECT_EQ(parsed.error().code, "unsupported_parameter");
-    EXPECT_THAT(parsed.error().message, HasSubstr("forces"));
+    return parsed ? parsed->request.text.calls : CallRule();
+  };
+  EXPECT_FALSE(rule(R"("auto")").must);
+  EXPECT_TRUE(rule(R"("required")").must);
+  EXPECT_THAT(rule(R"("required")").only, IsEmpty());
+  const CallRule named = rule(R"({"type":"function","function":{"name":"f"}})");
+  EXPECT_TRUE(named.must);
+  EXPECT_THAT(named.only, ElementsAre("f"));
+  EXPECT_EQ(named.param, "tool_choice");
+  for (const bool must : {false, true}) {
+    const CallRule allowed = rule(fmt::format(
+        R"({{"type":"allowed_tools","allowed_tools":{{"mode":"{}","tools":[
+            {{"type":"function","function":{{"name":"f"}}}}]}}}})",
+        must ? "required" : "auto"));
+    EXPECT_EQ(allowed.must, must);
+    EXPECT_THAT(allowed.only, ElementsAre("f"));
   }
+}
+
+TEST(Tools, ACallOfWhatIsNotDeclaredIsRefused) {
   const auto unknown = parse(fmt::format(
       R"("tools":[{}],"tool_choice":{{"type":"function","function":{{"name":"h"}}}})", kTool));
   ASSERT_FALSE(unknown);
   EXPECT_THAT(unknown.error().message, HasSubstr("'h'"));
+  const auto none = parse(R"("tool_choice":"required")");
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().param, "tool_choice");
 }
 
 TEST(Tools, AtMostOneCallWhereParallelOnesAreOff) {
   const auto parsed = parse(fmt::format(R"("tools":[{}],"parallel_tool_calls":false)", kTool));
   ASSERT_TRUE(parsed);
-  EXPECT_TRUE(parsed->request.text.one_call);
-  EXPECT_FALSE(parse(fmt::format(R"("tools":[{}])", kTool))->request.text.one_call);
+  EXPECT_TRUE(parsed->request.text.calls.at_most_one);
+  EXPECT_FALSE(parse(fmt::format(R"("tools":[{}])", kTool))->request.text.calls.at_most_one);
 }
 
 TEST(Tools, ThereAreAtMost256) {

@@ -264,7 +264,7 @@ constexpr const char* kTwoCalls =
 TEST(ServedModel, OfOneCallAtATimeTheSecondEndsTheAnswer) {
   GenerateRequest request = chat_request("Hi");
   EXPECT_EQ(joined(called(request, kTwoCalls)).back().call, 1);
-  request.text.one_call = true;
+  request.text.calls.at_most_one = true;
   const ChoiceText parts = joined(called(request, kTwoCalls));
   ASSERT_EQ(parts.size(), 2U);
   EXPECT_EQ(parts[1].text, "{\"a\": 1}");

@@ -111,7 +111,7 @@ Task<> GenerationHandler::answer() {
 
 // False when the request was answered with an error, or nobody waits for an answer.
 Task<bool> GenerationHandler::admit() {
-  auto begun = Admission::begin(shared_, dialect_, exchange_, bell_);
+  auto begun = begin_admission(shared_, dialect_, exchange_, bell_);
   if (!begun) {
     co_await refuse(begun.error());
     co_return false;

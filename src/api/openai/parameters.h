@@ -20,9 +20,9 @@ namespace mlxd::api {
 
 // What `tool_choice` says.
 struct ToolChoice {
-  enum class Mode { none, automatic, required, function, allowed };
-  Mode mode = Mode::automatic;
-  std::vector<std::string> functions;          // the one, or those that are allowed
+  bool none = false;
+  bool must = false;
+  std::vector<std::string> functions;          // the one, or those that are allowed; else empty
   std::string_view parameter = "tool_choice";  // as the client named it
 };
 

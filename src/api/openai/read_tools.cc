@@ -12,6 +12,7 @@
 
 #include "api/errors.h"
 #include "api/openai/read_values.h"
+#include "api/tools.h"
 
 namespace mlxd::api {
 namespace {
@@ -20,136 +21,32 @@ namespace json = boost::json;
 
 std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
 
-// Only letters that no format of calls gives a meaning to.
-bool is_tool_name(std::string_view name) {
-  const auto fits = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '-' || c == '.' || c == '/';
-  };
-  return !name.empty() && name.size() <= kMaxToolName && std::ranges::all_of(name, fits);
-}
-
-// The types that a schema allows, kAnyJson where it does not say. References are not followed.
-unsigned types_of(const json::value& schema);
-
-unsigned type_named(std::string_view name) {
-  constexpr std::array<std::pair<std::string_view, unsigned>, 7> kTypes = {
-      {{"string", kJsonString},
-       {"number", kJsonNumber},
-       {"integer", kJsonInteger},
-       {"boolean", kJsonBoolean},
-       {"null", kJsonNull},
-       {"object", kJsonObject},
-       {"array", kJsonArray}}};
-  const auto* type = std::ranges::find(kTypes, name, &std::pair<std::string_view, unsigned>::first);
-  return type == kTypes.end() ? kAnyJson : type->second;
-}
-
-unsigned type_of_value(const json::value& value) {
-  switch (value.kind()) {
-    case json::kind::null:
-      return kJsonNull;
-    case json::kind::bool_:
-      return kJsonBoolean;
-    case json::kind::int64:
-    case json::kind::uint64:
-      return kJsonInteger;
-    case json::kind::double_:
-      return kJsonNumber;
-    case json::kind::string:
-      return kJsonString;
-    case json::kind::array:
-      return kJsonArray;
-    case json::kind::object:
-      break;
-  }
-  return kJsonObject;
-}
-
-// Of all of a list; any where one of them is.
-template <class TypesOf>
-unsigned types_of_all(const json::value& list, TypesOf types) {
-  if (!list.is_array()) return kAnyJson;
-  unsigned all = 0;
-  for (const json::value& item : list.get_array()) {
-    const unsigned of_item = types(item);
-    if (of_item == kAnyJson) return kAnyJson;
-    all |= of_item;
-  }
-  return all;
-}
-
-unsigned types_of(const json::value& schema) {
-  if (!schema.is_object()) return kAnyJson;
-  const json::object& in = schema.get_object();
-  const auto by_name = [](const json::value& name) {
-    return name.is_string() ? type_named(view(name.get_string())) : unsigned{kAnyJson};
-  };
-  if (const auto* type = in.if_contains("type"); type != nullptr) {
-    return type->is_string() ? by_name(*type) : types_of_all(*type, by_name);
-  }
-  if (const auto* values = in.if_contains("enum"); values != nullptr) {
-    return types_of_all(*values, type_of_value);
-  }
-  if (const auto* value = in.if_contains("const"); value != nullptr) return type_of_value(*value);
-  for (const std::string_view either : {"anyOf", "oneOf"}) {
-    if (const auto* schemas = in.if_contains(either); schemas != nullptr) {
-      return types_of_all(*schemas, types_of);
-    }
-  }
-  return kAnyJson;
-}
-
-ParameterTypes parameter_types(const json::value& schema) {
-  ParameterTypes types;
-  const auto* properties = schema.get_object().if_contains("properties");
-  if (properties == nullptr || !properties->is_object()) return types;
-  for (const auto& property : properties->get_object()) {
-    types.emplace(std::string(property.key()), types_of(property.value()));
-  }
-  return types;
-}
-
-// One declared function at `place`, in the form and the order of keys that transformers gives to
-// templates. `strict` is no word of the template's.
-Result<json::value> read_function(const json::value& value, const std::string& place,
-                                  DeclaredTools& declared, RequestFields& fields) {
+// One declared function at `place`.
+Result<void> read_function(const json::value& value, const std::string& place, ToolList& tools,
+                           RequestFields& fields) {
   if (!value.is_object()) return wrong_type(place, "a function such as {\"name\": \"f\"}", value);
-  const json::object& in = value.get_object();
-  const auto* name = in.if_contains("name");
-  if (name == nullptr || !name->is_string() || !is_tool_name(view(name->get_string()))) {
-    return bad_value(place + ".name",
-                     fmt::format("'{}.name' must be 1 to {} letters, digits, or any of _ - . /.",
-                                 place, kMaxToolName));
-  }
-  json::object out{{"name", *name}};
-  json::value parameters = json::object{{"type", "object"}, {"properties", json::object()}};
-  for (const auto& member : in) {
+  ToolList::Function function;
+  for (const auto& member : value.get_object()) {
     const std::string_view key(member.key().data(), member.key().size());
     const json::value& said = member.value();
-    if (key == "name" || said.is_null()) continue;
+    if (said.is_null()) continue;
     const std::string where = fmt::format("{}.{}", place, key);
-    if (key == "description") {
+    if (key == "name") {
+      if (said.is_string()) function.name = view(said.get_string());
+    } else if (key == "description") {
       if (!said.is_string()) return wrong_type(where, "a string", said);
-      out["description"] = said;
+      function.description = view(said.get_string());
     } else if (key == "parameters") {
       if (!said.is_object()) return wrong_type(where, "a JSON schema", said);
-      if (!said.get_object().empty()) parameters = said;
+      function.parameters = &said;
     } else if (key == "strict") {
       if (!said.is_bool()) return wrong_type(where, "true or false", said);
+      function.strict = said.get_bool();
     } else if (auto refused = fields.unknown(where); !refused) {
       return refused.error();
     }
   }
-  const bool is_new =
-      declared.emplace(std::string(view(name->get_string())), parameter_types(parameters)).second;
-  if (!is_new) {
-    return bad_value(place + ".name", fmt::format("'{}.name' is '{}', which another function has "
-                                                  "already; give each a name of its own.",
-                                                  place, view(name->get_string())));
-  }
-  out["parameters"] = std::move(parameters);
-  return json::value{{"type", "function"}, {"function", std::move(out)}};
+  return tools.add(function, place);
 }
 
 Result<const json::value*> function_of_tool(const json::value& tool, const std::string& place) {
@@ -188,8 +85,7 @@ Result<void> read_list(const json::value& value, std::string_view param, bool wr
     return bad_value(std::string(param), fmt::format("'{}' has {} entries; send at most {}.", param,
                                                      list.size(), kMaxTools));
   }
-  json::array tools;
-  auto declared = std::make_shared<DeclaredTools>();
+  ToolList tools;
   for (std::size_t i = 0; i < list.size(); ++i) {
     std::string place = fmt::format("{}[{}]", param, i);
     const json::value* function = &list[i];
@@ -199,12 +95,9 @@ Result<void> read_list(const json::value& value, std::string_view param, bool wr
       function = *inside;
       place += ".function";
     }
-    auto tool = read_function(*function, place, *declared, fields);
-    if (!tool) return tool.error();
-    tools.push_back(*std::move(tool));
+    if (auto read = read_function(*function, place, tools, fields); !read) return read.error();
   }
-  fields.chat.tools_json = json::serialize(tools);
-  fields.chat.tools = std::move(declared);
+  tools.put_into(fields.chat);
   return {};
 }
 
@@ -226,7 +119,12 @@ Result<void> read_allowed(const json::value* allowed, ToolChoice& choice) {
     return bad_value("tool_choice.allowed_tools",
                      "'tool_choice.allowed_tools' must be an object with 'mode' and 'tools'.");
   }
-  choice.mode = ToolChoice::Mode::allowed;
+  const auto* mode = allowed->get_object().if_contains("mode");
+  if (mode != nullptr && *mode != "auto" && *mode != "required") {
+    return bad_value("tool_choice.allowed_tools.mode",
+                     "'tool_choice.allowed_tools.mode' must be \"auto\" or \"required\".");
+  }
+  choice.must = mode != nullptr && *mode == "required";
   for (const json::value& tool : list->get_array()) {
     const auto* name =
         name_in(tool.is_object() ? tool.get_object().if_contains("function") : nullptr);
@@ -240,8 +138,8 @@ Result<void> read_allowed(const json::value* allowed, ToolChoice& choice) {
   return {};
 }
 
-// Whether calls can be made as the request wants them.
-Result<void> check_choice(const RequestFields& fields) {
+// What the answer may and must call.
+Result<CallRule> call_rule(const RequestFields& fields) {
   const ToolChoice& choice = fields.tool_choice;
   const std::string param(choice.parameter);
   for (const std::string& name : choice.functions) {
@@ -251,15 +149,17 @@ Result<void> check_choice(const RequestFields& fields) {
                                           param, name));
     }
   }
-  if (choice.mode == ToolChoice::Mode::none || choice.mode == ToolChoice::Mode::automatic) {
-    return {};
+  CallRule rule;
+  rule.must = choice.must;
+  rule.only = choice.functions;
+  rule.at_most_one = !fields.parallel_calls || fields.legacy_functions;
+  rule.param = param;
+  if (rule.must && !fields.chat.tools) {
+    return bad_value(param, fmt::format("'{}' asks for a call, and no functions are declared; send "
+                                        "'tools'.",
+                                        param));
   }
-  Error error = bad_value(
-      param, fmt::format("'{}' forces calls, which this server cannot yet; send \"auto\" or "
-                         "\"none\".",
-                         param));
-  error.code = "unsupported_parameter";
-  return error;
+  return rule;
 }
 
 // Templates know thinking under several names; a client's own variables come first.
@@ -295,9 +195,9 @@ Result<void> read_tool_choice(const json::value& value, RequestFields& fields) {
   ToolChoice& choice = fields.tool_choice;
   if (const auto* word = value.if_string(); word != nullptr) {
     if (*word == "none") {
-      choice.mode = ToolChoice::Mode::none;
+      choice.none = true;
     } else if (*word == "required") {
-      choice.mode = ToolChoice::Mode::required;
+      choice.must = true;
     } else if (*word != "auto") {
       return bad_value("tool_choice",
                        fmt::format("'tool_choice' is '{:.40}'; send {}.", view(*word), kChoices));
@@ -314,7 +214,7 @@ Result<void> read_tool_choice(const json::value& value, RequestFields& fields) {
   if (type == nullptr || *type != "function" || name == nullptr) {
     return bad_value("tool_choice", fmt::format("'tool_choice' must be {}.", kChoices));
   }
-  choice.mode = ToolChoice::Mode::function;
+  choice.must = true;
   choice.functions = {std::string(view(*name))};
   return {};
 }
@@ -323,9 +223,9 @@ Result<void> read_function_call(const json::value& value, RequestFields& fields)
   ToolChoice& choice = fields.tool_choice;
   choice.parameter = "function_call";
   if (value == "none") {
-    choice.mode = ToolChoice::Mode::none;
+    choice.none = true;
   } else if (const auto* name = name_in(&value); name != nullptr) {
-    choice.mode = ToolChoice::Mode::function;
+    choice.must = true;
     choice.functions = {std::string(view(*name))};
   } else if (value != "auto") {
     return bad_value("function_call",
@@ -375,12 +275,13 @@ Result<void> read_enable_thinking(const json::value& value, RequestFields& field
 }
 
 Result<void> settle_chat(RequestFields& fields) {
-  if (auto checked = check_choice(fields); !checked) return checked.error();
-  if (fields.tool_choice.mode == ToolChoice::Mode::none) {  // the model is not told of any
+  auto rule = call_rule(fields);
+  if (!rule) return rule.error();
+  fields.text.calls = *std::move(rule);
+  if (fields.tool_choice.none) {  // the model is not told of any
     fields.chat.tools_json.clear();
     fields.chat.tools.reset();
   }
-  fields.text.one_call = !fields.parallel_calls || fields.legacy_functions;
   const json::object arguments = arguments_of(fields);
   if (!arguments.empty()) fields.chat.template_arguments_json = json::serialize(arguments);
   fields.prompts.emplace_back(std::move(fields.chat));

@@ -18,7 +18,7 @@ class Arguments {
  public:
   // `tool` has been declared.
   Arguments(AnswerReader& in, std::string_view tool)
-      : in_(in), types_(in.tools().find(tool)->second) {}
+      : in_(in), types_(in.tools().find(tool)->second.types) {}
 
   // The value of this key comes next, what is undecided stands before it. False: there was one
   // already, and the next is not to be said.

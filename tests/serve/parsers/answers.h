@@ -25,13 +25,13 @@ inline std::shared_ptr<const Tokenizer> marks_tokenizer(
 // g().
 inline std::shared_ptr<const DeclaredTools> tools() {
   return std::make_shared<const DeclaredTools>(DeclaredTools{{"f",
-                                                              {{"s", kJsonString},
-                                                               {"n", kJsonInteger},
-                                                               {"x", kJsonNumber},
-                                                               {"b", kJsonBoolean},
-                                                               {"o", kJsonObject},
-                                                               {"l", kJsonArray},
-                                                               {"any", kAnyJson}}},
+                                                              {{{"s", kJsonString},
+                                                                {"n", kJsonInteger},
+                                                                {"x", kJsonNumber},
+                                                                {"b", kJsonBoolean},
+                                                                {"o", kJsonObject},
+                                                                {"l", kJsonArray},
+                                                                {"any", kAnyJson}}}},
                                                              {"g", {}}});
 }
 

@@ -1,0 +1,142 @@
+#include "api/tools.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <boost/json/serialize.hpp>
+#include <fmt/format.h>
+
+#include "api/errors.h"
+
+namespace mlxd::api {
+namespace {
+
+namespace json = boost::json;
+
+std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
+
+// Only letters that no format of calls gives a meaning to.
+bool is_tool_name(std::string_view name) {
+  const auto fits = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '.' || c == '/';
+  };
+  return !name.empty() && name.size() <= kMaxToolName && std::ranges::all_of(name, fits);
+}
+
+// The types that a schema allows, kAnyJson where it does not say. References are not followed.
+unsigned types_of(const json::value& schema);
+
+unsigned type_named(std::string_view name) {
+  constexpr std::array<std::pair<std::string_view, unsigned>, 7> kTypes = {
+      {{"string", kJsonString},
+       {"number", kJsonNumber},
+       {"integer", kJsonInteger},
+       {"boolean", kJsonBoolean},
+       {"null", kJsonNull},
+       {"object", kJsonObject},
+       {"array", kJsonArray}}};
+  const auto* type = std::ranges::find(kTypes, name, &std::pair<std::string_view, unsigned>::first);
+  return type == kTypes.end() ? kAnyJson : type->second;
+}
+
+unsigned type_of_value(const json::value& value) {
+  switch (value.kind()) {
+    case json::kind::null:
+      return kJsonNull;
+    case json::kind::bool_:
+      return kJsonBoolean;
+    case json::kind::int64:
+    case json::kind::uint64:
+      return kJsonInteger;
+    case json::kind::double_:
+      return kJsonNumber;
+    case json::kind::string:
+      return kJsonString;
+    case json::kind::array:
+      return kJsonArray;
+    case json::kind::object:
+      break;
+  }
+  return kJsonObject;
+}
+
+// Of all of a list; any where one of them is.
+template <class TypesOf>
+unsigned types_of_all(const json::value& list, TypesOf types) {
+  if (!list.is_array()) return kAnyJson;
+  unsigned all = 0;
+  for (const json::value& item : list.get_array()) {
+    const unsigned of_item = types(item);
+    if (of_item == kAnyJson) return kAnyJson;
+    all |= of_item;
+  }
+  return all;
+}
+
+unsigned types_of(const json::value& schema) {
+  if (!schema.is_object()) return kAnyJson;
+  const json::object& in = schema.get_object();
+  const auto by_name = [](const json::value& name) {
+    return name.is_string() ? type_named(view(name.get_string())) : unsigned{kAnyJson};
+  };
+  if (const auto* type = in.if_contains("type"); type != nullptr) {
+    return type->is_string() ? by_name(*type) : types_of_all(*type, by_name);
+  }
+  if (const auto* values = in.if_contains("enum"); values != nullptr) {
+    return types_of_all(*values, type_of_value);
+  }
+  if (const auto* value = in.if_contains("const"); value != nullptr) return type_of_value(*value);
+  for (const std::string_view either : {"anyOf", "oneOf"}) {
+    if (const auto* schemas = in.if_contains(either); schemas != nullptr) {
+      return types_of_all(*schemas, types_of);
+    }
+  }
+  return kAnyJson;
+}
+
+// `schema` is an object.
+ParameterTypes parameter_types(const json::value& schema) {
+  ParameterTypes types;
+  const auto* properties = schema.get_object().if_contains("properties");
+  if (properties == nullptr || !properties->is_object()) return types;
+  for (const auto& property : properties->get_object()) {
+    types.emplace(std::string(property.key()), types_of(property.value()));
+  }
+  return types;
+}
+
+}  // namespace
+
+Result<void> ToolList::add(const Function& function, const std::string& place) {
+  if (!is_tool_name(function.name)) {
+    return bad_value(place + ".name",
+                     fmt::format("'{}.name' must be 1 to {} letters, digits, or any of _ - . /.",
+                                 place, kMaxToolName));
+  }
+  json::value parameters = json::object{{"type", "object"}, {"properties", json::object()}};
+  if (function.parameters != nullptr && !function.parameters->get_object().empty()) {
+    parameters = *function.parameters;
+  }
+  DeclaredTool declared{parameter_types(parameters), json::serialize(parameters), function.strict};
+  if (!declared_->emplace(std::string(function.name), std::move(declared)).second) {
+    return bad_value(place + ".name",
+                     fmt::format("'{}.name' is '{}', which another function has already; give each "
+                                 "a name of its own.",
+                                 place, function.name));
+  }
+  json::object out{{"name", json::string(function.name)}};
+  if (!function.description.empty()) out["description"] = function.description;
+  out["parameters"] = std::move(parameters);
+  tools_.push_back({{"type", "function"}, {"function", std::move(out)}});
+  return {};
+}
+
+void ToolList::put_into(ChatPrompt& chat) {
+  if (tools_.empty()) return;
+  chat.tools_json = json::serialize(tools_);
+  chat.tools = std::move(declared_);
+}
+
+}  // namespace mlxd::api
