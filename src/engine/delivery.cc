@@ -279,7 +279,7 @@ void Delivery::take_as_drafted(const StepPart& part, PartOutput output) {
     const int guess = row < part.drafted ? sequence.draft[row] : part.guess;
     if (guess < 0) return;
     const bool right = sequence.tokens.back() == guess;
-    sequence.draft_record.observe(right);
+    if (!sequence.draft_is_forced) sequence.draft_record.observe(right);
     if (!right || row == part.drafted) return;
     scheduler_.advance(part, 1);
     ++stats_.accepted_tokens;

@@ -146,6 +146,21 @@ void InferenceLoop::heed_readers() {
   }
 }
 
+// What a constraint leaves no choice about needs no guess, and costs next to nothing: its rows are
+// as certain as the one before them. What a constraint throws it will throw again where that is
+// its request's.
+bool InferenceLoop::draft_forced(Sequence& sequence, int most) {
+  if (!sequence.constraint || sequence.tokens_ahead > 0 || most == 0) return false;
+  try {
+    sequence.constraint->add_forced(static_cast<std::size_t>(most), sequence.draft);
+  } catch (const std::exception&) {
+    sequence.draft.clear();
+  }
+  sequence.draft_is_forced = !sequence.draft.empty();
+  if (sequence.draft_is_forced) sequence.draft_rows = static_cast<int>(sequence.draft.size());
+  return sequence.draft_is_forced;
+}
+
 // A guess more than the rows it gets is made where there is any, and at least one: comparing it
 // with what is drawn costs nothing and keeps the record of a sequence that does not draft.
 void InferenceLoop::propose_drafts() {
@@ -159,6 +174,7 @@ void InferenceLoop::propose_drafts() {
   for (Sequence* sequence : scheduler_.running()) {
     sequence->draft_rows = 0;
     sequence->draft.clear();
+    sequence->draft_is_forced = false;
     if (!decodes(sequence)) continue;
     const Request& request = *sequence->request;
     // All draws of a step are asked for together, with one count of the tokens before for each.
@@ -168,8 +184,10 @@ void InferenceLoop::propose_drafts() {
     const int outputs = sequence->outputs() + sequence->tokens_ahead;
     const int useful =
         std::min(room - sequence->tokens_ahead, request.job.max_tokens - outputs) - 1;
-    sequence->draft_rows = draft_length(sequence->draft_record.acceptance(), decoding,
-                                        std::clamp(useful, 0, most), runner_.info().row_cost);
+    const int rows = std::clamp(useful, 0, most);
+    if (draft_forced(*sequence, rows)) continue;
+    sequence->draft_rows = draft_length(sequence->draft_record.acceptance(), decoding, rows,
+                                        runner_.info().row_cost);
     asks_.push_back({sequence, sequence->tokens, sequence->tokens_ahead, sequence->draft_rows + 1,
                      &sequence->draft});
   }

@@ -60,6 +60,7 @@ class InferenceLoop {
   void sweep();
   void heed_readers();
   void propose_drafts();
+  bool draft_forced(Sequence& sequence, int most);
   void sleep();
 
   bool launch_next();

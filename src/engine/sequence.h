@@ -94,6 +94,7 @@ struct Sequence {
   // Guesses at the tokens after the last one, or the one to come; the one behind those that are
   // checked is compared for free.
   std::vector<int> draft;
+  bool draft_is_forced = false;  // no guesses, but what the constraint leaves no choice about
   DraftRecord draft_record;
 
   int length() const { return static_cast<int>(tokens.size()); }

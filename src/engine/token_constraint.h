@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 namespace mlxd {
 
@@ -15,6 +17,9 @@ class TokenConstraint {
   // Writes the tokens that may come next, one bit each, the lowest bit of the first word first:
   // [(vocab_size + 31) / 32], 0 before. False when all may: nothing needs to be masked.
   virtual bool fill(std::span<std::uint32_t> allowed) = 0;
+  // Adds the tokens that must come next, where there is no choice, at most so many; or fewer: they
+  // are drafted, which saves a step for each.
+  virtual void add_forced(std::size_t /*most*/, std::vector<int>& /*tokens*/) {}
   // Goes on by a token. False when it may not come next: nothing has changed.
   virtual bool accept(int token) = 0;
   // Takes back the last so many tokens that were accepted: a draft that is checked is accepted, and

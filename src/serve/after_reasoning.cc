@@ -25,6 +25,10 @@ class AfterReasoning final : public TokenConstraint {
     return true;
   }
 
+  void add_forced(std::size_t most, std::vector<int>& tokens) override {
+    if (!reasons() && !may_begin()) then_->add_forced(most, tokens);
+  }
+
   bool accept(int token) override {
     if (reasons()) {
       if (std::ranges::count(ends_, token) > 0) return false;

@@ -14,6 +14,9 @@ class GrammarConstraint final : public TokenConstraint {
     state_->fill(allowed);
     return true;
   }
+  void add_forced(std::size_t most, std::vector<int>& tokens) override {
+    state_->add_forced(most, tokens);
+  }
   bool accept(int token) override { return state_->accept(token); }
   void rollback(int tokens) override { state_->roll_back(tokens); }
   bool terminated() const override { return state_->is_over(); }

@@ -47,6 +47,10 @@ bool LazyCalls::fill(std::span<std::uint32_t> allowed) {
   return true;
 }
 
+void LazyCalls::add_forced(std::size_t most, std::vector<int>& tokens) {
+  if (call_) call_->add_forced(most, tokens);
+}
+
 bool LazyCalls::accept(int token) {
   if (call_) {
     if (!call_->accept(token)) return false;

@@ -29,6 +29,7 @@ class LazyCalls final : public TokenConstraint {
   LazyCalls(std::shared_ptr<const Shared> shared, bool in_reasoning);
 
   bool fill(std::span<std::uint32_t> allowed) override;
+  void add_forced(std::size_t most, std::vector<int>& tokens) override;
   bool accept(int token) override;
   void rollback(int tokens) override;
   bool terminated() const override { return false; }

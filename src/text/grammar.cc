@@ -1,5 +1,7 @@
 #include "text/grammar.h"
 
+#include <algorithm>
+#include <array>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -33,6 +35,16 @@ class CompiledState final : public GrammarState {
                                     error.out())) {
       fail(error);
     }
+  }
+  void add_forced(std::size_t most, std::vector<int>& tokens) override {
+    std::array<std::uint32_t, 64> forced;
+    std::size_t count = 0;
+    TextkitText error;
+    if (!textkit_constraint_forced(constraint_.get(), forced.data(),
+                                   std::min(most, forced.size()), &count, error.out())) {
+      fail(error);
+    }
+    tokens.insert(tokens.end(), forced.begin(), forced.begin() + static_cast<long>(count));
   }
   bool accept(int token) override {
     TextkitText error;

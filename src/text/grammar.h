@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "text/tokenizer.h"
@@ -34,6 +35,8 @@ class GrammarState {
   // Sets the bits of the tokens that may come next, the lowest of the first word first, in words
   // that are 0: [(rows + 31) / 32].
   virtual void fill(std::span<std::uint32_t> allowed) = 0;
+  // Adds the tokens that must come next, as the tokeniser spells them, at most so many.
+  virtual void add_forced(std::size_t most, std::vector<int>& tokens) = 0;
   // False when it may not come next: nothing has changed.
   virtual bool accept(int token) = 0;
   // Goes on by text, which takes some tokens to be rolled back by; -1: it may not come next.

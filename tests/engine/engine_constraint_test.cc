@@ -41,8 +41,11 @@ class Counting : public TokenConstraint {
     return std::make_unique<Counting>(*this);
   }
 
- private:
+ protected:
   int last() const { return tokens_.empty() ? 0 : tokens_.back() % 16; }
+  int next() const { return (last() + 1) % 16; }
+
+ private:
   bool anything_goes() const { return tokens_.size() % 5 == 4; }
 
   int end_;
@@ -117,6 +120,46 @@ TEST_P(Constraints, OneThatThrowsFailsItsRequestAlone) {
   EXPECT_EQ(read_all(*guilty).error_code(), "internal_error");
   expect_counted(read_all(*healthy), 4);
   EXPECT_TRUE(engine->stats().healthy);
+}
+
+// Counts up by one, which it says beforehand.
+class Forcing : public Counting {
+ public:
+  using Counting::Counting;
+  bool fill(std::span<std::uint32_t> allowed) override {
+    const int token = next();
+    allowed[token / 32] |= 1u << token % 32;
+    return true;
+  }
+  void add_forced(std::size_t most, std::vector<int>& tokens) override {
+    for (std::size_t i = 0; i < most; ++i) tokens.push_back((next() + static_cast<int>(i)) % 16);
+  }
+  std::unique_ptr<TokenConstraint> fork() const override {
+    return std::make_unique<Forcing>(*this);
+  }
+};
+
+TEST_P(Constraints, WhatMustComeIsDraftedAndComesTrue) {
+  std::vector<int> with;
+  for (const int most : {8, 0}) {
+    EngineOptions options;
+    options.max_draft_tokens = most;
+    auto engine = make_engine(options);
+    GenerateJob job = job_of({3, 1, 2}, 33);
+    job.constraint = std::make_shared<Forcing>(1000);
+    const Answer answer = read_all(*engine->submit(job));
+    ASSERT_TRUE(answer.completed()) << answer.error_code();
+    ASSERT_EQ(answer.tokens.at(0).size(), 33U);
+    const auto drafted = engine->stats().drafted_tokens;
+    EXPECT_EQ(engine->stats().accepted_tokens, drafted);
+    if (most > 0) {
+      EXPECT_GE(drafted, 16U);
+      with = answer.tokens[0];
+    } else {
+      EXPECT_EQ(drafted, 0U);
+      EXPECT_EQ(answer.tokens[0], with);
+    }
+  }
 }
 
 }  // namespace

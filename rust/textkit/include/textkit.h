@@ -176,6 +176,9 @@ textkit_constraint* textkit_constraint_fork(const textkit_constraint* constraint
 /* A bit for each token that may come next, the lowest of the first word first; `words` are 0. */
 bool textkit_constraint_allowed(textkit_constraint* constraint, uint32_t* words, size_t count,
                                 textkit_text* error);
+/* The tokens that must come next, at most `capacity`. */
+bool textkit_constraint_forced(textkit_constraint* constraint, uint32_t* tokens, size_t capacity,
+                               size_t* count, textkit_text* error);
 /* Refused: it may not come next, and nothing has changed. */
 textkit_outcome textkit_constraint_accept(textkit_constraint* constraint, uint32_t token,
                                           textkit_text* error);

@@ -420,6 +420,24 @@ pub unsafe extern "C" fn textkit_constraint_allowed(
 }
 
 #[no_mangle]
+pub unsafe extern "C" fn textkit_constraint_forced(
+    constraint: *mut Constraint,
+    tokens: *mut u32,
+    capacity: usize,
+    count: *mut usize,
+    error: *mut Text,
+) -> bool {
+    let forced = guarded(error, || {
+        let forced = (*constraint).forced()?;
+        let taken = capacity.min(forced.len());
+        std::slice::from_raw_parts_mut(tokens, taken).copy_from_slice(&forced[..taken]);
+        Ok(taken)
+    });
+    *count = forced.unwrap_or(0);
+    forced.is_some()
+}
+
+#[no_mangle]
 pub unsafe extern "C" fn textkit_constraint_accept(
     constraint: *mut Constraint,
     token: u32,

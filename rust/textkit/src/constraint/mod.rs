@@ -258,6 +258,18 @@ impl Constraint {
         self.matcher.compute_mask_or_eos().map_err(sentence)
     }
 
+    /// The tokens that must come next.
+    pub fn forced(&mut self) -> Result<Vec<u32>, String> {
+        if self.matcher.is_stopped() {
+            return Ok(vec![]);
+        }
+        let tokens = self.matcher.compute_ff_tokens();
+        match self.matcher.get_error() {
+            Some(error) => Err(sentence(error)),
+            None => Ok(tokens),
+        }
+    }
+
     /// False when the token may not come next: nothing has changed.
     pub fn accept(&mut self, token: u32) -> Result<bool, String> {
         if self.matcher.is_stopped() && !self.matcher.is_error() {
