@@ -3,11 +3,13 @@
 #pragma once
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <string_view>
 #include <variant>
 
+#include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
 #include <fmt/format.h>
 
@@ -18,7 +20,7 @@
 namespace mlxd::api {
 
 // Accepted for the clients that send it; nothing depends on it.
-enum class NoBehaviour { text, object, boolean };
+enum class NoBehaviour { text, object, boolean, number };
 
 // Known to the dialect's API, not to this server: refused by name, unless the value asks for what
 // the server does anyway (`tools: []`).
@@ -78,6 +80,8 @@ struct Describe {
         return "a string";
       case NoBehaviour::object:
         return "an object";
+      case NoBehaviour::number:
+        return "a number";
       case NoBehaviour::boolean:
         break;
     }
@@ -131,6 +135,7 @@ struct Read {
   Result<void> operator()(NoBehaviour type) const {
     const bool fits = type == NoBehaviour::text     ? value.is_string()
                       : type == NoBehaviour::object ? value.is_object()
+                      : type == NoBehaviour::number ? value.is_number()
                                                     : value.is_bool();
     if (!fits) return type_error();
     return {};
@@ -160,6 +165,39 @@ Result<void> read_by_rule(const typename ParameterRules<Fields>::Rule& rule, std
                           std::string_view accepts, const boost::json::value& value,
                           Fields& fields) {
   return std::visit(parameter_rules::Read<Fields>{name, accepts, value, fields}, rule);
+}
+
+// A row of a table of which all rows apply.
+template <class Fields>
+struct ParameterRow {
+  using Rules = ParameterRules<Fields>;
+
+  std::string_view name;
+  typename Rules::Rule rule;
+  std::string_view accepts = {};  // in words, where the rule does not say it
+
+  std::string describe() const {
+    return accepts.empty() ? describe_rule<Fields>(rule) : std::string(accepts);
+  }
+};
+
+// Reads every member of `object` that is not null by the row of its name; one without a row goes to
+// `fields.unknown`. `place` is where the object stands, for errors: "options.", or "".
+template <class Fields, class Table>
+Result<void> read_by_table(const boost::json::object& object, const Table& rows,
+                           std::string_view place, Fields& fields) {
+  for (const auto& member : object) {
+    if (member.value().is_null()) continue;
+    const std::string_view key(member.key().data(), member.key().size());
+    const std::string name = fmt::format("{}{}", place, key);
+    const auto row = std::find_if(std::begin(rows), std::end(rows),
+                                  [&](const auto& each) { return each.name == key; });
+    auto read = row == std::end(rows) ? fields.unknown(name)
+                                      : read_by_rule<Fields>(row->rule, name, row->describe(),
+                                                             member.value(), fields);
+    if (!read) return read;
+  }
+  return {};
 }
 
 }  // namespace mlxd::api

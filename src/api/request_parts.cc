@@ -10,9 +10,12 @@
 #include <fmt/format.h>
 
 #include "api/errors.h"
+#include "api/json_values.h"
 
 namespace mlxd::api {
 namespace {
+
+namespace json = boost::json;
 
 constexpr std::size_t kMaxHeader = 1024;
 
@@ -96,6 +99,37 @@ boost::json::object thinking_arguments(std::string_view effort, std::optional<bo
     arguments["thinking"] = *thinks;
   }
   return arguments;
+}
+
+Result<std::vector<std::string>> read_stops(const json::value& value, std::string_view param) {
+  constexpr std::string_view kWanted = "a string or an array of up to 16 strings, none empty";
+  if (!value.is_string() && !value.is_array()) return wrong_type(param, kWanted, value);
+  std::vector<std::string> stops;
+  if (value.is_string()) {
+    stops.emplace_back(value.get_string());
+  } else {
+    const auto& list = value.get_array();
+    if (list.size() > kMaxStops) {
+      return bad_value(std::string(param), fmt::format("'{}' has {} strings; send at most {}.",
+                                                       param, list.size(), kMaxStops));
+    }
+    for (const auto& entry : list) {
+      if (!entry.is_string()) return wrong_type(param, kWanted, value);
+      stops.emplace_back(entry.get_string());
+    }
+  }
+  for (const auto& stop : stops) {
+    if (stop.empty()) {
+      return bad_value(std::string(param),
+                       fmt::format("'{}' has an empty string; leave it out.", param));
+    }
+    if (stop.size() > kMaxStopBytes) {
+      return bad_value(std::string(param),
+                       fmt::format("'{}' has a string of {} bytes; send at most {}.", param,
+                                   stop.size(), kMaxStopBytes));
+    }
+  }
+  return stops;
 }
 
 }  // namespace mlxd::api

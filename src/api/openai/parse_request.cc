@@ -179,14 +179,13 @@ OpenAiRequest finish(RequestFields fields, const ParseOptions& options, LeasedMo
 
 Result<OpenAiRequest> parse_request(std::string_view body, const ParseOptions& options,
                                     const ModelDirectory& models) {
-  auto value = read_json(body);
-  if (!value) return value.error();
-  if (!value->is_object()) {
-    Error error = bad_value("", "The body must be a JSON object.");
-    error.code = "invalid_json";
-    return error;
-  }
-  const auto& object = value->get_object();
+  const auto object = read_json_object(body);
+  if (!object) return object.error();
+  return parse_request(*object, options, models);
+}
+
+Result<OpenAiRequest> parse_request(const json::object& object, const ParseOptions& options,
+                                    const ModelDirectory& models) {
   auto fields = read_fields(object, options);
   if (!fields) return fields.error();
   if (auto checked = check_required(object, options.endpoint); !checked) return checked.error();

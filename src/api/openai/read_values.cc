@@ -102,28 +102,9 @@ Result<void> read_seed(const json::value& value, RequestFields& fields) {
 }
 
 Result<void> read_stop(const json::value& value, RequestFields& fields) {
-  constexpr std::string_view kWanted = "a string or an array of up to 16 strings, none empty";
-  if (!value.is_string() && !value.is_array()) return wrong_type("stop", kWanted, value);
-  if (value.is_string()) {
-    fields.text.stop.push_back(to_string(value.get_string()));
-  } else {
-    const auto& list = value.get_array();
-    if (list.size() > kMaxStops) {
-      return bad_value(
-          "stop", fmt::format("'stop' has {} strings; send at most {}.", list.size(), kMaxStops));
-    }
-    for (const auto& entry : list) {
-      if (!entry.is_string()) return wrong_type("stop", kWanted, value);
-      fields.text.stop.push_back(to_string(entry.get_string()));
-    }
-  }
-  for (const auto& stop : fields.text.stop) {
-    if (stop.empty()) return bad_value("stop", "'stop' has an empty string; leave it out.");
-    if (stop.size() > kMaxStopBytes) {
-      return bad_value("stop", fmt::format("'stop' has a string of {} bytes; send at most {}.",
-                                           stop.size(), kMaxStopBytes));
-    }
-  }
+  auto stops = read_stops(value, "stop");
+  if (!stops) return stops.error();
+  fields.text.stop = *std::move(stops);
   return {};
 }
 
