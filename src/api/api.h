@@ -23,6 +23,7 @@ namespace mlxd::api {
 
 class Metrics;
 class Dialect;
+class Query;
 
 struct ApiOptions {
   std::string version;   // of the program, for /version and /metrics
@@ -49,6 +50,7 @@ class Api {
 
   // One wire format more than OpenAI's; before `mount`.
   void add(std::unique_ptr<Dialect> dialect);
+  void add(std::unique_ptr<Query> query);
   void mount(http::Router& router);
 
   // For http::ServerOptions::error_body: an error that http answers itself has the shape of the

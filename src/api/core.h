@@ -9,6 +9,7 @@
 
 #include "api/api.h"
 #include "api/generation/dialect.h"
+#include "api/generation/query.h"
 #include "api/generation/shared.h"
 #include "api/metrics.h"
 #include "api/openai/dialect.h"
@@ -53,6 +54,7 @@ struct Core {
   const RequestLog log;
   const ModelDirectory models;
   std::vector<std::unique_ptr<Dialect>> dialects;
+  std::vector<std::unique_ptr<Query>> queries;
   std::atomic<bool> draining{false};
   std::mutex mutex;
   std::function<http::ServerStats()> server_stats;  // under the mutex

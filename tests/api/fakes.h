@@ -173,9 +173,10 @@ class FakeExchange : public http::Exchange {
     response_ = std::move(response);
     co_return;
   }
-  Task<bool> begin_stream(http::Headers headers) override {
+  Task<bool> begin_stream(http::Headers headers, std::string_view content_type) override {
     ++answers_;
     stream_headers_ = std::move(headers);
+    stream_type_ = content_type;
     streaming_ = true;
     co_return !gone_;
   }
@@ -202,6 +203,7 @@ class FakeExchange : public http::Exchange {
   http::Request request_;  // as it is when the handler begins
   http::Response response_;
   http::Headers stream_headers_;
+  std::string stream_type_;
   std::vector<std::string> writes_;
   std::function<void()> on_write_;
   int answers_ = 0;

@@ -135,6 +135,7 @@ Task<bool> GenerationHandler::admit() {
 
 Task<> GenerationHandler::refuse(Error error) {
   responding_ = true;
+  error = dialect_.in_own_terms(std::move(error));
   progress_.refused(error);
   co_await exchange_.respond(error_response(error, dialect_.error_body(error)));
 }
@@ -187,10 +188,12 @@ http::Response GenerationHandler::whole_response() {
   auto choices = std::exchange(choices_, {});
   if (fold_->error()) {
     leave();
-    progress_.failed(*fold_->error());
-    response = error_response(*fold_->error(), dialect_.error_body(*fold_->error()));
+    const Error error = dialect_.in_own_terms(*fold_->error());
+    progress_.failed(error);
+    response = error_response(error, dialect_.error_body(error));
   } else {
     progress_.completed(fold_->usage(), fold_->queue_seconds());
+    request_.writer->took(progress_.times());
     response.body = request_.writer->whole(
         best_choices(std::move(choices), request_.job.samples, request_.choices), fold_->usage());
   }
@@ -216,6 +219,7 @@ Task<> GenerationHandler::answer_stream() {
       request_.writer->fail(*fold_->error(), frames_);
     } else if (fold_->finished()) {
       progress_.completed(fold_->usage(), fold_->queue_seconds());
+      request_.writer->took(progress_.times());
       request_.writer->end(fold_->usage(), frames_);
     }
     if (!frames_.empty()) {
@@ -238,7 +242,8 @@ Task<> GenerationHandler::answer_stream() {
 Task<bool> GenerationHandler::flush() {
   if (!streaming_) {
     responding_ = true;
-    const bool begun = co_await exchange_.begin_stream(request_.headers);
+    const bool begun =
+        co_await exchange_.begin_stream(request_.headers, request_.writer->content_type());
     if (!begun) co_return false;
     streaming_ = true;
     std::string first;
