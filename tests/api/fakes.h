@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -107,6 +108,10 @@ class FakeModel : public TextModel {
     info_.vocab_size = 100;
     info_.context_length = 2048;
     info_.backend = "fake";
+    card.summary.architecture = "llama";
+    card.summary.file_format = "gguf";
+    card.chat_template = "{{ messages }}";
+    card.special_tokens = {{"eos_token", "<eos>"}};
   }
   const RunnerInfo& info() const override { return info_; }
   EngineStats stats() const override { return stats_; }
@@ -118,6 +123,25 @@ class FakeModel : public TextModel {
     return std::vector<int>(chat != nullptr ? chat->messages_json.size()
                                             : std::get<TextPrompt>(prompt).text.size());
   }
+  // One for each byte, after a 1 where special tokens are added, before a 2 where they are not
+  // looked for.
+  Result<std::vector<int>> encode(std::string_view text, bool add_special,
+                                  bool parse_special) const override {
+    std::vector<int> tokens;
+    if (add_special) tokens.push_back(1);
+    for (const char c : text) tokens.push_back(c % 100);
+    if (!parse_special) tokens.push_back(2);
+    return tokens;
+  }
+  std::string decode(std::span<const int> tokens) const override {
+    std::string text;
+    for (const int token : tokens) text += bytes_of(token);
+    return text;
+  }
+  std::string bytes_of(int token) const override {
+    return token == 99 ? "\xc3" : "<" + std::to_string(token) + ">";
+  }
+  Result<std::string> render(const ChatPrompt& chat) const override { return chat.messages_json; }
   Result<std::unique_ptr<Generation>> start(GenerateRequest request,
                                             std::function<void()> on_ready) override {
     std::lock_guard lock(mutex_);
