@@ -14,6 +14,7 @@
 #include "api/metrics.h"
 #include "api/openai/dialect.h"
 #include "api/request_log.h"
+#include "api/text/queries.h"
 
 namespace mlxd::api {
 
@@ -41,6 +42,7 @@ struct Core {
         log(make_request_log(options.json_log)),
         models(std::move(api_models)),
         dialects(openai_dialects(options)),
+        queries(text_queries(options)),
         requests(metrics, log),
         generation{models,
                    draining,
