@@ -7,6 +7,7 @@
 #include "api/errors.h"
 #include "api/generation/handler.h"
 #include "api/generation/query.h"
+#include "api/ollama/errors.h"
 
 namespace mlxd::api {
 
@@ -51,6 +52,8 @@ std::function<std::string(std::string_view path, const Error& error)> Api::http_
     for (const auto& query : state.queries) {
       if (query->path() == path) return query->error_body(error);
     }
+    // Paths of Ollama's that there are not here.
+    if (path.starts_with("/api/")) return ollama::error_body(error);
     return error_json(error);
   };
 }

@@ -12,6 +12,7 @@
 #include "api/generation/query.h"
 #include "api/generation/shared.h"
 #include "api/metrics.h"
+#include "api/ollama/dialect.h"
 #include "api/openai/dialect.h"
 #include "api/request_log.h"
 #include "api/text/queries.h"
@@ -49,7 +50,10 @@ struct Core {
                    requests,
                    options.keep_alive_seconds,
                    options.share_prefix_cache,
-                   TextPool(options.text_threads, options.max_queued_texts)} {}
+                   TextPool(options.text_threads, options.max_queued_texts)} {
+    for (auto& dialect : ollama::dialects(options)) dialects.push_back(std::move(dialect));
+    for (auto& query : ollama::queries(options)) queries.push_back(std::move(query));
+  }
 
   const ApiOptions options;
   Metrics& metrics;
