@@ -111,8 +111,7 @@ TEST_F(Queries, HaveTheirOwnShapeOfErrorsForHttpsToo) {
   EXPECT_EQ(refused->response_.status, 400);
   EXPECT_EQ(refused->response_.body, "oh: wrong");
   const auto of_http = api_->http_error_body();
-  EXPECT_EQ(of_http("/echo", refusal(405, "method_not_allowed")),
-            "oh: method_not_allowed");
+  EXPECT_EQ(of_http("/echo", refusal(405, "method_not_allowed")), "oh: method_not_allowed");
   EXPECT_THAT(of_http("/elsewhere", refusal(404, "unknown_url")),
               HasSubstr(R"("code":"unknown_url")"));
 }
