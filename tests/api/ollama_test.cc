@@ -434,7 +434,6 @@ TEST_F(Ollama, RefusesByName) {
            Case{kChat, R"("options":{"repeat_penalty":0})", "'options.repeat_penalty'"},
            Case{kChat, R"("format":"xml")", "'format'"},
            Case{kChat, R"("format":5)", "'format'"},
-           Case{kChat, R"("format":"json","tools":[{"function":{"name":"f"}}])", "'format'"},
            Case{kChat, R"("think":"some")", "'think'"},
            Case{kChat, R"("think":1)", "'think'"},
            Case{kChat, R"("keep_alive":"soon")", "'keep_alive'"},

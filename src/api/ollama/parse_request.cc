@@ -51,10 +51,6 @@ Result<void> settle_pairs(const Fields& fields) {
   if (fields.job.sampling.top_logprobs > 0 && !fields.job.sampling.logprobs) {
     return bad_value("top_logprobs", "'top_logprobs' needs 'logprobs': true; send both.");
   }
-  if (fields.text.grammar && !fields.chat.tools_json.empty()) {
-    return bad_value("format",
-                     "'format' is not supported together with 'tools'; leave one of them out.");
-  }
   if (fields.raw && !fields.system.empty()) {
     return bad_value("raw", "raw mode does not support template, system, or context");
   }

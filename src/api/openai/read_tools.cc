@@ -152,7 +152,8 @@ Result<CallRule> call_rule(const RequestFields& fields) {
   CallRule rule;
   rule.must = choice.must;
   rule.only = choice.functions;
-  rule.at_most_one = !fields.parallel_calls || fields.legacy_functions;
+  const bool is_named = choice.must && choice.functions.size() == 1;
+  rule.at_most_one = !fields.parallel_calls || fields.legacy_functions || is_named;
   rule.param = param;
   if (rule.must && !fields.chat.tools) {
     return bad_value(param, fmt::format("'{}' asks for a call, and no functions are declared; send "

@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "serve/parsers/marks.h"
+
 namespace mlxd {
 namespace {
-
-constexpr char kTokenBegins = '\xFF', kTokenEnds = '\xFE';
-
-std::string control_token(int id) { return kTokenBegins + std::to_string(id) + kTokenEnds; }
 
 // Without the control tokens.
 std::string text_alone(std::string_view text) {
@@ -28,8 +26,7 @@ bool is_space(int byte) { return byte == ' ' || byte == '\n' || byte == '\t' || 
 }  // namespace
 
 std::string AnswerReader::mark(std::string_view marker) const {
-  const int id = tokenizer_.token_id(marker);
-  return tokenizer_.is_special(id) ? control_token(id) : std::string(marker);
+  return mark_of(tokenizer_, marker);
 }
 
 void AnswerReader::start(Task<> grammar) {
