@@ -48,7 +48,7 @@ class Api {
   Api(ApiOptions options, Metrics& metrics, std::vector<std::shared_ptr<TextModel>> models);
   ~Api();
 
-  // One wire format more than OpenAI's; before `mount`.
+  // One wire format, or question, more than there are; before `mount`.
   void add(std::unique_ptr<Dialect> dialect);
   void add(std::unique_ptr<Query> query);
   void mount(http::Router& router);

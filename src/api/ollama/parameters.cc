@@ -1,6 +1,8 @@
 #include "api/ollama/parameters.h"
 
+#include <iterator>
 #include <limits>
+#include <vector>
 
 #include <boost/json/value.hpp>
 
@@ -44,8 +46,6 @@ auto& own(Fields& fields) {
   return fields.*member;
 }
 using Sampling = SamplingParams;
-
-Result<void> read_options(const json::value& value, Fields& fields);
 
 // name, rule, what it accepts (where the rule does not say it)
 const Row kOptions[] = {
@@ -92,8 +92,6 @@ Result<void> read_options(const json::value& value, Fields& fields) {
   return read_by_table(value.get_object(), kOptions, "options.", fields);
 }
 
-bool& raw(Fields& fields) { return fields.raw; }
-
 const Row kShared[] = {
     {"model", Custom{read_model}, "the name of a model (GET /api/tags lists them)"},
     {"stream", Flag{own<&Fields::stream>}},
@@ -117,7 +115,7 @@ const Row kChat[] = {
 const Row kGenerate[] = {
     {"prompt", Custom{read_prompt}, "a string"},
     {"system", Custom{read_system}, "a string"},
-    {"raw", Flag{raw}},
+    {"raw", Flag{own<&Fields::raw>}},
     {"suffix", Unsupported{is_empty}},
     {"template", Unsupported{is_empty}},
     // Of earlier answers, which here have none: /api/chat takes a conversation.

@@ -14,9 +14,9 @@ struct ParseOptions {
   double timeout_seconds = 300;
 };
 
-// A body of /api/chat or /api/generate, with everything but the writer's part that only the handler
-// knows. One without messages or prompt asks for nothing but the model. Errors name the parameter:
-// 400, or 404 for the model. Any thread.
+// A body of /api/chat or /api/generate, with the writer of its answer. One without messages or
+// prompt asks for nothing but the model. Errors name the parameter: 400, or 404 for the model. Any
+// thread.
 Result<ParsedRequest> parse_request(std::string_view body, const ParseOptions& options,
                                     const ModelDirectory& models);
 
