@@ -115,9 +115,11 @@ Result<void> read_allowed(const json::value* allowed, ToolChoice& choice) {
   const auto* list = allowed != nullptr && allowed->is_object()
                          ? allowed->get_object().if_contains("tools")
                          : nullptr;
-  if (list == nullptr || !list->is_array()) {
-    return bad_value("tool_choice.allowed_tools",
-                     "'tool_choice.allowed_tools' must be an object with 'mode' and 'tools'.");
+  if (list == nullptr || !list->is_array() || list->get_array().empty()) {
+    return bad_value(
+        "tool_choice.allowed_tools",
+        "'tool_choice.allowed_tools' must be an object with 'mode' and 'tools', one at "
+        "least.");
   }
   const auto* mode = allowed->get_object().if_contains("mode");
   if (mode != nullptr && *mode != "auto" && *mode != "required") {

@@ -59,7 +59,7 @@ class FormatParser final : public AnswerParser {
       : format_(format),
         tokenizer_(std::move(tokenizer)),
         tools_(context.tools),
-        reader_(*tokenizer_, *tools_) {
+        reader_(*tokenizer_, context) {
     reader_.start(read(context.in_reasoning));
   }
 

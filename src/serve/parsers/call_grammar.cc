@@ -15,16 +15,11 @@ namespace {
 std::string grouped(std::string_view body) { return fmt::format("({})", body); }
 
 std::string regex_escaped(std::string_view text) {
+  constexpr std::string_view kOperators = "\\^$.|?*+()[]{}/";
   std::string escaped;
   for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       static_cast<unsigned char>(c) >= 0x80;
-    if (c == '\n') {
-      escaped += "\\n";
-      continue;
-    }
-    if (!plain && c != ' ' && c != '_') escaped += '\\';
-    escaped += c;
+    if (kOperators.find(c) != std::string_view::npos) escaped += '\\';
+    escaped += c == '\n' ? std::string("\\n") : std::string(1, c);
   }
   return escaped;
 }

@@ -132,7 +132,7 @@ CallForms gemma4_calls(CallGrammar& to) {
   const std::string value =
       to.rule(text + " | " + number + " | \"true\" | \"false\" | \"null\" | object | list");
   to.define("object", "\"{\" (member (\",\" member)*)? \"}\"");
-  to.define("member", "(/[A-Za-z_][A-Za-z0-9_]*/ | " + text + ") \":\" " + value);
+  to.define("member", "(/[A-Za-z_][A-Za-z0-9_]{0,99}/ | " + text + ") \":\" " + value);
   to.define("list", "\"[\" (" + value + " (\",\" " + value + ")*)? \"]\"");
   const auto argument = [&](const std::string& tool, const ToolParameter& parameter) {
     const std::string key = CallGrammar::text(parameter.name + ":") + " ";
