@@ -50,7 +50,8 @@ Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
                  .message = "Calls cannot be forced yet; let the model choose."};
   }
   GenerateJob job = std::move(request.job);
-  const auto limit = token_limit(*this, request.prompt, prompt->tokens.size(), job.max_tokens);
+  const auto limit = token_limit(*this, request.prompt, prompt->tokens.size(),
+                                 request.text.cut_to_fit ? kAsManyAsFit : job.max_tokens);
   if (!limit) return limit.error();
   job.borders = prompt_borders(*this, request.prompt, prompt->tokens);
   job.prompt = std::move(prompt->tokens);
@@ -68,7 +69,8 @@ Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
     if (!constraint) return constraint.error();
     job.constraint = *std::move(constraint);
   }
-  job.max_tokens = *limit;
+  const bool cut = job.max_tokens < 0 || *limit < job.max_tokens;
+  job.max_tokens = cut ? *limit : job.max_tokens;
   job.min_tokens = std::min(job.min_tokens, job.max_tokens);
   auto generation = std::make_unique<EngineGeneration>(*this, request, job, prompt->in_reasoning);
   request.prompt.emplace<TokenPrompt>();  // a submit may wait for the disk
