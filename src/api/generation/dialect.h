@@ -26,6 +26,9 @@ class AnswerWriter {
  public:
   virtual ~AnswerWriter() = default;
 
+  // Before any other call: what the prompts of the request have together.
+  virtual void accepted(int /*prompt_tokens*/) {}
+
   // The body of an answer that was not streamed.
   virtual std::string whole(const std::vector<ChoiceText>& choices, const Usage& usage) = 0;
 
