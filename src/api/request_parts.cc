@@ -37,6 +37,24 @@ std::string random_letters(std::string_view letters, std::size_t count) {
 
 }  // namespace
 
+Result<void> check_stops(std::string_view param, const std::vector<std::string>& stops) {
+  const std::string name(param);
+  if (stops.size() > kMaxStops) {
+    return bad_value(
+        name, fmt::format("'{}' has {} strings; send at most {}.", param, stops.size(), kMaxStops));
+  }
+  for (const std::string& stop : stops) {
+    if (stop.empty()) {
+      return bad_value(name, fmt::format("'{}' has an empty string; leave it out.", param));
+    }
+    if (stop.size() > kMaxStopBytes) {
+      return bad_value(name, fmt::format("'{}' has a string of {} bytes; send at most {}.", param,
+                                         stop.size(), kMaxStopBytes));
+    }
+  }
+  return {};
+}
+
 Result<void> UnknownKeys::unknown(std::string name) {
   if (lenient) {
     ignored.push_back(std::move(name));

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "api/errors.h"
+#include "api/request_parts.h"
 
 namespace mlxd::api {
 namespace {
@@ -108,23 +109,12 @@ Result<void> read_stop(const json::value& value, RequestFields& fields) {
     fields.text.stop.push_back(to_string(value.get_string()));
   } else {
     const auto& list = value.get_array();
-    if (list.size() > kMaxStops) {
-      return bad_value(
-          "stop", fmt::format("'stop' has {} strings; send at most {}.", list.size(), kMaxStops));
-    }
     for (const auto& entry : list) {
       if (!entry.is_string()) return wrong_type("stop", kWanted, value);
       fields.text.stop.push_back(to_string(entry.get_string()));
     }
   }
-  for (const auto& stop : fields.text.stop) {
-    if (stop.empty()) return bad_value("stop", "'stop' has an empty string; leave it out.");
-    if (stop.size() > kMaxStopBytes) {
-      return bad_value("stop", fmt::format("'stop' has a string of {} bytes; send at most {}.",
-                                           stop.size(), kMaxStopBytes));
-    }
-  }
-  return {};
+  return check_stops("stop", fields.text.stop);
 }
 
 Result<void> read_logit_bias(const json::value& value, RequestFields& fields) {

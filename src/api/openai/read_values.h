@@ -15,8 +15,6 @@ namespace mlxd::api {
 
 inline constexpr int kMaxMessages = 1024;
 inline constexpr int kMaxPrompts = 128;
-inline constexpr int kMaxStops = 16;
-inline constexpr std::size_t kMaxStopBytes = 1024;  // each is kept, with tables, for every choice
 
 Result<void> read_model(const boost::json::value& value, RequestFields& fields);
 Result<void> read_messages(const boost::json::value& value, RequestFields& fields);
