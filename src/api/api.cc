@@ -6,6 +6,7 @@
 #include "api/core.h"
 #include "api/errors.h"
 #include "api/generation/handler.h"
+#include "api/generation/query.h"
 
 namespace mlxd::api {
 
@@ -28,6 +29,7 @@ void Api::mount(http::Router& router) {
   for (const auto& dialect : state_->dialects) {
     mount_generation(router, state_->generation, *dialect);
   }
+  for (const auto& query : state_->queries) mount_query(router, state_->generation, *query);
   mount_admin(router, *state_);
   mount_index(router);
 }
@@ -40,9 +42,12 @@ void Api::set_server_stats(std::function<http::ServerStats()> stats) {
 }
 
 std::function<std::string(std::string_view path, const Error& error)> Api::http_error_body() const {
-  return [&dialects = state_->dialects](std::string_view path, const Error& error) {
-    for (const auto& dialect : dialects) {
+  return [&core = *state_](std::string_view path, const Error& error) {
+    for (const auto& dialect : core.dialects) {
       if (dialect->path() == path) return dialect->error_body(error);
+    }
+    for (const auto& query : core.queries) {
+      if (query->path() == path) return query->error_body(error);
     }
     return error_json(error);
   };

@@ -7,8 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "api/anthropic/dialect.h"
 #include "api/api.h"
 #include "api/generation/dialect.h"
+#include "api/generation/query.h"
 #include "api/generation/shared.h"
 #include "api/metrics.h"
 #include "api/openai/dialect.h"
@@ -46,13 +48,17 @@ struct Core {
                    requests,
                    options.keep_alive_seconds,
                    options.share_prefix_cache,
-                   TextPool(options.text_threads, options.max_queued_texts)} {}
+                   TextPool(options.text_threads, options.max_queued_texts)} {
+    dialects.push_back(anthropic::messages(options));
+    queries.push_back(anthropic::count_tokens());
+  }
 
   const ApiOptions options;
   Metrics& metrics;
   const RequestLog log;
   const ModelDirectory models;
   std::vector<std::unique_ptr<Dialect>> dialects;
+  std::vector<std::unique_ptr<Query>> queries;
   std::atomic<bool> draining{false};
   std::mutex mutex;
   std::function<http::ServerStats()> server_stats;  // under the mutex
