@@ -271,6 +271,21 @@ def test_a_call_its_stream_and_its_result(qwen):
         assert second.content
 
 
+def test_a_call_can_be_forced(qwen):
+    hello = CALL | {"messages": [{"role": "user", "content": "Say hello."}]}
+    for choice in [
+        {"type": "any", "disable_parallel_tool_use": True},
+        {"type": "tool", "name": "get_weather"},
+    ]:
+        message = qwen.messages.create(tool_choice=choice, **hello)
+        (call,) = message.content
+        assert message.stop_reason == "tool_use" and call.name == "get_weather"
+        assert set(call.input) == {"city", "unit"}
+        assert call.input["unit"] in ["celsius", "fahrenheit"]
+    with pytest.raises(anthropic.BadRequestError, match="tool_choice"):
+        qwen.messages.create(tool_choice={"type": "tool", "name": "other"}, **hello)
+
+
 def test_without_tools_or_with_none_of_them_all_is_text(qwen):
     for extra in [{"tools": []}, {"tool_choice": {"type": "none"}}]:
         message = qwen.messages.create(
