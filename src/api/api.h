@@ -1,7 +1,7 @@
-// api: wire formats in front of serve/. A dialect turns bodies into requests and deltas of text
-// into answers (openai/), by the way that generation/ has for all of them; admin/ answers for the
-// server's state. Handlers are coroutines on the I/O thread; what takes time (parsing, templates,
-// tokenising) runs on the text pool. cli/ makes the one Api and mounts it on a router.
+// api: wire formats in front of serve/. A dialect (openai/, anthropic/) turns bodies into requests
+// and deltas of text into answers, by the way that generation/ has for all of them; admin/ answers
+// for the server's state. Handlers are coroutines on the I/O thread; what takes time (parsing,
+// templates, tokenising) runs on the text pool. cli/ makes the one Api and mounts it on a router.
 #pragma once
 
 #include <functional>

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/anthropic/dialect.h"
 #include "api/api.h"
 #include "api/generation/dialect.h"
 #include "api/generation/query.h"
@@ -53,6 +54,8 @@ struct Core {
                    TextPool(options.text_threads, options.max_queued_texts)} {
     for (auto& dialect : ollama::dialects(options)) dialects.push_back(std::move(dialect));
     for (auto& query : ollama::queries(options)) queries.push_back(std::move(query));
+    dialects.push_back(anthropic::messages(options));
+    queries.push_back(anthropic::count_tokens());
   }
 
   const ApiOptions options;

@@ -40,6 +40,24 @@ std::string random_letters(std::string_view letters, std::size_t count) {
 
 }  // namespace
 
+Result<void> check_stops(std::string_view param, const std::vector<std::string>& stops) {
+  const std::string name(param);
+  if (stops.size() > kMaxStops) {
+    return bad_value(
+        name, fmt::format("'{}' has {} strings; send at most {}.", param, stops.size(), kMaxStops));
+  }
+  for (const std::string& stop : stops) {
+    if (stop.empty()) {
+      return bad_value(name, fmt::format("'{}' has an empty string; leave it out.", param));
+    }
+    if (stop.size() > kMaxStopBytes) {
+      return bad_value(name, fmt::format("'{}' has a string of {} bytes; send at most {}.", param,
+                                         stop.size(), kMaxStopBytes));
+    }
+  }
+  return {};
+}
+
 Result<void> UnknownKeys::unknown(std::string name) {
   if (lenient) {
     ignored.push_back(std::move(name));
@@ -109,26 +127,12 @@ Result<std::vector<std::string>> read_stops(const json::value& value, std::strin
     stops.emplace_back(value.get_string());
   } else {
     const auto& list = value.get_array();
-    if (list.size() > kMaxStops) {
-      return bad_value(std::string(param), fmt::format("'{}' has {} strings; send at most {}.",
-                                                       param, list.size(), kMaxStops));
-    }
     for (const auto& entry : list) {
       if (!entry.is_string()) return wrong_type(param, kWanted, value);
       stops.emplace_back(entry.get_string());
     }
   }
-  for (const auto& stop : stops) {
-    if (stop.empty()) {
-      return bad_value(std::string(param),
-                       fmt::format("'{}' has an empty string; leave it out.", param));
-    }
-    if (stop.size() > kMaxStopBytes) {
-      return bad_value(std::string(param),
-                       fmt::format("'{}' has a string of {} bytes; send at most {}.", param,
-                                   stop.size(), kMaxStopBytes));
-    }
-  }
+  if (auto checked = check_stops(param, stops); !checked) return checked.error();
   return stops;
 }
 

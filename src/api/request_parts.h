@@ -17,6 +17,12 @@
 
 namespace mlxd::api {
 
+inline constexpr std::size_t kMaxStops = 16;
+inline constexpr std::size_t kMaxStopBytes = 1024;  // each is kept, with tables, for every choice
+
+// How many stop strings there may be, and how long each; `param` is where the client wrote them.
+Result<void> check_stops(std::string_view param, const std::vector<std::string>& stops);
+
 // A part of a dialect's fields.
 struct UnknownKeys {
   bool lenient = false;

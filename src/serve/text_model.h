@@ -31,6 +31,7 @@ class Generation {
   // For the command line and tests.
   virtual std::optional<GenerationEvent> next_until(TimePoint limit) = 0;
   virtual void cancel() = 0;
+  virtual int prompt_tokens() const = 0;
 };
 
 // A model that answers. What clients see of it does not change while it is served; any thread may

@@ -92,6 +92,7 @@ class FakeGeneration : public Generation {
     std::lock_guard lock(run_->mutex);
     run_->cancelled = true;
   }
+  int prompt_tokens() const override { return 3; }  // as generation_end says
 
  private:
   std::shared_ptr<FakeRun> run_;

@@ -1,7 +1,5 @@
 // The handlers, from a request's body to the bytes of its answer, with a scripted model and an
 // exchange in memory.
-#include "api/handlers.h"
-
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -9,6 +7,7 @@
 
 #include "api/api.h"
 #include "api/request_log.h"
+#include "api/scripted_api.h"
 
 namespace mlxd::api {
 namespace {
@@ -36,6 +35,8 @@ Error error_of(int status, std::string code) {
   error.retry_after_seconds = 3;
   return error;
 }
+
+using Handlers = ScriptedApi;
 
 TEST_F(Handlers, AnswerAChatWhole) {
   model_->play({piece("Hello"), piece(" you"), sample_end(), generation_end()});

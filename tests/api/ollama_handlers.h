@@ -9,7 +9,7 @@
 #include <boost/json/value.hpp>
 #include <gtest/gtest.h>
 
-#include "api/handlers.h"
+#include "api/scripted_api.h"
 
 namespace mlxd::api {
 
@@ -43,7 +43,7 @@ inline std::vector<boost::json::value> lines_of(const std::string& stream) {
   return lines;
 }
 
-class OllamaHandlers : public Handlers {
+class OllamaHandlers : public ScriptedApi {
  protected:
   std::vector<GenerationEvent> hello() {
     return {piece("Hel"), piece("lo"), sample_end(), generation_end(5, 7)};

@@ -9,7 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "api/handlers.h"
+#include "api/scripted_api.h"
 
 namespace mlxd::api {
 namespace {
@@ -73,7 +73,7 @@ Error refusal(int status, std::string code) {
   return error;
 }
 
-class Queries : public Handlers {
+class Queries : public ScriptedApi {
  protected:
   Queries() { options_.text_threads = 1; }
   ~Queries() override { gate_.open(); }

@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "api/handlers.h"
+#include "api/scripted_api.h"
 
 namespace mlxd::api {
 namespace {
@@ -14,7 +14,7 @@ namespace {
 namespace json = boost::json;
 using ::testing::HasSubstr;
 
-class TextQuestions : public Handlers {
+class TextQuestions : public ScriptedApi {
  protected:
   TextQuestions() { model_->aliases.push_back("default"); }
 

@@ -35,6 +35,9 @@ class AnswerWriter {
 
   // Before `whole` or `end`.
   virtual void took(const AnswerTimes& times) { static_cast<void>(times); }
+  // Before any other call: what the prompts of the request have together.
+  virtual void accepted(int /*prompt_tokens*/) {}
+
   // The body of an answer that was not streamed.
   virtual std::string whole(const std::vector<ChoiceText>& choices, const Usage& usage) = 0;
 

@@ -79,6 +79,7 @@ Task<> GenerationHandler::run() {
   error.status = 500;
   error.code = "internal_error";
   error.message = "The server failed to answer this request.";
+  error.request_id = exchange_.request().id;
   progress_.failed(error);
   if (streaming_) {
     frames_.clear();
@@ -130,6 +131,9 @@ Task<bool> GenerationHandler::admit() {
   request_ = std::move(admitted->request);
   generations_ = std::move(admitted->generations);
   progress_.accepted(request_, generations_.size());
+  int prompt_tokens = 0;
+  for (const auto& generation : generations_) prompt_tokens += generation->prompt_tokens();
+  request_.writer->accepted(prompt_tokens);
   co_return true;
 }
 
@@ -137,6 +141,7 @@ Task<> GenerationHandler::refuse(Error error) {
   responding_ = true;
   error = dialect_.in_own_terms(std::move(error));
   progress_.refused(error);
+  error.request_id = exchange_.request().id;
   co_await exchange_.respond(error_response(error, dialect_.error_body(error)));
 }
 
@@ -188,7 +193,8 @@ http::Response GenerationHandler::whole_response() {
   auto choices = std::exchange(choices_, {});
   if (fold_->error()) {
     leave();
-    const Error error = dialect_.in_own_terms(*fold_->error());
+    Error error = dialect_.in_own_terms(*fold_->error());
+    error.request_id = exchange_.request().id;
     progress_.failed(error);
     response = error_response(error, dialect_.error_body(error));
   } else {
@@ -215,8 +221,10 @@ Task<> GenerationHandler::answer_stream() {
     deltas_.clear();
     if (fold_->error()) {
       leave();
-      progress_.failed(*fold_->error());
-      request_.writer->fail(*fold_->error(), frames_);
+      Error error = *fold_->error();
+      error.request_id = exchange_.request().id;
+      progress_.failed(error);
+      request_.writer->fail(error, frames_);
     } else if (fold_->finished()) {
       progress_.completed(fold_->usage(), fold_->queue_seconds());
       request_.writer->took(progress_.times());

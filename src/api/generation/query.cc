@@ -56,6 +56,7 @@ class QueryHandler {
  private:
   Task<> refuse(Error error) {
     error = query_.in_own_terms(std::move(error));
+    error.request_id = exchange_.request().id;
     co_await exchange_.respond(error_response(error, query_.error_body(error)));
   }
 

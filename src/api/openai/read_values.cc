@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "api/errors.h"
+#include "api/request_parts.h"
 
 namespace mlxd::api {
 namespace {

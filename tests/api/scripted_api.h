@@ -1,4 +1,4 @@
-// An Api on one scripted model, with exchanges in memory.
+// The handlers of an Api on one scripted model, with exchanges in memory.
 #pragma once
 
 #include <chrono>
@@ -8,20 +8,18 @@
 #include <utility>
 #include <vector>
 
-#include <boost/asio/io_context.hpp>
 #include <gtest/gtest.h>
 
 #include "api/api.h"
 #include "api/fakes.h"
 #include "api/metrics.h"
-#include "http/router.h"
 
 namespace mlxd::api {
 
-// `run` drives one exchange to its end.
-class Handlers : public ::testing::Test {
+// An Api on one scripted model; `run` drives one exchange to its end.
+class ScriptedApi : public ::testing::Test {
  protected:
-  Handlers() {
+  ScriptedApi() {
     auto model = std::make_shared<FakeModel>();
     model_ = model.get();
     options_.keep_alive_seconds = 0.02;
@@ -42,6 +40,7 @@ class Handlers : public ::testing::Test {
     api();
     auto exchange = std::make_shared<FakeExchange>(io_, method, path, body);
     exchange->request_.caller = caller_;
+    exchange->request_.headers = headers_;
     const auto match = router_.match(method, path);
     EXPECT_NE(match.handler, nullptr) << path;
     runs_.push_back(std::make_unique<HandlerRun>(io_, (*match.handler)(*exchange),
@@ -87,6 +86,7 @@ class Handlers : public ::testing::Test {
   std::vector<std::shared_ptr<TextModel>> models_;
   std::unique_ptr<Api> api_;
   std::uint64_t caller_ = 0;
+  http::Headers headers_;  // of the requests to come
   int ended_ = 0;
 };
 
