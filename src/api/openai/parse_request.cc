@@ -1,8 +1,6 @@
 #include "api/openai/parse_request.h"
 
-#include <chrono>
 #include <memory>
-#include <random>
 #include <string>
 #include <utility>
 #include <variant>
@@ -15,7 +13,7 @@
 #include "api/json_reader.h"
 #include "api/openai/parameters.h"
 #include "api/openai/read_values.h"
-#include "base/clock.h"
+#include "api/request_parts.h"
 
 namespace mlxd::api {
 namespace {
@@ -138,13 +136,6 @@ Result<void> check_tokens(const RequestFields& fields, int vocab_size) {
   return {};
 }
 
-// A seed that also survives clients whose only numbers are doubles.
-std::uint64_t random_seed() {
-  std::random_device device;
-  const std::uint64_t bits = (std::uint64_t{device()} << 32) | device();
-  return bits >> 11;
-}
-
 // Log-probabilities: the completions' parameter is a number. best_of compares answers by the mean
 // of theirs, shown or not.
 void settle_logprobs(RequestFields& fields) {
@@ -155,11 +146,6 @@ void settle_logprobs(RequestFields& fields) {
     if (fields.text.echo) fields.job.prompt_logprobs = fields.completion_logprobs;
   }
   if (fields.job.samples > fields.n) sampling.logprobs = true;
-}
-
-TimePoint deadline_after(double seconds) {
-  return Clock::now() +
-         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
 OpenAiRequest finish(RequestFields fields, const ParseOptions& options, LeasedModel model) {
