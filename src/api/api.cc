@@ -28,6 +28,7 @@ void Api::mount(http::Router& router) {
   for (const auto& dialect : state_->dialects) {
     mount_generation(router, state_->generation, *dialect);
   }
+  responses::mount_stored(router, state_->stored);
   mount_admin(router, *state_);
   mount_index(router);
 }

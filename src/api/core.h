@@ -13,6 +13,7 @@
 #include "api/metrics.h"
 #include "api/openai/dialect.h"
 #include "api/request_log.h"
+#include "api/responses/dialect.h"
 
 namespace mlxd::api {
 
@@ -40,19 +41,23 @@ struct Core {
         log(make_request_log(options.json_log)),
         models(std::move(api_models)),
         dialects(openai_dialects(options)),
+        stored(std::make_shared<responses::ResponseStore>()),
         requests(metrics, log),
         generation{models,
                    draining,
                    requests,
                    options.keep_alive_seconds,
                    options.share_prefix_cache,
-                   TextPool(options.text_threads, options.max_queued_texts)} {}
+                   TextPool(options.text_threads, options.max_queued_texts)} {
+    dialects.push_back(responses::make_dialect(options, stored));
+  }
 
   const ApiOptions options;
   Metrics& metrics;
   const RequestLog log;
   const ModelDirectory models;
   std::vector<std::unique_ptr<Dialect>> dialects;
+  const std::shared_ptr<responses::ResponseStore> stored;  // what was answered
   std::atomic<bool> draining{false};
   std::mutex mutex;
   std::function<http::ServerStats()> server_stats;  // under the mutex
