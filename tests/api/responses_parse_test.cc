@@ -8,6 +8,7 @@
 #include "api/generation/model_directory.h"
 #include "api/responses/parameters.h"
 #include "api/responses/parse_request.h"
+#include "api/responses/readers.h"
 
 namespace mlxd::api::responses {
 namespace {
@@ -138,6 +139,34 @@ TEST(ResponsesInput, BuiltInToolsOfAHistoryAreCallsOrDropped) {
       {"role":"tool","tool_call_id":"ci","content":"[{\"logs\":\"2\"}]"}])"));
 }
 
+TEST(ResponsesInput, AnOutputWithoutACallIsShownAsOne) {
+  const auto messages = messages_of_items(R"(
+      {"type":"function_call_output","namespace":"n","name":"clock","output":"noon"})");
+  const auto& call = messages.at(0).at("tool_calls").at(0);
+  EXPECT_EQ(call.at("function"), json::parse(R"({"name":"n__clock","arguments":"{}"})"));
+  EXPECT_EQ(messages.at(1).at("tool_call_id"), call.at("id"));
+  EXPECT_EQ(messages.at(1).at("content"), "noon");
+}
+
+TEST(ResponsesInput, WhatComesBackFromClientsSaysNothingMore) {
+  EXPECT_EQ(messages_of_items(R"(
+      {"type":"message","role":"user","phase":null,"metadata":{},"content":[
+        {"type":"input_text","text":"q","prompt_cache_breakpoint":{"mode":"explicit"}}]},
+      {"type":"reasoning","id":"rs","status":"completed","summary":[],"content":[
+        {"type":"reasoning_text","text":"t"},{"type":"encrypted_content","encrypted_content":"x"}]},
+      {"type":"function_call","id":"fc","call_id":"c","name":"f","arguments":"{}","async":null,
+       "caller":{"type":"direct"},"parsed_arguments":{}})"),
+            json::parse(R"([{"role":"user","content":"q"},
+      {"role":"assistant","content":null,"reasoning_content":"t","tool_calls":[
+        {"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]}])"));
+}
+
+TEST(ResponsesInput, AConversationIsBounded) {
+  std::string items = R"({"role":"user","content":"x"})";
+  for (std::size_t i = 0; i < kMaxItems; ++i) items += R"(,{"role":"user","content":"x"})";
+  EXPECT_EQ(error_of(R"("input":[)" + items + "]").param, "input");
+}
+
 TEST(ResponsesInput, WhatIsWrongIsNamedByItsPlace) {
   const std::pair<const char*, const char*> cases[] = {
       {R"("input":5)", "input"},
@@ -169,6 +198,10 @@ TEST(ResponsesInput, WhatIsWrongIsNamedByItsPlace) {
       {R"("input":[{"type":"item_reference"}])", "input[0].id"},
       {R"("input":[{"type":"compaction","encrypted_content":"x"}])", "input[0].type"},
       {R"("input":[{"type":"computer_call_output","call_id":"c","output":{}}])", "input[0].type"},
+      {R"("input":[{"role":"user","content":"x","color":"red"}])", "input[0].color"},
+      {R"("input":[{"role":"user","content":[{"type":"input_text","text":"x","size":1}]}])",
+       "input[0].content[0].size"},
+      {R"("input":[{"type":"custom_tool_call_output","output":"x"}])", "input[0].call_id"},
       {R"("store":true)", "input"},
   };
   for (const auto& [members, param] : cases) {

@@ -1,9 +1,13 @@
 // /v1/responses over sockets, with the engine behind it: whole and streamed answers, conversations
 // that go on from the store, and who may see them.
+#include <map>
+#include <random>
+
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
 
 #include "api/stream_fold.h"
 #include "api/whole_server.h"
@@ -145,6 +149,80 @@ TEST_F(ResponsesServer, AFailureUnderWayIsAnEvent) {
   const auto answer = client.read_answer().body;
   EXPECT_THAT(answer, HasSubstr("event: error\n"));
   EXPECT_THAT(answer.substr(answer.rfind("event: ")), StartsWith("event: response.failed\n"));
+}
+
+// Somewhere in it, at random, something else.
+void mutate(json::value& value, std::mt19937& random) {
+  static const std::vector<json::value> kOthers = {nullptr,
+                                                   true,
+                                                   -1,
+                                                   7,
+                                                   0.5,
+                                                   1e300,
+                                                   "",
+                                                   "x",
+                                                   "resp_1",
+                                                   "function",
+                                                   json::array(),
+                                                   json::array{"a"},
+                                                   json::object(),
+                                                   json::object{{"type", "function"}}};
+  const auto below = [&](std::size_t n) { return random() % n; };
+  if (below(4) != 0) {
+    if (value.is_object() && !value.get_object().empty()) {
+      json::object& in = value.get_object();
+      auto member = in.begin() + static_cast<std::ptrdiff_t>(below(in.size()));
+      if (below(8) == 0) {
+        in.erase(member);
+      } else {
+        mutate(member->value(), random);
+      }
+      return;
+    }
+    if (value.is_array() && !value.get_array().empty()) {
+      return mutate(value.get_array()[below(value.get_array().size())], random);
+    }
+  }
+  value = kOthers[below(kOthers.size())];
+}
+
+TEST_F(ResponsesServer, AnyBodyIsAnsweredOrRefused) {
+  start();
+  spdlog::set_level(spdlog::level::warn);
+  // Several, as the context is a short one.
+  const json::value valid[] = {
+      json::parse(R"({"model":"org/bytes","max_output_tokens":3,"input":"x","temperature":0.5,
+        "text":{"format":{"type":"text"},"verbosity":"low"},"include":["reasoning.encrypted_content"],
+        "reasoning":{"effort":"low","summary":"auto"},"metadata":{"a":"b"},
+        "tools":[{"type":"function","name":"f","parameters":{"type":"object"},"strict":true}],
+        "tool_choice":{"type":"allowed_tools","mode":"auto","tools":[
+          {"type":"function","name":"f"}]}})"),
+      json::parse(R"({"model":"org/bytes","max_output_tokens":3,"input":"x","tools":[
+        {"type":"namespace","name":"n","tools":[{"type":"custom","name":"g",
+         "format":{"type":"text"}}]}]})"),
+      json::parse(R"({"model":"org/bytes","max_output_tokens":3,"instructions":"i",
+        "tools":[{"type":"web_search"}],"input":[
+        {"role":"user","content":[{"type":"input_text","text":"q"}]},
+        {"type":"reasoning","summary":[{"type":"summary_text","text":"t"}]},
+        {"type":"local_shell_call","call_id":"a","action":{"command":["ls"]}},
+        {"type":"function_call_output","call_id":"a","output":[
+          {"type":"input_text","text":"o"}]}]})")};
+  std::mt19937 random(1);
+  std::map<int, int> seen;
+  for (int run = 0; run < 3000; ++run) {
+    json::value body = valid[run % 3];
+    for (int times = static_cast<int>(random() % 3); times >= 0; --times) mutate(body, random);
+    const std::string text = json::serialize(body);
+    const auto answer = ask(http::post(kPath, text));
+    ASSERT_TRUE(answer.complete) << text;
+    ++seen[answer.status];
+    ASSERT_TRUE(answer.status == 200 || answer.status == 400 || answer.status == 404)
+        << answer.status << " " << text << " " << answer.body;
+  }
+  spdlog::set_level(spdlog::level::info);
+  EXPECT_GT(seen[200], 100);
+  EXPECT_GT(seen[400], 1000);
+  EXPECT_TRUE(becomes_idle());
 }
 
 }  // namespace
