@@ -41,7 +41,7 @@ struct Core {
         log(make_request_log(options.json_log)),
         models(std::move(api_models)),
         dialects(openai_dialects(options)),
-        stored(std::make_shared<responses::ResponseStore>()),
+        stored(std::make_shared<responses::ResponseStore>(options.response_store_bytes)),
         requests(metrics, log),
         generation{models,
                    draining,

@@ -125,6 +125,18 @@ TEST_F(ResponsesServer, AStoredResponseIsItsCallersAlone) {
   EXPECT_EQ(create(next, "first").status, 200);
 }
 
+TEST_F(ResponsesServer, KeepsNothingWhenTheStoreIsOff) {
+  options_.response_store_bytes = 0;
+  start();
+  const auto answer = json::parse(create(R"("input":"hello","store":true)").body);
+  EXPECT_EQ(answer.at("store"), false);
+  const auto id = text_of(answer.at("id"));
+  EXPECT_EQ(stored("GET", id).status, 404);
+  EXPECT_EQ(
+      error_of(create(fmt::format(R"("input":"x","previous_response_id":"{}")", id))).at("code"),
+      "previous_response_not_found");
+}
+
 TEST_F(ResponsesServer, RefusalsHaveOpenAisShape) {
   start();
   const auto refused = create(R"("input":"x","background":true)");

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "api/json_writer.h"
 #include "api/request_parts.h"
 #include "api/token_json.h"
 
@@ -78,20 +77,6 @@ void write_part(JsonWriter& json, const OutputItem& item) {
 
 }  // namespace
 
-void Events::send(int number, std::string_view type, const Members& members) {
-  if (frames_ == nullptr) return;
-  *frames_ += "event: ";
-  *frames_ += type;
-  *frames_ += "\ndata: ";
-  JsonWriter json(*frames_);
-  json.begin_object();
-  json.member("type", type);
-  json.member("sequence_number", number);
-  members(json);
-  json.end_object();
-  *frames_ += "\n\n";
-}
-
 // The parts of a message or a summary are there when its text has begun, as in the events.
 void write_item(JsonWriter& json, const OutputItem& item) {
   const bool begun = item.status != Status::in_progress;
@@ -132,7 +117,8 @@ void Output::add(const TextDelta& delta) {
       return open(custom ? Kind::custom_tool_call : Kind::function_call, delta.text);
     }
     case AnswerChannel::tool_arguments:
-      return grow(is_open(Kind::custom_tool_call) ? input_.add(delta.text) : delta.text, {});
+      if (is_open(Kind::custom_tool_call)) return grow(input_.add(delta.text), {});
+      return grow(delta.text, {});
   }
 }
 
@@ -179,14 +165,14 @@ void Output::close(Status status) {
   open_ = false;
 }
 
-void Output::grow(std::string text, const std::vector<TokenDetail>& logprobs) {
+void Output::grow(std::string_view text, const std::vector<TokenDetail>& logprobs) {
   const bool shows = logprobs_ && !logprobs.empty();
   if (text.empty() && !shows) return;
   OutputItem& item = items_.back();
   item.text += text;
   if (shows) item.logprobs.insert(item.logprobs.end(), logprobs.begin(), logprobs.end());
-  send_text(names_of(item.kind).text_delta, "delta", text,
-            shows ? logprobs : std::vector<TokenDetail>());
+  static const std::vector<TokenDetail> kNone;
+  send_text(names_of(item.kind).text_delta, "delta", text, shows ? logprobs : kNone);
 }
 
 void Output::send_item(std::string_view type) {

@@ -1,37 +1,49 @@
 #pragma once
 
-#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "api/json_writer.h"
 #include "api/responses/fields.h"
 #include "api/responses/freeform_input.h"
 #include "serve/text_delta.h"
-
-namespace mlxd::api {
-class JsonWriter;
-}
 
 namespace mlxd::api::responses {
 
 // The events of one answer, numbered. Without frames to write to it says nothing, and counts on.
 class Events {
  public:
-  using Members = std::function<void(JsonWriter& json)>;
-
   void write_to(std::string* frames) { frames_ = frames; }  // null: nowhere
-  // "event: TYPE" and its data: the members after `type` and `sequence_number`.
-  void send(std::string_view type, const Members& members) { send(next_++, type, members); }
+  // "event: TYPE" and its data: what `write(JsonWriter&)` writes, after `type` and
+  // `sequence_number`.
+  template <class Write>
+  void send(std::string_view type, const Write& write) {
+    send_as(next_++, type, write);
+  }
   // One of the first two, which are sent when it is known that there are others.
-  void send_first(int number, std::string_view type, const Members& members) {
-    send(number, type, members);
+  template <class Write>
+  void send_first(int number, std::string_view type, const Write& write) {
+    send_as(number, type, write);
   }
 
  private:
-  void send(int number, std::string_view type, const Members& members);
+  template <class Write>
+  void send_as(int number, std::string_view type, const Write& write) {
+    if (frames_ == nullptr) return;
+    *frames_ += "event: ";
+    *frames_ += type;
+    *frames_ += "\ndata: ";
+    JsonWriter json(*frames_);
+    json.begin_object();
+    json.member("type", type);
+    json.member("sequence_number", number);
+    write(json);
+    json.end_object();
+    *frames_ += "\n\n";
+  }
 
   std::string* frames_ = nullptr;
   int next_ = 2;
@@ -72,7 +84,7 @@ class Output {
  private:
   void open(OutputItem::Kind kind, const std::string& called = {});
   void close(OutputItem::Status status);
-  void grow(std::string text, const std::vector<TokenDetail>& logprobs);
+  void grow(std::string_view text, const std::vector<TokenDetail>& logprobs);
   void send_item(std::string_view type);
   void send_part(std::string_view type);
   void send_text(std::string_view type, std::string_view key, std::string_view text,

@@ -118,6 +118,10 @@ Result<Request> parse_request(std::string_view body, const ParseOptions& options
   }
   auto fields = read_fields(value->get_object(), options.lenient);
   if (!fields) return fields.error();
+  if (!store->keeps()) {
+    fields->store = false;
+    fields->echoed["store"] = false;
+  }
   if (auto checked = check(*fields, options.max_timeout_seconds); !checked) return checked.error();
   auto items = earlier_items(*fields, *store, caller);
   if (!items) return items.error();

@@ -26,10 +26,12 @@ class ResponseStore {
   };
   using Items = std::vector<std::shared_ptr<const Item>>;
 
+  // Of 0 bytes it keeps nothing.
   explicit ResponseStore(std::size_t max_bytes = std::size_t{64} << 20,
                          std::size_t max_responses = 4096)
       : max_bytes_(max_bytes), max_responses_(max_responses) {}
 
+  bool keeps() const { return max_bytes_ > 0; }
   // `response` is the object in JSON, `items` the conversation, the response's own `outputs` last.
   // One that is larger than the whole store is not kept.
   void put(std::uint64_t caller, const std::string& id, std::string response, Items items,

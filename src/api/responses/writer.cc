@@ -63,7 +63,7 @@ std::string ResponseWriter::whole(const std::vector<ChoiceText>& choices, const 
 void ResponseWriter::begin(int, std::string& frames) {
   events_.write_to(&frames);
   const std::string begun = response("in_progress", nullptr, nullptr);
-  const Events::Members members = [&](JsonWriter& json) { write_response(json, begun); };
+  const auto members = [&](JsonWriter& json) { write_response(json, begun); };
   events_.send_first(0, "response.created", members);
   events_.send_first(1, "response.in_progress", members);
   events_.write_to(nullptr);
