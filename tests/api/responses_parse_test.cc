@@ -144,6 +144,7 @@ TEST(ResponsesInput, AnOutputWithoutACallIsShownAsOne) {
       {"type":"function_call_output","namespace":"n","name":"clock","output":"noon"})");
   const auto& call = messages.at(0).at("tool_calls").at(0);
   EXPECT_EQ(call.at("function"), json::parse(R"({"name":"n__clock","arguments":"{}"})"));
+  EXPECT_EQ(call.at("id"), "call00000");
   EXPECT_EQ(messages.at(1).at("tool_call_id"), call.at("id"));
   EXPECT_EQ(messages.at(1).at("content"), "noon");
 }
@@ -199,6 +200,9 @@ TEST(ResponsesInput, WhatIsWrongIsNamedByItsPlace) {
       {R"("input":[{"type":"compaction","encrypted_content":"x"}])", "input[0].type"},
       {R"("input":[{"type":"computer_call_output","call_id":"c","output":{}}])", "input[0].type"},
       {R"("input":[{"role":"user","content":"x","color":"red"}])", "input[0].color"},
+      {R"("input":[{"role":"user","content":"x","type id":"red"}])", "input[0].type id"},
+      {R"("input":[{"role":"user","content":[{"type":"encrypted_content","text":"x"}]}])",
+       "input[0].content[0].type"},
       {R"("input":[{"role":"user","content":[{"type":"input_text","text":"x","size":1}]}])",
        "input[0].content[0].size"},
       {R"("input":[{"type":"custom_tool_call_output","output":"x"}])", "input[0].call_id"},

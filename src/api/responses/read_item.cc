@@ -67,6 +67,7 @@ constexpr std::string_view kCommonKeys =
     "internal_chat_message_metadata_passthrough";
 
 bool has_word(std::string_view words, std::string_view word) {
+  if (word.find(' ') != std::string_view::npos) return false;
   for (std::size_t at = words.find(word); at != std::string_view::npos;
        at = words.find(word, at + 1)) {
     const std::size_t end = at + word.size();
@@ -98,10 +99,10 @@ Result<std::vector<std::string>> read_parts(const json::value& value, const Item
       return missing(at, "type", fmt::format("\"{}\"", types.front()));
     }
     const std::string_view kind = view(type->get_string());
-    if (kind == "encrypted_content") continue;  // nobody but its server can read it
     if (std::ranges::find(types, kind) == types.end()) {
       return not_supported(at, kind, fmt::format("{} parts", types.front()));
     }
+    if (kind == "encrypted_content") continue;  // nobody but its server can read it
     const std::string_view key = kind == "refusal" ? "refusal" : "text";
     const auto* text = part.if_contains(key);
     if (text == nullptr || !text->is_string()) return missing(at, key, "a string");
@@ -134,7 +135,8 @@ json::value content_of(std::vector<std::string> texts) {
 constexpr std::array<std::string_view, 3> kInputParts = {"input_text", "text", "output_text"};
 constexpr std::array<std::string_view, 4> kAssistantParts = {"output_text", "refusal", "text",
                                                              "input_text"};
-constexpr std::array<std::string_view, 2> kReasoningParts = {"reasoning_text", "text"};
+constexpr std::array<std::string_view, 3> kReasoningParts = {"reasoning_text", "text",
+                                                             "encrypted_content"};
 constexpr std::array<std::string_view, 1> kSummaryParts = {"summary_text"};
 
 Result<void> read_message(Item& item) {
@@ -207,6 +209,9 @@ Result<void> read_custom_call(Item& item) {
   return {};
 }
 
+// The id of a call that nobody made: always the same, so that a conversation stays the same prompt.
+constexpr std::string_view kNoCall = "call00000";
+
 // Whose output it is. One that answers no call, which its `name` tells of, is shown as if the tool
 // had been called with nothing.
 Result<std::string> read_called(Item& item) {
@@ -217,9 +222,8 @@ Result<std::string> read_called(Item& item) {
   const auto name = item.text("name"), name_space = item.optional_text("namespace");
   if (!name) return name.error();
   if (!name_space) return name_space.error();
-  std::string id = make_call_id();
-  item.conversation.add_call(id, joined_name(*name_space, *name), "{}");
-  return id;
+  item.conversation.add_call(kNoCall, joined_name(*name_space, *name), "{}");
+  return std::string(kNoCall);
 }
 
 Result<void> read_call_output(Item& item) {
