@@ -84,7 +84,8 @@ Result<ChatPrompt> make_prompt(Fields& fields, ResponseStore& store, std::uint64
   CallRule& rule = fields.text.calls;
   rule.must = fields.tool_choice.must;
   rule.only = std::move(fields.tool_choice.only);
-  rule.at_most_one = !fields.parallel_calls;
+  const bool is_named = rule.must && rule.only.size() == 1;
+  rule.at_most_one = !fields.parallel_calls || is_named;
   rule.param = "tool_choice";
   const json::object arguments = thinking_arguments(fields.reasoning_effort, std::nullopt);
   if (!arguments.empty()) chat.template_arguments_json = json::serialize(arguments);
