@@ -33,6 +33,7 @@ void Api::mount(http::Router& router) {
     mount_generation(router, state_->generation, *dialect);
   }
   for (const auto& query : state_->queries) mount_query(router, state_->generation, *query);
+  responses::mount_stored(router, state_->stored);
   mount_admin(router, *state_);
   mount_index(router);
 }

@@ -4,6 +4,7 @@
 // templates, tokenising) runs on the text pool. cli/ makes the one Api and mounts it on a router.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
@@ -36,6 +37,8 @@ struct ApiOptions {
   // Requests find each other's prompt prefixes in the engine's cache whatever their API keys; else
   // those of one key alone, so that no key can tell from the time what another has asked.
   bool share_prefix_cache = false;
+  // Of answers of /v1/responses that are kept in memory; 0: none is.
+  std::size_t response_store_bytes = std::size_t{64} << 20;
   bool json_log = false;  // the request log as JSON lines on standard error
 };
 

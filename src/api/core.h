@@ -16,6 +16,7 @@
 #include "api/ollama/dialect.h"
 #include "api/openai/dialect.h"
 #include "api/request_log.h"
+#include "api/responses/dialect.h"
 #include "api/text/queries.h"
 
 namespace mlxd::api {
@@ -45,6 +46,7 @@ struct Core {
         models(std::move(api_models)),
         dialects(openai_dialects(options)),
         queries(text_queries(options)),
+        stored(std::make_shared<responses::ResponseStore>(options.response_store_bytes)),
         requests(metrics, log),
         generation{models,
                    draining,
@@ -56,6 +58,7 @@ struct Core {
     for (auto& query : ollama::queries(options)) queries.push_back(std::move(query));
     dialects.push_back(anthropic::messages(options));
     queries.push_back(anthropic::count_tokens());
+    dialects.push_back(responses::make_dialect(options, stored));
   }
 
   const ApiOptions options;
@@ -64,6 +67,7 @@ struct Core {
   const ModelDirectory models;
   std::vector<std::unique_ptr<Dialect>> dialects;
   std::vector<std::unique_ptr<Query>> queries;
+  const std::shared_ptr<responses::ResponseStore> stored;  // what was answered
   std::atomic<bool> draining{false};
   std::mutex mutex;
   std::function<http::ServerStats()> server_stats;  // under the mutex

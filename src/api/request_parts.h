@@ -32,9 +32,6 @@ struct UnknownKeys {
   Result<void> unknown(std::string name);
 };
 
-inline constexpr int kMaxStops = 16;
-inline constexpr std::size_t kMaxStopBytes = 1024;  // each is kept, with tables, for every choice
-
 // A string, or an array of at most kMaxStops; none of them empty.
 Result<std::vector<std::string>> read_stops(const boost::json::value& value,
                                             std::string_view param);

@@ -5,6 +5,7 @@
 // another format is one file that implements them, and a line where dialects are listed.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -77,6 +78,11 @@ class Dialect {
   // Text pool, several threads at a time. Nothing that it returns refers to the body.
   virtual Result<ParsedRequest> parse(std::string_view body,
                                       const ModelDirectory& models) const = 0;
+  // The same of a caller (http::Request::caller), for a dialect that keeps something for each.
+  virtual Result<ParsedRequest> parse_for(std::uint64_t /*caller*/, std::string_view body,
+                                          const ModelDirectory& models) const {
+    return parse(body, models);
+  }
   // An error as this format has it: its status. I/O thread.
   virtual Error in_own_terms(Error error) const { return error; }
   // The body, in JSON, of an answer that is an error: http's own at this path as well. Any thread.
