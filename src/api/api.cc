@@ -6,6 +6,8 @@
 #include "api/core.h"
 #include "api/errors.h"
 #include "api/generation/handler.h"
+#include "api/generation/query.h"
+#include "api/ollama/errors.h"
 
 namespace mlxd::api {
 
@@ -24,10 +26,14 @@ Api::~Api() = default;
 
 void Api::add(std::unique_ptr<Dialect> dialect) { state_->dialects.push_back(std::move(dialect)); }
 
+void Api::add(std::unique_ptr<Query> query) { state_->queries.push_back(std::move(query)); }
+
 void Api::mount(http::Router& router) {
   for (const auto& dialect : state_->dialects) {
     mount_generation(router, state_->generation, *dialect);
   }
+  for (const auto& query : state_->queries) mount_query(router, state_->generation, *query);
+  responses::mount_stored(router, state_->stored);
   mount_admin(router, *state_);
   mount_index(router);
 }
@@ -40,10 +46,15 @@ void Api::set_server_stats(std::function<http::ServerStats()> stats) {
 }
 
 std::function<std::string(std::string_view path, const Error& error)> Api::http_error_body() const {
-  return [&dialects = state_->dialects](std::string_view path, const Error& error) {
-    for (const auto& dialect : dialects) {
+  return [&state = *state_](std::string_view path, const Error& error) {
+    for (const auto& dialect : state.dialects) {
       if (dialect->path() == path) return dialect->error_body(error);
     }
+    for (const auto& query : state.queries) {
+      if (query->path() == path) return query->error_body(error);
+    }
+    // Paths of Ollama's that there are not here.
+    if (path.starts_with("/api/")) return ollama::error_body(error);
     return error_json(error);
   };
 }

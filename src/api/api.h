@@ -1,9 +1,10 @@
-// api: wire formats in front of serve/. A dialect turns bodies into requests and deltas of text
-// into answers (openai/), by the way that generation/ has for all of them; admin/ answers for the
-// server's state. Handlers are coroutines on the I/O thread; what takes time (parsing, templates,
-// tokenising) runs on the text pool. cli/ makes the one Api and mounts it on a router.
+// api: wire formats in front of serve/. A dialect (openai/, anthropic/) turns bodies into requests
+// and deltas of text into answers, by the way that generation/ has for all of them; admin/ answers
+// for the server's state. Handlers are coroutines on the I/O thread; what takes time (parsing,
+// templates, tokenising) runs on the text pool. cli/ makes the one Api and mounts it on a router.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
@@ -23,6 +24,7 @@ namespace mlxd::api {
 
 class Metrics;
 class Dialect;
+class Query;
 
 struct ApiOptions {
   std::string version;   // of the program, for /version and /metrics
@@ -35,6 +37,8 @@ struct ApiOptions {
   // Requests find each other's prompt prefixes in the engine's cache whatever their API keys; else
   // those of one key alone, so that no key can tell from the time what another has asked.
   bool share_prefix_cache = false;
+  // Of answers of /v1/responses that are kept in memory; 0: none is.
+  std::size_t response_store_bytes = std::size_t{64} << 20;
   bool json_log = false;  // the request log as JSON lines on standard error
 };
 
@@ -47,8 +51,9 @@ class Api {
   Api(ApiOptions options, Metrics& metrics, std::vector<std::shared_ptr<TextModel>> models);
   ~Api();
 
-  // One wire format more than OpenAI's; before `mount`.
+  // One wire format, or question, more than there are; before `mount`.
   void add(std::unique_ptr<Dialect> dialect);
+  void add(std::unique_ptr<Query> query);
   void mount(http::Router& router);
 
   // For http::ServerOptions::error_body: an error that http answers itself has the shape of the

@@ -7,12 +7,17 @@
 #include <utility>
 #include <vector>
 
+#include "api/anthropic/dialect.h"
 #include "api/api.h"
 #include "api/generation/dialect.h"
+#include "api/generation/query.h"
 #include "api/generation/shared.h"
 #include "api/metrics.h"
+#include "api/ollama/dialect.h"
 #include "api/openai/dialect.h"
 #include "api/request_log.h"
+#include "api/responses/dialect.h"
+#include "api/text/queries.h"
 
 namespace mlxd::api {
 
@@ -40,19 +45,29 @@ struct Core {
         log(make_request_log(options.json_log)),
         models(std::move(api_models)),
         dialects(openai_dialects(options)),
+        queries(text_queries(options)),
+        stored(std::make_shared<responses::ResponseStore>(options.response_store_bytes)),
         requests(metrics, log),
         generation{models,
                    draining,
                    requests,
                    options.keep_alive_seconds,
                    options.share_prefix_cache,
-                   TextPool(options.text_threads, options.max_queued_texts)} {}
+                   TextPool(options.text_threads, options.max_queued_texts)} {
+    for (auto& dialect : ollama::dialects(options)) dialects.push_back(std::move(dialect));
+    for (auto& query : ollama::queries(options)) queries.push_back(std::move(query));
+    dialects.push_back(anthropic::messages(options));
+    queries.push_back(anthropic::count_tokens());
+    dialects.push_back(responses::make_dialect(options, stored));
+  }
 
   const ApiOptions options;
   Metrics& metrics;
   const RequestLog log;
   const ModelDirectory models;
   std::vector<std::unique_ptr<Dialect>> dialects;
+  std::vector<std::unique_ptr<Query>> queries;
+  const std::shared_ptr<responses::ResponseStore> stored;  // what was answered
   std::atomic<bool> draining{false};
   std::mutex mutex;
   std::function<http::ServerStats()> server_stats;  // under the mutex

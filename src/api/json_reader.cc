@@ -12,6 +12,8 @@
 #include <boost/json/value_stack.hpp>
 #include <fmt/format.h>
 
+#include "api/errors.h"
+
 namespace mlxd::api {
 namespace {
 
@@ -212,6 +214,17 @@ Result<json::value> read_json(std::string_view body) {
                     code ? code.message() : "extra data", read));
   }
   return parser.handler().release();
+}
+
+Result<json::object> read_json_object(std::string_view body) {
+  auto value = read_json(body);
+  if (!value) return value.error();
+  if (!value->is_object()) {
+    Error error = bad_value("", "The body must be a JSON object.");
+    error.code = "invalid_json";
+    return error;
+  }
+  return std::move(value->get_object());
 }
 
 }  // namespace mlxd::api

@@ -3,7 +3,8 @@
 #include <cstddef>
 #include <string_view>
 
-#include <boost/json/fwd.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
 
 #include "base/error.h"
 
@@ -17,5 +18,8 @@ inline constexpr std::size_t kJsonKeys = 8192;
 // on which counts). Integers of 64 bits stay exact. Takes a time that is near linear in the body's
 // size, whatever the keys are. Errors are 400 with the place of the mistake.
 Result<boost::json::value> read_json(std::string_view body);
+
+// The same of a body that must be an object.
+Result<boost::json::object> read_json_object(std::string_view body);
 
 }  // namespace mlxd::api

@@ -120,7 +120,7 @@ class Metrics::Impl : public EngineObserver {
   }
 
   Impl() {
-    for (const std::string_view endpoint : {"chat", "completions"}) {
+    for (const std::string_view endpoint : {"chat", "completions", "messages", "responses"}) {
       for (const Outcome outcome : {Outcome::completed, Outcome::refused, Outcome::cancelled,
                                     Outcome::timeout, Outcome::error}) {
         counters_.push_back({endpoint, outcome, &counter_of(endpoint, outcome)});

@@ -19,6 +19,7 @@ struct Error {
   std::string param;               // the request parameter at fault, "" when none
   std::string message;             // one sentence: what is wrong and what to send instead
   double retry_after_seconds = 0;  // > 0: sent as Retry-After (429, 503 and 504)
+  std::string request_id{};        // set by who answers with it
 };
 
 // The value of the header Retry-After, in whole seconds; none where the error has none.

@@ -339,6 +339,12 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
                "let all API keys share the prefix cache; else a key finds its own prompts alone")
       ->envname("MLXD_SHARE_PREFIX_CACHE")
       ->group(kEngine);
+  app.add_option("--response-store-mb", settings.response_store_mb,
+                 "MiB of answers of /v1/responses kept for previous_response_id (0: none)")
+      ->envname("MLXD_RESPONSE_STORE_MB")
+      ->check(whole_number(0, 1'000'000))
+      ->capture_default_str()
+      ->group(kLimits);
 
   app.add_option("--log-format", settings.log_format, "text or json")
       ->envname("MLXD_LOG_FORMAT")

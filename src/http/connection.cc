@@ -199,7 +199,9 @@ std::string Connection::response_head(int status, const std::string& id, bool cl
 Task<bool> Connection::refuse_request(const Refusal& refusal, std::string_view path,
                                       const std::string& id, Headers cors, bool without_body) {
   const bool close = refusal.close || state_->draining;
-  const std::string body = state_->error_body(path, refusal.error);
+  Error error = refusal.error;
+  error.request_id = id;
+  const std::string body = state_->error_body(path, error);
   cors.insert(cors.end(), refusal.headers.begin(), refusal.headers.end());
   if (const auto text = retry_after(refusal.error)) cors.emplace_back("retry-after", *text);
   std::string text =

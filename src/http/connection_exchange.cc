@@ -74,7 +74,7 @@ Task<> ConnectionExchange::respond(Response response) {
   ended_ = true;
 }
 
-Task<bool> ConnectionExchange::begin_stream(Headers headers) {
+Task<bool> ConnectionExchange::begin_stream(Headers headers, std::string_view content_type) {
   begin();
   // HTTP/1.0 has no chunks: there the end of the connection ends the stream.
   close_ = close_ || connection_.state_->draining || !chunked_;
@@ -83,8 +83,8 @@ Task<bool> ConnectionExchange::begin_stream(Headers headers) {
                    [](auto& h) { return h.first == "cache-control"; })) {
     headers.emplace_back("cache-control", "no-cache");
   }
-  const std::string head = connection_.response_head(200, request_.id, close_, headers,
-                                                     "text/event-stream", {}, chunked_);
+  const std::string head =
+      connection_.response_head(200, request_.id, close_, headers, content_type, {}, chunked_);
   co_return co_await connection_.write_all(head, false);
 }
 

@@ -25,7 +25,7 @@ class ConnectionExchange final : public Exchange {
   bool peer_gone() const override;
   const std::shared_ptr<Wakeup>& wakeup() override;
   Task<> respond(Response response) override;
-  Task<bool> begin_stream(Headers headers) override;
+  Task<bool> begin_stream(Headers headers, std::string_view content_type) override;
   Task<bool> write(std::string frames) override;
   Task<> end_stream() override;
 

@@ -24,6 +24,8 @@
 
 namespace mlxd::http {
 
+inline constexpr std::string_view kEventStream = "text/event-stream";
+
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
 // A request's body, counted among what the server holds of bodies until it is let go. It may be
@@ -90,9 +92,9 @@ class Exchange {
   // 12 destroys a braced aggregate inside of a co_await expression twice.)
   virtual Task<> respond(Response response) = 0;
 
-  // A chunked text/event-stream answer: begin, any number of frames, end. `write` returns when the
-  // kernel took the bytes (back-pressure); false when the peer is gone.
-  virtual Task<bool> begin_stream(Headers headers) = 0;
+  // A chunked answer: begin, any number of frames, end. `write` returns when the kernel took the
+  // bytes (back-pressure); false when the peer is gone. `content_type` is of static storage.
+  virtual Task<bool> begin_stream(Headers headers, std::string_view content_type) = 0;
   virtual Task<bool> write(std::string frames) = 0;
   virtual Task<> end_stream() = 0;
 };

@@ -73,7 +73,7 @@ ModelSummary summarize(const ModelFiles& model) {
   summary.context_length = config.context_length;
   summary.vocab_size = config.vocab_size;
   summary.has_chat_template = !model.vocabulary.chat_template.empty();
-  summary.formats = list_formats(*model.plan.weights);
+  if (model.plan.weights) summary.formats = list_formats(*model.plan.weights);
   return summary;
 }
 

@@ -66,17 +66,9 @@ Result<EncodedPrompt> encoded(Result<std::vector<int>> tokens, bool in_reasoning
 }
 
 Result<EncodedPrompt> encode(const ServedModel& model, const ChatPrompt& prompt) {
-  if (!model.chat_template) {
-    return Error{.code = "no_chat_template",
-                 .param = "model",
-                 .message = fmt::format("{} is a base model without a chat template; use "
-                                        "/v1/completions.",
-                                        model.id)};
-  }
-  const Tokenizer& tokenizer = *model.tokenizer;
-  const Result<RenderedChat> chat = model.chat_template->render(
-      document_of(prompt, model.tools_in_words), !prompt.tools_json.empty());
+  const Result<RenderedChat> chat = render_chat(model, prompt);
   if (!chat) return chat.error();
+  const Tokenizer& tokenizer = *model.tokenizer;
   const int context = model.info().context_length;
   if (const auto fits = check_text_size(tokenizer, chat->text, "messages", context); !fits) {
     return fits.error();
@@ -107,6 +99,18 @@ Result<EncodedPrompt> encode(const ServedModel& model, const TokenPrompt& prompt
 }
 
 }  // namespace
+
+Result<RenderedChat> render_chat(const ServedModel& model, const ChatPrompt& prompt) {
+  if (!model.chat_template) {
+    return Error{.code = "no_chat_template",
+                 .param = "model",
+                 .message = fmt::format("{} is a base model without a chat template; use "
+                                        "/v1/completions.",
+                                        model.id)};
+  }
+  return model.chat_template->render(document_of(prompt, model.tools_in_words),
+                                     !prompt.tools_json.empty());
+}
 
 Result<EncodedPrompt> encode_prompt(const ServedModel& model, const Prompt& prompt) {
   auto encoded = std::visit([&](const auto& given) { return encode(model, given); }, prompt);

@@ -26,6 +26,9 @@ struct EncodedPrompt {
 // already; what the client wrote is never taken away.
 Result<EncodedPrompt> encode_prompt(const ServedModel& model, const Prompt& prompt);
 
+// A chat as the model's template writes it. Any thread. Errors: as encode_prompt's.
+Result<RenderedChat> render_chat(const ServedModel& model, const ChatPrompt& prompt);
+
 // GenerateJob::borders of a prompt that gave these tokens: for a chat to a model with recurrent
 // states, where its messages end and the answer's beginning, which templates write otherwise in a
 // history, is not begun. What an agent sends next goes on from there. Renders a second time; what

@@ -121,10 +121,12 @@ void EngineGeneration::send(std::vector<TextDelta> deltas) {
 }
 
 void EngineGeneration::end(int index, FinishReason reason) {
-  samples_[static_cast<std::size_t>(index)].ended = true;
+  Sample& sample = samples_[static_cast<std::size_t>(index)];
+  sample.ended = true;
   TextDelta delta;
   delta.choice = index;
   delta.finish = reason;
+  delta.stop = sample.text.stop();
   ready_.push_back(std::move(delta));
 }
 

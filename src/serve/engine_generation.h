@@ -22,6 +22,7 @@ class EngineGeneration final : public Generation {
   std::optional<GenerationEvent> try_next() override;
   std::optional<GenerationEvent> next_until(TimePoint limit) override;
   void cancel() override { handle_->cancel(); }
+  int prompt_tokens() const override { return prompt_tokens_; }
 
  private:
   struct Sample {

@@ -31,6 +31,18 @@ long unix_time_of(const std::filesystem::path& path) {
   return static_cast<long>(std::chrono::system_clock::to_time_t(then));
 }
 
+ModelCard card_of(const ModelFiles& files) {
+  const Vocabulary& vocabulary = files.vocabulary;
+  ModelCard card;
+  card.summary = summarize(files);
+  card.chat_template = vocabulary.chat_template;
+  card.special_tokens = vocabulary.special_tokens;
+  card.special_tokens.try_emplace("bos_token", vocabulary.bos_token);
+  card.special_tokens.try_emplace("eos_token", vocabulary.eos_token);
+  std::erase_if(card.special_tokens, [](const auto& token) { return token.second.empty(); });
+  return card;
+}
+
 }  // namespace
 
 std::vector<int> stop_ids_of(const Vocabulary& vocabulary, const Tokenizer& tokenizer) {
@@ -60,6 +72,7 @@ ServedModel make_served_model(const ModelFiles& files, std::string id, std::stri
   model.id = std::move(id);
   model.fingerprint = fmt::format("mlxd-{}-{}-{}", version, files.fingerprint, backend);
   model.created = unix_time_of(files.path);
+  model.card = card_of(files);
   model.tokenizer = Tokenizer::load(files.vocabulary);
   model.chat_template = ChatTemplate::load(files.vocabulary);
   // A template for tools says more of how they are called.
@@ -68,6 +81,7 @@ ServedModel make_served_model(const ModelFiles& files, std::string id, std::stri
                                  : files.vocabulary.tool_use_template;
   const AnswerFormat format = answer_format_of(shows, parsers);
   model.tools_in_words = format.tools != nullptr && format.tools->name == kFormatInWords;
+  model.card.reasons = format.reasoning != nullptr;
   if (format.reasoning != nullptr) {
     model.reasoning_mark = format.reasoning->marks.open;
     model.reasoning_mark += format.reasoning->marks.word;

@@ -51,7 +51,8 @@ struct TextOptions {
   std::vector<std::string> stop;  // none of them empty; looked for in the answer's content alone
   bool echo = false;              // the prompt's own text comes first
   std::optional<RequestedGrammar> grammar;
-  CallRule calls;  // of a chat with tools
+  CallRule calls;           // of a chat with tools
+  bool cut_to_fit = false;  // max_tokens beyond what fits mean what fits, and are no error
 };
 
 // `max_tokens` of a request that leaves the length to the model: what is left of the context, or

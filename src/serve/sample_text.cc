@@ -3,6 +3,7 @@
 #include <string_view>
 #include <utility>
 
+#include "serve/stops.h"
 #include "serve/text_offsets.h"
 
 namespace mlxd {
@@ -42,9 +43,7 @@ bool SampleText::push(const SampledToken& token, std::vector<TextDelta>& out) {
   parser_->add(token.token, text, parsed_);
   if (take(out)) return true;
   if (!tokenizer_->is_special(token.token)) return false;
-  StopMatcher::Output output = matcher_.push_special(token.token);
-  say(AnswerChannel::content, std::move(output.text), false, out);
-  return output.stopped;
+  return say_content(matcher_.push_special(token.token), out);
 }
 
 bool SampleText::finish(std::vector<TextDelta>& out) {
@@ -81,11 +80,15 @@ bool SampleText::take(std::vector<TextDelta>& out) {
       say(parsed.channel, std::move(parsed.text), false, out);
       continue;
     }
-    StopMatcher::Output output = matcher_.push(parsed.text);
-    say(AnswerChannel::content, std::move(output.text), false, out);
-    if (output.stopped) return true;
+    if (say_content(matcher_.push(parsed.text), out)) return true;
   }
   return false;
+}
+
+bool SampleText::say_content(StopMatcher::Output output, std::vector<TextDelta>& out) {
+  say(AnswerChannel::content, std::move(output.text), false, out);
+  if (output.stopped) stop_ = stop_as_sent(*tokenizer_, std::move(output.stop));
+  return output.stopped;
 }
 
 // The tokens that begin in this text, or in markup before it, get their places in the channel's.

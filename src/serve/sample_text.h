@@ -40,6 +40,8 @@ class SampleText {
 
   // A tool call has begun whose arguments are not whole.
   bool in_call() const { return parser_->in_call(); }
+  // The stop string that ended it, as the request has it; "" where none did.
+  const std::string& stop() const { return stop_; }
   int reasoning_tokens() const { return reasoning_tokens_; }
 
  private:
@@ -59,6 +61,7 @@ class SampleText {
   };
 
   bool take(std::vector<TextDelta>& out);
+  bool say_content(StopMatcher::Output output, std::vector<TextDelta>& out);
   void read(Track& track, const ParsedText& parsed);
   void say(AnswerChannel channel, std::string text, bool all_details, std::vector<TextDelta>& out);
   Track& track(AnswerChannel channel) { return tracks_[static_cast<std::size_t>(channel)]; }
@@ -68,6 +71,7 @@ class SampleText {
   Detokenizer detokenizer_;
   std::unique_ptr<AnswerParser> parser_;
   StopMatcher matcher_;
+  std::string stop_;
   std::vector<ParsedText> parsed_;  // by the parser, and not yet taken
   std::size_t decoded_ = 0;         // bytes of text that the detokeniser gave
   std::size_t read_ = 0;            // of these, what the parser gave back

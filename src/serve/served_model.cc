@@ -4,6 +4,7 @@
 #include <utility>
 #include <variant>
 
+#include "base/utf8.h"
 #include "serve/encode_prompt.h"
 #include "serve/engine_generation.h"
 #include "serve/lazy_calls.h"
@@ -87,12 +88,36 @@ Result<std::vector<int>> ServedModel::tokens_of(const Prompt& prompt) const {
   return std::move(encoded->tokens);
 }
 
+Result<std::vector<int>> ServedModel::encode(std::string_view text, bool add_special,
+                                             bool parse_special) const {
+  return tokenizer->encode(text, add_special, parse_special);
+}
+
+std::string ServedModel::decode(std::span<const int> tokens) const {
+  std::string bytes;
+  for (const int token : tokens) bytes += tokenizer->token_bytes(token, true);
+  if (tokenizer->strips_leading_space() && bytes.starts_with(' ')) bytes.erase(0, 1);
+  if (tokenizer->strips_trailing_space() && bytes.ends_with(' ')) bytes.pop_back();
+  return replace_invalid_utf8(bytes);
+}
+
+std::string ServedModel::bytes_of(int token) const {
+  return std::string(tokenizer->token_bytes(token, true));
+}
+
+Result<std::string> ServedModel::render(const ChatPrompt& chat) const {
+  auto rendered = render_chat(*this, chat);
+  if (!rendered) return rendered.error();
+  return std::move(rendered->text);
+}
+
 Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
                                                        std::function<void()> on_ready) {
   Result<EncodedPrompt> prompt = encode_prompt(*this, request.prompt);
   if (!prompt) return prompt.error();
   GenerateJob job = std::move(request.job);
-  const auto limit = token_limit(*this, request.prompt, prompt->tokens.size(), job.max_tokens);
+  const auto limit = token_limit(*this, request.prompt, prompt->tokens.size(),
+                                 request.text.cut_to_fit ? kAsManyAsFit : job.max_tokens);
   if (!limit) return limit.error();
   job.borders = prompt_borders(*this, request.prompt, prompt->tokens);
   job.prompt = std::move(prompt->tokens);
@@ -106,7 +131,8 @@ Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
   auto constraint = constraint_of(*this, request, prompt->in_reasoning);
   if (!constraint) return constraint.error();
   job.constraint = *std::move(constraint);
-  job.max_tokens = *limit;
+  const bool cut = job.max_tokens < 0 || *limit < job.max_tokens;
+  job.max_tokens = cut ? *limit : job.max_tokens;
   job.min_tokens = std::min(job.min_tokens, job.max_tokens);
   auto generation = std::make_unique<EngineGeneration>(*this, request, job, prompt->in_reasoning);
   request.prompt.emplace<TokenPrompt>();  // a submit may wait for the disk

@@ -33,6 +33,11 @@ struct ServedModel final : TextModel {
   const RunnerInfo& info() const override { return engine->info(); }
   EngineStats stats() const override { return engine->stats(); }
   Result<std::vector<int>> tokens_of(const Prompt& prompt) const override;
+  Result<std::vector<int>> encode(std::string_view text, bool add_special,
+                                  bool parse_special) const override;
+  std::string decode(std::span<const int> tokens) const override;
+  std::string bytes_of(int token) const override;
+  Result<std::string> render(const ChatPrompt& chat) const override;
   Result<std::unique_ptr<Generation>> start(GenerateRequest request,
                                             std::function<void()> on_ready) override;
 };

@@ -1,5 +1,7 @@
 #include "serve/stops.h"
 
+#include <utility>
+
 #include "text/stop_matcher.h"
 
 namespace mlxd {
@@ -34,6 +36,12 @@ Stops read_stops(const Tokenizer& tokenizer, const std::vector<std::string>& sto
     if (from > 0) result.strings.push_back(with_tokens + stop.substr(from));
   }
   return result;
+}
+
+std::string stop_as_sent(const Tokenizer& tokenizer, std::string stop) {
+  return StopMatcher::with_texts(std::move(stop), [&tokenizer](int id) {
+    return std::string(tokenizer.token_bytes(id, true));
+  });
 }
 
 }  // namespace mlxd

@@ -18,4 +18,7 @@ struct Stops {
 // where a model writes it out letter by letter.
 Stops read_stops(const Tokenizer& tokenizer, const std::vector<std::string>& stops);
 
+// One of Stops::strings as the request has it.
+std::string stop_as_sent(const Tokenizer& tokenizer, std::string stop);
+
 }  // namespace mlxd

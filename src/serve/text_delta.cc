@@ -26,7 +26,10 @@ void append(ChoiceText& choice, TextDelta delta) {
   last.text += delta.text;
   move_to_end(last.details, std::move(delta.details));
   move_to_end(last.offsets, std::move(delta.offsets));
-  if (delta.finish) last.finish = delta.finish;
+  if (delta.finish) {
+    last.finish = delta.finish;
+    last.stop = std::move(delta.stop);
+  }
 }
 
 }  // namespace mlxd

@@ -49,6 +49,7 @@ struct TextDelta {
   // characters (code points). A token that begins inside of a character has the place of that one.
   std::vector<int> offsets;
   std::optional<FinishReason> finish;
+  std::string stop{};  // with `finish`: which of the request's stop strings it was; "": none
 };
 
 // A choice so far: its deltas in order, neighbours of one channel and call as one.

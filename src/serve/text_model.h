@@ -8,12 +8,15 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "engine/engine.h"
+#include "serve/model_card.h"
 #include "serve/request.h"
 #include "serve/text_delta.h"
 
@@ -28,6 +31,7 @@ class Generation {
   // For the command line and tests.
   virtual std::optional<GenerationEvent> next_until(TimePoint limit) = 0;
   virtual void cancel() = 0;
+  virtual int prompt_tokens() const = 0;
 };
 
 // A model that answers. What clients see of it does not change while it is served; any thread may
@@ -41,6 +45,18 @@ class TextModel {
   // The tokens of a prompt, as `start` gives them to the engine, and errors as there. Text pool.
   virtual Result<std::vector<int>> tokens_of(const Prompt& prompt) const = 0;
 
+  // The tokens of a text by itself. With `add_special` what the model wants around a text is around
+  // it; with `parse_special` the texts of special tokens in it are those. Text pool.
+  virtual Result<std::vector<int>> encode(std::string_view text, bool add_special,
+                                          bool parse_special) const = 0;
+  // The text of tokens, special ones written out; invalid UTF-8 becomes U+FFFD. Ids outside of the
+  // vocabulary have none.
+  virtual std::string decode(std::span<const int> tokens) const = 0;
+  // The bytes of one token, which may be part of a character; a special one written out.
+  virtual std::string bytes_of(int token) const = 0;
+  // A chat as the model's template writes it. Errors: as `start`. Text pool.
+  virtual Result<std::string> render(const ChatPrompt& chat) const = 0;
+
   // Renders, tokenises, checks lengths and submits: meant for the text pool, as it may take
   // milliseconds; it touches no device. The prompt is let go before this waits for anything.
   // Errors: 400 for a template's refusal, a model without template, an empty prompt, an id outside
@@ -53,6 +69,7 @@ class TextModel {
   std::vector<std::string> aliases;
   std::string fingerprint;  // "mlxd-<version>-<model hash>-<backend>"
   long created = 0;         // Unix time of the model file
+  ModelCard card;
 };
 
 }  // namespace mlxd

@@ -38,6 +38,17 @@ std::string StopMatcher::special(int id) {
   return kSpecialBegins + std::to_string(id) + kSpecialEnds;
 }
 
+std::string StopMatcher::with_texts(std::string stop,
+                                    const std::function<std::string(int)>& text_of) {
+  for (std::size_t begin = 0; (begin = stop.find(kSpecialBegins, begin)) != std::string::npos;) {
+    const std::size_t end = stop.find(kSpecialEnds, begin);
+    const std::string text = text_of(std::stoi(stop.substr(begin + 1, end - begin - 1)));
+    stop.replace(begin, end + 1 - begin, text);
+    begin += text.size();
+  }
+  return stop;
+}
+
 StopMatcher::StopMatcher(std::vector<std::string> stops) {
   for (std::string& stop : stops) {
     check(!stop.empty(), "a stop string is never empty");
@@ -76,18 +87,16 @@ StopMatcher::Output StopMatcher::push_special(int id) {
 }
 
 StopMatcher::Output StopMatcher::release() {
-  bool stopped = false;
-  std::size_t stop = 0, kept = 0;
+  const Pattern* longest = nullptr;  // of those that are completed
+  std::size_t kept = 0;
   for (const Pattern& pattern : patterns_) {
-    if (pattern.completed()) {
-      stopped = true;
-      stop = std::max(stop, pattern.held());
-    }
+    const bool longer = longest == nullptr || pattern.held() > longest->held();
+    if (pattern.completed() && longer) longest = &pattern;
     kept = std::max(kept, pattern.held());
   }
-  if (stopped) {
-    held_.resize(held_.size() - stop);
-    return {std::exchange(held_, {}), true};
+  if (longest != nullptr) {
+    held_.resize(held_.size() - longest->held());
+    return {std::exchange(held_, {}), true, longest->stop};
   }
   Output output{held_.substr(0, held_.size() - kept)};
   held_.erase(0, held_.size() - kept);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,10 +20,13 @@ class StopMatcher {
 
   // What stands for a special token in a stop string: bytes that no text has.
   static std::string special(int id);
+  // `stop` with texts in place of these.
+  static std::string with_texts(std::string stop, const std::function<std::string(int)>& text_of);
 
   struct Output {
     std::string text;      // may be sent now
     bool stopped = false;  // a stop string was completed; it and all behind it are gone
+    std::string stop{};    // that one
   };
   // Takes time in proportion to the piece, however long and repetitive the stop strings are.
   Output push(std::string_view piece);

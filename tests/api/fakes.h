@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -91,6 +92,7 @@ class FakeGeneration : public Generation {
     std::lock_guard lock(run_->mutex);
     run_->cancelled = true;
   }
+  int prompt_tokens() const override { return 3; }  // as generation_end says
 
  private:
   std::shared_ptr<FakeRun> run_;
@@ -107,6 +109,10 @@ class FakeModel : public TextModel {
     info_.vocab_size = 100;
     info_.context_length = 2048;
     info_.backend = "fake";
+    card.summary.architecture = "llama";
+    card.summary.file_format = "gguf";
+    card.chat_template = "{{ messages }}";
+    card.special_tokens = {{"eos_token", "<eos>"}};
   }
   const RunnerInfo& info() const override { return info_; }
   EngineStats stats() const override { return stats_; }
@@ -118,6 +124,25 @@ class FakeModel : public TextModel {
     return std::vector<int>(chat != nullptr ? chat->messages_json.size()
                                             : std::get<TextPrompt>(prompt).text.size());
   }
+  // One for each byte, after a 1 where special tokens are added, before a 2 where they are not
+  // looked for.
+  Result<std::vector<int>> encode(std::string_view text, bool add_special,
+                                  bool parse_special) const override {
+    std::vector<int> tokens;
+    if (add_special) tokens.push_back(1);
+    for (const char c : text) tokens.push_back(c % 100);
+    if (!parse_special) tokens.push_back(2);
+    return tokens;
+  }
+  std::string decode(std::span<const int> tokens) const override {
+    std::string text;
+    for (const int token : tokens) text += bytes_of(token);
+    return text;
+  }
+  std::string bytes_of(int token) const override {
+    return token == 99 ? "\xc3" : "<" + std::to_string(token) + ">";
+  }
+  Result<std::string> render(const ChatPrompt& chat) const override { return chat.messages_json; }
   Result<std::unique_ptr<Generation>> start(GenerateRequest request,
                                             std::function<void()> on_ready) override {
     std::lock_guard lock(mutex_);
@@ -173,9 +198,10 @@ class FakeExchange : public http::Exchange {
     response_ = std::move(response);
     co_return;
   }
-  Task<bool> begin_stream(http::Headers headers) override {
+  Task<bool> begin_stream(http::Headers headers, std::string_view content_type) override {
     ++answers_;
     stream_headers_ = std::move(headers);
+    stream_type_ = content_type;
     streaming_ = true;
     co_return !gone_;
   }
@@ -202,6 +228,7 @@ class FakeExchange : public http::Exchange {
   http::Request request_;  // as it is when the handler begins
   http::Response response_;
   http::Headers stream_headers_;
+  std::string stream_type_;
   std::vector<std::string> writes_;
   std::function<void()> on_write_;
   int answers_ = 0;

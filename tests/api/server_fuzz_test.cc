@@ -41,6 +41,36 @@ class BodyMaker {
     return text;
   }
 
+  // Of Ollama's paths and of the questions about texts.
+  std::string other_body(std::string_view path) {
+    static const char* const first[] = {R"("messages":[{"role":"user","content":"hi"}])",
+                                        R"("prompt":"hi")", R"("content":"hi")",
+                                        R"("tokens":[104,105])"};
+    static const char* const names[] = {
+        "messages", "prompt",  "content", "tokens",      "model",        "stream",
+        "format",   "think",   "tools",   "keep_alive",  "raw",          "system",
+        "suffix",   "context", "images",  "add_special", "with_pieces",  "logprobs",
+        "template", "shift",   "name",    "unknown",     "top_logprobs", "add_special_tokens"};
+    static const char* const options[] = {"temperature",    "top_k",  "top_p",   "min_p",
+                                          "seed",           "stop",   "num_ctx", "repeat_last_n",
+                                          "repeat_penalty", "unknown"};
+    std::string text = R"({"model":"org/bytes")";
+    if (path != "/api/show" && path != "/tokenizer_info") text += std::string(",") + one_of(first);
+    if (path == "/api/chat" || path == "/api/generate") {
+      text += R"(,"options":{"num_predict":)" + std::to_string(below(12));
+      for (unsigned more = below(3); more > 0; --more) {
+        text += ",\"" + one_of(options) + "\":" + value();
+      }
+      text += "}";
+    }
+    for (unsigned more = below(3); more > 0; --more) {
+      text += ",\"" + one_of(names) + "\":" + value();
+    }
+    text += "}";
+    if (below(4) == 0) damage(text);
+    return text;
+  }
+
  private:
   template <std::size_t N>
   std::string one_of(const char* const (&choices)[N]) {
@@ -195,6 +225,31 @@ TEST_F(ServerFuzz, AnyBodyIsAnsweredOrRefused) {
   EXPECT_EQ(ask(http::get("/health")).status, 200);
   for (const auto& [status, count] : seen)
     RecordProperty("status_" + std::to_string(status), static_cast<int>(count));
+}
+
+TEST_F(ServerFuzz, AnyBodyOfOtherPathsIsAnsweredOrRefused) {
+  start({.max_running_sequences = 8});
+  const unsigned runs = from_environment("MLXD_FUZZ_RUNS", 3000);
+  const unsigned seed = from_environment("MLXD_FUZZ_SEED", 1);
+  static const char* const paths[] = {
+      "/api/chat",   "/api/generate",   "/api/show",       "/tokenize",
+      "/detokenize", "/apply-template", "/tokenizer_info", "/v1/chat/completions/input_tokens"};
+  const std::set<int> allowed = {200, 400, 404, 413, 503};
+  BodyMaker maker(seed);
+  std::map<std::string, std::map<int, unsigned>> seen;
+  for (unsigned run = 0; run < runs; ++run) {
+    const char* const path = paths[maker.below(std::size(paths))];
+    const std::string body = maker.other_body(path);
+    const auto answer = ask(http::post(path, body));
+    ASSERT_TRUE(allowed.contains(answer.status)) << answer.status << " " << path << " " << body;
+    ++seen[path][answer.status];
+  }
+  EXPECT_TRUE(becomes_idle());
+  if (runs < 1000) return;
+  for (const char* const path : paths) {
+    EXPECT_GT(seen[path][200], 0u) << path;
+    EXPECT_GT(seen[path][400], 0u) << path;
+  }
 }
 
 #ifdef __linux__

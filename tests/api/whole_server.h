@@ -128,7 +128,7 @@ class WholeServer : public ::testing::Test {
   ApiOptions options_;
   http::ServerOptions http_;
   std::vector<std::string> keys_;
-  std::unique_ptr<Dialect> dialect_;  // one more than OpenAI's
+  std::unique_ptr<Dialect> dialect_;  // one more than the server's own
   std::function<void(http::Router&)> more_routes_;
   ModelPool pool_;
   ModelLease model_;

@@ -23,7 +23,7 @@ class ConnectionMemoryTest : public ServerTest {
       while (!exchange.peer_gone()) co_await exchange.wakeup()->wait_for(30);
     });
     router_.add("GET", "/flood", [](Exchange& exchange) -> Task<> {
-      bool open = co_await exchange.begin_stream(Headers());
+      bool open = co_await exchange.begin_stream(Headers(), kEventStream);
       while (open) open = co_await exchange.write(std::string(10'000, 'x'));
     });
     router_.add("GET", "/large", [](Exchange& exchange) -> Task<> {

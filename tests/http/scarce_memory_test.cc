@@ -35,7 +35,7 @@ class ScarceMemory : public ServerTest {
       make_memory_scarce(works, fails);
     });
     router_.add("GET", "/stream", [](Exchange& exchange) -> Task<> {
-      co_await exchange.begin_stream(Headers());
+      co_await exchange.begin_stream(Headers(), kEventStream);
       for (int i = 0; i < 3; ++i) {
         co_await exchange.write("data: " + std::to_string(i) + "\n\n");
         co_await exchange.wakeup()->wait_for(0.001);

@@ -14,7 +14,7 @@ class StreamTest : public ServerTest {
   StreamTest() {
     router_.add("GET", "/count", [](Exchange& exchange) -> Task<> {
       Headers headers = {{"x-seed", "7"}};
-      co_await exchange.begin_stream(std::move(headers));
+      co_await exchange.begin_stream(std::move(headers), kEventStream);
       for (int i = 0; i < 5; ++i) {
         co_await exchange.write("data: " + std::to_string(i) + "\n\n");
         co_await exchange.write("");
@@ -31,7 +31,7 @@ class StreamTest : public ServerTest {
     // Writes for as long as the peer takes it.
     router_.add("GET", "/flood", [this](Exchange& exchange) -> Task<> {
       ++waiting_;
-      bool open = co_await exchange.begin_stream(Headers());
+      bool open = co_await exchange.begin_stream(Headers(), kEventStream);
       while (open) {
         open = co_await exchange.write(std::string(1000, 'x'));
         written_ += 1000;
@@ -68,7 +68,7 @@ TEST_F(StreamTest, EndsAnHttp10StreamByClosing) {
 
 TEST_F(StreamTest, AnExceptionInTheMiddleCutsTheStreamVisibly) {
   router_.add("GET", "/breaks", [](Exchange& exchange) -> Task<> {
-    co_await exchange.begin_stream(Headers());
+    co_await exchange.begin_stream(Headers(), kEventStream);
     co_await exchange.write("data: 1\n\n");
     throw std::runtime_error("broken");
   });
@@ -237,7 +237,7 @@ TEST_F(StreamTest, AThousandStreamsRunAtOnce) {
   constexpr int streams = 1000;
   std::atomic<int> open = 0;
   router_.add("GET", "/together", [&](Exchange& exchange) -> Task<> {
-    co_await exchange.begin_stream(Headers());
+    co_await exchange.begin_stream(Headers(), kEventStream);
     ++open;
     while (open < streams) co_await exchange.wakeup()->wait_for(0.1);
     for (int i = 0; i < 20; ++i) {

@@ -105,6 +105,38 @@ TEST(ServedModel, StopsAtTheTokenLimitWithWholeCharacters) {
   EXPECT_EQ(answer.ends[0].finish, FinishReason::length);
 }
 
+TEST(ServedModel, TheEndSaysWhichStopStringItWas) {
+  GenerateRequest request = text_request("abc");
+  request.text.stop = {"no", "de", "cde"};
+  const Answer stopped = answer_to(request, "abcdef", 3);
+  EXPECT_EQ(stopped.ends.at(0).stop, "cde") << "the longest of those that end together";
+  EXPECT_EQ(answer_to(request, "abc", 3).ends.at(0).stop, "");
+  request.text.stop = {"x\n<|im_start|>"};  // with a special token in it
+  FakeOptions fake;
+  fake.edit_logits = certain_next_token([](std::span<const int> history) {
+    constexpr std::array kScript = {int{'x'}, int{'\n'}, 256, int{'y'}, 257};
+    return kScript.at(std::min<std::size_t>(history.size() - 3, kScript.size() - 1));
+  });
+  const auto model = serve(chat_vocabulary(), fake);
+  auto generation = model->start(request, {});
+  ASSERT_TRUE(generation) << generation.error().message;
+  EXPECT_EQ(collect(**generation).ends.at(0).stop, "x\n<|im_start|>");
+}
+
+TEST(ServedModel, ALimitBeyondWhatFitsIsCutWhereTheRequestSaysSo) {
+  GenerateRequest request = text_request("abc", 32000);
+  EXPECT_EQ(refusal_of(request).code, "context_length_exceeded");
+  request.text.cut_to_fit = true;
+  const Answer answer = answer_to(request, std::string(2 * kContext, 'x'), 3);
+  EXPECT_EQ(answer.texts[0], std::string(kContext - 3, 'x'));
+  EXPECT_EQ(answer.ends.at(0).finish, FinishReason::length);
+  request.job.max_tokens = 2;
+  EXPECT_EQ(answer_to(request, "abcdef", 3).texts[0], "ab");
+  request.prompt = TextPrompt{std::string(kContext, 'x')};
+  EXPECT_EQ(refusal_of(request).code, "context_length_exceeded");
+  EXPECT_THAT(refusal_of(request).message, HasSubstr("prompt is too long"));
+}
+
 TEST(ServedModel, AStopStringEndsTheSampleAndCountsTheTokenThatCompletedIt) {
   GenerateRequest request = text_request("abc");
   request.text.stop = {"\n\n"};

@@ -3,6 +3,8 @@
 #include <string>
 #include <string_view>
 
+#include "api/anthropic/errors.h"
+#include "api/anthropic/models.h"
 #include "api/core.h"
 #include "api/errors.h"
 #include "api/json_writer.h"
@@ -95,10 +97,27 @@ void write_model(JsonWriter& json, const TextModel& model) {
   json.end_object();
 }
 
-http::Response list_models(Core& core) {
+// Anthropic's clients, who know the same paths in another shape, always say so.
+bool asks_as_anthropic(const http::Request& request) {
+  return !request.header("anthropic-version").empty();
+}
+
+http::Response refusal(const http::Request& request, Error error) {
+  if (!asks_as_anthropic(request)) return error_response(error);
+  error.request_id = request.id;
+  return error_response(error, anthropic::error_json(error));
+}
+
+http::Response list_models(Core& core, const http::Request& request) {
   // Half a list would pass for the whole.
-  if (!core.models.started()) return error_response(models_loading());
+  if (!core.models.started()) return refusal(request, models_loading());
   http::Response response;
+  if (asks_as_anthropic(request)) {
+    auto list = anthropic::models_json(core.models.ready(), request.query);
+    if (!list) return refusal(request, list.error());
+    response.body = *std::move(list);
+    return response;
+  }
   JsonWriter json(response.body);
   json.begin_object();
   json.member("object", "list");
@@ -110,11 +129,16 @@ http::Response list_models(Core& core) {
   return response;
 }
 
-http::Response one_model(Core& core, std::string_view path) {
+http::Response one_model(Core& core, const http::Request& request) {
+  const std::string_view path = request.path;
   const auto name = path.substr(std::min(kModelPrefix.size(), path.size()));
   const auto model = core.models.find(name);
-  if (!model) return error_response(model.error());
+  if (!model) return refusal(request, model.error());
   http::Response response;
+  if (asks_as_anthropic(request)) {
+    response.body = anthropic::model_json(**model, name);
+    return response;
+  }
   JsonWriter json(response.body);
   write_model(json, **model);
   return response;
@@ -143,10 +167,10 @@ std::string index_of(const http::Router& router) {
   JsonWriter json(text);
   json.begin_object();
   json.member("name", "mlxd");
-  json.member(
-      "description",
-      "An inference server for language models, with OpenAI's API: give clients the address "
-      "of this page and /v1 as their base URL.");
+  json.member("description",
+              "An inference server for language models, with OpenAI's API and Anthropic's: give "
+              "clients the address "
+              "of this page and /v1 as their base URL.");
   json.key("endpoints");
   json.begin_array();
   for (const std::string& endpoint : router.endpoints()) json.string(endpoint);
@@ -176,10 +200,11 @@ void mount_admin(http::Router& router, Core& core) {
              [&core](http::Exchange& exchange) { return exchange.respond(version(core)); });
   router.add("GET", "/metrics",
              [&core](http::Exchange& exchange) { return exchange.respond(metrics(core)); });
-  router.add("GET", "/v1/models",
-             [&core](http::Exchange& exchange) { return exchange.respond(list_models(core)); });
+  router.add("GET", "/v1/models", [&core](http::Exchange& exchange) {
+    return exchange.respond(list_models(core, exchange.request()));
+  });
   router.add("GET", "/v1/models/*", [&core](http::Exchange& exchange) {
-    return exchange.respond(one_model(core, exchange.request().path));
+    return exchange.respond(one_model(core, exchange.request()));
   });
 }
 

@@ -15,7 +15,7 @@ struct Asker {
 
 Result<Admitted> admit(GenerationShared& shared, const Dialect& dialect, const Asker& asker,
                        const std::shared_ptr<Bell>& bell, http::Body& body) {
-  auto parsed = dialect.parse(body.text, shared.models);
+  auto parsed = dialect.parse_for(asker.caller, body.text, shared.models);
   body.release();
   if (!parsed) return parsed.error();
   Admitted admitted{*std::move(parsed), {}};

@@ -5,6 +5,7 @@
 // another format is one file that implements them, and a line where dialects are listed.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,15 +21,29 @@ namespace mlxd::api {
 
 class ModelDirectory;
 
-// Writes one answer, whole or as the frames of a text/event-stream. Choices count over the prompts
+// When the parts of an answer were done, in seconds since its request arrived; ascending.
+struct AnswerTimes {
+  double prompt_begun = 0;  // all before it was waiting: for the text pool and in the queue
+  double first_token = 0;   // the prompt was read; of an answer without text its end
+  double end = 0;
+};
+
+// Writes one answer, whole or as the frames of a stream. Choices count over the prompts
 // of a request: prompt * samples + sample. I/O thread.
 class AnswerWriter {
  public:
   virtual ~AnswerWriter() = default;
 
+  // Before `whole` or `end`.
+  virtual void took(const AnswerTimes& times) { static_cast<void>(times); }
+  // Before any other call: what the prompts of the request have together.
+  virtual void accepted(int /*prompt_tokens*/) {}
+
   // The body of an answer that was not streamed.
   virtual std::string whole(const std::vector<ChoiceText>& choices, const Usage& usage) = 0;
 
+  // Of a stream; of static storage.
+  virtual std::string_view content_type() const { return http::kEventStream; }
   // Each appends frames, or nothing where the format has nothing to say.
   virtual void begin(int choices, std::string& frames) = 0;  // before all else
   virtual void add(const TextDelta& delta, std::string& frames) = 0;
@@ -41,7 +56,8 @@ class AnswerWriter {
 struct ParsedRequest {
   std::shared_ptr<TextModel> model;
   // Each is answered on its own, with what `text` and `job` say for all of them. `job.id`, `caller`
-  // and `cache_salt` are not the dialect's to know.
+  // and `cache_salt` are not the dialect's to know. None: the answer has no choices, and the model
+  // does nothing.
   std::vector<Prompt> prompts;
   TextOptions text;
   GenerateJob job = job_without_limit();
@@ -62,6 +78,13 @@ class Dialect {
   // Text pool, several threads at a time. Nothing that it returns refers to the body.
   virtual Result<ParsedRequest> parse(std::string_view body,
                                       const ModelDirectory& models) const = 0;
+  // The same of a caller (http::Request::caller), for a dialect that keeps something for each.
+  virtual Result<ParsedRequest> parse_for(std::uint64_t /*caller*/, std::string_view body,
+                                          const ModelDirectory& models) const {
+    return parse(body, models);
+  }
+  // An error as this format has it: its status. I/O thread.
+  virtual Error in_own_terms(Error error) const { return error; }
   // The body, in JSON, of an answer that is an error: http's own at this path as well. Any thread.
   virtual std::string error_body(const Error& error) const = 0;
 };

@@ -79,6 +79,7 @@ Task<> GenerationHandler::run() {
   error.status = 500;
   error.code = "internal_error";
   error.message = "The server failed to answer this request.";
+  error.request_id = exchange_.request().id;
   progress_.failed(error);
   if (streaming_) {
     frames_.clear();
@@ -130,12 +131,17 @@ Task<bool> GenerationHandler::admit() {
   request_ = std::move(admitted->request);
   generations_ = std::move(admitted->generations);
   progress_.accepted(request_, generations_.size());
+  int prompt_tokens = 0;
+  for (const auto& generation : generations_) prompt_tokens += generation->prompt_tokens();
+  request_.writer->accepted(prompt_tokens);
   co_return true;
 }
 
 Task<> GenerationHandler::refuse(Error error) {
   responding_ = true;
+  error = dialect_.in_own_terms(std::move(error));
   progress_.refused(error);
+  error.request_id = exchange_.request().id;
   co_await exchange_.respond(error_response(error, dialect_.error_body(error)));
 }
 
@@ -187,10 +193,13 @@ http::Response GenerationHandler::whole_response() {
   auto choices = std::exchange(choices_, {});
   if (fold_->error()) {
     leave();
-    progress_.failed(*fold_->error());
-    response = error_response(*fold_->error(), dialect_.error_body(*fold_->error()));
+    Error error = dialect_.in_own_terms(*fold_->error());
+    error.request_id = exchange_.request().id;
+    progress_.failed(error);
+    response = error_response(error, dialect_.error_body(error));
   } else {
     progress_.completed(fold_->usage(), fold_->queue_seconds());
+    request_.writer->took(progress_.times());
     response.body = request_.writer->whole(
         best_choices(std::move(choices), request_.job.samples, request_.choices), fold_->usage());
   }
@@ -212,10 +221,13 @@ Task<> GenerationHandler::answer_stream() {
     deltas_.clear();
     if (fold_->error()) {
       leave();
-      progress_.failed(*fold_->error());
-      request_.writer->fail(*fold_->error(), frames_);
+      Error error = *fold_->error();
+      error.request_id = exchange_.request().id;
+      progress_.failed(error);
+      request_.writer->fail(error, frames_);
     } else if (fold_->finished()) {
       progress_.completed(fold_->usage(), fold_->queue_seconds());
+      request_.writer->took(progress_.times());
       request_.writer->end(fold_->usage(), frames_);
     }
     if (!frames_.empty()) {
@@ -238,7 +250,8 @@ Task<> GenerationHandler::answer_stream() {
 Task<bool> GenerationHandler::flush() {
   if (!streaming_) {
     responding_ = true;
-    const bool begun = co_await exchange_.begin_stream(request_.headers);
+    const bool begun =
+        co_await exchange_.begin_stream(request_.headers, request_.writer->content_type());
     if (!begun) co_return false;
     streaming_ = true;
     std::string first;

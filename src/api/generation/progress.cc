@@ -18,6 +18,7 @@ Progress::~Progress() {
 }
 
 void Progress::accepted(const ParsedRequest& request, std::size_t prompts) {
+  accepted_seconds_ = seconds_between(arrived_, Clock::now());
   record_.model = request.model->id;
   record_.stream = request.stream;
   samples_ = request.job.samples;
@@ -81,6 +82,14 @@ void Progress::completed(const Usage& usage, double queue_seconds) {
   record_.cached_tokens = usage.cached_prompt_tokens;
   record_.completion_tokens = usage.completion_tokens;
   record_.queue_seconds = queue_seconds;
+}
+
+AnswerTimes Progress::times() const {
+  AnswerTimes times;
+  times.end = seconds_between(arrived_, Clock::now());
+  times.first_token = record_.first_token_seconds < 0 ? times.end : record_.first_token_seconds;
+  times.prompt_begun = std::min(accepted_seconds_ + record_.queue_seconds, times.first_token);
+  return times;
 }
 
 }  // namespace mlxd::api

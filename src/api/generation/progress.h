@@ -27,6 +27,8 @@ class Progress {
   void failed(const Error& error);   // after it was accepted
   void completed(const Usage& usage, double queue_seconds);
 
+  AnswerTimes times() const;  // once it has completed
+
  private:
   struct ChoiceTimes {
     int fresh = 0;  // pieces since the last measure
@@ -37,6 +39,7 @@ class Progress {
   RequestObserver& observer_;
   const TimePoint arrived_ = Clock::now();
   RequestRecord record_;
+  double accepted_seconds_ = 0;  // since it arrived
   int samples_ = 1;
   std::vector<ChoiceTimes> choices_;
 };

@@ -55,6 +55,8 @@ class QueryHandler {
 
  private:
   Task<> refuse(Error error) {
+    error = query_.in_own_terms(std::move(error));
+    error.request_id = exchange_.request().id;
     co_await exchange_.respond(error_response(error, query_.error_body(error)));
   }
 
@@ -73,7 +75,7 @@ Task<> ask(GenerationShared& shared, const Query& query, http::Exchange& exchang
 }  // namespace
 
 void mount_query(http::Router& router, GenerationShared& shared, const Query& query) {
-  router.add("POST", std::string(query.path()),
+  router.add(std::string(query.method()), std::string(query.path()),
              [&shared, &query](http::Exchange& exchange) { return ask(shared, query, exchange); });
 }
 

@@ -13,20 +13,24 @@ class Router;
 
 namespace mlxd::api {
 
-// A question about a text that needs no engine, such as how many tokens it has, at one path. It
-// outlives every request that it answers.
+// A question that needs no engine, such as how many tokens a text has, with one method at one path.
+// It outlives every request that it answers. Unlike a request for an answer it is recorded nowhere,
+// and is answered while the server drains.
 class Query {
  public:
   virtual ~Query() = default;
-  virtual std::string_view path() const = 0;  // answers POST
+  virtual std::string_view path() const = 0;
+  virtual std::string_view method() const { return "POST"; }
 
-  // The body of the answer, in JSON. Text pool, several threads at a time.
+  // The body of the answer, in JSON. `body` is empty where the method has none. Text pool, several
+  // threads at a time.
   virtual Result<std::string> answer(std::string_view body, const ModelDirectory& models) const = 0;
   // As Dialect's.
+  virtual Error in_own_terms(Error error) const { return error; }
   virtual std::string error_body(const Error& error) const = 0;
 };
 
-// Adds POST at the query's path. `shared` and `query` must outlive the router's exchanges.
+// Adds the query's method at its path. `shared` and `query` must outlive the router's exchanges.
 void mount_query(http::Router& router, GenerationShared& shared, const Query& query);
 
 }  // namespace mlxd::api

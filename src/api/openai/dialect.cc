@@ -1,6 +1,5 @@
 #include "api/openai/dialect.h"
 
-#include <chrono>
 #include <string>
 #include <utility>
 
@@ -8,37 +7,15 @@
 #include "api/errors.h"
 #include "api/openai/parse_request.h"
 #include "api/openai/wire.h"
+#include "api/request_parts.h"
 
 namespace mlxd::api {
 namespace {
 
-constexpr std::size_t kMaxHeader = 1024;
-
-// The names as they may stand in a header: a client chose them.
-std::string header_safe(const std::vector<std::string>& names) {
-  std::string text;
-  for (const auto& name : names) {
-    if (!text.empty()) text += ", ";
-    for (const char c : name) text += c > ' ' && c < 0x7f && c != ',' ? c : '?';
-    if (text.size() > kMaxHeader) return text.substr(0, kMaxHeader);
-  }
-  return text;
-}
-
-http::Headers headers_of(const OpenAiRequest& request) {
-  http::Headers headers;
-  headers.emplace_back("x-seed", request.seed);
-  if (!request.ignored.empty()) {
-    headers.emplace_back("x-mlxd-ignored", header_safe(request.ignored));
-  }
-  return headers;
-}
-
 ResponseHead head_of(const TextModel& model, Endpoint endpoint) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
   ResponseHead head;
   head.id = make_response_id(endpoint);
-  head.created = static_cast<long>(std::chrono::duration_cast<std::chrono::seconds>(now).count());
+  head.created = unix_time();
   head.model = model.id;
   head.fingerprint = model.fingerprint;
   return head;
@@ -58,7 +35,7 @@ class OpenAiDialect final : public Dialect {
     auto parsed = parse_request(body, options_, models);
     if (!parsed) return parsed.error();
     ParsedRequest request = std::move(parsed->request);
-    request.headers = headers_of(*parsed);
+    request.headers = answer_headers(parsed->seed, parsed->ignored);
     request.writer =
         std::make_unique<OpenAiWriter>(head_of(*request.model, options_.endpoint), parsed->wire);
     return request;

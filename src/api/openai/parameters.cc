@@ -3,13 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <type_traits>
 #include <utility>
 
 #include <boost/json/value.hpp>
-#include <fmt/format.h>
 
-#include "api/errors.h"
 #include "api/openai/read_grammar.h"
 #include "api/openai/read_values.h"
 
@@ -174,110 +171,14 @@ const std::array kParameters = {
     P{"suffix", false, true, P::Unsupported{is_empty_string}},
 };
 
-std::string range_words(std::string_view noun, double low, double high, bool above_low) {
-  const auto above = above_low ? "above" : "from";
-  if (high >= kMaxInt)
-    return fmt::format("{} {} {}", noun, above_low ? "above" : "of at least", low);
-  return fmt::format("{} {} {} to {}", noun, above, low, high);
-}
-
-struct Describe {
-  std::string operator()(const P::Number& rule) const {
-    return range_words("a number", rule.low, rule.high, rule.above_low);
-  }
-  std::string operator()(const P::Integer& rule) const {
-    return range_words("an integer", rule.low, rule.high, false);
-  }
-  std::string operator()(const P::Flag&) const { return "true or false"; }
-  std::string operator()(const P::Custom&) const { return {}; }  // the row has its own words
-  std::string operator()(P::NoBehaviour type) const {
-    switch (type) {
-      case P::NoBehaviour::text:
-        return "a string";
-      case P::NoBehaviour::object:
-        return "an object";
-      case P::NoBehaviour::boolean:
-        break;
-    }
-    return "true or false";
-  }
-  std::string operator()(const P::Unsupported&) const { return "nothing yet: not supported"; }
-};
-
-// Reads one value by the rule of its row.
-struct Read {
-  const Parameter& row;
-  const json::value& value;
-  RequestFields& fields;
-
-  Error type_error() const { return wrong_type(row.name, row.describe(), value); }
-  Error range_error() const {
-    return bad_value(std::string(row.name),
-                     fmt::format("'{}' is out of range; send {}.", row.name, row.describe()));
-  }
-
-  Result<void> operator()(const P::Number& rule) const {
-    if (!value.is_number()) return type_error();
-    const auto number = value.to_number<double>();
-    const auto stored = static_cast<float>(std::clamp(number, -kMaxFloat, kMaxFloat));
-    // The second test is for what only rounding to float brings to the excluded bound.
-    const bool in_range = number >= rule.low && number <= rule.high &&
-                          (!rule.above_low || stored > static_cast<float>(rule.low));
-    if (!in_range) return range_error();
-    rule.field(fields) = stored;
-    return {};
-  }
-  Result<void> operator()(const P::Integer& rule) const {
-    if (!value.is_number()) return type_error();
-    const auto number = as_integer(value);
-    if (!number && value.is_double()) return type_error();
-    if (!number || *number < rule.low || *number > rule.high) return range_error();
-    rule.field(fields) = static_cast<int>(*number);
-    return {};
-  }
-  Result<void> operator()(const P::Flag& rule) const {
-    if (!value.is_bool()) return type_error();
-    rule.field(fields) = value.get_bool();
-    return {};
-  }
-  Result<void> operator()(const P::Custom& rule) const { return rule.read(value, fields); }
-  Result<void> operator()(P::NoBehaviour type) const {
-    const bool fits = type == P::NoBehaviour::text     ? value.is_string()
-                      : type == P::NoBehaviour::object ? value.is_object()
-                                                       : value.is_bool();
-    if (!fits) return type_error();
-    return {};
-  }
-  Result<void> operator()(const P::Unsupported& rule) const {
-    if (rule.asks_for_nothing(value)) return {};
-    Error error =
-        bad_value(std::string(row.name),
-                  fmt::format("'{}' is not supported by this server; leave it out.", row.name));
-    error.code = "unsupported_parameter";
-    return error;
-  }
-};
-
 }  // namespace
 
-Result<void> RequestFields::unknown(std::string name) {
-  if (lenient) {
-    ignored.push_back(std::move(name));
-    return {};
-  }
-  Error error = bad_value(name, fmt::format("'{:.200}' is not a parameter of this endpoint; leave "
-                                            "it out.",
-                                            name));
-  error.code = "unknown_parameter";
-  return error;
-}
-
 std::string Parameter::describe() const {
-  return accepts.empty() ? std::visit(Describe{}, rule) : std::string(accepts);
+  return accepts.empty() ? describe_rule<RequestFields>(rule) : std::string(accepts);
 }
 
 Result<void> Parameter::read(const json::value& value, RequestFields& fields) const {
-  return std::visit(Read{*this, value, fields}, rule);
+  return read_by_rule<RequestFields>(rule, name, describe(), value, fields);
 }
 
 std::span<const Parameter> parameters() { return kParameters; }

@@ -3,17 +3,17 @@
 // body along this table.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include <boost/json/object.hpp>
 
 #include "api/openai/request.h"
+#include "api/parameter_rules.h"
+#include "api/request_parts.h"
 #include "base/error.h"
 
 namespace mlxd::api {
@@ -29,7 +29,7 @@ struct ToolChoice {
 // A request while it is read: every parameter where it stays, or by itself where it means something
 // only together with others (parse_request). -1 stands for "absent" where a parameter has no
 // default of its own.
-struct RequestFields {
+struct RequestFields : UnknownKeys {
   std::string model;
   std::vector<Prompt> prompts;
   TextOptions text;
@@ -51,41 +51,19 @@ struct RequestFields {
   bool stream = false;
   bool has_stream_options = false;
   bool include_usage = false;
-  bool lenient = false;
-  std::vector<std::string> ignored;
-
-  // An unknown key: remembered when lenient, else the error that names it.
-  Result<void> unknown(std::string name);
 };
 
 struct Parameter {
-  // Where a value goes.
+  using Rules = ParameterRules<RequestFields>;
   template <class T>
-  using Field = T& (*)(RequestFields&);
-  // A number in [low, high], or (low, high].
-  struct Number {
-    Field<float> field;
-    double low, high;
-    bool above_low = false;
-  };
-  struct Integer {
-    Field<int> field;
-    int low, high;
-  };
-  struct Flag {
-    Field<bool> field;
-  };
-  struct Custom {
-    Result<void> (*read)(const boost::json::value& value, RequestFields& fields);
-  };
-  // Accepted for the clients that send it; nothing depends on it.
-  enum class NoBehaviour { text, object, boolean };
-  // Known to OpenAI's API, not to this server: refused by name, unless the value asks for what the
-  // server does anyway (`tools: []`).
-  struct Unsupported {
-    bool (*asks_for_nothing)(const boost::json::value& value);
-  };
-  using Rule = std::variant<Number, Integer, Flag, Custom, NoBehaviour, Unsupported>;
+  using Field = Rules::Field<T>;
+  using Number = Rules::Number;
+  using Integer = Rules::Integer;
+  using Flag = Rules::Flag;
+  using Custom = Rules::Custom;
+  using NoBehaviour = api::NoBehaviour;
+  using Unsupported = api::Unsupported;
+  using Rule = Rules::Rule;
 
   std::string_view name;
   bool chat;

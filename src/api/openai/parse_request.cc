@@ -1,8 +1,6 @@
 #include "api/openai/parse_request.h"
 
-#include <chrono>
 #include <memory>
-#include <random>
 #include <string>
 #include <utility>
 #include <variant>
@@ -15,7 +13,7 @@
 #include "api/json_reader.h"
 #include "api/openai/parameters.h"
 #include "api/openai/read_values.h"
-#include "base/clock.h"
+#include "api/request_parts.h"
 
 namespace mlxd::api {
 namespace {
@@ -132,13 +130,6 @@ Result<void> check_tokens(const RequestFields& fields, int vocab_size) {
   return {};
 }
 
-// A seed that also survives clients whose only numbers are doubles.
-std::uint64_t random_seed() {
-  std::random_device device;
-  const std::uint64_t bits = (std::uint64_t{device()} << 32) | device();
-  return bits >> 11;
-}
-
 // Log-probabilities: the completions' parameter is a number. best_of compares answers by the mean
 // of theirs, shown or not.
 void settle_logprobs(RequestFields& fields) {
@@ -149,11 +140,6 @@ void settle_logprobs(RequestFields& fields) {
     if (fields.text.echo) fields.job.prompt_logprobs = fields.completion_logprobs;
   }
   if (fields.job.samples > fields.n) sampling.logprobs = true;
-}
-
-TimePoint deadline_after(double seconds) {
-  return Clock::now() +
-         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
 OpenAiRequest finish(RequestFields fields, const ParseOptions& options, LeasedModel model) {
@@ -187,14 +173,13 @@ OpenAiRequest finish(RequestFields fields, const ParseOptions& options, LeasedMo
 
 Result<OpenAiRequest> parse_request(std::string_view body, const ParseOptions& options,
                                     const ModelDirectory& models) {
-  auto value = read_json(body);
-  if (!value) return value.error();
-  if (!value->is_object()) {
-    Error error = bad_value("", "The body must be a JSON object.");
-    error.code = "invalid_json";
-    return error;
-  }
-  const auto& object = value->get_object();
+  const auto object = read_json_object(body);
+  if (!object) return object.error();
+  return parse_request(*object, options, models);
+}
+
+Result<OpenAiRequest> parse_request(const json::object& object, const ParseOptions& options,
+                                    const ModelDirectory& models) {
   auto fields = read_fields(object, options);
   if (!fields) return fields.error();
   if (auto checked = check_required(object, options.endpoint); !checked) return checked.error();

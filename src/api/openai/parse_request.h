@@ -2,6 +2,8 @@
 
 #include <string_view>
 
+#include <boost/json/fwd.hpp>
+
 #include "api/openai/request.h"
 #include "base/error.h"
 
@@ -19,6 +21,10 @@ struct ParseOptions {
 // (openai/parameters.h) and across parameters. Errors name the parameter: 400, or 404 for the
 // model. Any thread.
 Result<OpenAiRequest> parse_request(std::string_view body, const ParseOptions& options,
+                                    const ModelDirectory& models);
+
+// The same of a body that was read.
+Result<OpenAiRequest> parse_request(const boost::json::object& body, const ParseOptions& options,
                                     const ModelDirectory& models);
 
 }  // namespace mlxd::api

@@ -1,6 +1,5 @@
 // Tools, what may be called of them, and what else a chat template is told beside the messages.
 #include <algorithm>
-#include <array>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -12,6 +11,7 @@
 
 #include "api/errors.h"
 #include "api/openai/read_values.h"
+#include "api/request_parts.h"
 #include "api/tools.h"
 
 namespace mlxd::api {
@@ -165,18 +165,9 @@ Result<CallRule> call_rule(const RequestFields& fields) {
   return rule;
 }
 
-// Templates know thinking under several names; a client's own variables come first.
+// A client's own variables come first.
 json::object arguments_of(RequestFields& fields) {
-  json::object arguments;
-  std::optional<bool> thinks = fields.enable_thinking;
-  if (!fields.reasoning_effort.empty()) {
-    if (!thinks) thinks = fields.reasoning_effort != "none";
-    if (*thinks) arguments["reasoning_effort"] = fields.reasoning_effort;
-  }
-  if (thinks) {
-    arguments["enable_thinking"] = *thinks;
-    arguments["thinking"] = *thinks;
-  }
+  json::object arguments = thinking_arguments(fields.reasoning_effort, fields.enable_thinking);
   for (auto& member : fields.template_arguments)
     arguments[member.key()] = std::move(member.value());
   return arguments;
@@ -261,9 +252,7 @@ Result<void> read_template_arguments(const json::value& value, RequestFields& fi
 }
 
 Result<void> read_reasoning_effort(const json::value& value, RequestFields& fields) {
-  constexpr std::array kEfforts = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
-  const bool known = std::ranges::any_of(kEfforts, [&](const char* one) { return value == one; });
-  if (!known) {
+  if (!value.is_string() || !is_reasoning_effort(view(value.get_string()))) {
     return bad_value("reasoning_effort",
                      "'reasoning_effort' must be none, minimal, low, medium, high, xhigh or max.");
   }

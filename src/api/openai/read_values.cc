@@ -1,7 +1,6 @@
 #include "api/openai/read_values.h"
 
 #include <charconv>
-#include <cmath>
 #include <limits>
 #include <string>
 #include <utility>
@@ -10,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "api/errors.h"
+#include "api/request_parts.h"
 
 namespace mlxd::api {
 namespace {
@@ -17,8 +17,6 @@ namespace {
 namespace json = boost::json;
 
 std::string to_string(const json::string& text) { return {text.data(), text.size()}; }
-
-constexpr double kExactDoubles = 9007199254740992.0;  // 2^53: beyond, doubles skip integers
 
 std::optional<int> as_token(const json::value& value) {
   const auto id = as_integer(value);
@@ -61,45 +59,6 @@ Result<Prompt> read_one_prompt(const json::value& value, const std::string& plac
 }
 
 }  // namespace
-
-std::string_view kind_name(const json::value& value) {
-  switch (value.kind()) {
-    case json::kind::null:
-      return "null";
-    case json::kind::bool_:
-      return "a boolean";
-    case json::kind::int64:
-    case json::kind::uint64:
-      return "an integer";
-    case json::kind::double_:
-      return "a number";
-    case json::kind::string:
-      return "a string";
-    case json::kind::array:
-      return "an array";
-    case json::kind::object:
-      break;
-  }
-  return "an object";
-}
-
-Error wrong_type(std::string_view param, std::string_view wanted, const json::value& got) {
-  Error error = bad_value(std::string(param),
-                          fmt::format("'{}' is {}; send {}.", param, kind_name(got), wanted));
-  error.code = "invalid_type";
-  return error;
-}
-
-std::optional<std::int64_t> as_integer(const json::value& value) {
-  if (value.is_int64()) return value.get_int64();
-  if (value.is_double()) {
-    const double number = value.get_double();
-    if (std::abs(number) <= kExactDoubles && std::trunc(number) == number) {
-      return static_cast<std::int64_t>(number);
-    }
-  }
-  return std::nullopt;
-}
 
 Result<void> read_model(const json::value& value, RequestFields& fields) {
   if (!value.is_string()) return wrong_type("model", "a model id", value);
@@ -144,28 +103,9 @@ Result<void> read_seed(const json::value& value, RequestFields& fields) {
 }
 
 Result<void> read_stop(const json::value& value, RequestFields& fields) {
-  constexpr std::string_view kWanted = "a string or an array of up to 16 strings, none empty";
-  if (!value.is_string() && !value.is_array()) return wrong_type("stop", kWanted, value);
-  if (value.is_string()) {
-    fields.text.stop.push_back(to_string(value.get_string()));
-  } else {
-    const auto& list = value.get_array();
-    if (list.size() > kMaxStops) {
-      return bad_value(
-          "stop", fmt::format("'stop' has {} strings; send at most {}.", list.size(), kMaxStops));
-    }
-    for (const auto& entry : list) {
-      if (!entry.is_string()) return wrong_type("stop", kWanted, value);
-      fields.text.stop.push_back(to_string(entry.get_string()));
-    }
-  }
-  for (const auto& stop : fields.text.stop) {
-    if (stop.empty()) return bad_value("stop", "'stop' has an empty string; leave it out.");
-    if (stop.size() > kMaxStopBytes) {
-      return bad_value("stop", fmt::format("'stop' has a string of {} bytes; send at most {}.",
-                                           stop.size(), kMaxStopBytes));
-    }
-  }
+  auto stops = read_stops(value, "stop");
+  if (!stops) return stops.error();
+  fields.text.stop = *std::move(stops);
   return {};
 }
 

@@ -1,16 +1,13 @@
 #include "api/openai/wire.h"
 
-#include <cstdint>
-#include <random>
 #include <set>
 #include <string_view>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "api/errors.h"
 #include "api/json_writer.h"
-#include "base/utf8.h"
+#include "api/request_parts.h"
+#include "api/token_json.h"
 
 namespace mlxd::api {
 namespace {
@@ -21,17 +18,6 @@ std::string_view finish_name(const WireOptions& wire, FinishReason reason, bool 
   return wire.legacy_functions ? "function_call" : "tool_calls";
 }
 
-// Nine letters and digits: the only form that every template takes back (Mistral's refuse others).
-std::string make_call_id() {
-  constexpr std::string_view kLetters =
-      "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-  std::random_device device;
-  std::uniform_int_distribution<std::size_t> letter(0, kLetters.size() - 1);
-  std::string id;
-  for (int i = 0; i < 9; ++i) id += kLetters[letter(device)];
-  return id;
-}
-
 void write_function(JsonWriter& json, std::string_view name, std::string_view arguments) {
   json.begin_object();
   json.member("name", name);
@@ -39,40 +25,11 @@ void write_function(JsonWriter& json, std::string_view name, std::string_view ar
   json.end_object();
 }
 
-std::string token_text(const WireOptions& wire, int token, const std::string& bytes) {
-  return wire.token_ids ? fmt::format("token_id:{}", token) : replace_invalid_utf8(bytes);
-}
-
-// {"token", "logprob", "bytes"}, left open for more.
-void begin_chat_token(JsonWriter& json, const WireOptions& wire, int token,
-                      const std::string& bytes, float logprob) {
-  json.begin_object();
-  json.member("token", token_text(wire, token, bytes));
-  json.key("logprob");
-  json.logprob(logprob);
-  json.key("bytes");
-  json.begin_array();
-  for (const char byte : bytes) json.integer(static_cast<unsigned char>(byte));
-  json.end_array();
-}
-
 void write_chat_logprobs(JsonWriter& json, const WireOptions& wire,
                          const std::vector<TokenDetail>& tokens) {
   json.begin_object();
   json.key("content");
-  json.begin_array();
-  for (const auto& detail : tokens) {
-    begin_chat_token(json, wire, detail.token, detail.bytes, detail.logprob);
-    json.key("top_logprobs");
-    json.begin_array();
-    for (const auto& other : detail.top) {
-      begin_chat_token(json, wire, other.token, other.bytes, other.logprob);
-      json.end_object();
-    }
-    json.end_array();
-    json.end_object();
-  }
-  json.end_array();
+  write_token_logprobs(json, tokens, wire.token_ids);
   json.null_member("refusal");
   json.end_object();
 }
@@ -83,7 +40,7 @@ void write_alternatives(JsonWriter& json, const WireOptions& wire, const TokenDe
   if (!detail.has_logprob) return json.null();
   std::set<std::string> written;
   const auto write = [&](int token, const std::string& bytes, float logprob) {
-    auto [text, is_new] = written.insert(token_text(wire, token, bytes));
+    auto [text, is_new] = written.insert(token_text(token, bytes, wire.token_ids));
     if (!is_new) return;
     json.key(*text);
     json.logprob(logprob);
@@ -100,7 +57,8 @@ void write_completion_logprobs(JsonWriter& json, const WireOptions& wire,
   json.begin_object();
   json.key("tokens");
   json.begin_array();
-  for (const auto& detail : tokens) json.string(token_text(wire, detail.token, detail.bytes));
+  for (const auto& detail : tokens)
+    json.string(token_text(detail.token, detail.bytes, wire.token_ids));
   json.end_array();
   json.key("token_logprobs");
   json.begin_array();
@@ -252,9 +210,7 @@ void write_choice(JsonWriter& json, const WireOptions& wire, int index, const Ch
 }  // namespace
 
 std::string make_response_id(Endpoint endpoint) {
-  std::random_device device;
-  return fmt::format("{}-{:08x}{:08x}{:08x}", endpoint == Endpoint::chat ? "chatcmpl" : "cmpl",
-                     device(), device(), device());
+  return (endpoint == Endpoint::chat ? "chatcmpl-" : "cmpl-") + random_hex(24);
 }
 
 OpenAiWriter::OpenAiWriter(ResponseHead head, WireOptions wire)

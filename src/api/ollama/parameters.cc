@@ -1,0 +1,144 @@
+#include "api/ollama/parameters.h"
+
+#include <iterator>
+#include <limits>
+#include <vector>
+
+#include <boost/json/value.hpp>
+
+#include "api/json_values.h"
+#include "api/ollama/read_values.h"
+#include "api/parameter_rules.h"
+
+namespace mlxd::api::ollama {
+namespace {
+
+namespace json = boost::json;
+using Row = ParameterRow<Fields>;
+using Rules = Row::Rules;
+using Number = Rules::Number;
+using Integer = Rules::Integer;
+using Flag = Rules::Flag;
+using Custom = Rules::Custom;
+
+constexpr int kMaxInt = std::numeric_limits<int>::max();
+constexpr double kMaxFloat = std::numeric_limits<float>::max();
+
+bool is_false(const json::value& value) { return value.is_bool() && !value.get_bool(); }
+bool is_true(const json::value& value) { return value.is_bool() && value.get_bool(); }
+bool is_zero(const json::value& value) {
+  return value.is_number() && value.to_number<double>() == 0;
+}
+bool is_one(const json::value& value) {
+  return value.is_number() && value.to_number<double>() == 1;
+}
+bool is_empty(const json::value& value) {
+  return (value.is_string() && value.get_string().empty()) ||
+         (value.is_array() && value.get_array().empty());
+}
+
+template <auto member>
+auto& sampling(Fields& fields) {
+  return fields.job.sampling.*member;
+}
+template <auto member>
+auto& own(Fields& fields) {
+  return fields.*member;
+}
+using Sampling = SamplingParams;
+
+// name, rule, what it accepts (where the rule does not say it)
+const Row kOptions[] = {
+    {"num_predict", Custom{read_num_predict}, "an integer; below 0: what is left of the context"},
+    {"temperature", Number{sampling<&Sampling::temperature>, 0, 100}},
+    {"top_k", Custom{read_top_k}, "an integer; 0 or less: off"},
+    {"top_p", Number{sampling<&Sampling::top_p>, 0, 1, true}},
+    {"min_p", Number{sampling<&Sampling::min_p>, 0, 1}},
+    {"seed", Custom{read_seed}, "a 64-bit integer; -1: random"},
+    {"stop", Custom{read_stop}, "an array of up to 16 strings, none of them empty"},
+    {"repeat_penalty", Number{sampling<&Sampling::repetition_penalty>, 0, kMaxFloat, true}},
+    {"presence_penalty", Number{sampling<&Sampling::presence_penalty>, -2, 2}},
+    {"frequency_penalty", Number{sampling<&Sampling::frequency_penalty>, -2, 2}},
+    {"repeat_last_n", Integer{own<&Fields::repeat_last_n>, -1, kMaxInt}},
+    {"num_ctx", Integer{own<&Fields::context>, 1, kMaxInt}},
+
+    // Ways to draw that there are not here.
+    {"typical_p", Unsupported{is_one}},
+    {"tfs_z", Unsupported{is_one}},
+    {"mirostat", Unsupported{is_zero}},
+    {"mirostat_tau", NoBehaviour::number},
+    {"mirostat_eta", NoBehaviour::number},
+    {"penalize_newline", Unsupported{is_true}},
+
+    // A context is never shifted, and the operator has settled how a model is loaded.
+    {"num_keep", NoBehaviour::number},
+    {"num_batch", NoBehaviour::number},
+    {"num_gpu", NoBehaviour::number},
+    {"main_gpu", NoBehaviour::number},
+    {"num_thread", NoBehaviour::number},
+    {"draft_num_predict", NoBehaviour::number},
+    {"numa", NoBehaviour::boolean},
+    {"low_vram", NoBehaviour::boolean},
+    {"f16_kv", NoBehaviour::boolean},
+    {"use_mmap", NoBehaviour::boolean},
+    {"use_mlock", NoBehaviour::boolean},
+    {"logits_all", Unsupported{is_false}},
+    {"vocab_only", Unsupported{is_false}},
+    {"embedding_only", Unsupported{is_false}},
+};
+
+Result<void> read_options(const json::value& value, Fields& fields) {
+  if (!value.is_object()) return wrong_type("options", "an object", value);
+  return read_by_table(value.get_object(), kOptions, "options.", fields);
+}
+
+const Row kShared[] = {
+    {"model", Custom{read_model}, "the name of a model (GET /api/tags lists them)"},
+    {"stream", Flag{own<&Fields::stream>}},
+    {"format", Custom{read_format}, "\"json\" or a JSON schema"},
+    {"options", Custom{read_options}, "an object"},
+    {"think", Custom{read_think}, "true, false, \"low\", \"medium\", \"high\" or \"max\""},
+    {"keep_alive", Custom{read_keep_alive}, "seconds, or a duration such as \"5m\""},
+    {"logprobs", Flag{sampling<&Sampling::logprobs>}},
+    {"top_logprobs", Integer{sampling<&Sampling::top_logprobs>, 0, 20}},
+    // What does not fit the context is an error: nothing is dropped of what was said.
+    {"truncate", Unsupported{is_false}},
+    {"shift", Unsupported{is_false}},
+    {"_debug_render_only", Unsupported{is_false}},
+};
+
+const Row kChat[] = {
+    {"messages", Custom{read_messages}, "an array of up to 1024 messages"},
+    {"tools", Custom{read_tools}, "an array of up to 256 functions"},
+};
+
+const Row kGenerate[] = {
+    {"prompt", Custom{read_prompt}, "a string"},
+    {"system", Custom{read_system}, "a string"},
+    {"raw", Flag{own<&Fields::raw>}},
+    {"suffix", Unsupported{is_empty}},
+    {"template", Unsupported{is_empty}},
+    // Of earlier answers, which here have none: /api/chat takes a conversation.
+    {"context", Unsupported{is_empty}},
+    {"images", Unsupported{is_empty}},
+    {"width", Unsupported{is_zero}},
+    {"height", Unsupported{is_zero}},
+    {"steps", Unsupported{is_zero}},
+};
+
+template <std::size_t own_rows>
+std::vector<Row> with_shared(const Row (&rows)[own_rows]) {
+  std::vector<Row> all(std::begin(kShared), std::end(kShared));
+  all.insert(all.end(), std::begin(rows), std::end(rows));
+  return all;
+}
+
+}  // namespace
+
+Result<void> read_body(const json::object& body, Endpoint endpoint, Fields& fields) {
+  static const std::vector<Row> chat = with_shared(kChat);
+  static const std::vector<Row> generate = with_shared(kGenerate);
+  return read_by_table(body, endpoint == Endpoint::chat ? chat : generate, "", fields);
+}
+
+}  // namespace mlxd::api::ollama

@@ -1,0 +1,147 @@
+#include "api/ollama/read_values.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <boost/json/serialize.hpp>
+#include <boost/json/value.hpp>
+#include <fmt/format.h>
+
+#include "api/errors.h"
+#include "api/json_values.h"
+
+namespace mlxd::api::ollama {
+namespace {
+
+namespace json = boost::json;
+
+std::string text_of(const json::value& value) { return std::string(value.get_string()); }
+
+// Whether a duration is one ("1h30m", "-1m", "0"), and whether it is none at all.
+struct Duration {
+  bool valid = false;
+  bool zero = true;
+};
+
+Duration read_duration(std::string_view text) {
+  constexpr std::array<std::string_view, 8> kUnits = {"ns", "us", "\u00b5s", "\u03bcs",
+                                                      "ms", "s",  "m",       "h"};
+  if (text.starts_with('-') || text.starts_with('+')) text.remove_prefix(1);
+  if (text == "0") return {true, true};
+  Duration duration;
+  while (!text.empty()) {
+    const auto number = text.substr(0, text.find_first_not_of("0123456789."));
+    if (number.find_first_of("0123456789") == std::string_view::npos) return {};
+    if (std::ranges::count(number, '.') > 1) return {};
+    text.remove_prefix(number.size());
+    const auto unit = text.substr(0, text.find_first_of("0123456789."));
+    if (std::ranges::find(kUnits, unit) == kUnits.end()) return {};
+    text.remove_prefix(unit.size());
+    duration.valid = true;
+    duration.zero = duration.zero && number.find_first_of("123456789") == std::string_view::npos;
+  }
+  return duration;
+}
+
+}  // namespace
+
+Result<void> read_model(const json::value& value, Fields& fields) {
+  if (!value.is_string()) return wrong_type("model", "the name of a model", value);
+  fields.model = text_of(value);
+  return {};
+}
+
+Result<void> read_prompt(const json::value& value, Fields& fields) {
+  if (!value.is_string()) return wrong_type("prompt", "a string", value);
+  fields.prompt = text_of(value);
+  return {};
+}
+
+Result<void> read_system(const json::value& value, Fields& fields) {
+  if (!value.is_string()) return wrong_type("system", "a string", value);
+  fields.system = text_of(value);
+  return {};
+}
+
+Result<void> read_format(const json::value& value, Fields& fields) {
+  using Kind = GrammarSource::Kind;
+  if (value.is_object()) {
+    fields.text.grammar = RequestedGrammar{{Kind::json_schema, json::serialize(value)}, "format"};
+  } else if (value == "json") {
+    fields.text.grammar = RequestedGrammar{{Kind::json_object, {}}, "format"};
+  } else if (value != "") {
+    return wrong_type("format", "\"json\" or a JSON schema", value);
+  }
+  return {};
+}
+
+Result<void> read_think(const json::value& value, Fields& fields) {
+  if (value.is_bool()) {
+    fields.think = value.get_bool();
+    return {};
+  }
+  for (const char* level : {"low", "medium", "high", "max"}) {
+    if (value != level) continue;
+    fields.think = true;
+    fields.effort = level;
+    return {};
+  }
+  return bad_value("think",
+                   "'think' must be true, false, \"low\", \"medium\", \"high\" or "
+                   "\"max\".");
+}
+
+// The models that are served stay: only a question without a prompt may mean the end of one.
+Result<void> read_keep_alive(const json::value& value, Fields& fields) {
+  if (value.is_number()) {
+    fields.unload = value.to_number<double>() == 0;
+    return {};
+  }
+  const auto duration = value.is_string() ? read_duration(text_of(value)) : Duration{};
+  if (!duration.valid) {
+    return bad_value("keep_alive",
+                     "'keep_alive' must be seconds, or a duration such as \"5m\" or \"1h30m\".");
+  }
+  fields.unload = duration.zero;
+  return {};
+}
+
+Result<void> read_num_predict(const json::value& value, Fields& fields) {
+  const auto number = as_integer(value);
+  if (!number) return wrong_type("options.num_predict", "an integer", value);
+  constexpr std::int64_t kMost = std::numeric_limits<int>::max();
+  fields.job.max_tokens = *number < 0 ? kAsManyAsFit : static_cast<int>(std::min(*number, kMost));
+  return {};
+}
+
+Result<void> read_top_k(const json::value& value, Fields& fields) {
+  const auto number = as_integer(value);
+  if (!number) return wrong_type("options.top_k", "an integer", value);
+  constexpr std::int64_t kMost = std::numeric_limits<int>::max();
+  fields.job.sampling.top_k = static_cast<int>(std::clamp(*number, std::int64_t{0}, kMost));
+  return {};
+}
+
+Result<void> read_seed(const json::value& value, Fields& fields) {
+  if (value.is_uint64()) {  // above the signed range: Boost.JSON holds smaller ones as int64
+    fields.seed = value.get_uint64();
+    return {};
+  }
+  const auto number = as_integer(value);
+  if (!number) return wrong_type("options.seed", "a 64-bit integer", value);
+  if (*number != -1) fields.seed = static_cast<std::uint64_t>(*number);
+  return {};
+}
+
+Result<void> read_stop(const json::value& value, Fields& fields) {
+  auto stops = read_stops(value, "options.stop");
+  if (!stops) return stops.error();
+  fields.text.stop = *std::move(stops);
+  return {};
+}
+
+}  // namespace mlxd::api::ollama
