@@ -134,7 +134,9 @@ def test_format_holds_an_answer_to_json(client):
             MODEL, ASK, format=schema, options={"seed": seed, "num_predict": 60}
         )
         assert set(json.loads(answer.message.content)) == {"color", "sure"}
-    answer = client.generate(MODEL, "A person", format="json", options={**GREEDY, "num_predict": 200})
+    answer = client.generate(
+        MODEL, "A person", format="json", options={**GREEDY, "num_predict": 200}
+    )
     assert answer.done_reason == "length" or isinstance(json.loads(answer.response), dict)
 
 
