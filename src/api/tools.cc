@@ -96,15 +96,37 @@ unsigned types_of(const json::value& schema) {
   return kAnyJson;
 }
 
-// `schema` is an object.
-ParameterTypes parameter_types(const json::value& schema) {
-  ParameterTypes types;
-  const auto* properties = schema.get_object().if_contains("properties");
-  if (properties == nullptr || !properties->is_object()) return types;
-  for (const auto& property : properties->get_object()) {
-    types.emplace(std::string(property.key()), types_of(property.value()));
+// Of a schema of strings that lists them.
+std::vector<std::string> choices_of(const json::value& schema) {
+  std::vector<std::string> choices;
+  const auto* values = schema.get_object().if_contains("enum");
+  if (values == nullptr || !values->is_array()) return choices;
+  for (const json::value& value : values->get_array()) {
+    if (value.is_string()) choices.emplace_back(view(value.get_string()));
   }
-  return types;
+  return choices;
+}
+
+// `schema` is an object.
+std::vector<ToolParameter> parameters_of(const json::value& schema) {
+  std::vector<ToolParameter> parameters;
+  const auto* properties = schema.get_object().if_contains("properties");
+  if (properties == nullptr || !properties->is_object()) return parameters;
+  const auto* required = schema.get_object().if_contains("required");
+  const auto is_required = [&](std::string_view name) {
+    return required != nullptr && required->is_array() &&
+           std::ranges::any_of(required->get_array(), [&](const auto& one) {
+             return one.is_string() && view(one.get_string()) == name;
+           });
+  };
+  for (const auto& property : properties->get_object()) {
+    const std::string name(property.key());
+    const unsigned types = types_of(property.value());
+    parameters.push_back(
+        {name, types, is_required(name),
+         types == kJsonString ? choices_of(property.value()) : std::vector<std::string>()});
+  }
+  return parameters;
 }
 
 }  // namespace
@@ -119,7 +141,7 @@ Result<void> ToolList::add(const Function& function, const std::string& place) {
   if (function.parameters != nullptr && !function.parameters->get_object().empty()) {
     parameters = *function.parameters;
   }
-  DeclaredTool declared{parameter_types(parameters), json::serialize(parameters), function.strict};
+  DeclaredTool declared{parameters_of(parameters), json::serialize(parameters), function.strict};
   if (!declared_->emplace(std::string(function.name), std::move(declared)).second) {
     return bad_value(place + ".name",
                      fmt::format("'{}.name' is '{}', which another function has already; give each "

@@ -49,6 +49,8 @@ class AnswerParser {
 struct AnswerContext {
   std::shared_ptr<const DeclaredTools> tools;  // never null; without any, nothing is a call
   bool in_reasoning = false;                   // the prompt has opened the block of reasoning
+  bool calls_are_held = false;                 // to a grammar, once they have begun
+  bool all_is_calls = false;                   // ... from the start: there is no content
 };
 
 // A model's own, chosen when it is loaded; called once a choice. Any thread.

@@ -3,6 +3,8 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace mlxd {
 
@@ -18,13 +20,25 @@ enum JsonTypes : unsigned {
   kJsonArray = 64,
 };
 
-// A function's parameters by name, as far as its schema tells their types.
-using ParameterTypes = std::map<std::string, unsigned, std::less<>>;
+// One of a function's parameters, as far as its schema tells.
+struct ToolParameter {
+  std::string name;
+  unsigned types = kAnyJson;
+  bool required = false;
+  std::vector<std::string> choices = {};  // of a string that is one of these
+};
 
 struct DeclaredTool {
-  ParameterTypes types;
-  std::string parameters = "{}";  // their JSON schema
-  bool strict = false;            // calls must be of the schema
+  std::vector<ToolParameter> parameters;  // in the schema's order
+  std::string schema = "{}";              // of all arguments, a JSON object
+  bool strict = false;                    // calls must be of the schema
+
+  unsigned types_of(std::string_view parameter) const {
+    for (const ToolParameter& known : parameters) {
+      if (known.name == parameter) return known.types;
+    }
+    return kAnyJson;
+  }
 };
 
 // The functions that a request declares, by name: what parsers and grammars need to know of them.

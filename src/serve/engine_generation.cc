@@ -13,7 +13,11 @@ EngineGeneration::EngineGeneration(const ServedModel& model, const GenerateReque
     : tokenizer_(model.tokenizer), prompt_tokens_(static_cast<int>(job.prompt.size())) {
   const auto* const chat = std::get_if<ChatPrompt>(&request.prompt);
   AnswerContext context{std::make_shared<const DeclaredTools>(), in_reasoning};
-  if (chat != nullptr && chat->tools) context.tools = chat->tools;
+  if (chat != nullptr && chat->tools) {
+    context.tools = chat->tools;
+    context.calls_are_held = job.constraint != nullptr;
+    context.all_is_calls = request.text.calls.must;
+  }
   SampleText::Options options;
   const bool begins = chat != nullptr && !chat->continue_final_message;
   options.begin = begins ? Detokenizer::Begin::text : Detokenizer::Begin::continuation;

@@ -28,10 +28,15 @@ class GrammarConstraint final : public TokenConstraint {
 }  // namespace
 
 Result<std::unique_ptr<TokenConstraint>> Grammars::constraint(const GrammarSource& source) {
-  auto state = find(source);
-  if (!state) return state.error();
-  return std::unique_ptr<TokenConstraint>(
-      std::make_unique<GrammarConstraint>((*state)->fork_for_request()));
+  auto own = state(source);
+  if (!own) return own.error();
+  return std::unique_ptr<TokenConstraint>(std::make_unique<GrammarConstraint>(*std::move(own)));
+}
+
+Result<std::unique_ptr<GrammarState>> Grammars::state(const GrammarSource& source) {
+  auto known = find(source);
+  if (!known) return known.error();
+  return (*known)->fork_for_request();
 }
 
 std::size_t Grammars::compiled() const {

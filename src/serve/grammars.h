@@ -26,6 +26,8 @@ class Grammars {
 
   // For a job of its own. Errors as GrammarCompiler's.
   Result<std::unique_ptr<TokenConstraint>> constraint(const GrammarSource& source);
+  // The same by itself.
+  Result<std::unique_ptr<GrammarState>> state(const GrammarSource& source);
 
   // For tests: how often one was compiled.
   std::size_t compiled() const;

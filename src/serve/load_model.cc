@@ -77,6 +77,13 @@ ServedModel make_served_model(const ModelFiles& files, std::string id, std::stri
   model.make_parser = [format, tokenizer = model.tokenizer](const AnswerContext& context) {
     return make_answer_parser(format, tokenizer, context);
   };
+  if (format.tools != nullptr) {
+    model.constrain_calls = [&tools = *format.tools, tokenizer = model.tokenizer](
+                                const DeclaredTools& declared, const CallRule& rule,
+                                const GrammarSource* answer) {
+      return constrain_calls(tools, *tokenizer, declared, rule, answer);
+    };
+  }
   model.stop_ids = stop_ids_of(files.vocabulary, *model.tokenizer);
   // A tokeniser may know tokens that the model has no rows for and never draws.
   const std::int64_t rows = files.plan.head.weight.weight.rows;

@@ -6,30 +6,77 @@
 
 #include "serve/encode_prompt.h"
 #include "serve/engine_generation.h"
+#include "serve/lazy_calls.h"
 #include "serve/stops.h"
 
 namespace mlxd {
 namespace {
 
-Result<std::unique_ptr<TokenConstraint>> constraint_of(const ServedModel& model,
-                                                       const RequestedGrammar& grammar,
-                                                       bool is_chat, bool in_reasoning) {
-  if (!model.grammars) {
-    return Error{.code = "unsupported_grammar",
-                 .param = grammar.param,
-                 .message =
-                     "This model's files name no token that ends an answer, so that its "
-                     "answers cannot be held to a grammar."};
+using Constraint = std::unique_ptr<TokenConstraint>;
+
+Error cannot_constrain(std::string param) {
+  return {.code = "unsupported_grammar",
+          .param = std::move(param),
+          .message =
+              "This model's files name no token that ends an answer, so that its answers "
+              "cannot be held to a grammar."};
+}
+
+// In the client's words: what of the request asked for it.
+Error of(Error error, std::string param) {
+  error.param = std::move(param);
+  return error;
+}
+
+// What comes after the reasoning of a chat.
+Constraint after_reasoning_of(const ServedModel& model, Constraint then, bool in_reasoning) {
+  if (model.reasoning_tokens.end < 0) return then;
+  return after_reasoning(std::move(then), model.reasoning_tokens, model.stop_ids, in_reasoning);
+}
+
+Result<Constraint> constraint_of_calls(const ServedModel& model, const DeclaredTools& tools,
+                                       const TextOptions& text, bool in_reasoning) {
+  const GrammarSource* answer = text.grammar ? &text.grammar->source : nullptr;
+  CallConstraint calls = model.constrain_calls(tools, text.calls, answer);
+  const std::string param = text.grammar ? text.grammar->param : "tools";
+  if (calls.openers.empty()) {
+    auto constraint = model.grammars->constraint(calls.grammar);
+    if (!constraint) return of(constraint.error(), param);
+    return after_reasoning_of(model, *std::move(constraint), in_reasoning);
   }
-  auto constraint = model.grammars->constraint(grammar.source);
-  if (!constraint) {
-    Error error = constraint.error();
-    error.param = grammar.param;
+  auto state = model.grammars->state(calls.grammar);
+  if (!state) return of(state.error(), param);
+  auto shared = std::make_shared<LazyCalls::Shared>();
+  shared->tokenizer = model.tokenizer;
+  shared->openers = std::move(calls.openers);
+  shared->reasoning = model.reasoning_tokens;
+  shared->calls = *std::move(state);
+  return Constraint(std::make_unique<LazyCalls>(std::move(shared), in_reasoning));
+}
+
+// What an answer is held to; null: to nothing.
+Result<Constraint> constraint_of(const ServedModel& model, const GenerateRequest& request,
+                                 bool in_reasoning) {
+  const TextOptions& text = request.text;
+  const auto* chat = std::get_if<ChatPrompt>(&request.prompt);
+  const bool calls = chat != nullptr && chat->tools && model.constrain_calls;
+  if (text.calls.must && (!calls || !model.grammars)) {
+    Error error = cannot_constrain(text.calls.param);
+    if (!calls) {
+      error.code = "unsupported_parameter";
+      error.message =
+          "This model's answers are not read for calls (--tool-parser none), so that "
+          "none can be asked for.";
+    }
     return error;
   }
-  if (!is_chat || model.reasoning_tokens.end < 0) return constraint;
-  return after_reasoning(*std::move(constraint), model.reasoning_tokens, model.stop_ids,
-                         in_reasoning);
+  if (calls && model.grammars) return constraint_of_calls(model, *chat->tools, text, in_reasoning);
+  if (!text.grammar) return Constraint();
+  if (!model.grammars) return cannot_constrain(text.grammar->param);
+  auto constraint = model.grammars->constraint(text.grammar->source);
+  if (!constraint) return of(constraint.error(), text.grammar->param);
+  if (chat == nullptr) return constraint;
+  return after_reasoning_of(model, *std::move(constraint), in_reasoning);
 }
 
 }  // namespace
@@ -44,11 +91,6 @@ Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
                                                        std::function<void()> on_ready) {
   Result<EncodedPrompt> prompt = encode_prompt(*this, request.prompt);
   if (!prompt) return prompt.error();
-  if (request.text.calls.must) {
-    return Error{.code = "unsupported_parameter",
-                 .param = request.text.calls.param,
-                 .message = "Calls cannot be forced yet; let the model choose."};
-  }
   GenerateJob job = std::move(request.job);
   const auto limit = token_limit(*this, request.prompt, prompt->tokens.size(), job.max_tokens);
   if (!limit) return limit.error();
@@ -61,13 +103,9 @@ Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
   job.ignore_eos = job.ignore_eos && stops.ids.empty();
   job.stop_ids.insert(job.stop_ids.end(), stops.ids.begin(), stops.ids.end());
   request.text.stop = std::move(stops.strings);
-  if (request.text.grammar) {
-    auto constraint =
-        constraint_of(*this, *request.text.grammar,
-                      std::holds_alternative<ChatPrompt>(request.prompt), prompt->in_reasoning);
-    if (!constraint) return constraint.error();
-    job.constraint = *std::move(constraint);
-  }
+  auto constraint = constraint_of(*this, request, prompt->in_reasoning);
+  if (!constraint) return constraint.error();
+  job.constraint = *std::move(constraint);
   job.max_tokens = *limit;
   job.min_tokens = std::min(job.min_tokens, job.max_tokens);
   auto generation = std::make_unique<EngineGeneration>(*this, request, job, prompt->in_reasoning);

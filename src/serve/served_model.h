@@ -8,6 +8,7 @@
 #include "serve/after_reasoning.h"
 #include "serve/answer_parser.h"
 #include "serve/grammars.h"
+#include "serve/parsers/answer_format.h"
 #include "serve/text_model.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -21,6 +22,7 @@ struct ServedModel final : TextModel {
   std::unique_ptr<const ChatTemplate> chat_template;  // null: completions only
   // Of chats. A completion's text is the model's own from end to end, and all content.
   MakeAnswerParser make_parser = [](const AnswerContext&) { return make_content_parser(); };
+  ConstrainCalls constrain_calls;  // null: no format of calls
   bool tools_in_words = true;  // of a template that knows none; as a parser of Hermes' form reads
   std::string reasoning_mark;  // with which a template may begin the reasoning; "": none
   ReasoningTokens reasoning_tokens;

@@ -41,6 +41,14 @@ class CompiledState final : public GrammarState {
     if (outcome == TEXTKIT_FAULT) fail(error);
     return outcome == TEXTKIT_DONE;
   }
+  int accept_text(std::string_view text) override {
+    TextkitText error;
+    std::size_t tokens = 0;
+    const textkit_outcome outcome = textkit_constraint_accept_text(
+        constraint_.get(), textkit_view{text.data(), text.size()}, &tokens, error.out());
+    if (outcome == TEXTKIT_FAULT) fail(error);
+    return outcome == TEXTKIT_DONE ? static_cast<int>(tokens) : -1;
+  }
   void roll_back(int tokens) override {
     TextkitText error;
     if (!textkit_constraint_roll_back(constraint_.get(), static_cast<std::size_t>(tokens),
@@ -74,6 +82,8 @@ textkit_grammar_kind kind_of(const GrammarSource& source) {
       return TEXTKIT_REGEX;
     case GrammarSource::Kind::choice:
       return TEXTKIT_CHOICE;
+    case GrammarSource::Kind::calls:
+      return TEXTKIT_CALLS;
     case GrammarSource::Kind::grammar:
       break;
   }
@@ -89,6 +99,8 @@ std::string_view noun_of(const GrammarSource& source) {
       return "regular expression";
     case GrammarSource::Kind::choice:
       return "list of choices";
+    case GrammarSource::Kind::calls:
+      return "JSON schema";
     case GrammarSource::Kind::grammar:
       break;
   }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "text/tokenizer.h"
@@ -18,6 +19,7 @@ struct GrammarSource {
     regex,        // the whole answer matches it
     choice,       // the answer is one of the strings of a JSON array
     grammar,      // GBNF where it has "::=", else Lark as llguidance reads it
+    calls,        // tool calls, written by CallGrammar
   };
   Kind kind = Kind::json_object;
   std::string text;
@@ -34,6 +36,8 @@ class GrammarState {
   virtual void fill(std::span<std::uint32_t> allowed) = 0;
   // False when it may not come next: nothing has changed.
   virtual bool accept(int token) = 0;
+  // Goes on by text, which takes some tokens to be rolled back by; -1: it may not come next.
+  virtual int accept_text(std::string_view text) = 0;
   virtual void roll_back(int tokens) = 0;
   // Nothing may follow.
   virtual bool is_over() const = 0;

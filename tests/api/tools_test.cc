@@ -15,8 +15,6 @@ namespace json = boost::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Pair;
-using ::testing::UnorderedElementsAre;
 
 constexpr std::string_view kTool =
     R"({"type":"function","function":{"parameters":{"type":"object","properties":{
@@ -55,11 +53,25 @@ TEST(Tools, TheTemplateGetsThemAsTransformersWritesThem) {
 
 TEST(Tools, TheParserLearnsNamesAndTypes) {
   const ChatPrompt prompt = prompt_of(fmt::format(R"("tools":[{}])", kTool));
-  EXPECT_THAT(
-      prompt.tools->at("f").types,
-      UnorderedElementsAre(Pair("s", unsigned{kJsonString}), Pair("n", kJsonInteger | kJsonNull),
-                           Pair("e", kJsonString | kJsonInteger), Pair("u", unsigned{kAnyJson}),
-                           Pair("r", unsigned{kAnyJson})));
+  const DeclaredTool& tool = prompt.tools->at("f");
+  std::vector<std::string> names;
+  for (const ToolParameter& parameter : tool.parameters) names.push_back(parameter.name);
+  EXPECT_THAT(names, ElementsAre("s", "n", "e", "u", "r"));
+  EXPECT_EQ(tool.types_of("s"), kJsonString);
+  EXPECT_EQ(tool.types_of("n"), kJsonInteger | kJsonNull);
+  EXPECT_EQ(tool.types_of("e"), kJsonString | kJsonInteger);
+  EXPECT_EQ(tool.types_of("u"), kAnyJson);
+  EXPECT_EQ(tool.types_of("nonesuch"), kAnyJson);
+}
+
+TEST(Tools, GrammarsLearnWhatIsRequiredAndWhatThereIsToChooseFrom) {
+  const ChatPrompt prompt = prompt_of(
+      R"("tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object",
+          "required":["a"],"properties":{"a":{"type":"string","enum":["x","y"]},"b":{}}}}}])");
+  const auto& parameters = prompt.tools->at("f").parameters;
+  EXPECT_TRUE(parameters.at(0).required);
+  EXPECT_THAT(parameters.at(0).choices, ElementsAre("x", "y"));
+  EXPECT_FALSE(parameters.at(1).required);
 }
 
 TEST(Tools, LegacyFunctionsAreTools) {
@@ -83,7 +95,7 @@ TEST(Tools, TheSchemaIsKeptAsItWasSent) {
   const ChatPrompt prompt = prompt_of(
       R"("tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":
           {"type":"object","properties":{"z":{},"a":{}}}}}])");
-  EXPECT_EQ(prompt.tools->at("f").parameters, R"({"type":"object","properties":{"z":{},"a":{}}})");
+  EXPECT_EQ(prompt.tools->at("f").schema, R"({"type":"object","properties":{"z":{},"a":{}}})");
   EXPECT_TRUE(prompt.tools->at("f").strict);
 }
 

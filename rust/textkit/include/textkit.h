@@ -153,7 +153,8 @@ typedef enum {
   TEXTKIT_JSON_OBJECT = 1, /* the source is not read */
   TEXTKIT_REGEX = 2,       /* of the whole answer */
   TEXTKIT_CHOICE = 3,      /* one of the strings of a JSON array */
-  TEXTKIT_GRAMMAR = 4      /* GBNF where "::=" is in it, else Lark */
+  TEXTKIT_GRAMMAR = 4,     /* GBNF where "::=" is in it, else Lark */
+  TEXTKIT_CALLS = 5        /* tool calls: rust/textkit/src/constraint/calls.rs */
 } textkit_grammar_kind;
 
 /* For a model that draws from `rows` tokens, of which those of `ends`, one at least, end its
@@ -178,6 +179,9 @@ bool textkit_constraint_allowed(textkit_constraint* constraint, uint32_t* words,
 /* Refused: it may not come next, and nothing has changed. */
 textkit_outcome textkit_constraint_accept(textkit_constraint* constraint, uint32_t token,
                                           textkit_text* error);
+/* Goes on by text, and says how many tokens that took, for roll_back. */
+textkit_outcome textkit_constraint_accept_text(textkit_constraint* constraint, textkit_view text,
+                                               size_t* tokens, textkit_text* error);
 bool textkit_constraint_roll_back(textkit_constraint* constraint, size_t tokens,
                                   textkit_text* error);
 /* Nothing may follow. */

@@ -433,6 +433,23 @@ pub unsafe extern "C" fn textkit_constraint_accept(
 }
 
 #[no_mangle]
+pub unsafe extern "C" fn textkit_constraint_accept_text(
+    constraint: *mut Constraint,
+    text: View,
+    tokens: *mut usize,
+    error: *mut Text,
+) -> Outcome {
+    match guarded(error, || (*constraint).accept_text(text.bytes())) {
+        Some(Some(taken)) => {
+            *tokens = taken;
+            Outcome::Done
+        }
+        Some(None) => Outcome::Refused,
+        None => Outcome::Fault,
+    }
+}
+
+#[no_mangle]
 pub unsafe extern "C" fn textkit_constraint_roll_back(
     constraint: *mut Constraint,
     tokens: usize,

@@ -101,12 +101,6 @@ Result<void> check_pairs(const RequestFields& fields) {
     return bad_value("best_of", fmt::format("'best_of' is {}, less than 'n'; send at least {}.",
                                             fields.best_of, fields.n));
   }
-  if (fields.text.grammar && !fields.chat.tools_json.empty()) {
-    return bad_value(
-        fields.text.grammar->param,
-        fmt::format("'{}' is not supported together with 'tools'; leave one of them out.",
-                    fields.text.grammar->param));
-  }
   if (fields.stream && fields.best_of > fields.n) {
     return bad_value("best_of",
                      "'best_of' above 'n' cannot be streamed: the best answer is known "

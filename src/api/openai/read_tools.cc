@@ -115,9 +115,11 @@ Result<void> read_allowed(const json::value* allowed, ToolChoice& choice) {
   const auto* list = allowed != nullptr && allowed->is_object()
                          ? allowed->get_object().if_contains("tools")
                          : nullptr;
-  if (list == nullptr || !list->is_array()) {
-    return bad_value("tool_choice.allowed_tools",
-                     "'tool_choice.allowed_tools' must be an object with 'mode' and 'tools'.");
+  if (list == nullptr || !list->is_array() || list->get_array().empty()) {
+    return bad_value(
+        "tool_choice.allowed_tools",
+        "'tool_choice.allowed_tools' must be an object with 'mode' and 'tools', one at "
+        "least.");
   }
   const auto* mode = allowed->get_object().if_contains("mode");
   if (mode != nullptr && *mode != "auto" && *mode != "required") {
@@ -152,7 +154,8 @@ Result<CallRule> call_rule(const RequestFields& fields) {
   CallRule rule;
   rule.must = choice.must;
   rule.only = choice.functions;
-  rule.at_most_one = !fields.parallel_calls || fields.legacy_functions;
+  const bool is_named = choice.must && choice.functions.size() == 1;
+  rule.at_most_one = !fields.parallel_calls || fields.legacy_functions || is_named;
   rule.param = param;
   if (rule.must && !fields.chat.tools) {
     return bad_value(param, fmt::format("'{}' asks for a call, and no functions are declared; send "

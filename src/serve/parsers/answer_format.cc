@@ -15,20 +15,20 @@ bool has(std::string_view text, std::string_view part) {
 
 // In this order: a template that knows two formats is of the first.
 constexpr std::array kToolFormats = {
-    ToolFormat{"harmony", "<|channel|>", read_harmony},
-    ToolFormat{"gemma4", "<|tool_call>", read_gemma4},
-    ToolFormat{"lfm2", "<|tool_call_start|>", read_lfm2},
-    ToolFormat{"deepseek_v32", "｜DSML｜", read_deepseek_v32},
-    ToolFormat{"deepseek", "<｜tool▁calls▁begin｜>", read_deepseek},
-    ToolFormat{"kimi", "<|tool_calls_section_begin|>", read_kimi},
-    ToolFormat{"minimax", "<minimax:tool_call>", read_minimax},
-    ToolFormat{"mistral", "[TOOL_CALLS]", read_mistral},
-    ToolFormat{"qwen3_coder", "<parameter=", read_qwen3_coder},
-    ToolFormat{"glm", "<arg_key>", read_glm},
-    ToolFormat{"granite", "<|tool_call|>", read_granite},
-    ToolFormat{"hermes", "<tool_call>", read_hermes},
-    ToolFormat{"pythonic", "func_name1(", read_pythonic},
-    ToolFormat{"llama3", "\"parameters\": dictionary", read_llama3},
+    ToolFormat{"harmony", "<|channel|>", read_harmony, harmony_calls},
+    ToolFormat{"gemma4", "<|tool_call>", read_gemma4, gemma4_calls},
+    ToolFormat{"lfm2", "<|tool_call_start|>", read_lfm2, lfm2_calls},
+    ToolFormat{"deepseek_v32", "｜DSML｜", read_deepseek_v32, deepseek_v32_calls},
+    ToolFormat{"deepseek", "<｜tool▁calls▁begin｜>", read_deepseek, deepseek_calls},
+    ToolFormat{"kimi", "<|tool_calls_section_begin|>", read_kimi, kimi_calls},
+    ToolFormat{"minimax", "<minimax:tool_call>", read_minimax, minimax_calls},
+    ToolFormat{"mistral", "[TOOL_CALLS]", read_mistral, mistral_calls},
+    ToolFormat{"qwen3_coder", "<parameter=", read_qwen3_coder, qwen3_coder_calls},
+    ToolFormat{"glm", "<arg_key>", read_glm, glm_calls},
+    ToolFormat{"granite", "<|tool_call|>", read_granite, granite_calls},
+    ToolFormat{"hermes", "<tool_call>", read_hermes, hermes_calls},
+    ToolFormat{"pythonic", "func_name1(", read_pythonic, pythonic_calls},
+    ToolFormat{"llama3", "\"parameters\": dictionary", read_llama3, llama3_calls},
 };
 
 constexpr std::array kReasoningFormats = {
@@ -59,7 +59,7 @@ class FormatParser final : public AnswerParser {
       : format_(format),
         tokenizer_(std::move(tokenizer)),
         tools_(context.tools),
-        reader_(*tokenizer_, *tools_) {
+        reader_(*tokenizer_, context) {
     reader_.start(read(context.in_reasoning));
   }
 
@@ -116,6 +116,21 @@ std::unique_ptr<AnswerParser> make_answer_parser(const AnswerFormat& format,
                                                  std::shared_ptr<const Tokenizer> tokenizer,
                                                  const AnswerContext& context) {
   return std::make_unique<FormatParser>(format, std::move(tokenizer), context);
+}
+
+CallConstraint constrain_calls(const ToolFormat& format, const Tokenizer& tokenizer,
+                               const DeclaredTools& tools, const CallRule& rule,
+                               const GrammarSource* answer) {
+  CallGrammar grammar(tokenizer, tools, rule);
+  const CallForms forms = format.calls(grammar);
+  CallConstraint constraint;
+  const bool from_start = rule.must || answer != nullptr;
+  constraint.grammar = grammar.source(forms, from_start, rule.must ? nullptr : answer);
+  if (from_start) return constraint;
+  for (const CallForm& form : forms.forms) {
+    constraint.openers.push_back({form.opener, form.at_start});
+  }
+  return constraint;
 }
 
 }  // namespace mlxd

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -7,6 +8,7 @@
 
 #include "serve/answer_parser.h"
 #include "serve/parsers/answer_reader.h"
+#include "serve/parsers/call_grammar.h"
 #include "serve/parsers/reasoning.h"
 
 namespace mlxd {
@@ -15,6 +17,7 @@ namespace mlxd {
 struct ToolFormat {
   std::string_view name, shown_by;
   Task<> (*read)(AnswerReader& in);
+  CallForms (*calls)(CallGrammar& to);
 };
 
 // ... and how its reasoning.
@@ -42,6 +45,26 @@ inline constexpr std::string_view kFormatInWords = "hermes";
 // The first tool format that the template knows; kFormatInWords where it knows none. Names that
 // are none of the above have been refused before.
 AnswerFormat answer_format_of(std::string_view chat_template, const ParserNames& names);
+
+// What holds an answer's calls to the tools of a request: a grammar, from the first token on, or
+// where there are openers only behind each of them.
+struct CallConstraint {
+  struct Opener {
+    std::string text;       // with marks (marks.h)
+    bool at_start = false;  // as CallForm's
+  };
+  GrammarSource grammar;
+  std::vector<Opener> openers;
+};
+
+// `answer`, null: none, is what the answer is held to where it makes no call.
+using ConstrainCalls = std::function<CallConstraint(
+    const DeclaredTools& tools, const CallRule& rule, const GrammarSource* answer)>;
+
+// For a format with tools.
+CallConstraint constrain_calls(const ToolFormat& format, const Tokenizer& tokenizer,
+                               const DeclaredTools& tools, const CallRule& rule,
+                               const GrammarSource* answer);
 
 // The parser of one choice.
 std::unique_ptr<AnswerParser> make_answer_parser(const AnswerFormat& format,

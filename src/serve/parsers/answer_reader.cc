@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "serve/parsers/marks.h"
+
 namespace mlxd {
 namespace {
-
-constexpr char kTokenBegins = '\xFF', kTokenEnds = '\xFE';
-
-std::string control_token(int id) { return kTokenBegins + std::to_string(id) + kTokenEnds; }
 
 // Without the control tokens.
 std::string text_alone(std::string_view text) {
@@ -28,8 +26,7 @@ bool is_space(int byte) { return byte == ' ' || byte == '\n' || byte == '\t' || 
 }  // namespace
 
 std::string AnswerReader::mark(std::string_view marker) const {
-  const int id = tokenizer_.token_id(marker);
-  return tokenizer_.is_special(id) ? control_token(id) : std::string(marker);
+  return mark_of(tokenizer_, marker);
 }
 
 void AnswerReader::start(Task<> grammar) {
@@ -103,6 +100,7 @@ void AnswerReader::put(AnswerChannel channel, std::string text) {
 
 void AnswerReader::give(AnswerChannel channel, std::string text, std::size_t read) {
   begin_ = at_;
+  if (all_is_calls_ && channel == AnswerChannel::content) text.clear();
   if (text.empty() && read == 0) return;
   const bool of_call =
       channel == AnswerChannel::tool_name || channel == AnswerChannel::tool_arguments;
@@ -125,7 +123,9 @@ void AnswerReader::begin_call(std::string_view name) {
 Task<bool> accept(AnswerReader& in, std::string_view literal) {
   const std::size_t before = in.undecided().size();
   for (const char wanted : literal) {
-    if (co_await in.peek() != static_cast<unsigned char>(wanted)) {
+    const int byte = co_await in.peek();
+    if (byte == AnswerReader::kEnd && in.is_cut_call() && in.undecided().size() > before) break;
+    if (byte != static_cast<unsigned char>(wanted)) {
       in.go_back_to(before);
       co_return false;
     }
@@ -200,6 +200,11 @@ Task<std::optional<std::string>> word_until(AnswerReader& in, std::span<const st
 }
 
 void refuse_call(AnswerReader& in) {
+  if (in.is_cut_call()) {
+    in.advance(in.rest().size());
+    in.skip(AnswerChannel::content);
+    return;
+  }
   in.go_back_behind(0);
   in.say(AnswerChannel::content);
 }

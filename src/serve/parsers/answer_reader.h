@@ -24,8 +24,12 @@ namespace mlxd {
 // stands as bytes that no text has, which `mark` gives.
 class AnswerReader final : public TaskRunner {
  public:
-  AnswerReader(const Tokenizer& tokenizer, const DeclaredTools& tools)
-      : tokenizer_(tokenizer), tools_(tools) {}
+  // What `context` refers to outlives it.
+  AnswerReader(const Tokenizer& tokenizer, const AnswerContext& context)
+      : tokenizer_(tokenizer),
+        tools_(*context.tools),
+        calls_are_held_(context.calls_are_held),
+        all_is_calls_(context.all_is_calls) {}
 
   // The whole grammar, once. It reads through this object.
   void start(Task<> grammar);
@@ -90,6 +94,9 @@ class AnswerReader final : public TaskRunner {
   void complete_call() { in_call_ = false; }
   bool in_call() const { return in_call_; }
   int calls() const { return calls_; }
+  // Calls are held to a grammar and the answer is over: a mark that breaks off is one, and what
+  // began as a call was cut off.
+  bool is_cut_call() const { return calls_are_held_ && ended_; }
 
  private:
   void ended() noexcept override {}
@@ -98,6 +105,7 @@ class AnswerReader final : public TaskRunner {
 
   const Tokenizer& tokenizer_;
   const DeclaredTools& tools_;
+  const bool calls_are_held_, all_is_calls_;
   std::string text_;       // from the first undecided byte on, or a little before
   std::size_t begin_ = 0;  // where the undecided begins
   std::size_t at_ = 0;     // the cursor
@@ -130,7 +138,8 @@ Task<std::optional<std::string>> head_until(AnswerReader& in, std::span<const st
 // Likewise text alone: nothing where a control token stands in it.
 Task<std::optional<std::string>> word_until(AnswerReader& in, std::span<const std::string> ends);
 
-// What began as a call is none: its first byte is content, and all behind it is read again.
+// What began as a call is none: its first byte is content, and all behind it is read again. Of a
+// call that was cut off before its name was whole nothing is said.
 void refuse_call(AnswerReader& in);
 
 }  // namespace mlxd

@@ -18,21 +18,18 @@ class Arguments {
  public:
   // `tool` has been declared.
   Arguments(AnswerReader& in, std::string_view tool)
-      : in_(in), types_(in.tools().find(tool)->second.types) {}
+      : in_(in), tool_(in.tools().find(tool)->second) {}
 
   // The value of this key comes next, what is undecided stands before it. False: there was one
   // already, and the next is not to be said.
   bool begin(std::string_view key);
   void end();
 
-  unsigned types_of(std::string_view key) const {
-    const auto found = types_.find(key);
-    return found == types_.end() ? unsigned{kAnyJson} : found->second;
-  }
+  unsigned types_of(std::string_view key) const { return tool_.types_of(key); }
 
  private:
   AnswerReader& in_;
-  const ParameterTypes& types_;
+  const DeclaredTool& tool_;
   std::set<std::string, std::less<>> keys_;
 };
 

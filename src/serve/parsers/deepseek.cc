@@ -4,6 +4,7 @@
 //            "<|tool_calls_end|>")*
 //   call:   name "<|tool_sep|>" {...}                                            V3.1
 //         | "function<|tool_sep|>" name LF "```json" LF {...} LF "```"           R1, V3
+#include "serve/parsers/call_grammar.h"
 #include "serve/parsers/json_call.h"
 #include "serve/parsers/tool_formats.h"
 
@@ -41,6 +42,23 @@ Task<> read_deepseek(AnswerReader& in) {
     co_await accept(in, calls_end);
     in.skip(AnswerChannel::content);
   }
+}
+
+CallForms deepseek_calls(CallGrammar& to) {
+  const std::string separator = to.mark("<｜tool▁sep｜>");
+  const std::string call = to.any_of([&](const std::string& name) {
+    const std::string arguments = " " + to.arguments(name);
+    return CallGrammar::text(name + separator) + arguments + " | " +
+           CallGrammar::text("function" + separator + name + "\n```json\n") + arguments +
+           " \"\\n```\"";
+  });
+  const std::string marked = CallGrammar::text(to.mark("<｜tool▁call▁begin｜>")) + " " + call +
+                             " " + CallGrammar::text(to.mark("<｜tool▁call▁end｜>"));
+  CallForms calls;
+  calls.forms.push_back(
+      {to.mark("<｜tool▁calls▁begin｜>"), to.list(to.rule(marked), "(\"\\n\")?") + " " +
+                                              CallGrammar::text(to.mark("<｜tool▁calls▁end｜>"))});
+  return calls;
 }
 
 }  // namespace mlxd

@@ -3,20 +3,29 @@
 //   answer:   (content | "<tool_call>" name [LF] argument* "</tool_call>")*
 //   argument: "<arg_key>" key "</arg_key>" [LF] "<arg_value>" value "</arg_value>"
 #include "serve/parsers/arguments.h"
+#include "serve/parsers/call_grammar.h"
 #include "serve/parsers/tool_formats.h"
 
 namespace mlxd {
+namespace {
+
+// `marks` is a reader or a grammar.
+template <class Marks>
+TaggedArguments arguments_of(const Marks& marks) {
+  const std::string value_begin = marks.mark("<arg_value>");
+  return {.key_begin = marks.mark("<arg_key>"),
+          .key_end = marks.mark("</arg_key>"),
+          .value_begins = {{"\n" + value_begin}, {value_begin}},
+          .value_ends = {marks.mark("</arg_value>")},
+          .call_end = marks.mark("</tool_call>")};
+}
+
+}  // namespace
 
 Task<> read_glm(AnswerReader& in) {
   const std::vector<std::string> open = {in.mark("<tool_call>")};
-  const std::string close = in.mark("</tool_call>");
-  const std::string key_begin = in.mark("<arg_key>"), value_begin = in.mark("<arg_value>");
-  const std::vector<std::string> name_ends = {"\n", key_begin, close};
-  const TaggedArguments format{.key_begin = key_begin,
-                               .key_end = in.mark("</arg_key>"),
-                               .value_begins = {{"\n" + value_begin}, {value_begin}},
-                               .value_ends = {in.mark("</arg_value>")},
-                               .call_end = close};
+  const TaggedArguments format = arguments_of(in);
+  const std::vector<std::string> name_ends = {"\n", format.key_begin, format.call_end};
   while (co_await content_until(in, open) >= 0) {
     co_await accept_space(in);
     const std::size_t begin = in.undecided().size();
@@ -29,6 +38,16 @@ Task<> read_glm(AnswerReader& in) {
     in.begin_call(*name);
     co_await pass_tagged_arguments(in, *name, format);
   }
+}
+
+CallForms glm_calls(CallGrammar& to) {
+  const TaggedArguments format = arguments_of(to);
+  CallForms calls;
+  calls.forms.push_back({to.mark("<tool_call>"), to.any_of([&](const std::string& name) {
+                           return CallGrammar::text(name) + " " + to.tagged_arguments(name, format);
+                         })});
+  calls.between = "(\"\\n\")?";
+  return calls;
 }
 
 }  // namespace mlxd

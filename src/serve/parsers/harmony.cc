@@ -6,6 +6,7 @@
 //
 // Channel "analysis" is reasoning, "final" and "commentary" are content; a recipient
 // "functions.f" makes the text the arguments of a call of f.
+#include "serve/parsers/call_grammar.h"
 #include "serve/parsers/json_call.h"
 #include "serve/parsers/tool_formats.h"
 
@@ -63,6 +64,26 @@ Task<> read_harmony(AnswerReader& in) {
     co_await pass_until(in, channel, ends);
     in.skip(channel);
   }
+}
+
+// A call is the last message of its answer, which the token behind it ends. The prompt has begun
+// the message with its role; forced, there may be one of reasoning before it.
+CallForms harmony_calls(CallGrammar& to) {
+  const std::string channel = to.mark("<|channel|>"), message = to.mark("<|message|>");
+  const std::string type = CallGrammar::text(" " + to.mark("<|constrain|>") + "json");
+  const std::string header = " (" + CallGrammar::text(channel + "commentary") + ")? (" + type +
+                             " | \" json\")? " + CallGrammar::text(message) + " ";
+  const std::string call = to.any_of([&](const std::string& name) {
+    return CallGrammar::text(name) + header + to.arguments(name);
+  });
+  CallForms calls;
+  calls.forms.push_back({" to=functions.", call});
+  const std::string thinks = CallGrammar::text(channel + "analysis" + message) + " " +
+                             to.text_until(to.mark("<|end|>")) + " " +
+                             CallGrammar::text(to.mark("<|start|>") + "assistant");
+  calls.forced = "(" + thinks + ")? (" + CallGrammar::text(channel + "commentary") +
+                 ")? \" to=functions.\" " + call;
+  return calls;
 }
 
 }  // namespace mlxd

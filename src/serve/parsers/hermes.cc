@@ -6,6 +6,7 @@
 // The closing mark may be missing, and all marks where the answer begins with a call: Qwen2.5-Coder
 // writes that in a fence of code. The same is what a model is asked for whose template knows no
 // tools.
+#include "serve/parsers/call_grammar.h"
 #include "serve/parsers/json_call.h"
 #include "serve/parsers/tool_formats.h"
 
@@ -25,6 +26,15 @@ Task<> read_hermes(AnswerReader& in) {
     if (!co_await accept(in, close[0])) in.go_back_to(before);
     in.skip(AnswerChannel::content);
   }
+}
+
+CallForms hermes_calls(CallGrammar& to) {
+  const std::string call = json_call_of(to, "arguments");
+  CallForms calls;
+  calls.forms.push_back({to.mark("<tool_call>"), "(\"\\n\")? " + call + " (\"\\n\")? " +
+                                                     CallGrammar::text(to.mark("</tool_call>"))});
+  calls.between = "(\"\\n\")?";
+  return calls;
 }
 
 }  // namespace mlxd

@@ -2,6 +2,8 @@
 
 #include <optional>
 
+#include <fmt/format.h>
+
 #include "serve/parsers/json_scanner.h"
 
 namespace mlxd {
@@ -184,6 +186,13 @@ Task<bool> json_call_list(AnswerReader& in, std::span<const std::string> ends) {
   co_await accept(in, "]");
   in.skip(AnswerChannel::content);
   co_return true;
+}
+
+std::string json_call_of(CallGrammar& to, std::string_view key) {
+  return to.any_of([&](const std::string& name) {
+    return CallGrammar::text(fmt::format(R"({{"name": {}, "{}": )", json_string(name), key)) + " " +
+           to.arguments(name) + " \"}\"";
+  });
 }
 
 }  // namespace mlxd

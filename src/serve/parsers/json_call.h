@@ -3,8 +3,10 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "serve/parsers/answer_reader.h"
+#include "serve/parsers/call_grammar.h"
 
 namespace mlxd {
 
@@ -28,5 +30,8 @@ Task<> bare_json_calls(AnswerReader& in);
 
 // [call, call, ...], as json_call.
 Task<bool> json_call_list(AnswerReader& in, std::span<const std::string> ends);
+
+// A call as JSON, for a grammar: its arguments are called `key`.
+std::string json_call_of(CallGrammar& to, std::string_view key);
 
 }  // namespace mlxd

@@ -5,6 +5,7 @@
 //           "<|tool_call_end|>"
 #include <algorithm>
 
+#include "serve/parsers/call_grammar.h"
 #include "serve/parsers/json_call.h"
 #include "serve/parsers/tool_formats.h"
 
@@ -42,6 +43,19 @@ Task<> read_kimi(AnswerReader& in) {
     co_await accept(in, section_end);
     in.skip(AnswerChannel::content);
   }
+}
+
+CallForms kimi_calls(CallGrammar& to) {
+  const std::string call = to.any_of([&](const std::string& name) {
+    return CallGrammar::text(to.mark("<|tool_call_begin|>") + "functions." + name + ":") +
+           " /[0-9]{1,3}/ " + CallGrammar::text(to.mark("<|tool_call_argument_begin|>")) + " " +
+           to.arguments(name) + " " + CallGrammar::text(to.mark("<|tool_call_end|>"));
+  });
+  CallForms calls;
+  calls.forms.push_back(
+      {to.mark("<|tool_calls_section_begin|>"),
+       to.list(call, "") + " " + CallGrammar::text(to.mark("<|tool_calls_section_end|>"))});
+  return calls;
 }
 
 }  // namespace mlxd

@@ -2,6 +2,7 @@
 //
 //   answer: content | ["<|python_tag|>"] call (";" call)* [content]
 //   call:   {"name": "f", "parameters": {...}} | "<function=" name ">" {...} "</function>"
+#include "serve/parsers/call_grammar.h"
 #include "serve/parsers/json_call.h"
 #include "serve/parsers/tool_formats.h"
 
@@ -24,6 +25,19 @@ Task<> read_llama3(AnswerReader& in) {
     in.go_back_to(0);
   }
   co_await bare_json_calls(in);
+}
+
+CallForms llama3_calls(CallGrammar& to) {
+  CallForms calls;
+  calls.forced = json_call_of(to, "parameters");
+  calls.forms.push_back({to.mark("<|python_tag|>"), calls.forced});
+  calls.between = "\"; \"";
+  to.any_of([&](const std::string& name) {
+    calls.forms.push_back(
+        {R"({"name": ")" + name + R"(", "parameters": )", to.arguments(name) + " \"}\"", true});
+    return std::string();
+  });
+  return calls;
 }
 
 }  // namespace mlxd

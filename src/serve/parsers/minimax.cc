@@ -15,6 +15,7 @@
 //
 // with U+FF5C in place of "|", and "tool_calls" for "function_calls" since V4.
 #include "serve/parsers/arguments.h"
+#include "serve/parsers/call_grammar.h"
 #include "serve/parsers/tool_formats.h"
 
 namespace mlxd {
@@ -49,17 +50,44 @@ Task<> read_invocations(AnswerReader& in, std::vector<std::string> opens,
   }
 }
 
+// Calls up to `close`, each on a line of its own.
+std::string invocations(CallGrammar& to, const std::string& invoke, const TaggedArguments& format,
+                        const std::string& close) {
+  const std::string call = to.rule(to.any_of([&](const std::string& name) {
+    return CallGrammar::text(invoke + name + "\">") + " " + to.tagged_arguments(name, format);
+  }));
+  return "(\"\\n\")? " + to.list(call, "(\"\\n\")?") + " (\"\\n\")? " + CallGrammar::text(close);
+}
+
+const TaggedArguments kMinimax{.key_begin = "<parameter name=\"",
+                               .key_end = "\">",
+                               .value_begins = {},
+                               .value_ends = {"</parameter>"},
+                               .call_end = "</invoke>"};
+
+TaggedArguments deepseek_arguments(const std::string& begin, const std::string& end) {
+  return {
+      .key_begin = begin + "parameter name=\"",
+      .key_end = "\"",
+      .value_begins = {{" string=\"true\">", kJsonString}, {" string=\"false\">", kAnyJson}, {">"}},
+      .value_ends = {end + "parameter>"},
+      .call_end = end + "invoke>"};
+}
+
 }  // namespace
 
 Task<> read_minimax(AnswerReader& in) {
   const std::vector<std::string> open = {in.mark("<minimax:tool_call>")};
   const std::vector<std::string> close = {in.mark("</minimax:tool_call>")};
-  const TaggedArguments format{.key_begin = "<parameter name=\"",
-                               .key_end = "\">",
-                               .value_begins = {},
-                               .value_ends = {"</parameter>"},
-                               .call_end = "</invoke>"};
-  co_await read_invocations(in, open, close, "<invoke name=\"", format);
+  co_await read_invocations(in, open, close, "<invoke name=\"", kMinimax);
+}
+
+CallForms minimax_calls(CallGrammar& to) {
+  CallForms calls;
+  calls.forms.push_back(
+      {to.mark("<minimax:tool_call>"),
+       invocations(to, "<invoke name=\"", kMinimax, to.mark("</minimax:tool_call>"))});
+  return calls;
 }
 
 Task<> read_deepseek_v32(AnswerReader& in) {
@@ -67,13 +95,21 @@ Task<> read_deepseek_v32(AnswerReader& in) {
   const std::string begin = "<" + word, end = "</" + word;
   const std::vector<std::string> open = {begin + "function_calls>", begin + "tool_calls>"};
   const std::vector<std::string> close = {end + "function_calls>", end + "tool_calls>"};
-  const TaggedArguments format{
-      .key_begin = begin + "parameter name=\"",
-      .key_end = "\"",
-      .value_begins = {{" string=\"true\">", kJsonString}, {" string=\"false\">", kAnyJson}, {">"}},
-      .value_ends = {end + "parameter>"},
-      .call_end = end + "invoke>"};
-  co_await read_invocations(in, open, close, begin + "invoke name=\"", format);
+  co_await read_invocations(in, open, close, begin + "invoke name=\"",
+                            deepseek_arguments(begin, end));
+}
+
+CallForms deepseek_v32_calls(CallGrammar& to) {
+  const std::string word = to.mark("｜DSML｜");
+  const std::string begin = "<" + word, end = "</" + word;
+  const TaggedArguments format = deepseek_arguments(begin, end);
+  CallForms calls;
+  for (const std::string_view name : {"function_calls>", "tool_calls>"}) {
+    calls.forms.push_back(
+        {begin + std::string(name),
+         invocations(to, begin + "invoke name=\"", format, end + std::string(name))});
+  }
+  return calls;
 }
 
 }  // namespace mlxd

@@ -4,6 +4,7 @@
 //   call:   {"name": "f", "arguments": {...}}
 //
 //   answer: (content | "[TOOL_CALLS]" name ["[CALL_ID]" id] ["[ARGS]"] {...})*
+#include "serve/parsers/call_grammar.h"
 #include "serve/parsers/json_call.h"
 #include "serve/parsers/tool_formats.h"
 
@@ -30,6 +31,21 @@ Task<> read_mistral(AnswerReader& in) {
     in.begin_call(*name);
     co_await pass_arguments_until(in, open);
   }
+}
+
+CallForms mistral_calls(CallGrammar& to) {
+  CallForms calls;
+  const std::string open = to.mark("[TOOL_CALLS]"), args = to.mark("[ARGS]");
+  if (args == "[ARGS]") {  // the token came with the second form
+    calls.forms.push_back(
+        {open, "(\" \")? \"[\" " + to.list(json_call_of(to, "arguments"), "\", \"") + " \"]\""});
+    return calls;
+  }
+  calls.forms.push_back({open, to.any_of([&](const std::string& name) {
+                           return CallGrammar::text(name + args) + " " + to.arguments(name);
+                         })});
+  calls.between = "";
+  return calls;
 }
 
 }  // namespace mlxd

@@ -180,4 +180,24 @@ Task<bool> python_calls(AnswerReader& in) {
   co_return true;
 }
 
+// Values are JSON, which the reader takes as well, but for the constants: these are as the models
+// have learnt to write them.
+std::string python_arguments_of(CallGrammar& to, const std::string& tool) {
+  return to.each_argument(tool, "\", \"", [&](const ToolParameter& parameter) {
+    const bool is_flag = parameter.types == kJsonBoolean;
+    return CallGrammar::text(parameter.name + "=") + " " +
+           (is_flag ? "(\"True\" | \"False\")" : to.argument(tool, parameter));
+  });
+}
+
+std::string python_call_of(CallGrammar& to) {
+  return to.any_of([&](const std::string& name) {
+    return CallGrammar::text(name + "(") + " " + python_arguments_of(to, name) + " \")\"";
+  });
+}
+
+std::string python_calls_of(CallGrammar& to) {
+  return "\"[\" " + to.list(to.rule(python_call_of(to)), "\", \"") + " \"]\"";
+}
+
 }  // namespace mlxd

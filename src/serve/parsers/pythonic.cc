@@ -6,6 +6,7 @@
 // LFM 2, where the marks stand anywhere:
 //
 //   answer: (content | "<|tool_call_start|>" calls "<|tool_call_end|>")*
+#include "serve/parsers/call_grammar.h"
 #include "serve/parsers/python_call.h"
 #include "serve/parsers/tool_formats.h"
 
@@ -34,6 +35,30 @@ Task<> read_lfm2(AnswerReader& in) {
     co_await accept(in, close);
     in.skip(AnswerChannel::content);
   }
+}
+
+// The first call's head is in the opener where there is no mark: an answer may begin with a
+// bracket.
+CallForms pythonic_calls(CallGrammar& to) {
+  CallForms calls;
+  const std::string open = to.mark("<|python_start|>"), close = to.mark("<|python_end|>");
+  calls.forced = python_calls_of(to);
+  calls.forms.push_back({open, calls.forced + " " + CallGrammar::text(close)});
+  const std::string more = to.rule("(\", \" " + python_call_of(to) + ")*");
+  to.any_of([&](const std::string& name) {
+    calls.forms.push_back(
+        {"[" + name + "(", python_arguments_of(to, name) + " \")\" " + more + " \"]\"", true});
+    return std::string();
+  });
+  return calls;
+}
+
+CallForms lfm2_calls(CallGrammar& to) {
+  CallForms calls;
+  calls.forms.push_back(
+      {to.mark("<|tool_call_start|>"),
+       python_calls_of(to) + " " + CallGrammar::text(to.mark("<|tool_call_end|>"))});
+  return calls;
 }
 
 }  // namespace mlxd

@@ -21,6 +21,43 @@ inline std::shared_ptr<const Tokenizer> marks_tokenizer(
   return Tokenizer::load(vocabulary);
 }
 
+// The control tokens of all formats.
+inline const std::vector<std::string> kMarks = {"<tool_call>",
+                                                "</tool_call>",
+                                                "<arg_key>",
+                                                "</arg_key>",
+                                                "<arg_value>",
+                                                "</arg_value>",
+                                                "<minimax:tool_call>",
+                                                "</minimax:tool_call>",
+                                                "｜DSML｜",
+                                                "<｜tool▁calls▁begin｜>",
+                                                "<｜tool▁calls▁end｜>",
+                                                "<｜tool▁call▁begin｜>",
+                                                "<｜tool▁call▁end｜>",
+                                                "<｜tool▁sep｜>",
+                                                "<|tool_calls_section_begin|>",
+                                                "<|tool_calls_section_end|>",
+                                                "<|tool_call_begin|>",
+                                                "<|tool_call_end|>",
+                                                "<|tool_call_argument_begin|>",
+                                                "[TOOL_CALLS]",
+                                                "[ARGS]",
+                                                "[CALL_ID]",
+                                                "<|tool_call|>",
+                                                "<|python_tag|>",
+                                                "<|tool_call_start|>",
+                                                "<|tool_call>",
+                                                "<tool_call|>",
+                                                "<|\"|>",
+                                                "<|channel|>",
+                                                "<|message|>",
+                                                "<|end|>",
+                                                "<|start|>",
+                                                "<|constrain|>",
+                                                "<|call|>",
+                                                "<|return|>"};
+
 // What the tests declare: f(s string, n integer, x number, b boolean, o object, l array, any) and
 // g().
 inline std::shared_ptr<const DeclaredTools> tools() {
@@ -42,9 +79,19 @@ class Reading {
           bool in_reasoning = false)
       : tokenizer_(std::move(tokenizer)),
         parser_(make_answer_parser(format, tokenizer_, {tools(), in_reasoning})) {}
+  // ... that is held to calls of these.
+  Reading(const AnswerFormat& format, std::shared_ptr<const Tokenizer> tokenizer,
+          std::shared_ptr<const DeclaredTools> tools)
+      : tokenizer_(std::move(tokenizer)),
+        parser_(make_answer_parser(format, tokenizer_, {std::move(tools), false, true, true})) {}
 
   // Text, in which the marks that are control tokens become them.
   void add(std::string_view text);
+  // Each token's own bytes; of a control token none.
+  void add_token(int token) {
+    parser_->add(token, tokenizer_->token_bytes(token), parsed_);
+    take();
+  }
   void end() {
     parser_->end({}, parsed_);
     take();

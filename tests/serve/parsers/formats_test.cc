@@ -112,42 +112,6 @@ const std::vector<Sample> kSamples = {
      {"call: g {}"}},
 };
 
-const std::vector<std::string> kMarks = {"<tool_call>",
-                                         "</tool_call>",
-                                         "<arg_key>",
-                                         "</arg_key>",
-                                         "<arg_value>",
-                                         "</arg_value>",
-                                         "<minimax:tool_call>",
-                                         "</minimax:tool_call>",
-                                         "｜DSML｜",
-                                         "<｜tool▁calls▁begin｜>",
-                                         "<｜tool▁calls▁end｜>",
-                                         "<｜tool▁call▁begin｜>",
-                                         "<｜tool▁call▁end｜>",
-                                         "<｜tool▁sep｜>",
-                                         "<|tool_calls_section_begin|>",
-                                         "<|tool_calls_section_end|>",
-                                         "<|tool_call_begin|>",
-                                         "<|tool_call_end|>",
-                                         "<|tool_call_argument_begin|>",
-                                         "[TOOL_CALLS]",
-                                         "[ARGS]",
-                                         "[CALL_ID]",
-                                         "<|tool_call|>",
-                                         "<|python_tag|>",
-                                         "<|tool_call_start|>",
-                                         "<|tool_call>",
-                                         "<tool_call|>",
-                                         "<|\"|>",
-                                         "<|channel|>",
-                                         "<|message|>",
-                                         "<|end|>",
-                                         "<|start|>",
-                                         "<|constrain|>",
-                                         "<|call|>",
-                                         "<|return|>"};
-
 std::size_t next_character(std::string_view text, std::size_t at) {
   ++at;
   while (at < text.size() && (text[at] & 0xC0) == 0x80) ++at;

@@ -4,6 +4,7 @@
 //! Grammars are untrusted. What they may take is bounded by their size and depth before they are
 //! read (`check`), and by `limits` while they are compiled and followed.
 
+mod calls;
 mod gbnf;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use llguidance::toktrie::{
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{json, Value};
 
+use self::calls::Calls;
 use crate::deep_stack::with_deep_stack;
 use crate::pipeline::Pipeline;
 
@@ -49,6 +51,15 @@ pub enum Kind {
     Choice,
     /// GBNF where it is written with "::=", else Lark.
     Grammar,
+    /// Tool calls: calls.rs.
+    Calls,
+}
+
+impl Kind {
+    fn of(number: u64) -> Option<Kind> {
+        let kinds = [Kind::JsonSchema, Kind::JsonObject, Kind::Regex, Kind::Choice, Kind::Grammar];
+        kinds.get(usize::try_from(number).ok()?).copied()
+    }
 }
 
 /// The tokens of one model, as grammars need them. Any thread.
@@ -102,21 +113,18 @@ impl Grammars {
     }
 
     pub fn compile(&self, kind: Kind, source: &str) -> Result<Constraint, String> {
-        check(kind, source)?;
         with_deep_stack(|| self.compile_here(kind, source))?
     }
 
     fn compile_here(&self, kind: Kind, source: &str) -> Result<Constraint, String> {
         let grammar = match kind {
-            Kind::JsonSchema => schema(serde_json::from_str(source).map_err(sentence)?)?,
-            Kind::JsonObject => schema(json!({"type": "object"}))?,
-            Kind::Regex => TopLevelGrammar::from_regex(source),
-            Kind::Choice => choice(source)?,
-            Kind::Grammar if source.contains("::=") => {
-                TopLevelGrammar::from_lark(gbnf::to_lark(source)?)
-            }
-            Kind::Grammar => TopLevelGrammar::from_lark(source.to_string()),
+            Kind::Calls => Calls::read(source)?.grammar(|part| self.begin(part.clone()).map(drop))?,
+            _ => grammar_of(kind, source)?,
         };
+        self.begin(grammar)
+    }
+
+    fn begin(&self, grammar: TopLevelGrammar) -> Result<Constraint, String> {
         let parser = self.factory.create_parser(grammar).map_err(sentence)?;
         let mut constraint = Constraint { matcher: Matcher::new(Ok(parser)) };
         // A grammar that nothing fulfils shows here, and not in the midst of a step.
@@ -125,6 +133,24 @@ impl Grammars {
         }
         Ok(constraint)
     }
+}
+
+fn grammar_of(kind: Kind, source: &str) -> Result<TopLevelGrammar, String> {
+    check(kind, source)?;
+    Ok(match kind {
+        Kind::JsonSchema => TopLevelGrammar::from_json_schema(schema_with(
+            serde_json::from_str(source).map_err(sentence)?,
+            false,
+        )?),
+        Kind::JsonObject => TopLevelGrammar::from_json_schema(any_object()),
+        Kind::Regex => TopLevelGrammar::from_regex(source),
+        Kind::Choice => choice(source)?,
+        Kind::Grammar if source.contains("::=") => {
+            TopLevelGrammar::from_lark(gbnf::to_lark(source)?)
+        }
+        Kind::Grammar => TopLevelGrammar::from_lark(source.to_string()),
+        Kind::Calls => return Err("calls are no answer's text".to_string()),
+    })
 }
 
 fn check(kind: Kind, source: &str) -> Result<(), String> {
@@ -159,9 +185,10 @@ fn check_properties(schema: &Value) -> Result<(), String> {
     }
 }
 
-fn schema(mut schema: Value) -> Result<TopLevelGrammar, String> {
+/// With our options in it. `lenient`: keywords that cannot be enforced are not.
+fn schema_with(mut schema: Value, lenient: bool) -> Result<Value, String> {
     check_properties(&schema)?;
-    let options = json!({"whitespace_pattern": JSON_SPACE});
+    let options = json!({"whitespace_pattern": JSON_SPACE, "lenient": lenient});
     match &mut schema {
         Value::Bool(true) => schema = json!({"x-guidance": options}),
         Value::Object(members) => {
@@ -173,7 +200,11 @@ fn schema(mut schema: Value) -> Result<TopLevelGrammar, String> {
         Value::Bool(false) => return Err("no text fulfils it".to_string()),
         _ => return Err("a schema is an object, true or false".to_string()),
     }
-    Ok(TopLevelGrammar::from_json_schema(schema))
+    Ok(schema)
+}
+
+fn any_object() -> Value {
+    json!({"type": "object", "x-guidance": {"whitespace_pattern": JSON_SPACE}})
 }
 
 fn choice(source: &str) -> Result<TopLevelGrammar, String> {
@@ -233,6 +264,19 @@ impl Constraint {
             return Ok(false);
         }
         self.matcher.try_consume_tokens(&[token]).map(|taken| taken == 1).map_err(sentence)
+    }
+
+    /// Goes on by text that was spelt with other tokens. How many it took here, for `roll_back`;
+    /// None: it may not come next, and nothing has changed.
+    pub fn accept_text(&mut self, text: &[u8]) -> Result<Option<usize>, String> {
+        let tokens = self.matcher.tok_env().map_err(sentence)?.tokenize_bytes(text);
+        for (taken, token) in tokens.iter().enumerate() {
+            if !self.accept(*token)? {
+                self.roll_back(taken)?;
+                return Ok(None);
+            }
+        }
+        Ok(Some(tokens.len()))
     }
 
     pub fn roll_back(&mut self, tokens: usize) -> Result<(), String> {
