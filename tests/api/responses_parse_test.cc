@@ -326,7 +326,6 @@ TEST(ResponsesTools, WhatIsWrongIsNamedByItsPlace) {
           {"type":"function","name":"g"}]})",
        "tool_choice.tools[0]"},
       {R"("tool_choice":"required")", "tool_choice"},
-      {f + R"("text":{"format":{"type":"json_object"}})", "text.format"},
   };
   for (const auto& [members, param] : cases) {
     const Error error = error_of(R"("input":"x",)" + members);

@@ -181,6 +181,32 @@ def test_a_turn_with_a_tool(qwen):
         assert without_ids(stored.to_dict()["output"]) == without_ids(second.to_dict()["output"])
 
 
+def test_a_call_is_forced_when_it_must_be(qwen):
+    named = {"type": "function", "name": "get_weather"}
+    for choice in ["required", named, {"type": "allowed_tools", "mode": "required", "tools": [named]}]:
+        request = {"input": "Say hello.", "tools": [WEATHER], "tool_choice": choice, **GREEDY}
+        if choice == "required":
+            request["parallel_tool_calls"] = False
+        answer = qwen.responses.create(**request)
+        calls = [item for item in answer.output if item.type == "function_call"]
+        assert calls and len(calls) == len(answer.output)
+        for call in calls:
+            arguments = json.loads(call.arguments)
+            assert set(arguments) == {"city", "unit"} and arguments["unit"] in ("celsius", "fahrenheit")
+        assert answer.tool_choice == choice or answer.tool_choice.type == choice["type"]
+
+
+def test_a_custom_tool_can_be_forced(qwen):
+    answer = qwen.responses.create(
+        input="Say hello.",
+        tools=[{"type": "custom", "name": "speak", "description": "Says a text aloud"}],
+        tool_choice={"type": "custom", "name": "speak"},
+        **GREEDY,
+    )
+    (call,) = answer.output
+    assert (call.type, call.name) == ("custom_tool_call", "speak") and call.input
+
+
 def test_the_clients_stream_reader_parses_arguments(qwen):
     with qwen.responses.stream(input=ASK, tools=[WEATHER], **GREEDY) as stream:
         types = [event.type for event in stream]

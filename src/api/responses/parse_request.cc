@@ -75,12 +75,6 @@ Result<ChatPrompt> make_prompt(Fields& fields, ResponseStore& store, std::uint64
   ChatPrompt chat;
   chat.messages_json = *std::move(messages);
   if (!fields.tool_choice.none) fields.tools.list.put_into(chat);
-  if (fields.text.grammar && chat.tools) {
-    return bad_value(fields.text.grammar->param,
-                     fmt::format("'{}' is not supported together with 'tools'; leave one of them "
-                                 "out.",
-                                 fields.text.grammar->param));
-  }
   CallRule& rule = fields.text.calls;
   rule.must = fields.tool_choice.must;
   rule.only = std::move(fields.tool_choice.only);
