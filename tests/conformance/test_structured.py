@@ -95,8 +95,11 @@ def test_answers_are_the_same_with_little_memory_and_without_drafts(server, star
 
     expected = texts(server.client())
     tight = start_server("--kv-cache-gb", "0.006", "--max-draft-tokens", "0")
-    assert texts(tight.client()) == expected
-    assert tight.metric("mlxd_preemptions_total") > 0
+    for _ in range(10):  # until enough of them came together
+        assert texts(tight.client()) == expected
+        if tight.metric("mlxd_preemptions_total") > 0:
+            return
+    raise AssertionError("nothing was ever preempted")
 
 
 def test_a_stream_put_together_is_the_whole_answer(server):

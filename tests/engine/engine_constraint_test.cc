@@ -139,7 +139,7 @@ class Forcing : public Counting {
   }
 };
 
-TEST_P(Constraints, WhatMustComeIsDraftedAndComesTrue) {
+TEST_P(Constraints, WhatMustComeIsDrafted) {
   std::vector<int> with;
   for (const int most : {8, 0}) {
     EngineOptions options;
@@ -147,16 +147,17 @@ TEST_P(Constraints, WhatMustComeIsDraftedAndComesTrue) {
     auto engine = make_engine(options);
     GenerateJob job = job_of({3, 1, 2}, 33);
     job.constraint = std::make_shared<Forcing>(1000);
-    const Answer answer = read_all(*engine->submit(job));
+    auto handle = engine->submit(job);
+    const Answer answer = read_all(*handle);
     ASSERT_TRUE(answer.completed()) << answer.error_code();
     ASSERT_EQ(answer.tokens.at(0).size(), 33U);
-    const auto drafted = engine->stats().drafted_tokens;
-    EXPECT_EQ(engine->stats().accepted_tokens, drafted);
+    // Where a token is still to come, what follows it is guessed.
+    const EngineStats stats = engine->stats();
     if (most > 0) {
-      EXPECT_GE(drafted, 16U);
+      EXPECT_GE(stats.accepted_tokens, 16U);
       with = answer.tokens[0];
     } else {
-      EXPECT_EQ(drafted, 0U);
+      EXPECT_EQ(stats.drafted_tokens, 0U);
       EXPECT_EQ(answer.tokens[0], with);
     }
   }
