@@ -140,6 +140,7 @@ class Forcing : public Counting {
 };
 
 TEST_P(Constraints, WhatMustComeIsDrafted) {
+  if (!GetParam().drafts) return;
   std::vector<int> with;
   for (const int most : {8, 0}) {
     EngineOptions options;
