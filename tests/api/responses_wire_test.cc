@@ -229,6 +229,20 @@ TEST(ResponsesWire, LogProbabilitiesStandWithTheTextWhenAskedFor) {
   EXPECT_EQ(stream({piece("Hi", 0, {token}), sample_end()})[4].data.at("logprobs"), json::array());
 }
 
+// Codex waits for events, to which comments do not count.
+TEST(ResponsesWire, ASilenceIsFilledWithEvents) {
+  ResponseWriter writer(shape());
+  std::string frames, first;
+  writer.keep_alive(frames);
+  writer.begin(1, first);
+  writer.keep_alive(frames);
+  writer.add(piece("Hi"), frames);
+  const auto types = types_of(events_in(first + frames));
+  EXPECT_THAT(std::vector(types.begin(), types.begin() + 5),
+              ElementsAre("response.created", "response.in_progress", "keepalive", "keepalive",
+                          "response.output_item.added"));
+}
+
 TEST(ResponsesWire, AFailureIsToldTwiceAsOpenAiDoes) {
   ResponseWriter writer(shape());
   std::string frames, first;

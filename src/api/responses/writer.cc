@@ -82,6 +82,14 @@ void ResponseWriter::end(const Usage& usage, std::string& frames) {
   events_.write_to(nullptr);
 }
 
+// An event, and no comment: Codex gives up after five minutes without one, however alive the
+// connection is. OpenAI sends the same, and its clients pass over it.
+void ResponseWriter::keep_alive(std::string& frames) {
+  events_.write_to(&frames);
+  events_.send("keepalive", [](JsonWriter&) {});
+  events_.write_to(nullptr);
+}
+
 void ResponseWriter::fail(const Error& error, std::string& frames) {
   events_.write_to(&frames);
   events_.send("error", [&](JsonWriter& json) {

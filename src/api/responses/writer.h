@@ -23,7 +23,7 @@ class ResponseWriter final : public AnswerWriter {
   void add(const TextDelta& delta, std::string& frames) override;
   void end(const Usage& usage, std::string& frames) override;
   void fail(const Error& error, std::string& frames) override;
-  void keep_alive(std::string& frames) override { frames += ": keep-alive\n\n"; }
+  void keep_alive(std::string& frames) override;
 
  private:
   void send_response(std::string_view type, const std::string& response);
