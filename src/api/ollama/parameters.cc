@@ -14,7 +14,7 @@ namespace mlxd::api::ollama {
 namespace {
 
 namespace json = boost::json;
-using Row = ParameterRow<Fields>;
+using Row = Parameter;
 using Rules = Row::Rules;
 using Number = Rules::Number;
 using Integer = Rules::Integer;
@@ -135,10 +135,16 @@ std::vector<Row> with_shared(const Row (&rows)[own_rows]) {
 
 }  // namespace
 
-Result<void> read_body(const json::object& body, Endpoint endpoint, Fields& fields) {
+std::span<const Parameter> parameters(Endpoint endpoint) {
   static const std::vector<Row> chat = with_shared(kChat);
   static const std::vector<Row> generate = with_shared(kGenerate);
-  return read_by_table(body, endpoint == Endpoint::chat ? chat : generate, "", fields);
+  return endpoint == Endpoint::chat ? chat : generate;
+}
+
+std::span<const Parameter> option_parameters() { return kOptions; }
+
+Result<void> read_body(const json::object& body, Endpoint endpoint, Fields& fields) {
+  return read_by_table(body, parameters(endpoint), "", fields);
 }
 
 }  // namespace mlxd::api::ollama
