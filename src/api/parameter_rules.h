@@ -54,6 +54,18 @@ struct ParameterRules {
 
 namespace parameter_rules {
 
+// For Unsupported.
+inline bool is_true(const boost::json::value& value) { return value.is_bool() && value.get_bool(); }
+inline bool is_false(const boost::json::value& value) {
+  return value.is_bool() && !value.get_bool();
+}
+inline bool is_zero(const boost::json::value& value) {
+  return value.is_number() && value.to_number<double>() == 0;
+}
+inline bool is_one(const boost::json::value& value) {
+  return value.is_number() && value.to_number<double>() == 1;
+}
+
 inline constexpr double kMaxFloat = std::numeric_limits<float>::max();
 
 inline std::string range_words(std::string_view noun, double low, double high, bool above_low) {

@@ -20,18 +20,14 @@ using Number = Rules::Number;
 using Integer = Rules::Integer;
 using Flag = Rules::Flag;
 using Custom = Rules::Custom;
+using parameter_rules::is_false;
+using parameter_rules::is_one;
+using parameter_rules::is_true;
+using parameter_rules::is_zero;
 
 constexpr int kMaxInt = std::numeric_limits<int>::max();
 constexpr double kMaxFloat = std::numeric_limits<float>::max();
 
-bool is_false(const json::value& value) { return value.is_bool() && !value.get_bool(); }
-bool is_true(const json::value& value) { return value.is_bool() && value.get_bool(); }
-bool is_zero(const json::value& value) {
-  return value.is_number() && value.to_number<double>() == 0;
-}
-bool is_one(const json::value& value) {
-  return value.is_number() && value.to_number<double>() == 1;
-}
 bool is_empty(const json::value& value) {
   return (value.is_string() && value.get_string().empty()) ||
          (value.is_array() && value.get_array().empty());

@@ -15,6 +15,10 @@ namespace {
 
 namespace json = boost::json;
 using P = Parameter;
+using parameter_rules::is_false;
+using parameter_rules::is_one;
+using parameter_rules::is_true;
+using parameter_rules::is_zero;
 
 constexpr int kMaxInt = std::numeric_limits<int>::max();
 constexpr double kMaxFloat = std::numeric_limits<float>::max();
@@ -78,7 +82,7 @@ const std::array kParameters = {
     P{"max_tokens", false, true, P::Integer{job<&Job::max_tokens>, 0, kMaxInt}, {}, "16"},
     P{"temperature", true, true, P::Number{sampling<&Sampling::temperature>, 0, 2}, {}, "1"},
     P{"top_p", true, true, P::Number{sampling<&Sampling::top_p>, 0, 1, true}, {}, "1"},
-    P{"top_k", true, true, P::Integer{sampling<&Sampling::top_k>, 0, kMaxInt}, {}, "0 (off)"},
+    P{"top_k", true, true, P::Integer{sampling<&Sampling::top_k>, -1, kMaxInt}, {}, "0 (off)"},
     P{"min_p", true, true, P::Number{sampling<&Sampling::min_p>, 0, 1}, {}, "0"},
     P{"seed", true, true, P::Custom{read_seed}, "a 64-bit integer",
       "random, told in the header x-seed"},
@@ -136,6 +140,19 @@ const std::array kParameters = {
     P{"service_tier", true, true, P::NoBehaviour::text},
     P{"safety_identifier", true, true, P::NoBehaviour::text},
     P{"prompt_cache_key", true, true, P::NoBehaviour::text},
+    P{"prompt_cache_retention", true, true, P::NoBehaviour::text},
+    P{"prompt_cache_options", true, true, P::NoBehaviour::object},
+    P{"cache_prompt", true, true, P::NoBehaviour::boolean},  // an answer does not depend on it
+    P{"verbosity", true, false, P::NoBehaviour::text},       // no template knows it
+    P{"prediction", true, false, P::NoBehaviour::object},    // drafts are made of the prompt
+
+    // What vLLM and llama-server have, where it asks for what is done anyway.
+    P{"skip_special_tokens", true, true, P::Unsupported{is_true}},
+    P{"spaces_between_special_tokens", true, true, P::Unsupported{is_true}},
+    P{"include_stop_str_in_output", true, true, P::Unsupported{is_false}},
+    P{"use_beam_search", true, true, P::Unsupported{is_false}},
+    P{"typical_p", true, true, P::Unsupported{is_one}},
+    P{"mirostat", true, true, P::Unsupported{is_zero}},
 
     P{"tools", true, false, P::Custom{read_tools}, "an array of up to 256 functions"},
     P{"tool_choice", true, false, P::Custom{read_tool_choice},
@@ -164,10 +181,7 @@ const std::array kParameters = {
       "false"},
     P{"modalities", true, false, P::Unsupported{is_text_alone}},
     P{"audio", true, false, P::Unsupported{never}},
-    P{"prediction", true, false, P::Unsupported{never}},
-    P{"verbosity", true, false, P::Unsupported{never}},
     P{"web_search_options", true, false, P::Unsupported{never}},
-    P{"prompt_cache_retention", true, false, P::Unsupported{never}},
     P{"suffix", false, true, P::Unsupported{is_empty_string}},
 };
 

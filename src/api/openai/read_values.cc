@@ -143,7 +143,8 @@ Result<void> read_stream_options(const json::value& value, RequestFields& fields
     if (key == "include_usage") {
       if (!option.is_bool()) return wrong_type(name, "true or false", option);
       fields.include_usage = option.get_bool();
-    } else if (key == "include_obfuscation" && option.is_bool() && !option.get_bool()) {
+    } else if (option == false &&
+               (key == "include_obfuscation" || key == "continuous_usage_stats")) {
       continue;  // asks for what the server does
     } else if (auto refused = fields.unknown(name); !refused) {
       return refused;
