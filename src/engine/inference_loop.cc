@@ -186,8 +186,8 @@ void InferenceLoop::propose_drafts() {
         std::min(room - sequence->tokens_ahead, request.job.max_tokens - outputs) - 1;
     const int rows = std::clamp(useful, 0, most);
     if (draft_forced(*sequence, rows)) continue;
-    sequence->draft_rows = draft_length(sequence->draft_record.acceptance(), decoding, rows,
-                                        runner_.info().row_cost);
+    sequence->draft_rows =
+        draft_length(sequence->draft_record.acceptance(), decoding, rows, runner_.info().row_cost);
     asks_.push_back({sequence, sequence->tokens, sequence->tokens_ahead, sequence->draft_rows + 1,
                      &sequence->draft});
   }

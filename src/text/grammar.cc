@@ -40,8 +40,8 @@ class CompiledState final : public GrammarState {
     std::array<std::uint32_t, 64> forced;
     std::size_t count = 0;
     TextkitText error;
-    if (!textkit_constraint_forced(constraint_.get(), forced.data(),
-                                   std::min(most, forced.size()), &count, error.out())) {
+    if (!textkit_constraint_forced(constraint_.get(), forced.data(), std::min(most, forced.size()),
+                                   &count, error.out())) {
       fail(error);
     }
     tokens.insert(tokens.end(), forced.begin(), forced.begin() + static_cast<long>(count));
