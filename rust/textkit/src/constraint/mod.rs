@@ -118,7 +118,9 @@ impl Grammars {
 
     fn compile_here(&self, kind: Kind, source: &str) -> Result<Constraint, String> {
         let grammar = match kind {
-            Kind::Calls => Calls::read(source)?.grammar(|part| self.begin(part.clone()).map(drop))?,
+            Kind::Calls => {
+                Calls::read(source)?.grammar(|part| self.begin(part.clone()).map(drop))?
+            }
             _ => grammar_of(kind, source)?,
         };
         self.begin(grammar)

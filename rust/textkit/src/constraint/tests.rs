@@ -294,3 +294,44 @@ fn what_was_accepted_is_taken_back_and_forks_go_their_own_ways() {
     assert!(!takes(&mut constraint, b"x"), "refused");
     assert!(takes(&mut constraint, b"bd"), "a refusal changes nothing");
 }
+
+/// A grammar of one call of `f`, whose arguments are of `parameters`.
+fn calls(parameters: Value, strict: bool, at: &str) -> Result<Constraint, String> {
+    let source = json!({
+        "lark": "start: \"f\" @a",
+        "tools": {"f": {"parameters": parameters, "strict": strict}},
+        "parts": {"a": {"tool": "f", "at": at}},
+    });
+    compile(Kind::Calls, &source.to_string())
+}
+
+#[test]
+fn arguments_of_a_call_have_the_members_that_are_listed_and_no_others() {
+    let parameters = json!({"properties": {"a": {"$ref": "#/$defs/n"}, "o": {"properties": {}}},
+                            "$defs": {"n": {"type": "integer"}}});
+    let fits = |text: &str| {
+        let mut constraint = calls(parameters.clone(), true, "").unwrap();
+        takes(&mut constraint, text.as_bytes())
+    };
+    assert!(fits(r#"f{"a": 1, "o": {}}"#));
+    assert!(fits("f{}"));
+    assert!(!fits(r#"f{"a": "x"#)); // of the definition
+    assert!(!fits(r#"f{"b"#));
+    assert!(!fits(r#"f{"o": {"c"#));
+    assert!(!fits("f[")); // arguments are an object, though the schema does not say so
+    let mut one = calls(parameters.clone(), true, "/properties/a").unwrap();
+    assert!(takes(&mut one, b"f12"));
+}
+
+#[test]
+fn what_cannot_be_enforced_is_an_error_of_a_strict_tool_and_loosened_for_others() {
+    let parameters = json!({"type": "object", "properties": {"a": {"not": {"const": 1}}}});
+    let error = calls(parameters.clone(), true, "").err().unwrap();
+    assert!(error.contains("'f'") && error.contains("not"), "{error}");
+    let mut loose = calls(parameters, false, "").unwrap();
+    assert!(takes(&mut loose, br#"f{"a": 1}"#));
+    // Of a schema that nothing is of: any object.
+    let broken = json!({"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}});
+    let mut any = calls(broken, false, "").unwrap();
+    assert!(takes(&mut any, br#"f{"b": [1]}"#));
+}

@@ -144,7 +144,11 @@ fn quotient(a: i128, b: i128) -> f64 {
         scale /= 2.0;
     }
     let magnitude = (quotient | u128::from(rest != 0)) as f64 * scale;
-    if (a < 0) == (b < 0) { magnitude } else { -magnitude }
+    if (a < 0) == (b < 0) {
+        magnitude
+    } else {
+        -magnitude
+    }
 }
 
 fn integers(operator: Binary, a: i128, b: i128, origin: Origin) -> Result<Value> {

@@ -168,7 +168,8 @@ pub fn float(x: f64) -> String {
     }
     let sign = if x.is_sign_negative() { "-" } else { "" };
     let (digits, exponent) = shortest(x.abs());
-    let behind = |digits: &str| if digits.is_empty() { "0".to_string() } else { digits.to_string() };
+    let behind =
+        |digits: &str| if digits.is_empty() { "0".to_string() } else { digits.to_string() };
     match exponent {
         0..=15 => {
             let before = exponent as usize + 1;
