@@ -87,13 +87,14 @@ bool LazyCalls::try_begin(std::size_t before, Step& step) {
   for (std::size_t end = before + 1; end <= tail.size(); ++end) {
     const std::string_view said = std::string_view(tail).substr(0, end);
     for (const auto& opener : shared_->openers) {
+      if (opener.at_start && !place_.whole) continue;
       if (!said.ends_with(opener.text)) continue;
       const std::string_view front = said.substr(0, end - opener.text.size());
       const bool is_first =
           place_.whole && front.find_first_not_of(kSpace) == std::string_view::npos;
       if (opener.at_start && !is_first) continue;
       int taken = 0;
-      auto call = begun_with(opener.text + tail.substr(end), taken);
+      auto call = begun_with(opener.means + tail.substr(end), taken);
       if (!call) continue;
       step.in_call = taken;
       place_.tail.clear();

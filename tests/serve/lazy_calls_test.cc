@@ -135,6 +135,20 @@ TEST_F(LazyCallsTest, ACallWithoutMarksIsOneAtTheStartAlone) {
   EXPECT_TRUE(is_free());
 }
 
+TEST_F(LazyCallsTest, ABareCallIsOneHoweverItIsLaidOut) {
+  use("hermes", {"<tool_call>", "</tool_call>"});
+  for (const std::string_view head :
+       {"{\"name\": \"g\", \"arguments\": ", "```json\n{\n  \"name\": \"g\",\n  \"arguments\": ",
+        "```json\n{\"name\": \"g\", \"arguments\": "}) {
+    calls_ = std::make_unique<LazyCalls>(shared_, false);
+    EXPECT_TRUE(say(head));
+    EXPECT_FALSE(is_free()) << head;
+    EXPECT_TRUE(say("{}\n}"));
+    EXPECT_TRUE(is_free()) << head;
+    EXPECT_TRUE(say("\n```"));
+  }
+}
+
 // A draft may run over the beginning and the end of calls, and is then taken back.
 TEST_F(LazyCallsTest, IsAfterATakenBackDraftAsBeforeIt) {
   use("hermes", {"<tool_call>"}, {"> {", "} }"});

@@ -128,7 +128,10 @@ CallConstraint constrain_calls(const ToolFormat& format, const Tokenizer& tokeni
   constraint.grammar = grammar.source(forms, from_start, rule.must ? nullptr : answer);
   if (from_start) return constraint;
   for (const CallForm& form : forms.forms) {
-    constraint.openers.push_back({form.opener, form.at_start});
+    constraint.openers.push_back({form.opener, form.at_start, form.opener});
+    for (const std::string& spelling : form.spellings) {
+      constraint.openers.push_back({spelling, form.at_start, form.opener});
+    }
   }
   return constraint;
 }

@@ -52,6 +52,7 @@ struct CallConstraint {
   struct Opener {
     std::string text;       // with marks (marks.h)
     bool at_start = false;  // as CallForm's
+    std::string means;      // what it is in the grammar
   };
   GrammarSource grammar;
   std::vector<Opener> openers;

@@ -20,6 +20,7 @@ struct CallForm {
   std::string opener;  // text, with marks
   std::string after;
   bool at_start = false;  // it is one where an answer begins with it, and nowhere else
+  std::vector<std::string> spellings = {};  // that a model may write in place of the opener
 };
 
 // How a format writes calls that are held to a grammar: what its parser reads, and no more than one

@@ -34,6 +34,20 @@ CallForms hermes_calls(CallGrammar& to) {
   calls.forms.push_back({to.mark("<tool_call>"), "(\"\\n\")? " + call + " (\"\\n\")? " +
                                                      CallGrammar::text(to.mark("</tool_call>"))});
   calls.between = "(\"\\n\")?";
+  // Bare, and in a fence of code, as bare_json_calls reads them.
+  to.any_of([&](const std::string& name) {
+    CallForm bare{R"({"name": ")" + name + R"(", "arguments": )",
+                  to.arguments(name) + " (\"\\n\")? \"}\"", true};
+    const std::string broken = R"("name": ")" + name + "\",\n";
+    for (const std::string fence : {"", "```json\n", "```\n", "<tools>\n"}) {
+      if (!fence.empty()) bare.spellings.push_back(fence + bare.opener);
+      for (const std::string indent : {"  ", "    "}) {
+        bare.spellings.push_back(fence + "{\n" + indent + broken + indent + "\"arguments\": ");
+      }
+    }
+    calls.forms.push_back(std::move(bare));
+    return std::string();
+  });
   return calls;
 }
 
