@@ -17,6 +17,8 @@ constexpr double kExactDoubles = 9007199254740992.0;  // 2^53: beyond, doubles s
 
 }  // namespace
 
+std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
+
 std::string_view kind_name(const json::value& value) {
   switch (value.kind()) {
     case json::kind::null:
@@ -54,6 +56,15 @@ std::optional<std::int64_t> as_integer(const json::value& value) {
     }
   }
   return std::nullopt;
+}
+
+Result<Seed> as_seed(std::string_view param, const json::value& value) {
+  if (value.is_uint64()) {  // above the signed range: Boost.JSON holds smaller ones as int64
+    return Seed{value.get_uint64(), std::to_string(value.get_uint64())};
+  }
+  const auto seed = as_integer(value);
+  if (!seed) return wrong_type(param, "a 64-bit integer", value);
+  return Seed{static_cast<std::uint64_t>(*seed), std::to_string(*seed)};
 }
 
 }  // namespace mlxd::api

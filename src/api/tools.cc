@@ -8,13 +8,12 @@
 #include <fmt/format.h>
 
 #include "api/errors.h"
+#include "api/json_values.h"
 
 namespace mlxd::api {
 namespace {
 
 namespace json = boost::json;
-
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
 
 // Only letters that no format of calls gives a meaning to.
 bool is_tool_name(std::string_view name) {
@@ -153,6 +152,33 @@ Result<void> ToolList::add(const Function& function, const std::string& place) {
   out["parameters"] = std::move(parameters);
   tools_.push_back({{"type", "function"}, {"function", std::move(out)}});
   return {};
+}
+
+Result<void> ToolList::read(const json::value& value, const std::string& place, bool has_strict,
+                            UnknownKeys& keys) {
+  if (!value.is_object()) return wrong_type(place, "a function such as {\"name\": \"f\"}", value);
+  Function function;
+  for (const auto& member : value.get_object()) {
+    const std::string_view key(member.key().data(), member.key().size());
+    const json::value& said = member.value();
+    if (said.is_null()) continue;
+    const std::string where = fmt::format("{}.{}", place, key);
+    if (key == "name") {
+      if (said.is_string()) function.name = view(said.get_string());
+    } else if (key == "description") {
+      if (!said.is_string()) return wrong_type(where, "a string", said);
+      function.description = view(said.get_string());
+    } else if (key == "parameters") {
+      if (!said.is_object()) return wrong_type(where, "a JSON schema", said);
+      function.parameters = &said;
+    } else if (key == "strict" && has_strict) {
+      if (!said.is_bool()) return wrong_type(where, "true or false", said);
+      function.strict = said.get_bool();
+    } else if (auto refused = keys.unknown(where); !refused) {
+      return refused;
+    }
+  }
+  return add(function, place);
 }
 
 void ToolList::put_into(ChatPrompt& chat) {

@@ -10,6 +10,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/value.hpp>
 
+#include "api/request_parts.h"
 #include "base/error.h"
 #include "serve/declared_tools.h"
 #include "serve/request.h"
@@ -30,6 +31,11 @@ class ToolList {
   // `place` is where the client wrote it, for errors: "tools[3]". A name is 1 to kMaxToolName
   // letters, digits, or any of _ - . /, and no other function's.
   Result<void> add(const Function& function, const std::string& place);
+
+  // One as OpenAI writes it: {"name", "description", "parameters"}, and "strict" where the dialect
+  // has that. Other keys are `keys`' to refuse.
+  Result<void> read(const boost::json::value& value, const std::string& place, bool has_strict,
+                    UnknownKeys& keys);
 
   bool empty() const { return tools_.empty(); }
   // Into `tools` and `tools_json`, for the template in the form and the order of keys that

@@ -19,8 +19,6 @@ namespace {
 
 namespace json = boost::json;
 
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
-
 // Claude Code begins its system prompt with this line, which has a hash of the conversation in it:
 // with it no prefix would ever be found again.
 constexpr std::string_view kBillingHeader = "x-anthropic-billing-header:";

@@ -17,8 +17,6 @@ namespace {
 
 namespace json = boost::json;
 
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
-
 bool is_word_of(std::string_view words, std::string_view word) {
   while (!words.empty()) {
     const std::size_t end = std::min(words.find(' '), words.size());
@@ -149,11 +147,10 @@ Result<void> read_output_config(const json::value& value, RequestFields& fields)
 
 // Not the API's: with it an answer can be had again.
 Result<void> read_seed(const json::value& value, RequestFields& fields) {
-  const auto seed = as_integer(value);
-  if (!seed && !value.is_uint64()) return wrong_type("seed", "a 64-bit integer", value);
-  const std::uint64_t number = seed ? static_cast<std::uint64_t>(*seed) : value.get_uint64();
-  fields.job.sampling.seed = number;
-  fields.seed = seed ? std::to_string(*seed) : std::to_string(number);
+  auto seed = as_seed("seed", value);
+  if (!seed) return seed.error();
+  fields.job.sampling.seed = seed->number;
+  fields.seed = std::move(seed->said);
   return {};
 }
 

@@ -22,8 +22,6 @@ namespace json = boost::json;
 
 constexpr std::size_t kMaxMessages = 1024;
 
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
-
 // The calls of the conversation so far that have no result.
 class OpenCalls {
  public:

@@ -14,32 +14,6 @@ namespace {
 
 namespace json = boost::json;
 
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
-
-Result<void> read_function(const json::value& value, const std::string& place, ToolList& tools,
-                           Fields& fields) {
-  if (!value.is_object()) return wrong_type(place, "a function such as {\"name\": \"f\"}", value);
-  ToolList::Function function;
-  for (const auto& member : value.get_object()) {
-    const std::string_view key(member.key().data(), member.key().size());
-    const json::value& said = member.value();
-    if (said.is_null()) continue;
-    const std::string where = fmt::format("{}.{}", place, key);
-    if (key == "name") {
-      if (said.is_string()) function.name = view(said.get_string());
-    } else if (key == "description") {
-      if (!said.is_string()) return wrong_type(where, "a string", said);
-      function.description = view(said.get_string());
-    } else if (key == "parameters") {
-      if (!said.is_object()) return wrong_type(where, "a JSON schema", said);
-      function.parameters = &said;
-    } else if (auto refused = fields.unknown(where); !refused) {
-      return refused;
-    }
-  }
-  return tools.add(function, place);
-}
-
 // A tool's type is a function's, if it says one.
 Result<void> read_tool(const json::value& value, const std::string& place, ToolList& tools,
                        Fields& fields) {
@@ -61,7 +35,7 @@ Result<void> read_tool(const json::value& value, const std::string& place, ToolL
     return bad_value(place + ".function",
                      fmt::format("'{}.function' is missing; send its name and parameters.", place));
   }
-  return read_function(*function, place + ".function", tools, fields);
+  return tools.read(*function, place + ".function", false, fields);
 }
 
 }  // namespace

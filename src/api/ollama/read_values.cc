@@ -127,13 +127,9 @@ Result<void> read_top_k(const json::value& value, Fields& fields) {
 }
 
 Result<void> read_seed(const json::value& value, Fields& fields) {
-  if (value.is_uint64()) {  // above the signed range: Boost.JSON holds smaller ones as int64
-    fields.seed = value.get_uint64();
-    return {};
-  }
-  const auto number = as_integer(value);
-  if (!number) return wrong_type("options.seed", "a 64-bit integer", value);
-  if (*number != -1) fields.seed = static_cast<std::uint64_t>(*number);
+  const auto seed = as_seed("options.seed", value);
+  if (!seed) return seed.error();
+  if (seed->said != "-1") fields.seed = seed->number;
   return {};
 }
 

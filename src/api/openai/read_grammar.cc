@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "api/errors.h"
+#include "api/json_values.h"
 #include "api/openai/read_values.h"
 
 namespace mlxd::api {
@@ -16,8 +17,6 @@ namespace {
 
 namespace json = boost::json;
 using Kind = GrammarSource::Kind;
-
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
 
 Result<void> hold_to(Kind kind, std::string text, std::string param, RequestFields& fields) {
   if (fields.text.grammar) {

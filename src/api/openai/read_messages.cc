@@ -11,14 +11,13 @@
 
 #include "api/errors.h"
 #include "api/json_reader.h"
+#include "api/json_values.h"
 #include "api/openai/read_values.h"
 
 namespace mlxd::api {
 namespace {
 
 namespace json = boost::json;
-
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
 
 // One message on its way; `place` is "messages[i]".
 struct Message {

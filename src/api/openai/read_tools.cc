@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "api/errors.h"
+#include "api/json_values.h"
 #include "api/openai/read_values.h"
 #include "api/request_parts.h"
 #include "api/tools.h"
@@ -18,36 +19,6 @@ namespace mlxd::api {
 namespace {
 
 namespace json = boost::json;
-
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
-
-// One declared function at `place`.
-Result<void> read_function(const json::value& value, const std::string& place, ToolList& tools,
-                           RequestFields& fields) {
-  if (!value.is_object()) return wrong_type(place, "a function such as {\"name\": \"f\"}", value);
-  ToolList::Function function;
-  for (const auto& member : value.get_object()) {
-    const std::string_view key(member.key().data(), member.key().size());
-    const json::value& said = member.value();
-    if (said.is_null()) continue;
-    const std::string where = fmt::format("{}.{}", place, key);
-    if (key == "name") {
-      if (said.is_string()) function.name = view(said.get_string());
-    } else if (key == "description") {
-      if (!said.is_string()) return wrong_type(where, "a string", said);
-      function.description = view(said.get_string());
-    } else if (key == "parameters") {
-      if (!said.is_object()) return wrong_type(where, "a JSON schema", said);
-      function.parameters = &said;
-    } else if (key == "strict") {
-      if (!said.is_bool()) return wrong_type(where, "true or false", said);
-      function.strict = said.get_bool();
-    } else if (auto refused = fields.unknown(where); !refused) {
-      return refused.error();
-    }
-  }
-  return tools.add(function, place);
-}
 
 Result<const json::value*> function_of_tool(const json::value& tool, const std::string& place) {
   if (!tool.is_object()) return wrong_type(place, "an object of type function", tool);
@@ -95,7 +66,7 @@ Result<void> read_list(const json::value& value, std::string_view param, bool wr
       function = *inside;
       place += ".function";
     }
-    if (auto read = read_function(*function, place, tools, fields); !read) return read.error();
+    if (auto read = tools.read(*function, place, true, fields); !read) return read.error();
   }
   tools.put_into(fields.chat);
   return {};

@@ -90,15 +90,10 @@ Result<void> read_prompt(const json::value& value, RequestFields& fields) {
 }
 
 Result<void> read_seed(const json::value& value, RequestFields& fields) {
-  if (value.is_uint64()) {  // above the signed range: Boost.JSON holds smaller ones as int64
-    fields.job.sampling.seed = value.get_uint64();
-    fields.seed = std::to_string(value.get_uint64());
-    return {};
-  }
-  const auto seed = as_integer(value);
-  if (!seed) return wrong_type("seed", "a 64-bit integer", value);
-  fields.job.sampling.seed = static_cast<std::uint64_t>(*seed);
-  fields.seed = std::to_string(*seed);
+  auto seed = as_seed("seed", value);
+  if (!seed) return seed.error();
+  fields.job.sampling.seed = seed->number;
+  fields.seed = std::move(seed->said);
   return {};
 }
 

@@ -4,11 +4,13 @@
 #include <array>
 #include <iterator>
 #include <limits>
+#include <utility>
 
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 #include <fmt/format.h>
 
+#include "api/json_values.h"
 #include "api/responses/readers.h"
 
 namespace mlxd::api::responses {
@@ -18,8 +20,6 @@ namespace json = boost::json;
 using P = Parameter;
 
 constexpr int kMaxInt = std::numeric_limits<int>::max();
-
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
 
 bool never(const json::value&) { return false; }
 bool is_false(const json::value& value) { return value == false; }
@@ -95,15 +95,10 @@ Result<void> read_stream_options(const json::value& value, Fields& fields) {
 }
 
 Result<void> read_seed(const json::value& value, Fields& fields) {
-  if (value.is_uint64()) {  // above the signed range: Boost.JSON holds smaller ones as int64
-    fields.job.sampling.seed = value.get_uint64();
-    fields.seed = std::to_string(value.get_uint64());
-    return {};
-  }
-  const auto seed = as_integer(value);
-  if (!seed) return wrong_type("seed", "a 64-bit integer", value);
-  fields.job.sampling.seed = static_cast<std::uint64_t>(*seed);
-  fields.seed = std::to_string(*seed);
+  auto seed = as_seed("seed", value);
+  if (!seed) return seed.error();
+  fields.job.sampling.seed = seed->number;
+  fields.seed = std::move(seed->said);
   return {};
 }
 

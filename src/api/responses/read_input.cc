@@ -18,8 +18,6 @@ namespace {
 
 namespace json = boost::json;
 
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
-
 using StoredItem = std::shared_ptr<const ResponseStore::Item>;
 
 StoredItem stored(const json::value& value) {

@@ -20,8 +20,6 @@ namespace {
 
 namespace json = boost::json;
 
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
-
 Error missing(const std::string& place, std::string_view key, std::string_view wanted) {
   return bad_value(fmt::format("{}.{}", place, key),
                    fmt::format("'{}.{}' is missing; send {}.", place, key, wanted));

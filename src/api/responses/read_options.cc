@@ -19,8 +19,6 @@ namespace {
 namespace json = boost::json;
 using Kind = GrammarSource::Kind;
 
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
-
 Result<void> hold_to(Kind kind, std::string text, std::string param, Fields& fields) {
   fields.text.grammar = RequestedGrammar{{kind, std::move(text)}, std::move(param)};
   return {};

@@ -16,7 +16,6 @@ namespace {
 
 namespace json = boost::json;
 
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
 std::string_view key_of(const json::key_value_pair& member) {
   return {member.key().data(), member.key().size()};
 }
