@@ -1,6 +1,7 @@
 // backend/cpu: the model on the processor's own vector units. packed_matrix.* and kernels_*.cc are
 // the arithmetic (one file per instruction set, picked once at start); worker_pool.* the threads;
-// kv_cache.*, runner.* the forward step over them. docs/performance.md argues the layout.
+// step_phases.*, the *_layers.* and forward.* the forward step over them and kv_cache.*.
+// docs/performance.md argues the layout.
 #pragma once
 
 #include <cstddef>

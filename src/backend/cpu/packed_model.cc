@@ -244,21 +244,6 @@ class Packer {
 
 }  // namespace
 
-Widths widest(const PackedModel& model) {
-  Widths most;
-  const Overloaded widen = {
-      [&](const PackedAttention& block) {
-        most.query = std::max(most.query, block.heads * block.head_dim);
-        most.kv = std::max(most.kv, block.kv_heads * block.head_dim);
-      },
-      [&](const PackedFeedForward& block) {
-        most.hidden = std::max(most.hidden, block.gate.matrix->rows());
-      },
-  };
-  for (const PackedBlock& block : model.blocks) std::visit(widen, block);
-  return most;
-}
-
 std::size_t last_attention(const PackedModel& model) {
   std::size_t last = 0;
   for (std::size_t i = 0; i < model.blocks.size(); ++i) {

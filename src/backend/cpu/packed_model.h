@@ -69,13 +69,6 @@ struct PackedModel {
   std::size_t weight_bytes = 0;
 };
 
-// Of the widest blocks: numbers in a row of queries, of keys, and of a hidden layer.
-struct Widths {
-  int query = 0, kv = 0, hidden = 0;
-};
-
-Widths widest(const PackedModel& model);
-
 // The index of the last block with attention, after which rows that nobody asks for are left out.
 std::size_t last_attention(const PackedModel& model);
 

@@ -21,7 +21,7 @@
 namespace mlxd::cpu {
 namespace {
 
-// What a KV block holds: kv_cache.h's layout, and what forward.cc and the kernels compute. The
+// What a KV block holds: kv_cache.h's layout, and what the layers and the kernels compute. The
 // number is to be counted up when either gives other bits for the same tokens: blocks on disk are
 // then no longer found.
 const char* kv_format_name(KvFormat format) { return format == KvFormat::f16 ? "f16-2" : "int8-2"; }

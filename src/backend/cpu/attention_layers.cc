@@ -1,0 +1,214 @@
+#include "backend/cpu/attention_layers.h"
+
+#include <algorithm>
+#include <span>
+
+namespace mlxd::cpu {
+namespace {
+
+// So much one worker does sooner by itself than two that share it: numbers that are rotated, and
+// positions whose angles are computed.
+constexpr int kFewNumbers = 2048;
+constexpr int kFewPositions = 4;
+
+AttentionShape shape_of(const PackedAttention& block) {
+  return {block.heads, block.kv_heads, block.head_dim, block.softcap, block.window};
+}
+
+// Whether an attention task fills whole groups of columns, so that it can quantise them.
+bool finishes_groups(const PackedAttention& block) {
+  return block.heads / block.kv_heads * block.head_dim % kGroupColumns == 0;
+}
+
+}  // namespace
+
+AttentionLayers::AttentionLayers(const PackedModel& model, StepPhases& step, KvCache& cache)
+    : step_(step), cache_(cache), scratch_(step.workers()) {
+  for (const Rope& rope : model.ropes) ropes_.emplace_back(rope, model.context_length);
+  rope_fill_.resize(ropes_.size());
+}
+
+void AttentionLayers::add_angles() {
+  for (std::size_t i = 0; i < ropes_.size(); ++i) {
+    step_.add_grains(
+        kFewPositions, [this, i] { return rope_fill_[i].end - rope_fill_[i].first; },
+        [this, i](int, Range part) {
+          ropes_[i].fill(rope_fill_[i].first + part.first, rope_fill_[i].first + part.end);
+        });
+  }
+}
+
+void AttentionLayers::add(const PackedAttention& block, const Residual* left, bool last) {
+  query_columns_ = std::max(query_columns_, block.heads * block.head_dim);
+  kv_columns_ = std::max(kv_columns_, block.kv_heads * block.head_dim);
+  const Stream& all = step_.all();
+  const Stream& to = last ? step_.last() : all;
+  const bool quantize = quantized(block.query) || quantized(block.key) || quantized(block.value);
+  step_.add_norm(all, left, address(block.input_norm), quantize, last);
+  step_.add_products({{.linear = &block.key, .stream = &all, .out = &key_},
+                      {.linear = &block.value, .stream = &all, .out = &value_},
+                      {.linear = &block.query, .stream = &to, .out = &query_}});
+  if (block.norms_rows(block.query_norm)) add_row_norm(to, block.query_norm, query_);
+  if (block.norms_rows(block.key_norm)) add_row_norm(all, block.key_norm, key_);
+  add_rotation(block, to);
+  add_tasks(block, to, last);
+  step_.add_products(
+      {{.linear = &block.output, .stream = &to, .input = &attended_, .out = &step_.y()}});
+}
+
+// The norm of all heads of q or k as one vector, in place.
+void AttentionLayers::add_row_norm(const Stream& stream, const std::optional<RmsNorm>& norm,
+                                   const RowBuffer& rows) {
+  step_.add_rows(stream, [this, &norm = *norm, &rows](int, int row) {
+    const int count = static_cast<int>(norm.weight.size());
+    step_.ops().rms_norm(rows.row(row), norm.weight.data(), norm.epsilon, count, rows.row(row));
+  });
+}
+
+// Per-head norms, rotation and scale of q and k in place; k and v into the cache.
+void AttentionLayers::add_rotation(const PackedAttention& block, const Stream& to) {
+  const auto keys = [this, &block] { return step_.all().rows * block.kv_heads; };
+  const auto heads = [&block, &to, keys] { return keys() + to.rows * block.heads; };
+  step_.add_grains(
+      std::max(1, kFewNumbers / block.head_dim), heads, [this, &block, &to, keys](int, Range part) {
+        const int stored = keys();
+        store_keys(block, {std::min(part.first, stored), std::min(part.end, stored)});
+        rotate_queries(block, to, {std::max(part.first - stored, 0), part.end - stored});
+      });
+}
+
+void AttentionLayers::add_tasks(const PackedAttention& block, const Stream& to, bool last) {
+  const std::size_t shape = index_of(shape_of(block));
+  if (last) last_shape_ = shape;
+  const auto work = [this, shape, last]() -> AttentionWork& {
+    return last && step_.narrows() ? narrow_work_ : work_[shape];
+  };
+  const auto add_part = [&](auto count, auto compute) {
+    const auto run = [this, &block, work, compute](int worker, int first, int end) {
+      const AttentionWork::Data data{&cache_, &step_.batch(), block.layer, &query_, &attended_};
+      for (int i = first; i < end; ++i) {
+        finish(block, (work().*compute)(i, step_.ops(), data, scratch_[worker]));
+      }
+    };
+    step_.add({.units = [work, count] { return (work().*count)(); }, .run = run, .in_order = true});
+  };
+  add_part(&AttentionWork::tasks, &AttentionWork::run);
+  add_part(&AttentionWork::folds, &AttentionWork::fold);
+  if (finishes_groups(block) || !quantized(block.output)) return;
+  step_.add_rows(to, [this, columns = block.heads * block.head_dim](int, int row) {
+    attended_.quantize(step_.kernels(), row, 0, columns, attended_.values(row));
+  });
+}
+
+std::size_t AttentionLayers::index_of(const AttentionShape& shape) {
+  const auto known = std::find(shapes_.begin(), shapes_.end(), shape);
+  const auto index = static_cast<std::size_t>(known - shapes_.begin());
+  if (known == shapes_.end()) {
+    shapes_.push_back(shape);
+    work_.emplace_back();
+  }
+  return index;
+}
+
+void AttentionLayers::reserve(int rows) {
+  for (RowBuffer* buffer : {&key_, &value_}) buffer->reserve(rows, kv_columns_);
+  query_.reserve(rows, query_columns_);
+  attended_.reserve(rows, query_columns_);
+}
+
+void AttentionLayers::plan() {
+  const Batch& batch = step_.batch();
+  int end_position = 0;
+  for (const int position : batch.positions) end_position = std::max(end_position, position + 1);
+  for (std::size_t i = 0; i < ropes_.size(); ++i) {
+    rope_fill_[i] = {ropes_[i].positions(), std::max(end_position, ropes_[i].positions())};
+    ropes_[i].make_room(end_position);
+  }
+  queries_.clear();
+  narrow_queries_.clear();
+  int narrow_rows = 0;
+  for (std::size_t s = 0; s < batch.sequences.size(); ++s) {
+    const BatchSequence& sequence = batch.sequences[s];
+    queries_.push_back({static_cast<int>(s), sequence.first_row, sequence.query_length});
+    QueryRows narrow{static_cast<int>(s), narrow_rows, 0};
+    for (int i = 0; i < sequence.query_length; ++i) {
+      narrow.rows += step_.narrow_index()[sequence.first_row + i] >= 0;
+    }
+    narrow_rows += narrow.rows;
+    narrow_queries_.push_back(narrow);
+  }
+  for (std::size_t i = 0; i < shapes_.size(); ++i) {
+    work_[i].plan(shapes_[i], queries_, batch.positions, step_.workers());
+  }
+  if (step_.narrows()) {
+    narrow_work_.plan(shapes_[last_shape_], narrow_queries_, step_.positions(step_.last()),
+                      step_.workers());
+  }
+}
+
+void AttentionLayers::complete() {
+  for (std::size_t i = 0; i < ropes_.size(); ++i) ropes_[i].have(rope_fill_[i].end);
+}
+
+std::size_t AttentionLayers::bytes() const {
+  std::size_t bytes = narrow_work_.bytes() + attended_.bytes();
+  for (const RowBuffer* buffer : {&query_, &key_, &value_}) bytes += buffer->bytes();
+  for (const AttentionWork& work : work_) bytes += work.bytes();
+  for (const RopeTable& rope : ropes_) bytes += rope.bytes();
+  for (const AttentionWork::Scratch& scratch : scratch_) bytes += scratch.bytes();
+  return bytes;
+}
+
+void AttentionLayers::turn(const PackedAttention& block, const std::optional<RmsNorm>& norm,
+                           int position, float* head) {
+  const VectorOps& ops = step_.ops();
+  if (block.norms_heads(norm)) {
+    ops.rms_norm(head, norm->weight.data(), norm->epsilon, block.head_dim, head);
+  }
+  if (block.rope < 0) return;
+  const RopeTable& rope = ropes_[block.rope];
+  ops.rotate(head, rope.cosines(position), rope.sines(position), rope.half());
+}
+
+void AttentionLayers::store_keys(const PackedAttention& block, Range heads) {
+  const Batch& batch = step_.batch();
+  const int d = block.head_dim, block_size = cache_.block_size();
+  const int group = cache_.group_of(block.layer);
+  const KvOps& kv = step_.ops().kv(cache_.format());
+  std::size_t s = 0;
+  for (int i = heads.first; i < heads.end; ++i) {
+    const int row = i / block.kv_heads, head = i % block.kv_heads;
+    while (row >= batch.sequences[s].first_row + batch.sequences[s].query_length) ++s;
+    const int position = batch.positions[row];
+    const int cache_block = batch.sequences[s].blocks[group][position / block_size];
+    const int tile = position % block_size / kKeyTile, slot = position % kKeyTile;
+    float* key = key_.row(row) + head * d;
+    turn(block, block.key_norm, position, key);
+    kv.store_key(key, d, cache_.keys(block.layer, cache_block, head, tile), slot);
+    kv.store_value(value_.row(row) + head * d, d,
+                   cache_.values(block.layer, cache_block, head, tile), slot);
+  }
+}
+
+void AttentionLayers::rotate_queries(const PackedAttention& block, const Stream& to, Range heads) {
+  const std::span<const int> positions = step_.positions(to);
+  for (int i = heads.first; i < heads.end; ++i) {
+    const int row = i / block.heads;
+    float* query = query_.row(row) + i % block.heads * block.head_dim;
+    turn(block, block.query_norm, positions[row], query);
+    const float temperature = block.temperature ? block.temperature->at(positions[row]) : 1;
+    step_.ops().scale(query, block.scale * temperature, block.head_dim);
+  }
+}
+
+// Quantises what a task has finished, where that is whole groups of columns.
+void AttentionLayers::finish(const PackedAttention& block, const AttentionWork::Finished& part) {
+  if (!finishes_groups(block) || !quantized(block.output)) return;
+  const int columns = block.heads / block.kv_heads * block.head_dim;
+  const int first = part.kv_head * columns;
+  for (int row = part.first_row; row < part.first_row + part.rows; ++row) {
+    attended_.quantize(step_.kernels(), row, first, columns, attended_.values(row) + first);
+  }
+}
+
+}  // namespace mlxd::cpu

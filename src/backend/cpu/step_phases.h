@@ -1,0 +1,145 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "backend/cpu/kernel_input.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/packed_model.h"
+#include "backend/cpu/row_buffer.h"
+#include "backend/cpu/vector_ops.h"
+#include "backend/cpu/worker_pool.h"
+#include "engine/batch.h"
+
+namespace mlxd::cpu {
+
+struct Range {
+  int first, end;
+};
+
+// The residual stream of the rows that are on their way, and its normed form.
+struct Stream {
+  int rows = 0;
+  const RowBuffer* x = nullptr;
+  const InputBuffer* input = nullptr;
+};
+
+// A product of a stream's rows, whose tiles the workers share.
+struct Product {
+  const PackedLinear* linear = nullptr;
+  const Stream* stream = nullptr;
+  const InputBuffer* input = nullptr;  // null: the stream's
+  const RowBuffer* out = nullptr;      // null: the step's logits
+  float softcap = 0;
+};
+
+// A phase of a step; what is prepared in one is not used in another.
+using Moment = std::uint64_t;
+
+// The phases of a forward step, made once for the model, and what layers of all kinds share: the
+// rows of the step, the residual stream, norms and matrix products. Each phase reads what those
+// before it wrote. Layers of one kind (attention_layers.h, ...) add the phases of their blocks, and
+// own the memory that they alone need.
+//
+// After the keys and values of the last attention block only rows whose logits are wanted go on.
+class StepPhases {
+ public:
+  // All references must outlive this.
+  StepPhases(const PackedModel& model, const Kernels& kernels, const VectorOps& ops, int workers);
+  StepPhases(const StepPhases&) = delete;  // the phases point into it
+  StepPhases& operator=(const StepPhases&) = delete;
+
+  const Kernels& kernels() const { return kernels_; }
+  const VectorOps& ops() const { return ops_; }
+  int workers() const { return static_cast<int>(workers_.size()); }
+
+  // While phases are added.
+  void add(Phase phase) { phases_.push_back(std::move(phase)); }
+  // `count` things as units of `grain` of them.
+  void add_grains(int grain, std::function<int()> count,
+                  std::function<void(int worker, Range part)> work);
+  void add_rows(const Stream& stream, std::function<void(int worker, int row)> work);
+  // x += what the last block left in y (null: there is none); input = norm(x) (null: x), quantised
+  // for products that want it so. With `narrow`, the rows that go on after this block are also set
+  // aside, side by side.
+  void add_norm(const Stream& stream, const Residual* left, const RmsNorm* norm, bool quantize,
+                bool narrow = false);
+  // The tiles of all products in one line, parted by their bytes. A product whose stream may be
+  // without rows while others have some must come last.
+  void add_products(std::vector<Product> products);
+  // What the phase that is added next has for its moment.
+  std::size_t next_phase() const { return phases_.size(); }
+
+  // Between two steps: room for so many rows; and what the step's phases are to work on.
+  void reserve(int rows);
+  void plan(const Batch& batch, float* logits);
+  std::span<const Phase> phases() const { return phases_; }
+  std::size_t bytes() const;
+
+  // Of the step.
+  const Batch& batch() const { return *batch_; }
+  const Stream& all() const { return all_; }    // the rows before the last attention block
+  const Stream& last() const { return last_; }  // and after it
+  bool narrows() const { return narrows_; }     // fewer leave that block than enter it
+  // [rows]: where a row goes among those that go on, or -1.
+  std::span<const int> narrow_index() const { return narrow_index_; }
+  std::span<const int> positions(const Stream& stream) const {
+    return stream.rows < all_.rows ? last_positions_ : batch_->positions;
+  }
+  const RowBuffer& x() const { return x_; }
+  const RowBuffer& y() const { return y_; }  // what a block adds to the stream
+
+  // On a worker, within a phase.
+  Moment moment(std::size_t phase) const { return steps_ << 16 | phase; }
+  // The input as `matrix` reads it, made once for all matrices of its kind in this phase.
+  const PreparedInput& prepared(int worker, const PackedMatrix& matrix, const InputRows& input,
+                                Moment moment);
+
+ private:
+  // Scratch memory of one worker.
+  struct Worker {
+    RowBuffer post_normed;                            // [1, D]
+    std::array<PreparedInput, kInputKinds> prepared;  // by kind of matrix
+    std::array<Moment, kInputKinds> prepared_for{};   // that each was made in
+  };
+
+  void normalize(Worker& worker, const Stream& stream, const Residual* left, const RmsNorm* norm,
+                 bool quantize, int row);
+  void set_aside(int row);
+  void multiply_tiles(int worker, const Product& product, Moment moment, Range tiles);
+
+  const PackedModel& model_;
+  const Kernels& kernels_;
+  const VectorOps& ops_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<Phase> phases_;
+
+  std::uint64_t steps_ = 0;
+  const Batch* batch_ = nullptr;
+  float* logits_ = nullptr;
+  bool narrows_ = false;
+  Stream all_, last_;
+  std::vector<int> narrow_index_, last_positions_;
+
+  // [rows, D].
+  RowBuffer x_, narrow_x_, y_;
+  InputBuffer input_, narrow_input_;
+};
+
+// Units of so many bytes of weights that make the smallest piece of work.
+int pieces(std::size_t unit_bytes);
+
+inline bool quantized(const PackedLinear& linear) { return linear.matrix->reads_quantized(); }
+
+inline const RmsNorm* address(const std::optional<RmsNorm>& norm) {
+  return norm ? &*norm : nullptr;
+}
+
+}  // namespace mlxd::cpu
