@@ -19,6 +19,24 @@ void check_rope(const RopeConfig& rope, int head_dim, std::string_view file) {
   }
 }
 
+void check_experts(const ExpertsConfig& experts, std::string_view file) {
+  if (experts.count == 0) return;
+  if (experts.chosen < 1 || experts.chosen > experts.count) {
+    throw LoadError(
+        fmt::format("{}: a row chooses {} of {} experts", file, experts.chosen, experts.count));
+  }
+  if (experts.intermediate_size < 1) {
+    throw LoadError(fmt::format("{}: the experts' intermediate size is missing", file));
+  }
+  if (experts.count % experts.groups != 0 || experts.chosen_groups > experts.groups ||
+      experts.chosen > experts.count / experts.groups * experts.chosen_groups) {
+    throw LoadError(
+        fmt::format("{}: {} experts of which {} are chosen cannot be in {} groups of "
+                    "which {} are chosen",
+                    file, experts.count, experts.chosen, experts.groups, experts.chosen_groups));
+  }
+}
+
 }  // namespace
 
 void check_config(const ModelConfig& config, std::string_view file) {
@@ -33,6 +51,7 @@ void check_config(const ModelConfig& config, std::string_view file) {
   for (const AttentionConfig& attention : config.attention) {
     if (attention.rope) check_rope(*attention.rope, config.head_dim, file);
   }
+  check_experts(config.experts, file);
 }
 
 }  // namespace mlxd

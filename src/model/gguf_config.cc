@@ -147,7 +147,39 @@ void check_settings(const GgufFile& file, const Fields& fields) {
   require("attention.clamp_kqv", 0);
   require("attention.max_alibi_bias", 0);
   require("rope.scaling.yarn_ext_factor", 1);
-  require("expert_count", 0);
+}
+
+// The experts of a model that has some (llama.cpp, llama-hparams.h). What a file leaves out is as
+// the architecture's defaults have it.
+void read_experts(const GgufFile& file, const Fields& fields, bool known, ModelConfig& config) {
+  ExpertsConfig& experts = config.experts;
+  experts.count = fields.optional_integer("expert_count", 0, kMaxExperts).value_or(0);
+  if (experts.count == 0) return;
+  if (!known) {
+    file.fail(in_quotes(fields.key("expert_count")),
+              fmt::format("is {}; mlxd computes this architecture without experts", experts.count));
+  }
+  experts.chosen = fields.integer("expert_used_count", kMaxExperts);
+  const auto count = [&](std::string_view field, std::int64_t high, int& value) {
+    value = fields.optional_integer(field, 0, high).value_or(value);
+  };
+  count("expert_feed_forward_length", kMaxIntermediateSize, experts.intermediate_size);
+  count("expert_shared_feed_forward_length", kMaxIntermediateSize,
+        experts.shared_intermediate_size);
+  experts.groups =
+      fields.optional_integer("expert_group_count", 1, kMaxExperts).value_or(experts.groups);
+  experts.chosen_groups = fields.optional_integer("expert_group_used_count", 1, kMaxExperts)
+                              .value_or(experts.chosen_groups);
+  experts.normalised = file.boolean(fields.key("expert_weights_norm")).value_or(experts.normalised);
+  // Written as 0 where there is none.
+  const float scale = fields.number("expert_weights_scale", 0, 1e6, experts.scale);
+  experts.scale = scale == 0 ? 1 : scale;
+  constexpr ExpertScoring kScoring[] = {ExpertScoring::softmax, ExpertScoring::sigmoid,
+                                        ExpertScoring::softmax_chosen,
+                                        ExpertScoring::sqrt_softplus};
+  if (const auto function = fields.optional_integer("expert_gating_func", 1, 4)) {
+    experts.scoring = kScoring[*function - 1];
+  }
 }
 
 }  // namespace
@@ -192,6 +224,7 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   config.tied_embeddings = !weights.find("lm_head.weight").has_value();
   read_rope(file, fields, weights, architecture.partial_rope, config);
   describe_layers(config);
+  read_experts(file, fields, architecture.experts, config);
   if (architecture.gguf_finish) architecture.gguf_finish(config, file);
   check_config(config, file.name());
   return config;

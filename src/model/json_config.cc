@@ -10,6 +10,7 @@
 #include "model/architectures/registry.h"
 #include "model/config_limits.h"
 #include "model/config_reader.h"
+#include "model/json_experts.h"
 #include "model/json_rope.h"
 #include "model/quoted.h"
 
@@ -134,6 +135,7 @@ ModelConfig read_json_config(const JsonFields& root, const WeightSource& weights
   read_json_rope(fields, architecture.partial_rope, config);
   describe_layers(config);
   read_layer_types(fields, config);
+  if (architecture.experts) read_json_experts(fields, config.experts);
   if (architecture.json_finish) architecture.json_finish(config, fields);
 
   // Writers disagree on the default, the weights do not: without a head of its own it is tied.

@@ -23,6 +23,7 @@ std::vector<int> windows_of(const ModelPlan& plan) {
         windows[block.layer] = sees_all ? 0 : block.window;
       },
       [](const FeedForwardBlock&) {},
+      [](const ExpertsBlock&) {},
   };
   for (const Block& block : plan.blocks) std::visit(note_window, block);
   if (std::ranges::count(windows, kNoBlock) > 0) {

@@ -48,6 +48,27 @@ struct AttentionConfig {
   std::optional<PositionTemperature> temperature;
 };
 
+// How a router's scores of the experts, s = W h, become their weights for a row.
+enum class ExpertScoring {
+  softmax,         // over all experts
+  softmax_chosen,  // over those that were chosen
+  sigmoid,         // each by itself (DeepSeek-AI 2024, V3)
+  sqrt_softplus,   // sqrt(log(1 + exp(s))) (DeepSeek-AI 2026, V4)
+};
+
+// The experts of the layers that have some.
+struct ExpertsConfig {
+  int count = 0;   // 0: no layer has
+  int chosen = 0;  // a row
+  int intermediate_size = 0;
+  int shared_intermediate_size = 0;  // of an expert that every row takes beside these; 0: none
+  ExpertScoring scoring = ExpertScoring::softmax;
+  // Only experts of the best groups are chosen from; a group is as good as its two best experts.
+  int groups = 1, chosen_groups = 1;
+  bool normalised = false;  // the weights of those chosen are divided by their sum
+  float scale = 1;          // on the weights, after that
+};
+
 // The numbers of a model, under one set of names, whichever file they came from (config.json or
 // GGUF metadata). What one family alone has is worked into these by its file in architectures/, or
 // known there only. Checked by the reader: all counts are positive and bounded, heads divide.
@@ -71,6 +92,8 @@ struct ModelConfig {
   int sliding_window = 0;
   float attention_softcap = 0;
   std::vector<AttentionConfig> attention;  // [layers]
+
+  ExpertsConfig experts;
 
   float embedding_scale = 1;  // on the embedded tokens
   float residual_scale = 1;   // on what a block adds to the residual stream

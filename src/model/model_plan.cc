@@ -6,16 +6,24 @@ namespace mlxd {
 
 std::vector<const Linear*> linears_of(const Block& block) {
   using Linears = std::vector<const Linear*>;
-  return std::visit(Overloaded{
-                        [](const AttentionBlock& attention) -> Linears {
-                          return {&attention.query, &attention.key, &attention.value,
-                                  &attention.output};
-                        },
-                        [](const FeedForwardBlock& feed_forward) -> Linears {
-                          return {&feed_forward.gate, &feed_forward.up, &feed_forward.down};
-                        },
-                    },
-                    block);
+  return std::visit(
+      Overloaded{
+          [](const AttentionBlock& attention) -> Linears {
+            return {&attention.query, &attention.key, &attention.value, &attention.output};
+          },
+          [](const FeedForwardBlock& feed_forward) -> Linears {
+            return {&feed_forward.gate, &feed_forward.up, &feed_forward.down};
+          },
+          [](const ExpertsBlock& experts) -> Linears {
+            Linears linears = {&experts.router, &experts.gate, &experts.up, &experts.down};
+            if (const auto& shared = experts.shared) {
+              linears.insert(linears.end(), {&shared->gate, &shared->up, &shared->down});
+              if (shared->weight) linears.push_back(&*shared->weight);
+            }
+            return linears;
+          },
+      },
+      block);
 }
 
 std::vector<const Tensor*> matrices_of(const ModelPlan& plan) {

@@ -14,7 +14,7 @@ namespace mlxd {
 // A model as the list of coarse operations that every backend executes. An architecture file makes
 // it from a ModelConfig and a WeightSource; no backend asks which architecture it was. Shapes:
 // T rows (tokens) of a batch, D hidden_size, H heads, K KV heads, d head_dim, F intermediate_size,
-// V vocab_size.
+// V vocab_size, E experts.
 
 // y = x / sqrt(mean(x^2) + epsilon) * weight (Zhang & Sennrich 2019). The weight holds Gemma's
 // added 1 already.
@@ -66,6 +66,16 @@ struct AttentionBlock {
 
 enum class Activation { silu, gelu_tanh };
 
+// Which experts a row goes to, and with which weights, by its scores of them.
+struct ExpertChoice {
+  ExpertScoring scoring = ExpertScoring::softmax;
+  std::vector<float> bias = {};  // [E], on what the choice is made by alone; empty: none
+  int groups = 1, chosen_groups = 1;
+  int chosen = 0;
+  bool normalised = false;
+  float scale = 1;
+};
+
 // x += residual_scale * post_norm(down(activation(gate(h)) * up(h))), h = input_norm(x).
 struct FeedForwardBlock {
   std::optional<RmsNorm> input_norm;
@@ -76,9 +86,34 @@ struct FeedForwardBlock {
   float residual_scale = 1;
 };
 
+// A feed-forward layer that every row takes beside its experts.
+struct SharedExpert {
+  Linear gate, up;               // [S, D]
+  Linear down;                   // [D, S]
+  std::optional<Linear> weight;  // [1, D]: its output is multiplied by sigmoid(weight h)
+};
+
+// x += residual_scale * post_norm(sum of weight(e) * down_e(activation(gate_e(h)) * up_e(h)) over
+// the experts that the router chooses for the row, + the shared expert's output), h =
+// input_norm(x).
+struct ExpertsBlock {
+  std::optional<RmsNorm> input_norm;
+  Linear router;  // [E, D]: the scores (Shazeer et al. 2017)
+  ExpertChoice choice;
+  int experts = 0;  // E
+  Linear gate, up;  // [E F, D], an expert's rows after another's
+  Linear down;      // [E D, F]
+  Activation activation = Activation::silu;
+  std::optional<SharedExpert> shared;
+  std::optional<RmsNorm> post_norm;
+  float residual_scale = 1;
+
+  int intermediate_size() const { return static_cast<int>(gate.weight.rows / experts); }
+};
+
 // The kinds of block. Whoever runs, counts or measures a plan visits them with std::visit and a
 // function for each kind, so that a new kind does not compile until all of them know it.
-using Block = std::variant<AttentionBlock, FeedForwardBlock>;
+using Block = std::variant<AttentionBlock, FeedForwardBlock, ExpertsBlock>;
 
 // logits[V] = softcap * tanh(weight * norm(x) / softcap)
 struct Head {

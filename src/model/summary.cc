@@ -30,6 +30,13 @@ std::int64_t numbers_in(const FeedForwardBlock& block) {
          numbers_in(block.down) + numbers_in(block.post_norm);
 }
 
+std::int64_t numbers_in(const ExpertsBlock& block) {
+  std::int64_t count = numbers_in(block.input_norm) + numbers_in(block.post_norm) +
+                       static_cast<std::int64_t>(block.choice.bias.size());
+  for (const Linear* linear : linears_of(block)) count += numbers_in(*linear);
+  return count;
+}
+
 std::int64_t count_parameters(const ModelPlan& plan) {
   std::int64_t count = numbers_in(plan.embed.table) + numbers_in(plan.head.norm);
   if (!plan.config.tied_embeddings) count += numbers_in(plan.head.weight);

@@ -37,14 +37,15 @@ Fixture load_real(const std::string& name);
 Fixture load_tiny(const std::string& name);
 
 // Every architecture and what it can differ in, in floats.
-inline constexpr const char* kTinyFloats[] = {"gemma3",        "granite", "llama3", "ministral3",
-                                              "mistral",       "olmo2",   "olmo3",  "phi3",
-                                              "phi3-longrope", "qwen2",   "qwen3",  "smollm3"};
+inline constexpr const char* kTinyFloats[] = {
+    "gemma3", "granite",       "llama3", "ministral3", "mistral",   "olmo2",  "olmo3",
+    "phi3",   "phi3-longrope", "qwen2",  "qwen3",      "qwen3-moe", "smollm3"};
 // The same weights as llama.cpp names and orders them.
-inline constexpr const char* kTinyGguf[] = {"granite.gguf", "ministral3.gguf", "olmo2.gguf",
-                                            "olmo3.gguf",   "phi3.gguf",       "phi3-longrope.gguf",
-                                            "smollm3.gguf"};
-inline constexpr const char* kTinyAffine[] = {"llama-4bit", "phi3-4bit", "qwen3-mixed"};
+inline constexpr const char* kTinyGguf[] = {
+    "granite.gguf", "ministral3.gguf",    "olmo2.gguf",     "olmo3.gguf",
+    "phi3.gguf",    "phi3-longrope.gguf", "qwen3-moe.gguf", "smollm3.gguf"};
+inline constexpr const char* kTinyAffine[] = {"llama-4bit", "phi3-4bit", "qwen3-mixed",
+                                              "qwen3-moe-4bit"};
 
 // A name of those as GoogleTest allows it.
 std::string test_name(const char* model);

@@ -134,6 +134,25 @@ MODELS |= WITH_GGUF | {
         "model_type": "phi3", "architectures": ["Phi3ForCausalLM"], "intermediate_size": 96,
         "original_max_position_embeddings": 256, "rope_scaling": None, "sliding_window": None,
     }, mx.bfloat16, lambda path: {"group_size": 32, "bits": 4}, 1),
+}
+# Of each layer's eight experts a row takes three.
+QWEN3_MOE = SMALL | {
+    "model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"], "head_dim": 32,
+    "num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 32,
+    "decoder_sparse_step": 1, "mlp_only_layers": [], "norm_topk_prob": True,
+    "use_sliding_window": False, "sliding_window": None, "rms_norm_eps": 1e-6,
+}
+EXPERTS_WITH_GGUF = {
+    "qwen3-moe": (QWEN3_MOE, mx.float16, None, 1),
+}
+WITH_GGUF |= EXPERTS_WITH_GGUF
+MODELS |= EXPERTS_WITH_GGUF | {
+    # The first layer is dense, and the weights of those chosen do not sum to 1.
+    "qwen3-moe-4bit": (QWEN3_MOE | {
+        "mlp_only_layers": [0], "norm_topk_prob": False, "num_hidden_layers": 3,
+        "moe_intermediate_size": 64, "hidden_size": 64,
+    }, mx.bfloat16, lambda path: {"group_size": 64, "bits": 8} if path.endswith("mlp.gate")
+        else {"group_size": 32, "bits": 4}, 1),
 }  # new ones last: a model's seed is its place in the list
 
 LENGTHS = [1, 2, 7, 16, 17, 33, 80]

@@ -17,6 +17,7 @@ FAMILIES = {
     "olmo2": (gguf.MODEL_ARCH.OLMO2, False),
     "olmo3": (gguf.MODEL_ARCH.OLMO2, False),
     "phi3": (gguf.MODEL_ARCH.PHI3, False),
+    "qwen3_moe": (gguf.MODEL_ARCH.QWEN3MOE, False),
 }
 
 
@@ -41,6 +42,10 @@ def add_usual(writer, config):
     if "head_dim" in config:
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)
+    if "num_experts" in config:
+        writer.add_expert_count(config["num_experts"])
+        writer.add_expert_used_count(config["num_experts_per_tok"])
+        writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
 
 
 def add_yarn(writer, rope):
@@ -112,9 +117,13 @@ def write(path, config, weights, tokenizer, matrix_type=np.float16):
                  "k_proj": config["num_key_value_heads"]}.get(name.split(".")[-2])
         if permuted and heads:
             value = permute(value, heads)
-        own = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        # gguf's map has the stacked experts under transformers' name, mlx-lm under its own.
+        own = names.get_name(name.replace("mlp.switch_mlp.", "mlp.experts."),
+                             try_suffixes=(".weight", ".bias"))
         assert own, name
-        writer.add_tensor(own, value.astype(matrix_type if value.ndim == 2 else np.float32))
+        # The converter keeps vectors and routers in 32 bits.
+        is_wide = value.ndim == 1 or name.endswith("mlp.gate.weight")
+        writer.add_tensor(own, value.astype(np.float32 if is_wide else matrix_type))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -9,6 +9,16 @@
 
 namespace mlxd::cpu {
 
+// Rows of a hidden layer that are computed together, from as many rows of its input.
+struct HiddenRows {
+  const PackedMlp* mlp = nullptr;
+  int first_matrix_row =
+      0;  // of gate and up, whose rows from here on are the hidden layer's columns
+  InputRows input;
+  const InputBuffer* hidden = nullptr;
+  int first_row = 0;  // of `hidden`: where the input's first goes
+};
+
 // The feed-forward blocks of a model, and the hidden layer of a step's rows that they share.
 class FeedForwardLayers {
  public:
@@ -18,10 +28,15 @@ class FeedForwardLayers {
   FeedForwardLayers& operator=(const FeedForwardLayers&) = delete;
 
   void add(const PackedFeedForward& block, const Residual* left, const Stream& stream);
+  // out = mlp(the stream's normed rows)
+  void add_mlp(const PackedMlp& mlp, const Stream& stream, const RowBuffer& out);
 
   // Between two steps.
   void reserve(int rows) { hidden_.reserve(rows, hidden_columns_); }
   std::size_t bytes() const;
+
+  // On a worker, within a phase: hidden = activation(gate) * up for whole groups of columns.
+  void gate_groups(int worker, const HiddenRows& rows, Moment moment, Range groups);
 
  private:
   // Scratch memory of one worker.
@@ -29,8 +44,7 @@ class FeedForwardLayers {
     AlignedArray<float> gate, up;
   };
 
-  void gate_columns(int worker, const PackedFeedForward& block, const Stream& stream, Moment moment,
-                    Range rows, Range columns);
+  void gate_columns(int worker, const HiddenRows& of, Moment moment, Range rows, Range columns);
 
   StepPhases& step_;
   int hidden_columns_ = 0;  // of the widest block

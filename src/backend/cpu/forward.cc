@@ -13,7 +13,8 @@ ForwardPass::ForwardPass(const PackedModel& model, const Kernels& kernels, const
       cache_(cache),
       step_(model, kernels, ops, pool.size()),
       attention_(model, step_, cache),
-      feed_forward_(step_) {
+      feed_forward_(step_),
+      experts_(step_, feed_forward_) {
   assemble();
 }
 
@@ -27,6 +28,9 @@ void ForwardPass::assemble() {
         [&](const PackedAttention& block) { attention_.add(block, left, i == last); },
         [&](const PackedFeedForward& block) {
           feed_forward_.add(block, left, i > last ? step_.last() : step_.all());
+        },
+        [&](const PackedExperts& block) {
+          experts_.add(block, left, i > last ? step_.last() : step_.all());
         },
     };
     std::visit(add_block, model_.blocks[i]);
@@ -43,6 +47,7 @@ void ForwardPass::reserve(int rows) {
   step_.reserve(rows);
   attention_.reserve(rows);
   feed_forward_.reserve(rows);
+  experts_.reserve(rows);
   reserved_rows_ = rows;
 }
 
@@ -60,7 +65,7 @@ void ForwardPass::run(const Batch& batch, StepOutput& output) {
 }
 
 std::size_t ForwardPass::buffer_bytes() const {
-  return step_.bytes() + attention_.bytes() + feed_forward_.bytes();
+  return step_.bytes() + attention_.bytes() + feed_forward_.bytes() + experts_.bytes();
 }
 
 void ForwardPass::embed(int row) {

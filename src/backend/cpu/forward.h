@@ -3,6 +3,7 @@
 #include <cstddef>
 
 #include "backend/cpu/attention_layers.h"
+#include "backend/cpu/expert_layers.h"
 #include "backend/cpu/feed_forward_layers.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kv_cache.h"
@@ -41,6 +42,7 @@ class ForwardPass {
   StepPhases step_;
   AttentionLayers attention_;
   FeedForwardLayers feed_forward_;
+  ExpertLayers experts_;
 };
 
 }  // namespace mlxd::cpu

@@ -131,11 +131,50 @@ class Packer {
   void add(const FeedForwardBlock& block) {
     auto& packed = std::get<PackedFeedForward>(model_.blocks.emplace_back(PackedFeedForward{}));
     packed.input_norm = block.input_norm;
-    packed.activation = block.activation;
     packed.residual = {block.post_norm, block.residual_scale};
     need_norm(packed.input_norm, model_.hidden_size, block.gate.weight.name);
     need_norm(packed.residual.norm, model_.hidden_size, block.gate.weight.name);
+    mlp(block, block.activation, packed.mlp);
+  }
+
+  void add(const ExpertsBlock& block) {
+    auto& packed = std::get<PackedExperts>(model_.blocks.emplace_back(PackedExperts{}));
+    const std::string& name = block.gate.weight.name;
+    const int d = model_.hidden_size;
+    packed.input_norm = block.input_norm;
+    packed.residual = {block.post_norm, block.residual_scale};
+    need_norm(packed.input_norm, d, name);
+    need_norm(packed.residual.norm, d, name);
+    if (block.experts < 1 || block.gate.weight.rows % block.experts != 0) {
+      throw LoadError(name + ": " + std::to_string(block.gate.weight.rows) +
+                      " rows are not those of " + std::to_string(block.experts) + " experts");
+    }
+    const int f = block.intermediate_size();
+    if (f % kGroupColumns != 0 || d % kTileRows != 0) {
+      throw LoadError(name +
+                      ": the cpu backend runs experts whose intermediate size is a multiple of " +
+                      std::to_string(kGroupColumns) + ", not " + std::to_string(f));
+    }
+    packed.choice = block.choice;
+    packed.experts = block.experts;
+    packed.hidden_size = d;
+    packed.intermediate_size = f;
+    linear(block.router, block.experts, d, packed.router);
+    const std::int64_t experts = block.experts;
+    linear(block.gate, experts * f, d, packed.mlp.gate);
+    linear(block.up, experts * f, d, packed.mlp.up);
+    linear(block.down, experts * d, f, packed.mlp.down);
+    packed.mlp.activation = block.activation;
+    if (!block.shared) return;
+    PackedSharedExpert& shared = packed.shared.emplace();
+    mlp(*block.shared, block.activation, shared.mlp);
+    if (block.shared->weight) linear(*block.shared->weight, 1, d, shared.weight.emplace());
+  }
+
+  // Of a feed-forward block or a shared expert.
+  void mlp(const auto& block, Activation activation, PackedMlp& packed) {
     const std::int64_t intermediate = block.gate.weight.rows;
+    packed.activation = activation;
     linear(block.gate, intermediate, model_.hidden_size, packed.gate);
     linear(block.up, intermediate, model_.hidden_size, packed.up);
     linear(block.down, model_.hidden_size, intermediate, packed.down);
@@ -247,10 +286,7 @@ class Packer {
 std::size_t last_attention(const PackedModel& model) {
   std::size_t last = 0;
   for (std::size_t i = 0; i < model.blocks.size(); ++i) {
-    const bool attends = std::visit(Overloaded{[](const PackedAttention&) { return true; },
-                                               [](const PackedFeedForward&) { return false; }},
-                                    model.blocks[i]);
-    if (attends) last = i;
+    if (std::holds_alternative<PackedAttention>(model.blocks[i])) last = i;
   }
   return last;
 }

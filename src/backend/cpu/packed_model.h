@@ -46,14 +46,36 @@ struct PackedAttention {
   bool norms_rows(const std::optional<RmsNorm>& norm) const { return norm && !norms_heads(norm); }
 };
 
-struct PackedFeedForward {
-  std::optional<RmsNorm> input_norm;
+// down(activation(gate(h)) * up(h))
+struct PackedMlp {
   PackedLinear gate, up, down;
   Activation activation = Activation::silu;
+};
+
+struct PackedFeedForward {
+  std::optional<RmsNorm> input_norm;
+  PackedMlp mlp;
   Residual residual;
 };
 
-using PackedBlock = std::variant<PackedAttention, PackedFeedForward>;
+struct PackedSharedExpert {
+  PackedMlp mlp;
+  std::optional<PackedLinear> weight;  // [1, D]
+};
+
+struct PackedExperts {
+  std::optional<RmsNorm> input_norm;
+  PackedLinear router;
+  ExpertChoice choice;
+  int experts = 0;
+  int hidden_size = 0;        // D
+  int intermediate_size = 0;  // F of one, a multiple of kGroupColumns
+  PackedMlp mlp;              // of all, their rows one after another's
+  std::optional<PackedSharedExpert> shared;
+  Residual residual;
+};
+
+using PackedBlock = std::variant<PackedAttention, PackedFeedForward, PackedExperts>;
 
 struct PackedModel {
   int hidden_size = 0;

@@ -37,6 +37,7 @@ std::vector<KvShape> kv_shapes(const ModelPlan& plan, const KvLayout& layout) {
         shapes[block.layer] = {block.kv_heads, block.head_dim, layout.group_of[block.layer]};
       },
       [](const FeedForwardBlock&) {},
+      [](const ExpertsBlock&) {},
   };
   for (const Block& block : plan.blocks) std::visit(add_shape, block);
   if (shapes.empty()) throw LoadError("the cpu backend runs models that have attention blocks");

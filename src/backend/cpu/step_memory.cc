@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/cpu/attention.h"
+#include "backend/cpu/expert_layers.h"
 #include "backend/cpu/kernel_input.h"
 #include "backend/cpu/packed_matrix.h"
 #include "backend/cpu/row_buffer.h"
@@ -22,6 +23,8 @@ constexpr std::size_t kWorkerBytes = std::size_t{128} << 10;
 // The widest values of a row.
 struct Widths {
   int query = 0, kv = 0, hidden = 0;
+  int experts = 0, chosen = 0, expert_hidden = 0;
+  bool shared = false;
 };
 
 // The inputs of products as one worker's kernels read them: one buffer for each kind of matrix.
@@ -54,6 +57,14 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int wor
       [&](const FeedForwardBlock& block) {
         widths.hidden = std::max(widths.hidden, static_cast<int>(block.gate.weight.rows));
       },
+      [&](const ExpertsBlock& block) {
+        widths.experts = std::max(widths.experts, block.experts);
+        widths.chosen = std::max(widths.chosen, block.choice.chosen);
+        widths.expert_hidden = std::max(widths.expert_hidden, block.intermediate_size());
+        if (!block.shared) return;
+        widths.shared = true;
+        widths.hidden = std::max(widths.hidden, static_cast<int>(block.shared->gate.weight.rows));
+      },
   };
   for (const Block& block : plan.blocks) std::visit(measure, block);
   const int rows = limits.rows, model = static_cast<int>(plan.embed.table.columns);
@@ -65,6 +76,10 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int wor
       3 * RowBuffer::bytes_for(rows, model) + RowBuffer::bytes_for(rows, widths.query) +
       2 * RowBuffer::bytes_for(rows, widths.kv) + 2 * InputBuffer::bytes_for(rows, model) +
       InputBuffer::bytes_for(rows, widths.query) + InputBuffer::bytes_for(rows, widths.hidden);
+  if (widths.experts > 0) {
+    bytes += ExpertLayers::bytes_for(rows, widths.experts, widths.chosen, model,
+                                     widths.expert_hidden, widths.shared);
+  }
   for (const auto& [frequencies, magnitude] : ropes) {
     bytes += std::size_t{2} * frequencies.size() * context * sizeof(float);
   }

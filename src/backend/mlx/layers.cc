@@ -1,6 +1,7 @@
 #include "backend/mlx/layers.h"
 
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <vector>
 
@@ -44,6 +45,36 @@ mx::array block_input(const mx::array& x, const std::optional<NormLayer>& norm, 
   return mx::astype(norm ? norm->apply(x) : x, type);
 }
 
+// What the scores of the experts [T, E] are before those chosen are known.
+mx::array expert_scores(ExpertScoring scoring, const mx::array& raw) {
+  switch (scoring) {
+    case ExpertScoring::softmax:
+      return mx::softmax(raw, -1, /*precise=*/true);
+    case ExpertScoring::sigmoid:
+      return mx::sigmoid(raw);
+    case ExpertScoring::sqrt_softplus:
+      return mx::sqrt(mx::logaddexp(raw, mx::array(0.0f)));
+    case ExpertScoring::softmax_chosen:
+      break;
+  }
+  return raw;
+}
+
+// Those of experts outside the best groups become the lowest there are.
+mx::array merits_of_best_groups(const ExpertChoice& choice, const mx::array& merits) {
+  const int rows = merits.shape(0), size = merits.shape(1) / choice.groups;
+  const mx::array grouped = mx::reshape(merits, {rows, choice.groups, size});
+  const mx::array best = size > 1 ? mx::topk(grouped, 2, -1) : grouped;
+  const mx::array order = mx::argsort(-mx::sum(best, -1), -1);  // [T, groups]
+  const mx::array others = mx::slice(order, {0, choice.chosen_groups}, {rows, choice.groups});
+  const mx::array lowest = mx::full({rows, choice.groups - choice.chosen_groups, size},
+                                    -std::numeric_limits<float>::infinity());
+  return mx::reshape(
+      mx::put_along_axis(grouped, mx::broadcast_to(mx::expand_dims(others, -1), lowest.shape()),
+                         lowest, 1),
+      merits.shape());
+}
+
 }  // namespace
 
 NormLayer::NormLayer(const RmsNorm& norm)
@@ -61,6 +92,16 @@ LinearLayer::LinearLayer(const Linear& linear, WeightLoader& loader)
 mx::array LinearLayer::apply(const mx::array& x) const {
   const mx::array y = multiply(matrix_, x);
   return bias_ ? y + mx::astype(*bias_, y.dtype()) : y;
+}
+
+ExpertLinearLayer::ExpertLinearLayer(const Linear& linear, int experts, WeightLoader& loader)
+    : matrix_(loader.matrix(linear.weight)), experts_(experts) {
+  if (!linear.bias.empty()) bias_ = mx::reshape(loader.vector(linear.bias), {experts, -1});
+}
+
+mx::array ExpertLinearLayer::apply(const mx::array& x, const mx::array& chosen) const {
+  const mx::array y = multiply_chosen(matrix_, experts_, x, chosen);
+  return bias_ ? y + mx::astype(mx::take(*bias_, chosen, 0), y.dtype()) : y;
 }
 
 RopeLayer::RopeLayer(const Rope& rope)
@@ -137,6 +178,62 @@ mx::array FeedForwardLayer::apply(const mx::array& x, mx::Dtype type) const {
   const mx::array h = block_input(x, input_norm_, type);
   const mx::array gated = activate(activation_, gate_.apply(h)) * up_.apply(h);
   return add_residual(x, down_.apply(gated), post_norm_, residual_scale_);
+}
+
+ExpertsLayer::ExpertsLayer(const ExpertsBlock& block, WeightLoader& loader)
+    : choice_(block.choice),
+      activation_(block.activation),
+      residual_scale_(block.residual_scale),
+      input_norm_(optional_norm(block.input_norm)),
+      router_(block.router, loader),
+      gate_(block.gate, block.experts, loader),
+      up_(block.up, block.experts, loader),
+      down_(block.down, block.experts, loader),
+      post_norm_(optional_norm(block.post_norm)) {
+  if (!choice_.bias.empty()) choice_bias_ = float_array(choice_.bias);
+  if (!block.shared) return;
+  shared_ = Shared{{block.shared->gate, loader},
+                   {block.shared->up, loader},
+                   {block.shared->down, loader},
+                   std::nullopt};
+  if (block.shared->weight) shared_->weight.emplace(*block.shared->weight, loader);
+}
+
+// The experts that the rows of h go to, and with which weights.
+ExpertsLayer::Choice ExpertsLayer::choose(const mx::array& h) const {
+  const mx::array raw = mx::astype(router_.apply(h), mx::float32);  // [T, E]
+  const mx::array scores = expert_scores(choice_.scoring, raw);
+  mx::array merits = choice_bias_ ? scores + *choice_bias_ : scores;
+  if (choice_.chosen_groups < choice_.groups) merits = merits_of_best_groups(choice_, merits);
+  const int rows = raw.shape(0);
+  // A sort, since it keeps the order of equal ones.
+  const mx::array experts = mx::slice(mx::argsort(-merits, -1), {0, 0}, {rows, choice_.chosen});
+  mx::array weights = mx::take_along_axis(scores, experts, -1);
+  if (choice_.scoring == ExpertScoring::softmax_chosen) {
+    weights = mx::softmax(weights, -1);
+  } else if (choice_.normalised) {
+    weights = weights / mx::sum(weights, -1, /*keepdims=*/true);
+  }
+  return {experts, mx::expand_dims(weights * mx::array(choice_.scale), -1)};
+}
+
+mx::array ExpertsLayer::apply(const mx::array& x, mx::Dtype type) const {
+  const mx::array h = block_input(x, input_norm_, type);
+  const Choice choice = choose(h);
+  const mx::array row = mx::expand_dims(h, 1);  // [T, 1, D]
+  const mx::array gated =
+      activate(activation_, gate_.apply(row, choice.experts)) * up_.apply(row, choice.experts);
+  const mx::array outputs = mx::astype(down_.apply(gated, choice.experts), mx::float32);
+  mx::array sum = mx::sum(outputs * choice.weights, 1);
+  if (shared_) {
+    const mx::array hidden = activate(activation_, shared_->gate.apply(h)) * shared_->up.apply(h);
+    mx::array out = mx::astype(shared_->down.apply(hidden), mx::float32);
+    if (shared_->weight) {
+      out = out * mx::sigmoid(mx::astype(shared_->weight->apply(h), mx::float32));
+    }
+    sum = sum + out;
+  }
+  return add_residual(x, sum, post_norm_, residual_scale_);
 }
 
 }  // namespace mlxd::mlx_backend

@@ -32,6 +32,20 @@ class LinearLayer {
   std::optional<mx::array> bias_;
 };
 
+// A matrix of each expert.
+class ExpertLinearLayer {
+ public:
+  // linear.weight [experts * out, in]
+  ExpertLinearLayer(const Linear& linear, int experts, WeightLoader& loader);
+  // x [T, 1 or chosen, in], `chosen` [T, chosen]: each row's experts -> [T, chosen, out]
+  mx::array apply(const mx::array& x, const mx::array& chosen) const;
+
+ private:
+  Matrix matrix_;
+  int experts_;
+  std::optional<mx::array> bias_;  // [experts, out]
+};
+
 class RopeLayer {
  public:
   explicit RopeLayer(const Rope& rope);
@@ -71,6 +85,33 @@ class FeedForwardLayer {
   float residual_scale_;
   std::optional<NormLayer> input_norm_;
   LinearLayer gate_, up_, down_;
+  std::optional<NormLayer> post_norm_;
+};
+
+class ExpertsLayer {
+ public:
+  ExpertsLayer(const ExpertsBlock& block, WeightLoader& loader);
+  mx::array apply(const mx::array& x, mx::Dtype type) const;
+
+ private:
+  struct Shared {
+    LinearLayer gate, up, down;
+    std::optional<LinearLayer> weight;
+  };
+  struct Choice {
+    mx::array experts, weights;  // [T, chosen], [T, chosen, 1] float32
+  };
+
+  Choice choose(const mx::array& h) const;
+
+  ExpertChoice choice_;
+  Activation activation_;
+  float residual_scale_;
+  std::optional<NormLayer> input_norm_;
+  LinearLayer router_;
+  std::optional<mx::array> choice_bias_;
+  ExpertLinearLayer gate_, up_, down_;
+  std::optional<Shared> shared_;
   std::optional<NormLayer> post_norm_;
 };
 

@@ -78,6 +78,22 @@ mx::array multiply(const Matrix& matrix, const mx::array& x) {
                               matrix.group_size, matrix.bits);
 }
 
+mx::array multiply_chosen(const Matrix& matrix, int experts, const mx::array& x,
+                          const mx::array& chosen) {
+  const auto of_experts = [&](const mx::array& all) {
+    return mx::reshape(all, {experts, -1, all.shape(1)});
+  };
+  const mx::array rows = mx::expand_dims(x, 2);  // [T, 1 or chosen, 1, columns]
+  const mx::array weight = of_experts(matrix.weight);
+  const mx::array y =
+      matrix.scales
+          ? mx::gather_qmm(rows, weight, of_experts(*matrix.scales), of_experts(*matrix.biases),
+                           /*lhs_indices=*/std::nullopt, chosen, /*transpose=*/true,
+                           matrix.group_size, matrix.bits)
+          : mx::gather_mm(rows, mx::swapaxes(weight, 1, 2), std::nullopt, chosen);
+  return mx::squeeze(y, 2);
+}
+
 mx::array take_rows(const Matrix& matrix, const mx::array& ids, mx::Dtype type) {
   mx::array rows = mx::take(matrix.weight, ids, 0);
   if (matrix.scales) {

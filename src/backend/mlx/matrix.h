@@ -23,6 +23,11 @@ struct Matrix {
 // x [T, columns] -> [T, rows], in x's type.
 mx::array multiply(const Matrix& matrix, const mx::array& x);
 
+// The matrix as those of `experts` one after another, [experts * out, columns]: x [T, 1 or chosen,
+// columns] by each row's own, `chosen` [T, chosen] -> [T, chosen, out], in x's type.
+mx::array multiply_chosen(const Matrix& matrix, int experts, const mx::array& x,
+                          const mx::array& chosen);
+
 // Rows `ids` [T] of the matrix -> [T, columns], in `type`.
 mx::array take_rows(const Matrix& matrix, const mx::array& ids, mx::Dtype type);
 

@@ -43,18 +43,20 @@ PagedCache make_cache(const ModelPlan& plan, int block_size, mx::Dtype type) {
         layers[block.layer] = {block.kv_heads, block.head_dim, layout.group_of[block.layer]};
       },
       [](const FeedForwardBlock&) {},
+      [](const ExpertsBlock&) {},
   };
   for (const Block& block : plan.blocks) std::visit(add_layer, block);
   return PagedCache(std::move(layers), layout.windows, block_size, type);
 }
 
-using Layer = std::variant<AttentionLayer, FeedForwardLayer>;
+using Layer = std::variant<AttentionLayer, FeedForwardLayer, ExpertsLayer>;
 
 std::vector<Layer> make_layers(const ModelPlan& plan, WeightLoader& loader) {
   std::vector<Layer> layers;
   const Overloaded make_layer = {
       [&](const AttentionBlock& block) -> Layer { return AttentionLayer(block, loader); },
       [&](const FeedForwardBlock& block) -> Layer { return FeedForwardLayer(block, loader); },
+      [&](const ExpertsBlock& block) -> Layer { return ExpertsLayer(block, loader); },
   };
   for (const Block& block : plan.blocks) layers.push_back(std::visit(make_layer, block));
   return layers;
@@ -122,6 +124,7 @@ mx::array MlxRunner::forward(StepLayout& layout) {
   const Overloaded apply = {
       [&](const AttentionLayer& layer) { return layer.apply(x, type_, cache_, layout); },
       [&](const FeedForwardLayer& layer) { return layer.apply(x, type_); },
+      [&](const ExpertsLayer& layer) { return layer.apply(x, type_); },
   };
   for (const Layer& layer : layers_) x = std::visit(apply, layer);
   return x;
@@ -169,6 +172,12 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, mx::Dty
       },
       [&](const FeedForwardBlock& block) {
         hidden = std::max(hidden, static_cast<std::size_t>(block.gate.weight.rows));
+      },
+      [&](const ExpertsBlock& block) {
+        // Of each expert that a row chose, in place of one hidden layer: and its output.
+        const auto each =
+            static_cast<std::size_t>(block.intermediate_size()) + plan.embed.table.columns;
+        hidden = std::max(hidden, each * block.choice.chosen);
       },
   };
   for (const Block& block : plan.blocks) std::visit(widen, block);

@@ -39,7 +39,7 @@ Tensor PlanBuilder::matrix(const std::string& name, std::int64_t rows, std::int6
   return tensor;
 }
 
-std::vector<float> PlanBuilder::vector(const std::string& name, int size) const {
+std::vector<float> PlanBuilder::vector(const std::string& name, std::int64_t size) const {
   const Tensor tensor = require(name);
   if (tensor.rows != 1 || tensor.columns != size) {
     fail(name, fmt::format("has shape [{}, {}], expected [{}]", tensor.rows, tensor.columns, size));
@@ -57,14 +57,15 @@ RmsNorm PlanBuilder::norm(int layer, std::string_view part, int size) const {
   return norm(layer_module(layer, part), size);
 }
 
-Linear PlanBuilder::linear(const std::string& module, int out, int in, Bias bias) const {
+Linear PlanBuilder::linear(const std::string& module, std::int64_t out, int in, Bias bias) const {
   Linear linear{matrix(module + ".weight", out, in), {}};
   const std::string bias_name = module + ".bias";
   if (bias == Bias::required || weights_->find(bias_name)) linear.bias = vector(bias_name, out);
   return linear;
 }
 
-Linear PlanBuilder::linear(int layer, std::string_view part, int out, int in, Bias bias) const {
+Linear PlanBuilder::linear(int layer, std::string_view part, std::int64_t out, int in,
+                           Bias bias) const {
   return linear(layer_module(layer, part), out, in, bias);
 }
 
@@ -108,12 +109,60 @@ FeedForwardBlock PlanBuilder::feed_forward(int layer, std::string_view norm_name
   return block;
 }
 
+bool PlanBuilder::has(int layer, std::string_view part) const {
+  return weights_->find(layer_module(layer, part)).has_value();
+}
+
+Block PlanBuilder::feed_forward_or_experts(int layer, std::string_view norm_name) const {
+  if (config_.experts.count == 0) return feed_forward(layer, norm_name);
+  if (has(layer, "mlp.switch_mlp.down_proj.weight")) return experts(layer, norm_name);
+  for (const char* apart : {"mlp.experts.0.down_proj.weight", "mlp.experts.down_proj"}) {
+    if (has(layer, apart)) {
+      fail(layer_module(layer, apart),
+           "is an expert as transformers stores it; convert the model with mlx_lm.convert, or take "
+           "a GGUF file");
+    }
+  }
+  return feed_forward(layer, norm_name);
+}
+
+ExpertsBlock PlanBuilder::experts(int layer, std::string_view norm_name) const {
+  const ExpertsConfig& described = config_.experts;
+  const int hidden = config_.hidden_size;
+  const std::int64_t count = described.count, rows = count * described.intermediate_size;
+  ExpertsBlock block;
+  if (!norm_name.empty()) block.input_norm = norm(layer, norm_name, hidden);
+  block.experts = described.count;
+  block.router = linear(layer, "mlp.gate", count, hidden);
+  block.choice.scoring = described.scoring;
+  block.choice.groups = described.groups;
+  block.choice.chosen_groups = described.chosen_groups;
+  block.choice.chosen = described.chosen;
+  block.choice.normalised = described.normalised;
+  block.choice.scale = described.scale;
+  block.gate = linear(layer, "mlp.switch_mlp.gate_proj", rows, hidden);
+  block.up = linear(layer, "mlp.switch_mlp.up_proj", rows, hidden);
+  block.down =
+      linear(layer, "mlp.switch_mlp.down_proj", count * hidden, described.intermediate_size);
+  if (const int shared = described.shared_intermediate_size; shared > 0) {
+    SharedExpert& expert = block.shared.emplace();
+    expert.gate = linear(layer, "mlp.shared_expert.gate_proj", shared, hidden);
+    expert.up = linear(layer, "mlp.shared_expert.up_proj", shared, hidden);
+    expert.down = linear(layer, "mlp.shared_expert.down_proj", hidden, shared);
+    if (has(layer, "mlp.shared_expert_gate.weight")) {
+      expert.weight = linear(layer, "mlp.shared_expert_gate", 1, hidden);
+    }
+  }
+  block.residual_scale = config_.residual_scale;
+  return block;
+}
+
 void PlanBuilder::add(AttentionBlock block) {
   ++plan_.kv_layers;
   plan_.blocks.emplace_back(std::move(block));
 }
 
-void PlanBuilder::add(FeedForwardBlock block) { plan_.blocks.emplace_back(std::move(block)); }
+void PlanBuilder::add(Block block) { plan_.blocks.push_back(std::move(block)); }
 
 ModelPlan PlanBuilder::finish() {
   const std::string beyond = layer_module(config_.layers, "self_attn.o_proj.weight");

@@ -26,8 +26,9 @@ class PlanBuilder {
 
   // <module>.weight [out, in], and <module>.bias [out] where the file has one or it is `required`.
   enum class Bias { where_present, required };
-  Linear linear(const std::string& module, int out, int in, Bias bias = Bias::where_present) const;
-  Linear linear(int layer, std::string_view part, int out, int in,
+  Linear linear(const std::string& module, std::int64_t out, int in,
+                Bias bias = Bias::where_present) const;
+  Linear linear(int layer, std::string_view part, std::int64_t out, int in,
                 Bias bias = Bias::where_present) const;
 
   // The numbers of a layer's attention as the config describes it, without weights.
@@ -41,15 +42,24 @@ class PlanBuilder {
   FeedForwardBlock feed_forward(int layer,
                                 std::string_view norm_name = "post_attention_layernorm") const;
 
+  // The layer's feed-forward block, or its experts where the file has some: mlp.gate chooses among
+  // mlp.switch_mlp.{gate,up,down}_proj, all experts' rows one after another, beside
+  // mlp.shared_expert, whose output mlp.shared_expert_gate weighs where there is one.
+  Block feed_forward_or_experts(int layer,
+                                std::string_view norm_name = "post_attention_layernorm") const;
+
   void add(AttentionBlock block);
-  void add(FeedForwardBlock block);
+  void add(FeedForwardBlock block) { add(Block(std::move(block))); }
+  void add(Block block);  // of another kind than attention
 
   // Adds the embedding and the head, and checks that the config's layers are all there is.
   ModelPlan finish();
 
  private:
+  ExpertsBlock experts(int layer, std::string_view norm_name) const;
+  bool has(int layer, std::string_view part) const;
   Tensor matrix(const std::string& name, std::int64_t rows, std::int64_t columns) const;
-  std::vector<float> vector(const std::string& name, int size) const;
+  std::vector<float> vector(const std::string& name, std::int64_t size) const;
   Tensor require(const std::string& name) const;
   [[noreturn]] void fail(const std::string& name, std::string_view problem) const;
 

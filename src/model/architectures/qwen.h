@@ -1,12 +1,20 @@
 #pragma once
 
+#include "model/architectures/plan_builder.h"
 #include "model/json_fields.h"
 #include "model/model_config.h"
+#include "model/weights/gguf_weights.h"
 
-// What Qwen2 (qwen2.cc) and Qwen3 read alike.
+// What the generations of Qwen have in common.
 namespace mlxd {
 
+// qwen2.cc
 void qwen_json_defaults(ModelConfig& config);
 void qwen_json_finish(ModelConfig& config, const JsonFields& fields);
+
+// qwen3.cc: with a norm on every head of q and k before the rotation.
+AttentionBlock qwen3_attention(const PlanBuilder& builder, const ModelConfig& config, int layer);
+inline constexpr GgufName kQwen3GgufNames[] = {{"attn_q_norm", "self_attn.q_norm"},
+                                               {"attn_k_norm", "self_attn.k_norm"}};
 
 }  // namespace mlxd

@@ -4,23 +4,26 @@
 #include "model/architectures/qwen.h"
 
 namespace mlxd {
+
+AttentionBlock qwen3_attention(const PlanBuilder& builder, const ModelConfig& config, int layer) {
+  AttentionBlock attention = builder.attention(layer);
+  attention.query_norm = builder.norm(layer, "self_attn.q_norm", config.head_dim);
+  attention.key_norm = builder.norm(layer, "self_attn.k_norm", config.head_dim);
+  return attention;
+}
+
 namespace {
 
 ModelPlan plan(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
   PlanBuilder builder(config, std::move(weights));
   for (int layer = 0; layer < config.layers; ++layer) {
-    AttentionBlock attention = builder.attention(layer);
-    attention.query_norm = builder.norm(layer, "self_attn.q_norm", config.head_dim);
-    attention.key_norm = builder.norm(layer, "self_attn.k_norm", config.head_dim);
-    builder.add(std::move(attention));
+    builder.add(qwen3_attention(builder, config, layer));
     builder.add(builder.feed_forward(layer));
   }
   return builder.finish();
 }
 
 constexpr std::string_view kModelTypes[] = {"qwen3"};
-constexpr GgufName kGgufNames[] = {{"attn_q_norm", "self_attn.q_norm"},
-                                   {"attn_k_norm", "self_attn.k_norm"}};
 
 }  // namespace
 
@@ -29,7 +32,7 @@ Architecture qwen3_architecture() {
       .name = "qwen3",
       .model_types = kModelTypes,
       .gguf_name = "qwen3",
-      .gguf_names = kGgufNames,
+      .gguf_names = kQwen3GgufNames,
       .json_defaults = qwen_json_defaults,
       .json_finish = qwen_json_finish,
       .plan = plan,

@@ -4,12 +4,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <span>
+#include <utility>
 #include <variant>
 #include <vector>
 
+#include "model/architectures/plan_builder.h"
 #include "model/model_plan.h"
 
 namespace mlxd::cpu {
@@ -148,12 +151,93 @@ class Reference {
   static void apply(const FeedForwardBlock& block, std::vector<Row>& x) {
     for (Row& row : x) {
       const Row h = block.input_norm ? normed(row, *block.input_norm) : row;
-      Row gate = product(block.gate, h);
-      const Row up = product(block.up, h);
-      for (std::size_t i = 0; i < gate.size(); ++i) {
-        gate[i] = activated(gate[i], block.activation) * up[i];
+      add(row, mlp(block.gate, block.up, block.down, block.activation, h), block.post_norm,
+          block.residual_scale);
+    }
+  }
+
+  // The part of a matrix that is one expert's.
+  static Linear expert(const Linear& all, int experts, int index) {
+    const std::int64_t rows = all.weight.rows / experts;
+    return rows_of(all, index * rows, rows);
+  }
+
+  static Row mlp(const Linear& gate, const Linear& up, const Linear& down, Activation activation,
+                 const Row& h) {
+    Row hidden = product(gate, h);
+    const Row other = product(up, h);
+    for (std::size_t i = 0; i < hidden.size(); ++i) {
+      hidden[i] = activated(hidden[i], activation) * other[i];
+    }
+    return product(down, hidden);
+  }
+
+  static double scored(double x, ExpertScoring scoring) {
+    switch (scoring) {
+      case ExpertScoring::sigmoid:
+        return 1 / (1 + std::exp(-x));
+      case ExpertScoring::sqrt_softplus:
+        return std::sqrt(std::log(1 + std::exp(x)));
+      default:
+        return std::exp(x);  // a softmax but for its sum
+    }
+  }
+
+  // The weight of each expert for a row, 0 of those that it does not go to.
+  static Row expert_weights(const ExpertChoice& choice, const Row& raw) {
+    const int experts = static_cast<int>(raw.size());
+    Row scores;
+    double all = 0;
+    for (const double score : raw) all += scores.emplace_back(scored(score, choice.scoring));
+    if (choice.scoring == ExpertScoring::softmax) {
+      for (double& score : scores) score /= all;
+    }
+    Row merits = scores;
+    for (std::size_t e = 0; e < choice.bias.size(); ++e) merits[e] += choice.bias[e];
+    const int size = experts / choice.groups;
+    std::vector<std::pair<double, int>> groups;
+    for (int group = 0; group < choice.groups; ++group) {
+      Row best(merits.begin() + group * size, merits.begin() + (group + 1) * size);
+      std::ranges::sort(best, std::greater());
+      groups.push_back({-(best[0] + (size > 1 ? best[1] : 0)), group});
+    }
+    std::ranges::sort(groups);
+    std::vector<std::pair<double, int>> order;
+    for (int i = 0; i < choice.chosen_groups; ++i) {
+      for (int e = groups[i].second * size; e < (groups[i].second + 1) * size; ++e) {
+        order.push_back({-merits[e], e});
       }
-      add(row, product(block.down, gate), block.post_norm, block.residual_scale);
+    }
+    std::ranges::sort(order);
+    Row weights(experts);
+    double sum = 0;
+    for (int i = 0; i < choice.chosen; ++i)
+      sum += weights[order[i].second] = scores[order[i].second];
+    const bool divides = choice.normalised || choice.scoring == ExpertScoring::softmax_chosen;
+    for (double& weight : weights) weight *= choice.scale / (divides ? sum : 1);
+    return weights;
+  }
+
+  static void apply(const ExpertsBlock& block, std::vector<Row>& x) {
+    for (Row& row : x) {
+      const Row h = block.input_norm ? normed(row, *block.input_norm) : row;
+      const Row weights = expert_weights(block.choice, product(block.router, h));
+      Row y(row.size());
+      const auto add_part = [&](const Row& part, double weight) {
+        for (std::size_t i = 0; i < y.size(); ++i) y[i] += weight * part[i];
+      };
+      for (int e = 0; e < block.experts; ++e) {
+        if (weights[e] == 0) continue;
+        const auto own = [&](const Linear& all) { return expert(all, block.experts, e); };
+        add_part(mlp(own(block.gate), own(block.up), own(block.down), block.activation, h),
+                 weights[e]);
+      }
+      if (const auto& shared = block.shared) {
+        const double weight =
+            shared->weight ? 1 / (1 + std::exp(-product(*shared->weight, h)[0])) : 1;
+        add_part(mlp(shared->gate, shared->up, shared->down, block.activation, h), weight);
+      }
+      add(row, y, block.post_norm, block.residual_scale);
     }
   }
 

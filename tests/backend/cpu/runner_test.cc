@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -45,6 +47,19 @@ TinyModelOptions gemma_like() {
           .activation = Activation::gelu_tanh};
 }
 
+TinyModelOptions deepseek_like() {
+  return {.experts = 12,
+          .choice = {.scoring = ExpertScoring::sigmoid,
+                     .bias = {0.3f, -0.2f, 0, 0.1f, 0.2f, -0.3f, 0, 0.1f, -0.1f, 0.2f, 0, 0.1f},
+                     .groups = 4,
+                     .chosen_groups = 2,
+                     .chosen = 3,
+                     .normalised = true,
+                     .scale = 2.5f},
+          .expert_intermediate_size = 32,
+          .shared_expert = true};
+}
+
 struct Flavour {
   const char* name;
   TinyModelOptions options;
@@ -71,6 +86,21 @@ const Flavour kFlavours[] = {
     {"GroupsOfOddWidth", {.heads = 2, .kv_heads = 2, .head_dim = 48, .rotated = 48}},
     {"LargeHeads", {.heads = 2, .kv_heads = 2, .head_dim = 80, .rotated = 64}},
     {"OddVocabulary", {.vocab_size = 37, .logit_softcap = 5}},
+    {"Experts", {.experts = 6, .choice = {.chosen = 2}}},
+    {"NormalisedExperts",
+     {.bias = true, .experts = 6, .choice = {.chosen = 3, .normalised = true}}},
+    {"ExpertsByTheSoftmaxOfThoseChosen",
+     {.experts = 5,
+      .choice = {.scoring = ExpertScoring::softmax_chosen, .chosen = 2},
+      .shared_expert = true}},
+    {"ExpertsInGroupsBesideASharedOne", deepseek_like()},
+    {"ExpertsByTheRootOfTheSoftplus",
+     {.sandwich_norms = true,
+      .activation = Activation::gelu_tanh,
+      .experts = 8,
+      .choice = {.scoring = ExpertScoring::sqrt_softplus, .chosen = 8, .normalised = true},
+      .shared_expert = true,
+      .weighed_shared_expert = true}},
 };
 
 class RunnerFlavours : public testing::TestWithParam<Flavour> {};
@@ -103,12 +133,18 @@ TEST_P(RunnerFlavours, QuantizedWeightsComeNearAPlainForwardPass) {
     const auto runner = make_cpu_runner(plan, {.threads = 2});
     SequenceDriver driver(*runner, 8);
     driver.add(tokens);
-    double sum = 0;
+    std::vector<double> errors;
     for (const auto& [row, logits] : driver.step({{0, 80}})) {
-      sum += relative_error(logits, expected[row.second]);
+      errors.push_back(relative_error(logits, expected[row.second]));
     }
-    // Activations of 8 bits, some 1% of noise in each of nine products one after the other.
-    EXPECT_LT(sum / 80, 0.045) << to_string(Quantization{encoding});
+    ASSERT_EQ(errors.size(), 80u);
+    // Activations of 8 bits, some 1% of noise in each of nine products one after the other. A row
+    // whose experts are nearly equal may go to others, and is then far off: most are not.
+    std::ranges::sort(errors);
+    const double error = options.experts > 0
+                             ? errors[errors.size() / 2]
+                             : std::accumulate(errors.begin(), errors.end(), 0.0) / 80;
+    EXPECT_LT(error, options.experts > 0 ? 0.06 : 0.045) << to_string(Quantization{encoding});
   }
 }
 
@@ -118,7 +154,9 @@ INSTANTIATE_TEST_SUITE_P(Cpu, RunnerFlavours, testing::ValuesIn(kFlavours),
 TEST(Runner, ARowGivesTheSameBitsInAnyBatchOnAnyNumberOfThreads) {
   TinyModelOptions quantized = gemma_like();
   quantized.encoding = Encoding::q4_1;
-  for (const TinyModelOptions& model : {quantized, TinyModelOptions{.bias = true}}) {
+  TinyModelOptions experts = deepseek_like();
+  experts.encoding = Encoding::q8_0;
+  for (const TinyModelOptions& model : {quantized, experts, TinyModelOptions{.bias = true}}) {
     const ModelPlan plan = tiny_model(model);
     const std::vector<std::vector<int>> prompts = {random_tokens(200, 1), random_tokens(70, 2),
                                                    random_tokens(131, 3), random_tokens(20, 4),

@@ -36,6 +36,10 @@ struct TinyModelOptions {
   float softcap = 0, logit_softcap = 0;
   float embedding_scale = 1, rope_magnitude = 1;
   Activation activation = Activation::silu;
+  int experts = 0;  // of every other layer; the rest are dense
+  ExpertChoice choice = {};
+  int expert_intermediate_size = 64;
+  bool shared_expert = false, weighed_shared_expert = false;
   unsigned seed = 1;
 };
 
@@ -66,7 +70,11 @@ class TinyModelBuilder {
                   options_.embedding_scale};
     for (int layer = 0; layer < options_.layers; ++layer) {
       plan.blocks.push_back(attention(layer));
-      plan.blocks.push_back(feed_forward());
+      if (options_.experts > 0 && layer % 2 == 0) {
+        plan.blocks.push_back(experts());
+      } else {
+        plan.blocks.push_back(feed_forward());
+      }
     }
     plan.head.norm = norm(options_.hidden_size);
     plan.head.softcap = options_.logit_softcap;
@@ -127,6 +135,29 @@ class TinyModelBuilder {
     block.down = linear("down", options_.hidden_size, options_.intermediate_size);
     block.activation = options_.activation;
     if (options_.sandwich_norms) block.post_norm = norm(options_.hidden_size);
+    return block;
+  }
+
+  ExpertsBlock experts() {
+    const int d = options_.hidden_size, f = options_.expert_intermediate_size;
+    ExpertsBlock block;
+    if (options_.input_norms) block.input_norm = norm(d);
+    block.residual_scale = options_.residual_scale;
+    block.experts = options_.experts;
+    block.choice = options_.choice;
+    block.router = linear("router", options_.experts, d);
+    block.gate = linear("gate", options_.experts * f, d);
+    block.up = linear("up", options_.experts * f, d);
+    block.down = linear("down", options_.experts * d, f);
+    block.activation = options_.activation;
+    if (options_.shared_expert) {
+      SharedExpert& shared = block.shared.emplace();
+      shared.gate = linear("shared gate", options_.intermediate_size, d);
+      shared.up = linear("shared up", options_.intermediate_size, d);
+      shared.down = linear("shared down", d, options_.intermediate_size);
+      if (options_.weighed_shared_expert) shared.weight = linear("shared weight", 1, d);
+    }
+    if (options_.sandwich_norms) block.post_norm = norm(d);
     return block;
   }
 

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "model/json_fields.h"
+#include "model/model_config.h"
+
+namespace mlxd {
+
+// The experts of the layers that have some, under the names of the families that transformers has.
+// What a file leaves out stays as `experts` has it.
+void read_json_experts(const JsonFields& fields, ExpertsConfig& experts);
+
+}  // namespace mlxd
