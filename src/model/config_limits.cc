@@ -19,6 +19,19 @@ void check_rope(const RopeConfig& rope, int head_dim, std::string_view file) {
   }
 }
 
+void check_delta_net(const DeltaNetConfig& net, std::string_view file) {
+  if (net.key_heads == 0) return;
+  if (net.value_heads < 1 || net.key_dim < 1 || net.value_dim < 1 || net.kernel < 2) {
+    throw LoadError(fmt::format("{}: the numbers of its recurrent layers are not all there", file));
+  }
+  if (net.value_heads % net.key_heads != 0) {
+    throw LoadError(
+        fmt::format("{}: {} value heads of recurrent layers cannot share {} key heads "
+                    "evenly",
+                    file, net.value_heads, net.key_heads));
+  }
+}
+
 void check_experts(const ExpertsConfig& experts, std::string_view file) {
   if (experts.count == 0) return;
   if (experts.chosen < 1 || experts.chosen > experts.count) {
@@ -52,6 +65,7 @@ void check_config(const ModelConfig& config, std::string_view file) {
     if (attention.rope) check_rope(*attention.rope, config.head_dim, file);
   }
   check_experts(config.experts, file);
+  check_delta_net(config.delta_net, file);
 }
 
 }  // namespace mlxd

@@ -15,6 +15,7 @@ inline constexpr std::int64_t kMaxHeads = 4096;
 inline constexpr std::int64_t kMaxHeadDim = 4096;
 inline constexpr std::int64_t kMaxIntermediateSize = 1 << 21;
 inline constexpr std::int64_t kMaxExperts = 1 << 14;
+inline constexpr std::int64_t kMaxConvolution = 64;
 inline constexpr std::int64_t kMaxVocabSize = 1 << 24;
 inline constexpr std::int64_t kMaxContextLength = 1 << 27;
 

@@ -213,7 +213,11 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
     file.fail(in_quotes(fields.key("attention.value_length")),
               fmt::format("is {}, unlike the key length {}", value_dim, config.head_dim));
   }
-  config.intermediate_size = fields.integer("feed_forward_length", kMaxIntermediateSize);
+  config.intermediate_size = fields.optional_integer("feed_forward_length", 1, kMaxIntermediateSize)
+                                 .value_or(config.intermediate_size);
+  if (config.intermediate_size == 0) {
+    file.fail(in_quotes(fields.key("feed_forward_length")), "is missing");
+  }
   config.vocab_size = read_vocab_size(file, fields);
   config.context_length = fields.integer("context_length", kMaxContextLength);
   config.norm_epsilon = fields.number("attention.layer_norm_rms_epsilon", 0, 1);

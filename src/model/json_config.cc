@@ -47,8 +47,9 @@ void read_heads(const JsonFields& fields, ModelConfig& config) {
   read_count(fields, "head_dim", kMaxHeadDim, config.head_dim);
 }
 
-// layer_types: which layers see only the sliding window.
-void read_layer_types(const JsonFields& fields, ModelConfig& config) {
+// layer_types: which layers see only the sliding window, and which have no attention.
+// `recurrent`: layers may have linear attention.
+void read_layer_types(const JsonFields& fields, bool recurrent, ModelConfig& config) {
   const boost::json::array* types = fields.array("layer_types");
   if (types == nullptr) return;
   if (types->size() != config.attention.size()) {
@@ -59,6 +60,10 @@ void read_layer_types(const JsonFields& fields, ModelConfig& config) {
     const boost::json::value& type = (*types)[layer];
     const auto* text = type.if_string();
     const bool windowed = text != nullptr && *text == "sliding_attention";
+    if (recurrent && text != nullptr && *text == "linear_attention") {
+      config.attention[layer].recurrent = true;
+      continue;
+    }
     if (!windowed && (text == nullptr || *text != "full_attention")) {
       fields.fail_type("layer_types", type, "full_attention or sliding_attention");
     }
@@ -134,7 +139,7 @@ ModelConfig read_json_config(const JsonFields& root, const WeightSource& weights
       fields.integer("sliding_window", 0, kMaxContextLength).value_or(config.sliding_window));
   read_json_rope(fields, architecture.partial_rope, config);
   describe_layers(config);
-  read_layer_types(fields, config);
+  read_layer_types(fields, architecture.recurrent, config);
   if (architecture.experts) read_json_experts(fields, config.experts);
   if (architecture.json_finish) architecture.json_finish(config, fields);
 

@@ -24,6 +24,7 @@ std::vector<int> windows_of(const ModelPlan& plan) {
       },
       [](const FeedForwardBlock&) {},
       [](const ExpertsBlock&) {},
+      [](const DeltaNetBlock&) {},
   };
   for (const Block& block : plan.blocks) std::visit(note_window, block);
   if (std::ranges::count(windows, kNoBlock) > 0) {

@@ -41,6 +41,7 @@ struct PositionTemperature {
 
 // What the attention of one layer is, its weights apart.
 struct AttentionConfig {
+  bool recurrent = false;          // none: the layer keeps a state instead of keys and values
   int window = 0;                  // tokens that a row sees, 0: all before it
   std::optional<RopeConfig> rope;  // none: positions do not turn q and k
   float scale = 1;
@@ -69,6 +70,17 @@ struct ExpertsConfig {
   float scale = 1;          // on the weights, after that
 };
 
+// The layers that are gated delta nets.
+struct DeltaNetConfig {
+  int key_heads = 0;  // 0: no layer is
+  int value_heads = 0;
+  int key_dim = 0, value_dim = 0;  // of a head
+  int kernel = 0;                  // tokens that the convolution sees
+  // Value head h reads key head h % key_heads, as GGUF files order them, instead of
+  // h / (value_heads / key_heads).
+  bool tiled = false;
+};
+
 // The numbers of a model, under one set of names, whichever file they came from (config.json or
 // GGUF metadata). What one family alone has is worked into these by its file in architectures/, or
 // known there only. Checked by the reader: all counts are positive and bounded, heads divide.
@@ -94,6 +106,8 @@ struct ModelConfig {
   std::vector<AttentionConfig> attention;  // [layers]
 
   ExpertsConfig experts;
+  DeltaNetConfig delta_net;
+  int draft_layers = 0;  // that a file has behind `layers`, to guess further tokens by (not run)
 
   float embedding_scale = 1;  // on the embedded tokens
   float residual_scale = 1;   // on what a block adds to the residual stream

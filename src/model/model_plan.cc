@@ -14,6 +14,10 @@ std::vector<const Linear*> linears_of(const Block& block) {
           [](const FeedForwardBlock& feed_forward) -> Linears {
             return {&feed_forward.gate, &feed_forward.up, &feed_forward.down};
           },
+          [](const DeltaNetBlock& delta_net) -> Linears {
+            return {&delta_net.qkv, &delta_net.gate, &delta_net.alpha, &delta_net.beta,
+                    &delta_net.output};
+          },
           [](const ExpertsBlock& experts) -> Linears {
             Linears linears = {&experts.router, &experts.gate, &experts.up, &experts.down};
             if (const auto& shared = experts.shared) {

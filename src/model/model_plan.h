@@ -59,7 +59,10 @@ struct AttentionBlock {
   float softcap = 0;  // scores = softcap * tanh(scores / softcap), 0: none
   int window = 0;     // a row at position p sees keys p - window + 1 .. p; 0: all up to p
   std::optional<PositionTemperature> temperature;  // a factor on q
-  Linear output;                                   // [D, H d]
+  // The query's rows are, of each head, those of q and then as many of a gate, by whose sigmoid the
+  // head's output is multiplied: [2 H d, D].
+  bool gated = false;
+  Linear output;  // [D, H d]
   std::optional<RmsNorm> post_norm;
   float residual_scale = 1;
 };
@@ -111,9 +114,38 @@ struct ExpertsBlock {
   int intermediate_size() const { return static_cast<int>(gate.weight.rows / experts); }
 };
 
+// Gated delta net (Yang, Kautz, Hatamizadeh 2025): of each value head a state S [key_dim,
+// value_dim], zero before the first token. For a row, with h = input_norm(x):
+//   (q, k, v) = silu(convolution of the last `kernel` rows of qkv(h), each channel by itself)
+//   q = q / |q| / sqrt(key_dim), k = k / |k|       (|x| = sqrt(sum of squares + 1e-6))
+//   g = exp(decay * softplus(alpha(h) + time_bias)), b = sigmoid(beta(h))
+//   S = g S + k (b (v - g S^T k))^T
+//   x += residual_scale * output(norm(S^T q) * silu(gate(h)))
+// Value head v reads key head v / (value_heads / key_heads), or where `tiled` v % key_heads.
+struct DeltaNetBlock {
+  int layer = 0;  // index of this block's state, 0 .. plan.state_layers - 1
+  std::optional<RmsNorm> input_norm;
+  Linear qkv;                      // [2 key_heads key_dim + value_heads value_dim, D]
+  Linear gate;                     // [value_heads value_dim, D]
+  Linear alpha, beta;              // [value_heads, D]
+  std::vector<float> convolution;  // [channels of qkv, kernel], the oldest row first
+  std::vector<float> decay;        // [value_heads], negative
+  std::vector<float> time_bias;    // [value_heads]
+  RmsNorm norm;                    // [value_dim], over each head
+  Linear output;                   // [D, value_heads value_dim]
+  int key_heads = 0, value_heads = 0, key_dim = 0, value_dim = 0, kernel = 0;
+  bool tiled = false;
+  float residual_scale = 1;
+
+  int channels() const { return 2 * key_heads * key_dim + value_heads * value_dim; }
+  int key_head_of(int value_head) const {
+    return tiled ? value_head % key_heads : value_head / (value_heads / key_heads);
+  }
+};
+
 // The kinds of block. Whoever runs, counts or measures a plan visits them with std::visit and a
 // function for each kind, so that a new kind does not compile until all of them know it.
-using Block = std::variant<AttentionBlock, FeedForwardBlock, ExpertsBlock>;
+using Block = std::variant<AttentionBlock, FeedForwardBlock, ExpertsBlock, DeltaNetBlock>;
 
 // logits[V] = softcap * tanh(weight * norm(x) / softcap)
 struct Head {
@@ -128,6 +160,7 @@ struct ModelPlan {
   std::vector<Block> blocks;  // in order
   Head head;
   int kv_layers = 0;
+  int state_layers = 0;                         // blocks with a recurrent state
   std::shared_ptr<const WeightSource> weights;  // keeps the tensors' bytes mapped
 };
 

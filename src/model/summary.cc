@@ -37,6 +37,14 @@ std::int64_t numbers_in(const ExpertsBlock& block) {
   return count;
 }
 
+std::int64_t numbers_in(const DeltaNetBlock& block) {
+  std::int64_t count = numbers_in(block.input_norm) + numbers_in(block.norm) +
+                       static_cast<std::int64_t>(block.convolution.size() + block.decay.size() +
+                                                 block.time_bias.size());
+  for (const Linear* linear : linears_of(block)) count += numbers_in(*linear);
+  return count;
+}
+
 std::int64_t count_parameters(const ModelPlan& plan) {
   std::int64_t count = numbers_in(plan.embed.table) + numbers_in(plan.head.norm);
   if (!plan.config.tied_embeddings) count += numbers_in(plan.head.weight);

@@ -52,6 +52,7 @@ struct Running {
   int done = 0;
   std::size_t next_row = 0;  // of prompt->rows
   std::vector<float>* logits = nullptr;
+  StateSave save = {};  // of a model with states: after this step's last row, in place
 };
 
 int blocks_for(const Prompt& prompt, int block_size) {
@@ -95,8 +96,12 @@ bool step(ModelRunner& runner, std::vector<Running>& sequences, int chunk) {
       wanted.push_back(sequence.logits);
     }
     sequence.done += rows;
-    batch.sequences.push_back(
-        {first, rows, sequence.done, tables_of(runner.info(), sequence.blocks)});
+    BatchSequence& part = batch.sequences.emplace_back(
+        BatchSequence{first, rows, sequence.done, tables_of(runner.info(), sequence.blocks)});
+    if (runner.info().state_bytes == 0) continue;
+    sequence.save = {first + rows - 1, static_cast<int>(&sequence - sequences.data())};
+    part.state = sequence.done == rows ? -1 : sequence.save.slot;
+    part.saves = {&sequence.save, 1};
   }
   if (batch.rows() == 0) return false;
   StepOutput output;
@@ -165,7 +170,8 @@ std::vector<std::vector<float>> run(ModelRunner& runner, std::span<const Prompt>
     }
     pool = std::max(pool, blocks);
   }
-  runner.resize_cache(CacheSize::of(runner.info(), pool));
+  const int states = runner.info().state_bytes > 0 ? schedule.together : 0;
+  runner.resize_cache(CacheSize::of(runner.info(), pool, states));
 
   std::vector<std::vector<float>> logits(prompts.size());
   for (std::size_t first = 0; first < prompts.size(); first += together) {
@@ -183,6 +189,7 @@ std::vector<std::vector<float>> run(ModelRunner& runner, std::span<const Prompt>
 Difference compare(std::span<const Prompt> prompts, std::span<const std::vector<float>> logits,
                    int vocab_size) {
   Difference out;
+  std::vector<double> divergences;
   for (std::size_t p = 0; p < prompts.size(); ++p) {
     for (std::size_t r = 0; r < prompts[p].rows.size(); ++r) {
       const Row& row = prompts[p].rows[r];
@@ -199,10 +206,13 @@ Difference compare(std::span<const Prompt> prompts, std::span<const std::vector<
       }
       const double kl = divergence(row, logprobs);
       out.mean_divergence += kl;
+      divergences.push_back(kl);
       out.largest_divergence = std::max(out.largest_divergence, kl);
     }
   }
   out.mean_divergence /= std::max(out.rows, 1);
+  std::ranges::sort(divergences);
+  if (!divergences.empty()) out.median_divergence = divergences[divergences.size() / 2];
   return out;
 }
 
@@ -227,7 +237,8 @@ std::ostream& operator<<(std::ostream& out, const Difference& difference) {
   return out << difference.rows << " rows, same top token in " << difference.same_top
              << ", largest log-probability difference " << difference.largest_logprob
              << ", log-sum-exp " << difference.largest_logsumexp << ", divergence mean "
-             << difference.mean_divergence << ", largest " << difference.largest_divergence;
+             << difference.mean_divergence << ", median " << difference.median_divergence
+             << ", largest " << difference.largest_divergence;
 }
 
 }  // namespace mlxd::golden

@@ -146,6 +146,34 @@ EXPERTS_WITH_GGUF = {
     "qwen3-moe": (QWEN3_MOE, mx.float16, None, 1),
 }
 WITH_GGUF |= EXPERTS_WITH_GGUF
+# Two key heads for four value heads, a gate on the heads of attention, which turn in part.
+QWEN3_5 = {
+    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 32, "vocab_size": VOCAB, "max_position_embeddings": 256,
+    "rms_norm_eps": 1e-6, "tie_word_embeddings": True, "hidden_act": "silu",
+    "attention_bias": False, "full_attention_interval": 4,
+    "layer_types": ["linear_attention"] * 3 + ["full_attention"],
+    "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16,
+    "linear_value_head_dim": 32, "linear_conv_kernel_dim": 4,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_interleaved": True,
+                        "mrope_section": [2, 1, 1], "partial_rotary_factor": 0.25},
+}
+QWEN3_5_MOE = QWEN3_5 | {
+    "model_type": "qwen3_5_moe_text", "num_experts": 6, "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32, "norm_topk_prob": True,
+}
+
+
+def multimodal(kind, text):
+    return {"model_type": kind, "architectures": ["Qwen3_5ForConditionalGeneration"],
+            "vision_config": {"model_type": kind}, "tie_word_embeddings": True, "text_config": text}
+
+
+HYBRIDS_WITH_GGUF = {
+    "qwen3-5": (multimodal("qwen3_5", QWEN3_5 | {"model_type": "qwen3_5_text"}), mx.float16, None, 1),
+    "qwen3-5-moe": (multimodal("qwen3_5_moe", QWEN3_5_MOE), mx.float16, None, 1),
+}
+WITH_GGUF |= HYBRIDS_WITH_GGUF
 MODELS |= EXPERTS_WITH_GGUF | {
     # The first layer is dense, and the weights of those chosen do not sum to 1.
     "qwen3-moe-4bit": (QWEN3_MOE | {
@@ -153,6 +181,12 @@ MODELS |= EXPERTS_WITH_GGUF | {
         "moe_intermediate_size": 64, "hidden_size": 64,
     }, mx.bfloat16, lambda path: {"group_size": 64, "bits": 8} if path.endswith("mlp.gate")
         else {"group_size": 32, "bits": 4}, 1),
+} | HYBRIDS_WITH_GGUF | {
+    # The last layer is a delta net.
+    "qwen3-5-4bit": (multimodal("qwen3_5", QWEN3_5 | {
+        "model_type": "qwen3_5_text", "num_hidden_layers": 5,
+        "layer_types": ["linear_attention"] * 3 + ["full_attention", "linear_attention"],
+    }), mx.bfloat16, lambda path: {"group_size": 32, "bits": 4}, 1),
 }  # new ones last: a model's seed is its place in the list
 
 LENGTHS = [1, 2, 7, 16, 17, 33, 80]

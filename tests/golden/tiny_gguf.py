@@ -17,6 +17,8 @@ FAMILIES = {
     "olmo2": (gguf.MODEL_ARCH.OLMO2, False),
     "olmo3": (gguf.MODEL_ARCH.OLMO2, False),
     "phi3": (gguf.MODEL_ARCH.PHI3, False),
+    "qwen3_5_text": (gguf.MODEL_ARCH.QWEN35, False),
+    "qwen3_5_moe_text": (gguf.MODEL_ARCH.QWEN35MOE, False),
     "qwen3_moe": (gguf.MODEL_ARCH.QWEN3MOE, False),
 }
 
@@ -25,6 +27,35 @@ def permute(weight, heads):
     """Rows for rotating halves -> rows for rotating neighbours (LlamaModel.permute)."""
     rows = weight.shape[0] // heads // 2
     return weight.reshape(heads, 2, rows, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+
+
+def tile_value_heads(value, config, axis, size):
+    """Heads grouped by the key head that they read -> in turns (_LinearAttentionVReorderBase)."""
+    keys, values = config["linear_num_key_heads"], config["linear_num_value_heads"]
+    shape = value.shape
+    split = shape[:axis] + (keys, values // keys, size) + shape[axis + 1:]
+    return value.reshape(split).swapaxes(axis, axis + 1).reshape(shape)
+
+
+def delta_net(name, value, config):
+    """A tensor of a gated delta net as the converter names and orders it (conversion/qwen.py)."""
+    part = name.split("linear_attn.")[-1]
+    values = config["linear_value_head_dim"]
+    keys = 2 * config["linear_num_key_heads"] * config["linear_key_head_dim"]
+    if part == "conv1d.weight":
+        value = value.reshape(value.shape[0], -1)
+    if part in ("in_proj_qkv.weight", "conv1d.weight"):
+        tiled = tile_value_heads(value[keys:], config, 0, values)
+        value = np.concatenate([value[:keys], tiled])
+    elif part == "in_proj_z.weight":
+        value = tile_value_heads(value, config, 0, values)
+    elif part == "out_proj.weight":
+        value = tile_value_heads(value, config, 1, values)
+    elif part in ("in_proj_a.weight", "in_proj_b.weight", "A_log", "dt_bias"):
+        value = tile_value_heads(value, config, 0, 1)
+    if part == "A_log":
+        value = -np.exp(value)
+    return name.replace("dt_bias", "dt_proj.bias"), value
 
 
 def add_usual(writer, config):
@@ -38,7 +69,8 @@ def add_usual(writer, config):
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
     writer.add_rope_freq_base(config.get("rope_theta") or config["rope_parameters"]["rope_theta"])
-    writer.add_rope_dimension_count(int(head_dim * config.get("partial_rotary_factor", 1)))
+    partial = (config.get("rope_parameters") or config).get("partial_rotary_factor", 1)
+    writer.add_rope_dimension_count(int(head_dim * partial))
     if "head_dim" in config:
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)
@@ -46,6 +78,17 @@ def add_usual(writer, config):
         writer.add_expert_count(config["num_experts"])
         writer.add_expert_used_count(config["num_experts_per_tok"])
         writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
+    if "shared_expert_intermediate_size" in config:
+        writer.add_expert_shared_feed_forward_length(config["shared_expert_intermediate_size"])
+    if "linear_num_key_heads" in config:
+        heads = config["linear_num_value_heads"]
+        writer.add_ssm_conv_kernel(config["linear_conv_kernel_dim"])
+        writer.add_ssm_state_size(config["linear_key_head_dim"])
+        writer.add_ssm_group_count(config["linear_num_key_heads"])
+        writer.add_ssm_time_step_rank(heads)
+        writer.add_ssm_inner_size(heads * config["linear_value_head_dim"])
+        writer.add_full_attention_interval(config["full_attention_interval"])
+        writer.add_rope_dimension_sections([*config["rope_parameters"]["mrope_section"], 0])
 
 
 def add_yarn(writer, rope):
@@ -117,12 +160,15 @@ def write(path, config, weights, tokenizer, matrix_type=np.float16):
                  "k_proj": config["num_key_value_heads"]}.get(name.split(".")[-2])
         if permuted and heads:
             value = permute(value, heads)
+        if "linear_attn." in name:
+            name, value = delta_net(name, value, config)
         # gguf's map has the stacked experts under transformers' name, mlx-lm under its own.
         own = names.get_name(name.replace("mlp.switch_mlp.", "mlp.experts."),
                              try_suffixes=(".weight", ".bias"))
         assert own, name
         # The converter keeps vectors and routers in 32 bits.
-        is_wide = value.ndim == 1 or name.endswith("mlp.gate.weight")
+        is_wide = value.ndim == 1 or name.endswith(
+            ("mlp.gate.weight", "shared_expert_gate.weight", "conv1d.weight"))
         writer.add_tensor(own, value.astype(np.float32 if is_wide else matrix_type))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 namespace mlxd::cpu {
 namespace {
@@ -44,10 +45,13 @@ void AttentionLayers::add(const PackedAttention& block, const Residual* left, bo
   const Stream& all = step_.all();
   const Stream& to = last ? step_.last() : all;
   const bool quantize = quantized(block.query) || quantized(block.key) || quantized(block.value);
+  gate_columns_ = std::max(gate_columns_, block.gate ? block.heads * block.head_dim : 0);
   step_.add_norm(all, left, address(block.input_norm), quantize, last);
-  step_.add_products({{.linear = &block.key, .stream = &all, .out = &key_},
-                      {.linear = &block.value, .stream = &all, .out = &value_},
-                      {.linear = &block.query, .stream = &to, .out = &query_}});
+  std::vector<Product> products = {{.linear = &block.key, .stream = &all, .out = &key_},
+                                   {.linear = &block.value, .stream = &all, .out = &value_},
+                                   {.linear = &block.query, .stream = &to, .out = &query_}};
+  if (block.gate) products.push_back({.linear = &*block.gate, .stream = &to, .out = &gate_});
+  step_.add_products(std::move(products));
   if (block.norms_rows(block.query_norm)) add_row_norm(to, block.query_norm, query_);
   if (block.norms_rows(block.key_norm)) add_row_norm(all, block.key_norm, key_);
   add_rotation(block, to);
@@ -111,8 +115,10 @@ std::size_t AttentionLayers::index_of(const AttentionShape& shape) {
 }
 
 void AttentionLayers::reserve(int rows) {
+  if (query_columns_ == 0) return;  // no block has attention
   for (RowBuffer* buffer : {&key_, &value_}) buffer->reserve(rows, kv_columns_);
   query_.reserve(rows, query_columns_);
+  if (gate_columns_ > 0) gate_.reserve(rows, gate_columns_);
   attended_.reserve(rows, query_columns_);
 }
 
@@ -140,7 +146,7 @@ void AttentionLayers::plan() {
   for (std::size_t i = 0; i < shapes_.size(); ++i) {
     work_[i].plan(shapes_[i], queries_, batch.positions, step_.workers());
   }
-  if (step_.narrows()) {
+  if (step_.narrows() && !shapes_.empty()) {
     narrow_work_.plan(shapes_[last_shape_], narrow_queries_, step_.positions(step_.last()),
                       step_.workers());
   }
@@ -152,7 +158,7 @@ void AttentionLayers::complete() {
 
 std::size_t AttentionLayers::bytes() const {
   std::size_t bytes = narrow_work_.bytes() + attended_.bytes();
-  for (const RowBuffer* buffer : {&query_, &key_, &value_}) bytes += buffer->bytes();
+  for (const RowBuffer* buffer : {&query_, &key_, &value_, &gate_}) bytes += buffer->bytes();
   for (const AttentionWork& work : work_) bytes += work.bytes();
   for (const RopeTable& rope : ropes_) bytes += rope.bytes();
   for (const AttentionWork::Scratch& scratch : scratch_) bytes += scratch.bytes();
@@ -201,11 +207,14 @@ void AttentionLayers::rotate_queries(const PackedAttention& block, const Stream&
   }
 }
 
-// Quantises what a task has finished, where that is whole groups of columns.
+// Gates what a task has finished, and quantises it where that is whole groups of columns.
 void AttentionLayers::finish(const PackedAttention& block, const AttentionWork::Finished& part) {
-  if (!finishes_groups(block) || !quantized(block.output)) return;
   const int columns = block.heads / block.kv_heads * block.head_dim;
   const int first = part.kv_head * columns;
+  for (int row = part.first_row; block.gate && row < part.first_row + part.rows; ++row) {
+    step_.ops().sigmoid_gate(attended_.values(row) + first, gate_.row(row) + first, columns);
+  }
+  if (!finishes_groups(block) || !quantized(block.output)) return;
   for (int row = part.first_row; row < part.first_row + part.rows; ++row) {
     attended_.quantize(step_.kernels(), row, first, columns, attended_.values(row) + first);
   }

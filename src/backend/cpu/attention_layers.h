@@ -49,7 +49,7 @@ class AttentionLayers {
   StepPhases& step_;
   KvCache& cache_;
   std::vector<RopeTable> ropes_;
-  int query_columns_ = 0, kv_columns_ = 0;  // of the widest block
+  int query_columns_ = 0, kv_columns_ = 0, gate_columns_ = 0;  // of the widest block
 
   std::vector<Range> rope_fill_;  // by rope: positions that this step is the first to need
   std::vector<QueryRows> queries_, narrow_queries_;
@@ -59,7 +59,7 @@ class AttentionLayers {
   AttentionWork narrow_work_;                    // of that block, when narrowing
   std::vector<AttentionWork::Scratch> scratch_;  // by worker
 
-  RowBuffer query_, key_, value_;  // [rows, ...]
+  RowBuffer query_, key_, value_, gate_;  // [rows, ...]
   InputBuffer attended_;
 };
 

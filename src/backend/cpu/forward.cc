@@ -7,14 +7,15 @@
 namespace mlxd::cpu {
 
 ForwardPass::ForwardPass(const PackedModel& model, const Kernels& kernels, const VectorOps& ops,
-                         WorkerPool& pool, KvCache& cache)
+                         WorkerPool& pool, KvCache& cache, StateCache& states)
     : model_(model),
       pool_(pool),
       cache_(cache),
       step_(model, kernels, ops, pool.size()),
       attention_(model, step_, cache),
       feed_forward_(step_),
-      experts_(step_, feed_forward_) {
+      experts_(step_, feed_forward_),
+      delta_net_(step_, states) {
   assemble();
 }
 
@@ -22,13 +23,14 @@ void ForwardPass::assemble() {
   attention_.add_angles();
   step_.add_rows(step_.all(), [this](int, int row) { embed(row); });
   const Residual* left = nullptr;
-  const std::size_t last = last_attention(model_);
+  const std::size_t last = last_mixer(model_);
   for (std::size_t i = 0; i < model_.blocks.size(); ++i) {
     const Overloaded add_block = {
         [&](const PackedAttention& block) { attention_.add(block, left, i == last); },
         [&](const PackedFeedForward& block) {
           feed_forward_.add(block, left, i > last ? step_.last() : step_.all());
         },
+        [&](const PackedDeltaNet& block) { delta_net_.add(block, left, i == last); },
         [&](const PackedExperts& block) {
           experts_.add(block, left, i > last ? step_.last() : step_.all());
         },
@@ -48,6 +50,7 @@ void ForwardPass::reserve(int rows) {
   attention_.reserve(rows);
   feed_forward_.reserve(rows);
   experts_.reserve(rows);
+  delta_net_.reserve(rows);
   reserved_rows_ = rows;
 }
 
@@ -65,7 +68,8 @@ void ForwardPass::run(const Batch& batch, StepOutput& output) {
 }
 
 std::size_t ForwardPass::buffer_bytes() const {
-  return step_.bytes() + attention_.bytes() + feed_forward_.bytes() + experts_.bytes();
+  return step_.bytes() + attention_.bytes() + feed_forward_.bytes() + experts_.bytes() +
+         delta_net_.bytes();
 }
 
 void ForwardPass::embed(int row) {

@@ -3,11 +3,13 @@
 #include <cstddef>
 
 #include "backend/cpu/attention_layers.h"
+#include "backend/cpu/delta_net_layers.h"
 #include "backend/cpu/expert_layers.h"
 #include "backend/cpu/feed_forward_layers.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kv_cache.h"
 #include "backend/cpu/packed_model.h"
+#include "backend/cpu/state_cache.h"
 #include "backend/cpu/step_phases.h"
 #include "backend/cpu/vector_ops.h"
 #include "backend/cpu/worker_pool.h"
@@ -20,7 +22,7 @@ class ForwardPass {
  public:
   // All references must outlive this.
   ForwardPass(const PackedModel& model, const Kernels& kernels, const VectorOps& ops,
-              WorkerPool& pool, KvCache& cache);
+              WorkerPool& pool, KvCache& cache, StateCache& states);
   ForwardPass(const ForwardPass&) = delete;  // the phases point into it
   ForwardPass& operator=(const ForwardPass&) = delete;
 
@@ -43,6 +45,7 @@ class ForwardPass {
   AttentionLayers attention_;
   FeedForwardLayers feed_forward_;
   ExpertLayers experts_;
+  DeltaNetLayers delta_net_;
 };
 
 }  // namespace mlxd::cpu

@@ -2,14 +2,19 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "base/overloaded.h"
 
 namespace mlxd::cpu {
 namespace {
+
+// Which rows of a matrix, in their order, make up the packed one.
+using RowList = std::vector<int>;
 
 // Where the rows of a head come from when the neighbours of its rotated part become halves.
 std::vector<int> halves_from_neighbours(int head_dim, int rotated) {
@@ -25,23 +30,31 @@ std::vector<int> halves_from_neighbours(int head_dim, int rotated) {
 }
 
 std::vector<std::byte> reordered(std::span<const std::byte> rows, std::int64_t count,
-                                 const std::vector<int>& source) {
+                                 const RowList& source) {
   const std::size_t bytes = rows.size() / count;
-  const std::int64_t head_dim = static_cast<std::int64_t>(source.size());
-  std::vector<std::byte> result(rows.size());
-  for (std::int64_t row = 0; row < count && bytes > 0; ++row) {
-    const std::int64_t from = row / head_dim * head_dim + source[row % head_dim];
-    std::memcpy(&result[row * bytes], &rows[from * bytes], bytes);
+  std::vector<std::byte> result(source.size() * bytes);
+  for (std::size_t row = 0; row < source.size() && bytes > 0; ++row) {
+    std::memcpy(&result[row * bytes], &rows[source[row] * bytes], bytes);
   }
   return result;
 }
 
-void reorder(std::vector<float>& values, const std::vector<int>& source) {
-  const std::vector<float> old = values;
-  const std::size_t head_dim = source.size();
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = old[i / head_dim * head_dim + source[i % head_dim]];
+void reorder(std::vector<float>& values, const RowList& source) {
+  const std::vector<float> old = std::exchange(values, {});
+  for (const int from : source) values.push_back(old[from]);
+}
+
+// Of each of `heads`, whose rows are `stride` apart, those of `within` (empty: the first
+// `head_dim`) from `offset` on.
+RowList rows_of_heads(int heads, int stride, int offset, int head_dim,
+                      const std::vector<int>& within) {
+  RowList rows;
+  for (int head = 0; head < heads; ++head) {
+    for (int i = 0; i < head_dim; ++i) {
+      rows.push_back(head * stride + offset + (within.empty() ? i : within[i]));
+    }
   }
+  return rows;
 }
 
 class Packer {
@@ -118,13 +131,24 @@ class Packer {
       packed.rope = find_rope(*block.rope);
       if (block.rope->interleaved) source = halves_from_neighbours(block.head_dim, rotated);
     }
-    linear(block.query, query_rows, model_.hidden_size, packed.query, source);
-    linear(block.key, kv_rows, model_.hidden_size, packed.key, source);
+    const int d = block.head_dim, stride = block.gated ? 2 * d : d;
+    RowList query, key;
+    if (block.gated || !source.empty()) query = rows_of_heads(block.heads, stride, 0, d, source);
+    if (!source.empty()) key = rows_of_heads(block.kv_heads, d, 0, d, source);
+    linear(block.query, block.heads * stride, model_.hidden_size, packed.query, query);
+    if (block.gated) {
+      linear(block.query, block.heads * stride, model_.hidden_size, packed.gate.emplace(),
+             rows_of_heads(block.heads, stride, d, d, {}));
+    }
+    linear(block.key, kv_rows, model_.hidden_size, packed.key, key);
     linear(block.value, kv_rows, model_.hidden_size, packed.value);
     linear(block.output, model_.hidden_size, query_rows, packed.output);
     if (!source.empty()) {
-      if (packed.query_norm) reorder(packed.query_norm->weight, source);
-      if (packed.key_norm) reorder(packed.key_norm->weight, source);
+      for (auto* norm : {&packed.query_norm, &packed.key_norm}) {
+        if (!*norm) continue;
+        const int heads = static_cast<int>((*norm)->weight.size()) / d;
+        reorder((*norm)->weight, rows_of_heads(heads, d, 0, d, source));
+      }
     }
   }
 
@@ -135,6 +159,51 @@ class Packer {
     need_norm(packed.input_norm, model_.hidden_size, block.gate.weight.name);
     need_norm(packed.residual.norm, model_.hidden_size, block.gate.weight.name);
     mlp(block, block.activation, packed.mlp);
+  }
+
+  void add(const DeltaNetBlock& block) {
+    auto& packed = std::get<PackedDeltaNet>(model_.blocks.emplace_back(PackedDeltaNet{}));
+    const std::string& name = block.qkv.weight.name;
+    const int d = model_.hidden_size, channels = block.channels();
+    if (block.key_dim % kTileRows != 0 || block.value_dim % kTileRows != 0 ||
+        block.value_heads * block.value_dim % kGroupColumns != 0) {
+      throw LoadError(name + ": the cpu backend runs heads whose sizes are multiples of " +
+                      std::to_string(kTileRows) + ", not of " + std::to_string(block.key_dim) +
+                      " and " + std::to_string(block.value_dim));
+    }
+    packed.layer = block.layer;
+    packed.input_norm = block.input_norm;
+    packed.residual = {std::nullopt, block.residual_scale};
+    packed.norm = block.norm;
+    packed.key_heads = block.key_heads;
+    packed.value_heads = block.value_heads;
+    packed.key_dim = block.key_dim;
+    packed.value_dim = block.value_dim;
+    packed.kernel = block.kernel;
+    packed.tiled = block.tiled;
+    packed.decay = block.decay;
+    packed.time_bias = block.time_bias;
+    need_norm(packed.input_norm, d, name);
+    // x / sqrt(sum + e) = x / sqrt(mean + e / n) / sqrt(n)
+    constexpr float kEpsilon = 1e-6f;
+    const float root = std::sqrt(static_cast<float>(block.key_dim));
+    const auto size = static_cast<std::size_t>(block.key_dim);
+    const float epsilon = kEpsilon / static_cast<float>(block.key_dim);
+    packed.query_norm = {std::vector<float>(size, 1 / static_cast<float>(block.key_dim)), epsilon};
+    packed.key_norm = {std::vector<float>(size, 1 / root), epsilon};
+    packed.convolution.resize(block.convolution.size());
+    for (int channel = 0; channel < channels; ++channel) {
+      for (int i = 0; i < block.kernel; ++i) {
+        packed.convolution[static_cast<std::size_t>(i) * channels + channel] =
+            block.convolution[static_cast<std::size_t>(channel) * block.kernel + i];
+      }
+    }
+    const int values = block.value_heads * block.value_dim;
+    linear(block.qkv, channels, d, packed.qkv);
+    linear(block.gate, values, d, packed.gate);
+    linear(block.alpha, block.value_heads, d, packed.alpha);
+    linear(block.beta, block.value_heads, d, packed.beta);
+    linear(block.output, d, values, packed.output);
   }
 
   void add(const ExpertsBlock& block) {
@@ -200,7 +269,7 @@ class Packer {
   }
 
   void linear(const Linear& linear, std::int64_t rows, std::int64_t columns, PackedLinear& packed,
-              const std::vector<int>& source = {}) {
+              const RowList& source = {}) {
     const Tensor& weight = linear.weight;
     if (weight.rows != rows || weight.columns != columns) {
       throw LoadError(weight.name + " is [" + std::to_string(weight.rows) + ", " +
@@ -215,6 +284,7 @@ class Packer {
     want(weight, packed.matrix);
     if (source.empty()) return;
     jobs_.back()->source = source;
+    jobs_.back()->shape.rows = static_cast<std::int64_t>(source.size());
     if (!packed.bias.empty()) reorder(packed.bias, source);
   }
 
@@ -223,13 +293,13 @@ class Packer {
       throw LoadError(tensor.name + " is too large");
     }
     targets_.push_back({jobs_.size(), &target});
-    jobs_.push_back(std::make_unique<Job>(Job{tensor, {}, nullptr}));
+    jobs_.push_back(std::make_unique<Job>(Job{tensor, tensor, {}, nullptr}));
   }
 
   void pack_all(WorkerPool& pool, void (*progress)(double)) {
     std::vector<Task> tasks;
     for (const auto& job : jobs_) {
-      job->packed = kernels_.allocate(job->tensor);
+      job->packed = kernels_.allocate(job->shape);
       const int tiles = job->packed->tiles();
       const int step = job->source.empty() ? kTaskTiles : tiles;
       for (int first = 0; first < tiles; first += step) {
@@ -252,7 +322,8 @@ class Packer {
 
   struct Job {
     Tensor tensor;
-    std::vector<int> source;  // reordering of the rows of each head, empty when there is none
+    Tensor shape;    // of what is packed of it, its data not to be read
+    RowList source;  // its rows, empty when they are the tensor's
     std::shared_ptr<PackedMatrix> packed;
   };
   struct Task {
@@ -261,12 +332,13 @@ class Packer {
   };
 
   void pack(const Task& task) const {
-    Tensor tensor = task.job->tensor;
+    const Tensor& stored = task.job->tensor;
+    Tensor tensor = task.job->shape;
     std::vector<std::byte> data, scales, biases;
     if (const auto& source = task.job->source; !source.empty()) {
-      tensor.data = data = reordered(tensor.data, tensor.rows, source);
-      tensor.scales = scales = reordered(tensor.scales, tensor.rows, source);
-      tensor.biases = biases = reordered(tensor.biases, tensor.rows, source);
+      tensor.data = data = reordered(stored.data, stored.rows, source);
+      tensor.scales = scales = reordered(stored.scales, stored.rows, source);
+      tensor.biases = biases = reordered(stored.biases, stored.rows, source);
     }
     kernels_.pack_tiles(*task.job->packed, tensor, task.first_tile, task.end_tile);
   }
@@ -283,10 +355,13 @@ class Packer {
 
 }  // namespace
 
-std::size_t last_attention(const PackedModel& model) {
+std::size_t last_mixer(const PackedModel& model) {
   std::size_t last = 0;
   for (std::size_t i = 0; i < model.blocks.size(); ++i) {
-    if (std::holds_alternative<PackedAttention>(model.blocks[i])) last = i;
+    if (std::holds_alternative<PackedAttention>(model.blocks[i]) ||
+        std::holds_alternative<PackedDeltaNet>(model.blocks[i])) {
+      last = i;
+    }
   }
   return last;
 }

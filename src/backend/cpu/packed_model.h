@@ -31,6 +31,7 @@ struct PackedAttention {
   int layer = 0;
   std::optional<RmsNorm> input_norm;
   PackedLinear query, key, value;
+  std::optional<PackedLinear> gate;  // of the query's shape; its sigmoid multiplies the output
   std::optional<RmsNorm> query_norm, key_norm;  // of each head, or of all heads as one vector
   int rope = -1;                                // index into PackedModel::ropes, -1: none
   int heads = 0, kv_heads = 0, head_dim = 0;
@@ -75,7 +76,26 @@ struct PackedExperts {
   Residual residual;
 };
 
-using PackedBlock = std::variant<PackedAttention, PackedFeedForward, PackedExperts>;
+struct PackedDeltaNet {
+  int layer = 0;  // of its state
+  std::optional<RmsNorm> input_norm;
+  PackedLinear qkv, gate, alpha, beta, output;
+  std::vector<float> convolution;       // [kernel, channels], the oldest row first
+  std::vector<float> decay, time_bias;  // [value_heads]
+  RmsNorm norm;
+  RmsNorm query_norm, key_norm;  // |x| with a head's factor, as norms of its mean square
+  int key_heads = 0, value_heads = 0, key_dim = 0, value_dim = 0, kernel = 0;
+  bool tiled = false;
+  Residual residual;
+
+  int channels() const { return 2 * key_heads * key_dim + value_heads * value_dim; }
+  int values() const { return value_heads * value_dim; }
+  int key_head_of(int value_head) const {
+    return tiled ? value_head % key_heads : value_head / (value_heads / key_heads);
+  }
+};
+
+using PackedBlock = std::variant<PackedAttention, PackedFeedForward, PackedExperts, PackedDeltaNet>;
 
 struct PackedModel {
   int hidden_size = 0;
@@ -91,8 +111,9 @@ struct PackedModel {
   std::size_t weight_bytes = 0;
 };
 
-// The index of the last block with attention, after which rows that nobody asks for are left out.
-std::size_t last_attention(const PackedModel& model);
+// The index of the last block whose rows read others, after which rows that nobody asks for are
+// left out.
+std::size_t last_mixer(const PackedModel& model);
 
 // Packs all matrices, every worker taking the next that is left. Throws LoadError that names the
 // tensor when shapes do not fit each other or the kernels. `progress` may be null; it is called on

@@ -10,6 +10,7 @@
 #include "backend/cpu/kv_cache.h"
 #include "backend/cpu/packed_matrix.h"
 #include "backend/cpu/packed_model.h"
+#include "backend/cpu/state_cache.h"
 #include "backend/cpu/step_memory.h"
 #include "backend/cpu/vector_ops.h"
 #include "backend/cpu/worker_pool.h"
@@ -38,9 +39,21 @@ std::vector<KvShape> kv_shapes(const ModelPlan& plan, const KvLayout& layout) {
       },
       [](const FeedForwardBlock&) {},
       [](const ExpertsBlock&) {},
+      [](const DeltaNetBlock&) {},
   };
   for (const Block& block : plan.blocks) std::visit(add_shape, block);
-  if (shapes.empty()) throw LoadError("the cpu backend runs models that have attention blocks");
+  return shapes;
+}
+
+// The shape of each recurrent layer's state, by DeltaNetBlock::layer.
+std::vector<StateShape> state_shapes(const ModelPlan& plan) {
+  std::vector<StateShape> shapes(plan.state_layers);
+  for (const Block& block : plan.blocks) {
+    const auto* net = std::get_if<DeltaNetBlock>(&block);
+    if (net == nullptr) continue;
+    shapes[net->layer] = {net->channels(), net->kernel, net->value_heads, net->key_dim,
+                          net->value_dim};
+  }
   return shapes;
 }
 
@@ -58,15 +71,17 @@ class CpuRunner final : public ModelRunner {
             void (*progress)(double))
       : layout_(kv_layout(plan, kMaxKvGroups)),
         cache_(kv_shapes(plan, layout_), options.block_size, options.kv_format),
+        states_(state_shapes(plan)),
         pool_(options.threads > 0 ? options.threads : default_worker_count()),
         model_(pack_model(plan, kernels, pool_, progress)),
-        forward_(model_, kernels, find_vector_ops(kernels.name), pool_, cache_) {
+        forward_(model_, kernels, find_vector_ops(kernels.name), pool_, cache_, states_) {
     info_.backend = "cpu";
     info_.instruction_set = kernels.name;
     info_.vocab_size = model_.head.matrix->rows();
     info_.context_length = plan.config.context_length;
     info_.block_size = options.block_size;
     info_.kv = kv_groups_of(cache_, layout_);
+    info_.state_bytes = states_.slot_bytes();
     info_.weight_bytes = model_.weight_bytes;
     info_.kv_format = kv_format_name(options.kv_format);
   }
@@ -75,6 +90,7 @@ class CpuRunner final : public ModelRunner {
   void resize_cache(const CacheSize& size) override {
     size_ = size;
     cache_.resize(size.blocks);
+    states_.resize(size.states);
   }
 
   // This thread is a worker: the step runs when it is waited for.
@@ -89,11 +105,18 @@ class CpuRunner final : public ModelRunner {
   void import_block(int group, int block, std::span<const std::byte> contents) override {
     std::ranges::copy(contents, cache_.block(group, block).begin());
   }
+  void export_state(int slot, std::size_t offset, std::span<std::byte> contents) const override {
+    std::ranges::copy(states_.bytes(slot).subspan(offset, contents.size()), contents.begin());
+  }
+  void import_state(int slot, std::size_t offset, std::span<const std::byte> contents) override {
+    std::ranges::copy(contents, states_.bytes(slot).subspan(offset, contents.size()).begin());
+  }
   std::size_t buffer_bytes() const override { return forward_.buffer_bytes(); }
 
  private:
   const KvLayout layout_;
   KvCache cache_;
+  StateCache states_;
   WorkerPool pool_;
   PackedModel model_;
   ForwardPass forward_;
@@ -113,6 +136,7 @@ RunnerMemory foresee_cpu_memory(const ModelPlan& plan, const CpuOptions& options
   const KvLayout layout = kv_layout(plan, kMaxKvGroups);
   const KvCache cache(kv_shapes(plan, layout), options.block_size, options.kv_format);
   memory.kv = kv_groups_of(cache, layout);
+  memory.state_bytes = StateCache(state_shapes(plan)).slot_bytes();
   memory.block_size = cache.block_size();
   const int threads = options.threads > 0 ? options.threads : default_worker_count();
   memory.step_bytes = step_memory(plan, limits, threads);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/cpu/attention.h"
+#include "backend/cpu/delta_net_layers.h"
 #include "backend/cpu/expert_layers.h"
 #include "backend/cpu/kernel_input.h"
 #include "backend/cpu/packed_matrix.h"
@@ -25,6 +26,8 @@ struct Widths {
   int query = 0, kv = 0, hidden = 0;
   int experts = 0, chosen = 0, expert_hidden = 0;
   bool shared = false;
+  int channels = 0, values = 0, state_heads = 0;
+  int gate = 0;
 };
 
 // The inputs of products as one worker's kernels read them: one buffer for each kind of matrix.
@@ -49,6 +52,7 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int wor
       [&](const AttentionBlock& block) {
         widths.query = std::max(widths.query, block.heads * block.head_dim);
         widths.kv = std::max(widths.kv, block.kv_heads * block.head_dim);
+        widths.gate = std::max(widths.gate, block.gated ? block.heads * block.head_dim : 0);
         const AttentionShape shape{block.heads, block.kv_heads, block.head_dim, block.softcap,
                                    block.window};
         if (std::ranges::count(shapes, shape) == 0) shapes.push_back(shape);
@@ -56,6 +60,11 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int wor
       },
       [&](const FeedForwardBlock& block) {
         widths.hidden = std::max(widths.hidden, static_cast<int>(block.gate.weight.rows));
+      },
+      [&](const DeltaNetBlock& block) {
+        widths.channels = std::max(widths.channels, block.channels());
+        widths.values = std::max(widths.values, block.value_heads * block.value_dim);
+        widths.state_heads = std::max(widths.state_heads, block.value_heads);
       },
       [&](const ExpertsBlock& block) {
         widths.experts = std::max(widths.experts, block.experts);
@@ -76,6 +85,10 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int wor
       3 * RowBuffer::bytes_for(rows, model) + RowBuffer::bytes_for(rows, widths.query) +
       2 * RowBuffer::bytes_for(rows, widths.kv) + 2 * InputBuffer::bytes_for(rows, model) +
       InputBuffer::bytes_for(rows, widths.query) + InputBuffer::bytes_for(rows, widths.hidden);
+  if (widths.gate > 0) bytes += RowBuffer::bytes_for(rows, widths.gate);
+  if (widths.channels > 0) {
+    bytes += DeltaNetLayers::bytes_for(rows, widths.channels, widths.values, widths.state_heads);
+  }
   if (widths.experts > 0) {
     bytes += ExpertLayers::bytes_for(rows, widths.experts, widths.chosen, model,
                                      widths.expert_hidden, widths.shared);

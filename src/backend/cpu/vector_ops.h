@@ -46,6 +46,22 @@ struct KvOps {
   void (*attend)(const PartitionQuery& partition);
 };
 
+// A block of the columns of one head's state, moved on over rows (DeltaNetBlock in model_plan.h).
+struct DeltaRows {
+  int rows = 0;
+  int key_dim = 0;  // a multiple of 16
+  int columns = 0;  // 16 or 32
+  // Of the first row; the others follow at these distances.
+  const float *query = nullptr, *key = nullptr;  // [key_dim], normed
+  const float* value = nullptr;                  // [columns]
+  std::ptrdiff_t stride = 0;
+  const float *decay = nullptr, *beta = nullptr;  // a number each
+  std::ptrdiff_t factor_stride = 0;
+  float* state = nullptr;  // [key_dim, columns]
+  float* out = nullptr;    // [columns]
+  std::ptrdiff_t out_stride = 0;
+};
+
 // What the forward pass computes besides matrix products, for one instruction set. All functions
 // are pure and reentrant, and what they compute for one row does not depend on the others of a
 // call. Counts are multiples of 16 unless said otherwise; nothing need be aligned.
@@ -59,6 +75,11 @@ struct VectorOps {
   void (*gelu_gate)(float* gate, const float* up, int count);  // gate = gelu_tanh(gate) * up
   // out = x / sqrt(mean(x^2) + epsilon) * weight; out may be x.
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int count, float* out);
+  void (*sigmoid_gate)(float* x, const float* gate, int count);  // x *= sigmoid(gate)
+  // out = silu(sum of rows[i] * weights[i * count ..]), i < kernel.
+  void (*convolve)(const float* const* rows, const float* weights, int kernel, int count,
+                   float* out);
+  void (*delta_rule)(const DeltaRows& rows);
   // Turns pairs (x[i], x[i + half]), i < half (any count), by angles of these cosines and sines.
   void (*rotate)(float* x, const float* cosines, const float* sines, int half);
 

@@ -16,7 +16,8 @@ std::vector<StepLayout::Part> make_parts(const Batch& batch, int block_size, int
   std::vector<StepLayout::Part> parts;
   parts.reserve(batch.sequences.size());
   for (const BatchSequence& sequence : batch.sequences) {
-    StepLayout::Part part{sequence.first_row, sequence.query_length, sequence.context_length, {}};
+    StepLayout::Part part{sequence.first_row, sequence.query_length, sequence.context_length, {},
+                          sequence.state,     sequence.saves};
     for (int group = 0; group < kv_groups; ++group) {
       part.maps.emplace_back(sequence.blocks[group], sequence.context_length, block_size);
     }

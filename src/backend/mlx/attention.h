@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <vector>
 
 #include "backend/mlx/paged_cache.h"
@@ -13,8 +14,11 @@ class StepLayout {
   struct Part {
     int first_row, query_length, context_length;
     std::vector<SlotMap> maps;  // by KV group
+    int state;                  // as BatchSequence has them
+    std::span<const StateSave> saves;
   };
 
+  // `batch` must outlive this.
   StepLayout(const Batch& batch, int block_size, int kv_groups);
 
   const mx::array& tokens() const { return tokens_; }        // [T] int32

@@ -138,31 +138,39 @@ AttentionLayer::AttentionLayer(const AttentionBlock& block, WeightLoader& loader
   if (block.rope) rope_.emplace(*block.rope);
 }
 
-// The product of h in heads, normed over each of them or over all at once. [T, count, head_dim]
-mx::array AttentionLayer::heads(const LinearLayer& linear, const std::optional<NormLayer>& norm,
-                                const mx::array& h, int count) const {
-  const mx::Shape shape = {h.shape(0), count, block_.head_dim};
-  const mx::array y = linear.apply(h);
+// y in heads, normed over each of them or over all at once. [T, count, head_dim]
+mx::array AttentionLayer::heads(const mx::array& y, const std::optional<NormLayer>& norm,
+                                int count) const {
+  const mx::Shape shape = {y.shape(0), count, block_.head_dim};
   if (!norm) return mx::reshape(y, shape);
   const bool per_head = norm->size() == block_.head_dim;
   const mx::array normed = norm->apply(per_head ? mx::reshape(y, shape) : y);
-  return mx::reshape(mx::astype(normed, h.dtype()), shape);
+  return mx::reshape(mx::astype(normed, y.dtype()), shape);
 }
 
 mx::array AttentionLayer::apply(const mx::array& x, mx::Dtype type, PagedCache& cache,
                                 StepLayout& layout) const {
   const mx::array h = block_input(x, input_norm_, type);
-  mx::array q = heads(query_, query_norm_, h, block_.heads);
-  mx::array k = heads(key_, key_norm_, h, block_.kv_heads);
-  const mx::array v = heads(value_, std::nullopt, h, block_.kv_heads);
+  mx::array all = query_.apply(h);
+  std::optional<mx::array> gate;  // [T, heads, head_dim]
+  if (block_.gated) {
+    const mx::Shape shape = {h.shape(0), block_.heads, 2 * block_.head_dim};
+    const std::vector<mx::array> parts = mx::split(mx::reshape(all, shape), 2, -1);
+    all = mx::reshape(parts[0], {h.shape(0), block_.heads * block_.head_dim});
+    gate = parts[1];
+  }
+  mx::array q = heads(all, query_norm_, block_.heads);
+  mx::array k = heads(key_.apply(h), key_norm_, block_.kv_heads);
+  const mx::array v = heads(value_.apply(h), std::nullopt, block_.kv_heads);
   if (rope_) {
     q = rope_->apply(q, layout.positions());
     k = rope_->apply(k, layout.positions());
   }
   if (block_.temperature) q = q * mx::astype(layout.temperatures(*block_.temperature), type);
   cache.write(block_.layer, layout.slots(cache.group_of(block_.layer)), k, v);
-  return add_residual(x, output_.apply(attend(block_, q, cache, layout)), post_norm_,
-                      block_.residual_scale);
+  mx::array out = attend(block_, q, cache, layout);
+  if (gate) out = out * mx::reshape(mx::sigmoid(*gate), out.shape());
+  return add_residual(x, output_.apply(out), post_norm_, block_.residual_scale);
 }
 
 FeedForwardLayer::FeedForwardLayer(const FeedForwardBlock& block, WeightLoader& loader)

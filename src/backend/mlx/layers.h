@@ -65,8 +65,7 @@ class AttentionLayer {
   mx::array apply(const mx::array& x, mx::Dtype type, PagedCache& cache, StepLayout& layout) const;
 
  private:
-  mx::array heads(const LinearLayer& linear, const std::optional<NormLayer>& norm,
-                  const mx::array& h, int count) const;
+  mx::array heads(const mx::array& y, const std::optional<NormLayer>& norm, int count) const;
 
   AttentionBlock block_;
   std::optional<NormLayer> input_norm_;

@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "backend/mlx/delta_net.h"
 #include "backend/mlx/layers.h"
 #include "backend/mlx/mlx_backend.h"
 #include "base/error.h"
@@ -44,12 +45,13 @@ PagedCache make_cache(const ModelPlan& plan, int block_size, mx::Dtype type) {
       },
       [](const FeedForwardBlock&) {},
       [](const ExpertsBlock&) {},
+      [](const DeltaNetBlock&) {},
   };
   for (const Block& block : plan.blocks) std::visit(add_layer, block);
   return PagedCache(std::move(layers), layout.windows, block_size, type);
 }
 
-using Layer = std::variant<AttentionLayer, FeedForwardLayer, ExpertsLayer>;
+using Layer = std::variant<AttentionLayer, FeedForwardLayer, ExpertsLayer, DeltaNetLayer>;
 
 std::vector<Layer> make_layers(const ModelPlan& plan, WeightLoader& loader) {
   std::vector<Layer> layers;
@@ -57,6 +59,7 @@ std::vector<Layer> make_layers(const ModelPlan& plan, WeightLoader& loader) {
       [&](const AttentionBlock& block) -> Layer { return AttentionLayer(block, loader); },
       [&](const FeedForwardBlock& block) -> Layer { return FeedForwardLayer(block, loader); },
       [&](const ExpertsBlock& block) -> Layer { return ExpertsLayer(block, loader); },
+      [&](const DeltaNetBlock& block) -> Layer { return DeltaNetLayer(block, loader); },
   };
   for (const Block& block : plan.blocks) layers.push_back(std::visit(make_layer, block));
   return layers;
@@ -75,12 +78,14 @@ class MlxRunner final : public ModelRunner {
         head_norm_(plan.head.norm),
         head_(plan.head.weight, loader_),
         softcap_(plan.head.softcap),
-        cache_(make_cache(plan, options.block_size, type_)) {
+        cache_(make_cache(plan, options.block_size, type_)),
+        states_(plan) {
     info_.backend = "mlx";
     info_.vocab_size = static_cast<int>(plan.head.weight.weight.rows);
     info_.context_length = plan.config.context_length;
     info_.block_size = options.block_size;
     info_.kv = cache_.groups();
+    info_.state_bytes = states_.slot_bytes();
     info_.weight_bytes = loader_.bytes();
     info_.rows_are_independent = false;  // MLX chooses kernels by shape
   }
@@ -90,6 +95,7 @@ class MlxRunner final : public ModelRunner {
     const mx::StreamContext scope(stream_);
     size_ = size;
     cache_.resize(size.blocks);
+    states_.resize(size.states);
   }
   // A step is built and evaluated when it is waited for.
   void launch(const Batch& batch) override {
@@ -114,6 +120,7 @@ class MlxRunner final : public ModelRunner {
   LinearLayer head_;
   float softcap_;
   PagedCache cache_;
+  StateCache states_;
   RunnerInfo info_;
   CacheSize size_;
   Batch batch_;  // that was launched
@@ -125,6 +132,7 @@ mx::array MlxRunner::forward(StepLayout& layout) {
       [&](const AttentionLayer& layer) { return layer.apply(x, type_, cache_, layout); },
       [&](const FeedForwardLayer& layer) { return layer.apply(x, type_); },
       [&](const ExpertsLayer& layer) { return layer.apply(x, type_); },
+      [&](const DeltaNetLayer& layer) { return layer.apply(x, type_, states_, layout); },
   };
   for (const Layer& layer : layers_) x = std::visit(apply, layer);
   return x;
@@ -146,17 +154,21 @@ void MlxRunner::wait(StepOutput& output) {
   output.logits.resize(batch.wanted.size() * static_cast<std::size_t>(info_.vocab_size));
   if (batch.rows() == 0) return;
 
+  states_.discard();  // of a step that failed
   StepLayout layout(batch, info_.block_size, static_cast<int>(info_.kv.size()));
   const mx::array x = forward(layout);
   std::vector<mx::array> results;
   cache_.append_to(results);
+  states_.append_to(results);
   if (batch.wanted.empty()) {
     mx::eval(std::move(results));
+    states_.commit();
     return;
   }
   const mx::array out = mx::contiguous(logits(x, batch.wanted));
   results.push_back(out);
   mx::eval(std::move(results));
+  states_.commit();
   std::memcpy(output.logits.data(), out.data<float>(), output.logits.size() * sizeof(float));
 }
 
@@ -172,6 +184,11 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, mx::Dty
       },
       [&](const FeedForwardBlock& block) {
         hidden = std::max(hidden, static_cast<std::size_t>(block.gate.weight.rows));
+      },
+      [&](const DeltaNetBlock& block) {
+        // Before and after the convolution and in heads, and the state of a row.
+        const std::size_t values = block.value_heads * block.value_dim;
+        hidden = std::max(hidden, 3 * static_cast<std::size_t>(block.channels()) + 4 * values);
       },
       [&](const ExpertsBlock& block) {
         // Of each expert that a row chose, in place of one hidden layer: and its output.
@@ -204,6 +221,7 @@ RunnerMemory foresee_mlx_memory(const ModelPlan& plan, const MlxOptions& options
     memory.weight_bytes += device_bytes(*matrix, type);
   }
   memory.kv = make_cache(plan, options.block_size, type).groups();
+  memory.state_bytes = StateCache(plan).slot_bytes();
   memory.block_size = options.block_size;
   memory.step_bytes = step_memory(plan, limits, type);
   return memory;

@@ -27,6 +27,7 @@ struct Architecture {
   std::string_view gguf_name;                     // GGUF general.architecture
   std::span<const GgufName> gguf_names = {};  // of a layer's modules: its own, or unlike others'
   bool partial_rope = false;                  // files may turn a part of each head only
+  bool recurrent = false;                     // layers may keep a state instead of keys and values
   bool experts = false;                       // layers may have experts
   // The activation that the plan computes, as config.json names it, and under which key.
   std::string_view activation_key = "hidden_act";

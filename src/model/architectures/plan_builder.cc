@@ -1,5 +1,6 @@
 #include "model/architectures/plan_builder.h"
 
+#include <cmath>
 #include <span>
 #include <utility>
 
@@ -72,7 +73,6 @@ Linear PlanBuilder::linear(int layer, std::string_view part, std::int64_t out, i
 AttentionBlock PlanBuilder::describe_attention(int layer) const {
   const AttentionConfig& described = config_.attention[static_cast<std::size_t>(layer)];
   AttentionBlock block;
-  block.layer = layer;
   if (described.rope) block.rope = make_rope(*described.rope);
   block.heads = config_.heads;
   block.kv_heads = config_.kv_heads;
@@ -85,13 +85,16 @@ AttentionBlock PlanBuilder::describe_attention(int layer) const {
   return block;
 }
 
-AttentionBlock PlanBuilder::attention(int layer, Bias qkv_bias, std::string_view norm_name) const {
+AttentionBlock PlanBuilder::attention(int layer, Bias qkv_bias, std::string_view norm_name,
+                                      Gate gate) const {
   const int hidden = config_.hidden_size;
   const int query_size = config_.heads * config_.head_dim;
   const int kv_size = config_.kv_heads * config_.head_dim;
   AttentionBlock block = describe_attention(layer);
   if (!norm_name.empty()) block.input_norm = norm(layer, norm_name, hidden);
-  block.query = linear(layer, "self_attn.q_proj", query_size, hidden, qkv_bias);
+  block.gated = gate == Gate::behind_query;
+  block.query = linear(layer, "self_attn.q_proj", block.gated ? 2 * query_size : query_size, hidden,
+                       qkv_bias);
   block.key = linear(layer, "self_attn.k_proj", kv_size, hidden, qkv_bias);
   block.value = linear(layer, "self_attn.v_proj", kv_size, hidden, qkv_bias);
   block.output = linear(layer, "self_attn.o_proj", hidden, query_size);
@@ -157,15 +160,69 @@ ExpertsBlock PlanBuilder::experts(int layer, std::string_view norm_name) const {
   return block;
 }
 
+// conv1d.weight: [channels, kernel, 1] in MLX's files, [channels, 1, kernel] in transformers' and
+// [channels, kernel] in GGUF, which are the same numbers in the same order.
+std::vector<float> PlanBuilder::convolution(int layer, int channels, int kernel) const {
+  const std::string name = layer_module(layer, "linear_attn.conv1d.weight");
+  const Tensor tensor = require(name);
+  if (tensor.rows * tensor.columns != std::int64_t{channels} * kernel) {
+    fail(name, fmt::format("has shape [{}, {}], expected [{}, {}]", tensor.rows, tensor.columns,
+                           channels, kernel));
+  }
+  return dequantize(tensor);
+}
+
+std::vector<float> PlanBuilder::decay(int layer, int heads) const {
+  if (has(layer, "linear_attn.A")) return vector(layer_module(layer, "linear_attn.A"), heads);
+  std::vector<float> decay = vector(layer_module(layer, "linear_attn.A_log"), heads);
+  for (float& value : decay) value = -std::exp(value);
+  return decay;
+}
+
+DeltaNetBlock PlanBuilder::delta_net(int layer, std::string_view norm_name) const {
+  const DeltaNetConfig& described = config_.delta_net;
+  const int hidden = config_.hidden_size;
+  DeltaNetBlock block;
+  block.input_norm = norm(layer, norm_name, hidden);
+  block.key_heads = described.key_heads;
+  block.value_heads = described.value_heads;
+  block.key_dim = described.key_dim;
+  block.value_dim = described.value_dim;
+  block.kernel = described.kernel;
+  block.tiled = described.tiled;
+  const int values = block.value_heads * block.value_dim;
+  block.qkv = linear(layer, "linear_attn.in_proj_qkv", block.channels(), hidden);
+  block.gate = linear(layer, "linear_attn.in_proj_z", values, hidden);
+  block.alpha = linear(layer, "linear_attn.in_proj_a", block.value_heads, hidden);
+  block.beta = linear(layer, "linear_attn.in_proj_b", block.value_heads, hidden);
+  block.convolution = convolution(layer, block.channels(), block.kernel);
+  block.decay = decay(layer, block.value_heads);
+  const char* bias =
+      has(layer, "linear_attn.dt_proj.bias") ? "linear_attn.dt_proj.bias" : "linear_attn.dt_bias";
+  block.time_bias = vector(layer_module(layer, bias), block.value_heads);
+  // The one norm that is stored as it is where others lack 1.
+  block.norm = {vector(layer_module(layer, "linear_attn.norm.weight"), block.value_dim),
+                config_.norm_epsilon};
+  block.output = linear(layer, "linear_attn.out_proj", hidden, values);
+  block.residual_scale = config_.residual_scale;
+  return block;
+}
+
+void PlanBuilder::add(DeltaNetBlock block) {
+  block.layer = plan_.state_layers++;
+  add(Block(std::move(block)));
+}
+
 void PlanBuilder::add(AttentionBlock block) {
-  ++plan_.kv_layers;
+  block.layer = plan_.kv_layers++;
   plan_.blocks.emplace_back(std::move(block));
 }
 
 void PlanBuilder::add(Block block) { plan_.blocks.push_back(std::move(block)); }
 
 ModelPlan PlanBuilder::finish() {
-  const std::string beyond = layer_module(config_.layers, "self_attn.o_proj.weight");
+  const std::string beyond =
+      layer_module(config_.layers + config_.draft_layers, "self_attn.o_proj.weight");
   if (weights_->find(beyond)) {
     fail(beyond, fmt::format("is there, but the configuration has {} layers", config_.layers));
   }

@@ -35,8 +35,11 @@ class PlanBuilder {
   AttentionBlock describe_attention(int layer) const;
 
   // With self_attn.{q,k,v,o}_proj, behind the norm of that name ("": none).
+  // `gate`: whether q_proj holds a gate as AttentionBlock::gated has it.
+  enum class Gate { none, behind_query };
   AttentionBlock attention(int layer, Bias qkv_bias = Bias::where_present,
-                           std::string_view norm_name = "input_layernorm") const;
+                           std::string_view norm_name = "input_layernorm",
+                           Gate gate = Gate::none) const;
 
   // mlp.{gate,up,down}_proj behind the norm of that name ("": none).
   FeedForwardBlock feed_forward(int layer,
@@ -48,7 +51,13 @@ class PlanBuilder {
   Block feed_forward_or_experts(int layer,
                                 std::string_view norm_name = "post_attention_layernorm") const;
 
+  // linear_attn.{in_proj_qkv,in_proj_z,in_proj_a,in_proj_b,conv1d,norm,out_proj} and its dt_bias
+  // and A_log (or dt_proj.bias and A, which is -exp(A_log)).
+  DeltaNetBlock delta_net(int layer, std::string_view norm_name = "input_layernorm") const;
+
+  // Gives the block the next index of a KV layer, or of a state.
   void add(AttentionBlock block);
+  void add(DeltaNetBlock block);
   void add(FeedForwardBlock block) { add(Block(std::move(block))); }
   void add(Block block);  // of another kind than attention
 
@@ -58,6 +67,8 @@ class PlanBuilder {
  private:
   ExpertsBlock experts(int layer, std::string_view norm_name) const;
   bool has(int layer, std::string_view part) const;
+  std::vector<float> convolution(int layer, int channels, int kernel) const;
+  std::vector<float> decay(int layer, int heads) const;
   Tensor matrix(const std::string& name, std::int64_t rows, std::int64_t columns) const;
   std::vector<float> vector(const std::string& name, std::int64_t size) const;
   Tensor require(const std::string& name) const;

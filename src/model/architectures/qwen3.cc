@@ -5,8 +5,10 @@
 
 namespace mlxd {
 
-AttentionBlock qwen3_attention(const PlanBuilder& builder, const ModelConfig& config, int layer) {
-  AttentionBlock attention = builder.attention(layer);
+AttentionBlock qwen3_attention(const PlanBuilder& builder, const ModelConfig& config, int layer,
+                               PlanBuilder::Gate gate) {
+  AttentionBlock attention =
+      builder.attention(layer, PlanBuilder::Bias::where_present, "input_layernorm", gate);
   attention.query_norm = builder.norm(layer, "self_attn.q_norm", config.head_dim);
   attention.key_norm = builder.norm(layer, "self_attn.k_norm", config.head_dim);
   return attention;

@@ -16,19 +16,23 @@ constexpr GgufName kModelNames[] = {
     {"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}};
 
 // Those of a Llama.
-constexpr GgufName kLayerNames[] = {
-    {"attn_norm", "input_layernorm"},    {"attn_q", "self_attn.q_proj"},
-    {"attn_k", "self_attn.k_proj"},      {"attn_v", "self_attn.v_proj"},
-    {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
-    {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},
-    {"ffn_down", "mlp.down_proj"},       {"ffn_gate_inp", "mlp.gate"},
-    {"ffn_gate_exps", "mlp.switch_mlp.gate_proj"},
-    {"ffn_up_exps", "mlp.switch_mlp.up_proj"},
-    {"ffn_down_exps", "mlp.switch_mlp.down_proj"},
-    {"ffn_gate_inp_shexp", "mlp.shared_expert_gate"},
-    {"ffn_gate_shexp", "mlp.shared_expert.gate_proj"},
-    {"ffn_up_shexp", "mlp.shared_expert.up_proj"},
-    {"ffn_down_shexp", "mlp.shared_expert.down_proj"}};
+constexpr GgufName kLayerNames[] = {{"attn_norm", "input_layernorm"},
+                                    {"attn_q", "self_attn.q_proj"},
+                                    {"attn_k", "self_attn.k_proj"},
+                                    {"attn_v", "self_attn.v_proj"},
+                                    {"attn_output", "self_attn.o_proj"},
+                                    {"ffn_norm", "post_attention_layernorm"},
+                                    {"ffn_gate", "mlp.gate_proj"},
+                                    {"ffn_up", "mlp.up_proj"},
+                                    {"ffn_down", "mlp.down_proj"},
+                                    {"ffn_gate_inp", "mlp.gate"},
+                                    {"ffn_gate_exps", "mlp.switch_mlp.gate_proj"},
+                                    {"ffn_up_exps", "mlp.switch_mlp.up_proj"},
+                                    {"ffn_down_exps", "mlp.switch_mlp.down_proj"},
+                                    {"ffn_gate_inp_shexp", "mlp.shared_expert_gate"},
+                                    {"ffn_gate_shexp", "mlp.shared_expert.gate_proj"},
+                                    {"ffn_up_shexp", "mlp.shared_expert.up_proj"},
+                                    {"ffn_down_shexp", "mlp.shared_expert.down_proj"}};
 
 std::string_view counterpart(std::span<const GgufName> names, std::string_view name) {
   for (const auto& [gguf, hugging_face] : names) {
@@ -94,6 +98,10 @@ std::string hugging_face_name(std::string_view gguf_name, std::span<const GgufNa
   constexpr std::string_view kLayer = "blk.";
   if (!module.starts_with(kLayer)) return std::string(gguf_name);
   const std::string_view rest = module.substr(kLayer.size());
+  // A tensor that is no module's ("blk.0.ssm_a").
+  if (const auto alone = counterpart(own, parameter); !alone.empty() && is_layer_number(rest)) {
+    return fmt::format("model.layers.{}.{}", rest, alone);
+  }
   const std::size_t end_of_number = rest.find('.');
   if (end_of_number == std::string_view::npos) return std::string(gguf_name);
   const std::string_view number = rest.substr(0, end_of_number);

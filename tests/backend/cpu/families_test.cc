@@ -119,6 +119,8 @@ std::string name_of(const ::testing::TestParamInfo<const char*>& tested) {
 
 INSTANTIATE_TEST_SUITE_P(Floats, Family, ::testing::ValuesIn(golden::kTinyFloats), name_of);
 INSTANTIATE_TEST_SUITE_P(Affine, Family, ::testing::ValuesIn(golden::kTinyAffine), name_of);
+INSTANTIATE_TEST_SUITE_P(AffineRecurrent, Family, ::testing::ValuesIn(golden::kTinyAffineRecurrent),
+                         name_of);
 
 }  // namespace
 }  // namespace mlxd::cpu

@@ -63,12 +63,22 @@ class CpuGoldenAffine : public testing::TestWithParam<const char*> {};
 TEST_P(CpuGoldenFloats, AreNearMlxLm) { expect_near(golden::load_tiny(GetParam()), {5e-6, 5e-5}); }
 TEST_P(CpuGoldenAffine, AreNearMlxLm) { expect_near(golden::load_tiny(GetParam()), {0.004, 0.02}); }
 
+class CpuGoldenRecurrent : public testing::TestWithParam<const char*> {};
+
+TEST_P(CpuGoldenRecurrent, IsNearMlxLmInMostRows) {
+  const Difference difference = measure(golden::load_tiny(GetParam()), KvFormat::f16);
+  EXPECT_GE(difference.same_top, difference.rows - 3);
+  EXPECT_LT(difference.median_divergence, 0.01);
+}
+
 std::string name_of(const testing::TestParamInfo<const char*>& tested) {
   return golden::test_name(tested.param);
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, CpuGoldenFloats, testing::ValuesIn(golden::kTinyFloats), name_of);
 INSTANTIATE_TEST_SUITE_P(TinyGguf, CpuGoldenFloats, testing::ValuesIn(golden::kTinyGguf), name_of);
+INSTANTIATE_TEST_SUITE_P(Tiny, CpuGoldenRecurrent, testing::ValuesIn(golden::kTinyAffineRecurrent),
+                         name_of);
 INSTANTIATE_TEST_SUITE_P(Tiny, CpuGoldenAffine, testing::ValuesIn(golden::kTinyAffine), name_of);
 
 }  // namespace

@@ -120,16 +120,26 @@ class Reference {
     return out;
   }
 
+  // Of rows of q and a gate for each head, leaves those of q and returns the others.
+  static Row take_gate(Row& query, int head_dim) {
+    Row both = std::exchange(query, {}), gate;
+    for (std::size_t i = 0; i < both.size(); ++i) {
+      (i / head_dim % 2 == 0 ? query : gate).push_back(both[i]);
+    }
+    return gate;
+  }
+
   static void add(Row& x, const Row& y, const std::optional<RmsNorm>& post_norm, double scale) {
     const Row change = post_norm ? normed(y, *post_norm) : y;
     for (std::size_t i = 0; i < x.size(); ++i) x[i] += scale * change[i];
   }
 
   static void apply(const AttentionBlock& block, std::vector<Row>& x) {
-    std::vector<Row> queries, keys, values;
+    std::vector<Row> queries, keys, values, gates;
     for (std::size_t position = 0; position < x.size(); ++position) {
       const Row h = block.input_norm ? normed(x[position], *block.input_norm) : x[position];
       queries.push_back(product(block.query, h));
+      if (block.gated) gates.push_back(take_gate(queries.back(), block.head_dim));
       keys.push_back(product(block.key, h));
       values.push_back(product(block.value, h));
       const int p = static_cast<int>(position);
@@ -143,8 +153,66 @@ class Reference {
       for (double& value : values.back()) value = rounded(value);
     }
     for (std::size_t p = 0; p < x.size(); ++p) {
-      const Row heads = attended(block, queries[p], keys, values, static_cast<int>(p));
+      Row heads = attended(block, queries[p], keys, values, static_cast<int>(p));
+      for (std::size_t i = 0; block.gated && i < heads.size(); ++i)
+        heads[i] *= sigmoid(gates[p][i]);
       add(x[p], product(block.output, heads), block.post_norm, block.residual_scale);
+    }
+  }
+
+  static Row unit(const double* x, int count) {
+    double squares = 0;
+    for (int i = 0; i < count; ++i) squares += x[i] * x[i];
+    Row y(x, x + count);
+    for (double& value : y) value /= std::sqrt(squares + 1e-6);
+    return y;
+  }
+
+  static double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+  static void apply(const DeltaNetBlock& block, std::vector<Row>& x) {
+    const int keys = block.key_heads * block.key_dim, d = block.key_dim, e = block.value_dim;
+    std::vector<Row> qkv;
+    std::vector<Row> states(block.value_heads, Row(d * e));
+    for (Row& row : x) {
+      const Row h = block.input_norm ? normed(row, *block.input_norm) : row;
+      qkv.push_back(product(block.qkv, h));
+      Row mixed(block.channels());
+      for (std::size_t channel = 0; channel < mixed.size(); ++channel) {
+        for (int i = 0; i < block.kernel; ++i) {
+          const int from = static_cast<int>(qkv.size()) - block.kernel + i;
+          if (from < 0) continue;
+          mixed[channel] += block.convolution[channel * block.kernel + i] * qkv[from][channel];
+        }
+        mixed[channel] = activated(mixed[channel], Activation::silu);
+      }
+      const Row alpha = product(block.alpha, h), beta = product(block.beta, h);
+      Row gate = product(block.gate, h);
+      for (int head = 0; head < block.value_heads; ++head) {
+        const int from = block.key_head_of(head);
+        Row q = unit(&mixed[from * d], d), k = unit(&mixed[keys + from * d], d);
+        for (double& value : q) value /= std::sqrt(d);
+        const double* v = &mixed[2 * keys + head * e];
+        const double softplus = std::log(1 + std::exp(alpha[head] + block.time_bias[head]));
+        const double g = std::exp(block.decay[head] * softplus);
+        Row& state = states[head];
+        Row out(e);
+        for (int j = 0; j < e; ++j) {
+          double known = 0;
+          for (int i = 0; i < d; ++i) known += state[i * e + j] * g * k[i];
+          const double delta = sigmoid(beta[head]) * (v[j] - known);
+          for (int i = 0; i < d; ++i) {
+            state[i * e + j] = state[i * e + j] * g + k[i] * delta;
+            out[j] += state[i * e + j] * q[i];
+          }
+        }
+        const Row heads = normed(out, block.norm);
+        for (int j = 0; j < e; ++j) {
+          double& at = gate[head * e + j];
+          at = activated(at, Activation::silu) * heads[j];
+        }
+      }
+      add(row, product(block.output, gate), std::nullopt, block.residual_scale);
     }
   }
 

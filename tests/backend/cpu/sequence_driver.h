@@ -15,9 +15,12 @@ namespace mlxd::cpu {
 
 class SequenceDriver {
  public:
-  // Every KV group has `blocks` blocks.
+  // Every KV group has `blocks` blocks; of a model with states there are as many slots.
   SequenceDriver(ModelRunner& runner, int blocks, unsigned seed = 1)
-      : SequenceDriver(runner, CacheSize::of(runner.info(), blocks), seed) {}
+      : SequenceDriver(
+            runner,
+            CacheSize::of(runner.info(), blocks, runner.info().state_bytes > 0 ? blocks : 0),
+            seed) {}
   SequenceDriver(ModelRunner& runner, const CacheSize& size, unsigned seed = 1)
       : runner_(runner), random_(seed) {
     runner.resize_cache(size);
@@ -26,6 +29,8 @@ class SequenceDriver {
       for (int block = 0; block < blocks; ++block) free.push_back(block);
       std::shuffle(free.begin(), free.end(), random_);
     }
+    for (int slot = 0; slot < size.states; ++slot) free_states_.push_back(slot);
+    std::shuffle(free_states_.begin(), free_states_.end(), random_);
   }
 
   // From now on blocks are given up when no later row sees what is in them.
@@ -33,7 +38,7 @@ class SequenceDriver {
 
   // A new sequence of these tokens, none computed yet.
   int add(std::vector<int> tokens) {
-    sequences_.push_back({std::move(tokens), 0, std::vector<Table>(groups())});
+    sequences_.push_back({std::move(tokens), 0, std::vector<Table>(groups()), -1});
     return static_cast<int>(sequences_.size()) - 1;
   }
   // A sequence that shares what `parent` has computed and goes on with other tokens. The block that
@@ -52,6 +57,12 @@ class SequenceDriver {
         child.tables[group].push_back(copy);
       }
     }
+    if (from.state >= 0) {  // a copy, by the way that takes states to and from a disk
+      std::vector<std::byte> state(runner_.info().state_bytes);
+      runner_.export_state(from.state, 0, state);
+      child.state = take_state();
+      runner_.import_state(child.state, 0, state);
+    }
     sequences_.push_back(std::move(child));
     return static_cast<int>(sequences_.size()) - 1;
   }
@@ -60,6 +71,7 @@ class SequenceDriver {
     for (int group = 0; group < groups(); ++group) {
       for (const int block : it.tables[group]) give_back(group, block);
     }
+    if (it.state >= 0) free_states_.push_back(it.state);
     it = {};
   }
 
@@ -78,6 +90,8 @@ class SequenceDriver {
   Logits step(const std::vector<Part>& parts, Wanted&& wanted) {
     Batch batch;
     std::vector<std::pair<int, int>> rows;
+    std::vector<std::vector<StateSave>> saves(parts.size());
+    std::vector<int> before;  // slots that are free after the step
     for (const Part& part : parts) {
       Sequence& it = sequences_[part.sequence];
       const int end = it.computed + part.count;
@@ -87,6 +101,11 @@ class SequenceDriver {
         Table& table = it.tables[group];
         while (static_cast<int>(table.size()) * block_size() < end) table.push_back(take(group));
         entry.blocks[group] = table;
+      }
+      if (runner_.info().state_bytes > 0) {
+        std::vector<StateSave>& saved = saves[&part - parts.data()];
+        plan_states(it, part.count, entry, saved, before);
+        entry.saves = saved;
       }
       batch.sequences.push_back(entry);
       for (; it.computed < end; ++it.computed) {
@@ -98,6 +117,7 @@ class SequenceDriver {
     }
     batch.block_copies = std::exchange(copies_, {});
     runner_.step(batch, output_);
+    free_states_.insert(free_states_.begin(), before.begin(), before.end());
     if (lets_go_) let_go();
     Logits logits;
     const int vocabulary = runner_.info().vocab_size;
@@ -117,10 +137,33 @@ class SequenceDriver {
     std::vector<int> tokens;
     int computed = 0;
     std::vector<Table> tables;  // by KV group
+    int state = -1;
   };
 
   int block_size() const { return runner_.info().block_size; }
   int groups() const { return static_cast<int>(runner_.info().kv.size()); }
+  int take_state() {
+    const int slot = free_states_.back();
+    free_states_.pop_back();
+    return slot;
+  }
+  // The state after the last row goes to another slot, or at times to the same; now and then one is
+  // saved on the way, which nobody reads.
+  void plan_states(Sequence& it, int count, BatchSequence& entry, std::vector<StateSave>& saves,
+                   std::vector<int>& before) {
+    entry.state = it.state;
+    const int last = entry.first_row + count - 1;
+    if (count > 1 && random_() % 3 == 0) {
+      const int slot = take_state();
+      saves.push_back({entry.first_row + static_cast<int>(random_() % (count - 1)), slot});
+      before.push_back(slot);
+    }
+    if (it.state < 0 || random_() % 3 > 0) {
+      if (it.state >= 0) before.push_back(it.state);
+      it.state = take_state();
+    }
+    saves.push_back({last, it.state});
+  }
   int take(int group) {
     const int block = free_[group].back();
     free_[group].pop_back();
@@ -143,6 +186,7 @@ class SequenceDriver {
   ModelRunner& runner_;
   std::mt19937 random_;
   std::vector<std::vector<int>> free_;  // by KV group
+  std::vector<int> free_states_;
   std::vector<Sequence> sequences_;
   std::vector<BlockCopy> copies_;
   StepOutput output_;

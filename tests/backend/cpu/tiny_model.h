@@ -36,6 +36,11 @@ struct TinyModelOptions {
   float softcap = 0, logit_softcap = 0;
   float embedding_scale = 1, rope_magnitude = 1;
   Activation activation = Activation::silu;
+  bool gated = false;                  // attention
+  bool delta_net = false;              // in every other layer, in the place of attention
+  int key_heads = 2, value_heads = 4;  // of those
+  int key_dim = 16, value_dim = 32;
+  bool tiled = false;
   int experts = 0;  // of every other layer; the rest are dense
   ExpertChoice choice = {};
   int expert_intermediate_size = 64;
@@ -65,11 +70,16 @@ class TinyModelBuilder {
     ModelPlan plan;
     plan.config.context_length = 4096;
     plan.config.vocab_size = options_.vocab_size;
-    plan.kv_layers = options_.layers;
     plan.embed = {tensor("embedding", options_.vocab_size, options_.hidden_size),
                   options_.embedding_scale};
     for (int layer = 0; layer < options_.layers; ++layer) {
-      plan.blocks.push_back(attention(layer));
+      if (options_.delta_net && layer % 2 == 0) {
+        plan.blocks.push_back(delta_net(plan.state_layers++));
+      } else {
+        AttentionBlock block = attention(layer);
+        block.layer = plan.kv_layers++;
+        plan.blocks.push_back(std::move(block));
+      }
       if (options_.experts > 0 && layer % 2 == 0) {
         plan.blocks.push_back(experts());
       } else {
@@ -89,9 +99,9 @@ class TinyModelBuilder {
   AttentionBlock attention(int layer) {
     const int d = options_.head_dim;
     AttentionBlock block;
-    block.layer = layer;
     if (options_.input_norms) block.input_norm = norm(options_.hidden_size);
-    block.query = linear("q", options_.heads * d, options_.hidden_size);
+    block.gated = options_.gated;
+    block.query = linear("q", options_.heads * d * (options_.gated ? 2 : 1), options_.hidden_size);
     block.key = linear("k", options_.kv_heads * d, options_.hidden_size);
     block.value = linear("v", options_.kv_heads * d, options_.hidden_size);
     if (options_.head_norms) {
@@ -135,6 +145,35 @@ class TinyModelBuilder {
     block.down = linear("down", options_.hidden_size, options_.intermediate_size);
     block.activation = options_.activation;
     if (options_.sandwich_norms) block.post_norm = norm(options_.hidden_size);
+    return block;
+  }
+
+  DeltaNetBlock delta_net(int layer) {
+    const int d = options_.hidden_size;
+    DeltaNetBlock block;
+    block.layer = layer;
+    if (options_.input_norms) block.input_norm = norm(d);
+    block.residual_scale = options_.residual_scale;
+    block.key_heads = options_.key_heads;
+    block.value_heads = options_.value_heads;
+    block.key_dim = options_.key_dim;
+    block.value_dim = options_.value_dim;
+    block.kernel = 4;
+    block.tiled = options_.tiled;
+    const int values = block.value_heads * block.value_dim;
+    block.qkv = linear("qkv", block.channels(), d);
+    block.gate = linear("z", values, d);
+    block.alpha = linear("a", block.value_heads, d);
+    block.beta = linear("b", block.value_heads, d);
+    for (int i = 0; i < block.channels() * block.kernel; ++i) {
+      block.convolution.push_back(uniform());
+    }
+    for (int head = 0; head < block.value_heads; ++head) {
+      block.decay.push_back(-0.1f * static_cast<float>(1 + head));
+      block.time_bias.push_back(uniform());
+    }
+    block.norm = norm(block.value_dim);
+    block.output = linear("out", d, values);
     return block;
   }
 

@@ -71,6 +71,8 @@ std::string name_of(const testing::TestParamInfo<const char*>& tested) {
 INSTANTIATE_TEST_SUITE_P(Floats, TinyModel, testing::ValuesIn(golden::kTinyFloats), name_of);
 INSTANTIATE_TEST_SUITE_P(Gguf, TinyModel, testing::ValuesIn(golden::kTinyGguf), name_of);
 INSTANTIATE_TEST_SUITE_P(Affine, TinyModel, testing::ValuesIn(golden::kTinyAffine), name_of);
+INSTANTIATE_TEST_SUITE_P(AffineRecurrent, TinyModel,
+                         testing::ValuesIn(golden::kTinyAffineRecurrent), name_of);
 
 // One step of one sequence; the logits of its last row.
 std::vector<float> step(ModelRunner& runner, std::vector<int> tokens, int first_position,
