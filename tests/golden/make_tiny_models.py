@@ -153,7 +153,7 @@ QWEN3_5 = {
     "rms_norm_eps": 1e-6, "tie_word_embeddings": True, "hidden_act": "silu",
     "attention_bias": False, "full_attention_interval": 4,
     "layer_types": ["linear_attention"] * 3 + ["full_attention"],
-    "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16,
+    "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 32,
     "linear_value_head_dim": 32, "linear_conv_kernel_dim": 4,
     "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_interleaved": True,
                         "mrope_section": [2, 1, 1], "partial_rotary_factor": 0.25},
