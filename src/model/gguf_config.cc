@@ -149,6 +149,8 @@ void check_settings(const GgufFile& file, const Fields& fields) {
   require("rope.scaling.yarn_ext_factor", 1);
 }
 
+constexpr int kMaxShared = 1024;
+
 // The experts of a model that has some (llama.cpp, llama-hparams.h). What a file leaves out is as
 // the architecture's defaults have it.
 void read_experts(const GgufFile& file, const Fields& fields, bool known, ModelConfig& config) {
@@ -164,8 +166,15 @@ void read_experts(const GgufFile& file, const Fields& fields, bool known, ModelC
     value = fields.optional_integer(field, 0, high).value_or(value);
   };
   count("expert_feed_forward_length", kMaxIntermediateSize, experts.intermediate_size);
+  if (experts.intermediate_size == 0) experts.intermediate_size = config.intermediate_size;
   count("expert_shared_feed_forward_length", kMaxIntermediateSize,
         experts.shared_intermediate_size);
+  // Some count the shared experts, whose hidden layers are one.
+  int shared = 0;
+  count("expert_shared_count", kMaxShared, shared);
+  if (experts.shared_intermediate_size == 0) {
+    experts.shared_intermediate_size = shared * experts.intermediate_size;
+  }
   experts.groups =
       fields.optional_integer("expert_group_count", 1, kMaxExperts).value_or(experts.groups);
   experts.chosen_groups = fields.optional_integer("expert_group_used_count", 1, kMaxExperts)
@@ -227,6 +236,10 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   config.logit_softcap = fields.number("final_logit_softcapping", 0, 1e6, 0);
   config.tied_embeddings = !weights.find("lm_head.weight").has_value();
   read_rope(file, fields, weights, architecture.partial_rope, config);
+  // Heads that guess further tokens are layers behind the others, and counted with them.
+  config.draft_layers =
+      fields.optional_integer("nextn_predict_layers", 0, config.layers - 1).value_or(0);
+  config.layers -= config.draft_layers;
   describe_layers(config);
   read_experts(file, fields, architecture.experts, config);
   if (architecture.gguf_finish) architecture.gguf_finish(config, file);

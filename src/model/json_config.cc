@@ -140,7 +140,9 @@ ModelConfig read_json_config(const JsonFields& root, const WeightSource& weights
   read_json_rope(fields, architecture.partial_rope, config);
   describe_layers(config);
   read_layer_types(fields, architecture.recurrent, config);
-  if (architecture.experts) read_json_experts(fields, config.experts);
+  if (architecture.experts) read_json_experts(fields, config);
+  config.draft_layers =
+      static_cast<int>(fields.integer("num_nextn_predict_layers", 0, kMaxLayers).value_or(0));
   if (architecture.json_finish) architecture.json_finish(config, fields);
 
   // Writers disagree on the default, the weights do not: without a head of its own it is tied.

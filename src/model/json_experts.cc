@@ -24,13 +24,15 @@ void read_count(const JsonFields& fields, std::initializer_list<std::string_view
 
 }  // namespace
 
-void read_json_experts(const JsonFields& fields, ExpertsConfig& experts) {
+void read_json_experts(const JsonFields& fields, ModelConfig& config) {
+  ExpertsConfig& experts = config.experts;
   read_count(fields, {"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"}, 0,
              kMaxExperts, experts.count);
   if (experts.count == 0) return;
   read_count(fields, {"num_experts_per_tok", "num_experts_per_token", "moe_k"}, 1, kMaxExperts,
              experts.chosen);
   read_count(fields, {"moe_intermediate_size"}, 1, kMaxIntermediateSize, experts.intermediate_size);
+  if (experts.intermediate_size == 0) experts.intermediate_size = config.intermediate_size;
   read_count(fields, {"shared_expert_intermediate_size", "shared_intermediate_size"}, 0,
              kMaxIntermediateSize, experts.shared_intermediate_size);
   // Some count the shared experts, whose hidden layers are one.
@@ -48,7 +50,7 @@ void read_json_experts(const JsonFields& fields, ExpertsConfig& experts) {
   if (const auto function = fields.string("scoring_func")) {
     if (*function == "softmax") {
       experts.scoring = ExpertScoring::softmax;
-    } else if (*function == "sigmoid") {
+    } else if (*function == "sigmoid" || *function == "noaux_tc") {  // the method that goes with it
       experts.scoring = ExpertScoring::sigmoid;
     } else if (*function == "sqrtsoftplus") {
       experts.scoring = ExpertScoring::sqrt_softplus;

@@ -181,13 +181,51 @@ MODELS |= EXPERTS_WITH_GGUF | {
         "moe_intermediate_size": 64, "hidden_size": 64,
     }, mx.bfloat16, lambda path: {"group_size": 64, "bits": 8} if path.endswith("mlp.gate")
         else {"group_size": 32, "bits": 4}, 1),
-} | HYBRIDS_WITH_GGUF | {
+}
+# Routers by the sigmoid with a bias, in groups or not, beside a shared expert, behind dense layers.
+SIGMOID = SMALL | {
+    "num_hidden_layers": 3, "first_k_dense_replace": 1, "n_routed_experts": 8, "num_experts_per_tok": 3,
+    "n_shared_experts": 1, "moe_intermediate_size": 32, "norm_topk_prob": True,
+    "routed_scaling_factor": 1.5, "rope_scaling": None, "tie_word_embeddings": False,
+}
+ROUTED_WITH_GGUF = {
+    "glm4-moe": (SIGMOID | {
+        "model_type": "glm4_moe", "architectures": ["Glm4MoeForCausalLM"], "head_dim": 32,
+        "use_qk_norm": True, "attention_bias": True, "partial_rotary_factor": 0.5,
+        "n_group": 1, "topk_group": 1, "num_nextn_predict_layers": 0,
+    }, mx.float16, None, 1),
+    "dots1": (SIGMOID | {
+        "model_type": "dots1", "architectures": ["Dots1ForCausalLM"], "head_dim": 32,
+        "scoring_func": "noaux_tc", "num_key_value_heads": 2, "n_group": 1, "topk_group": 1, "attention_bias": False,
+    }, mx.float16, None, 1),
+    "olmoe": (SMALL | {
+        "model_type": "olmoe", "architectures": ["OlmoeForCausalLM"], "num_experts": 8,
+        "num_experts_per_tok": 2, "norm_topk_prob": False, "tie_word_embeddings": False,
+        "num_key_value_heads": 2,
+    }, mx.float16, None, 1),
+    "minimax-m2": (SMALL | {
+        "model_type": "minimax_m2", "architectures": ["MiniMaxM2ForCausalLM"], "head_dim": 32,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "num_local_experts": 8,
+        "num_experts_per_tok": 2, "shared_intermediate_size": 0, "rotary_dim": 16,
+        "scoring_func": "sigmoid", "use_qk_norm": True, "tie_word_embeddings": False,
+    }, mx.float16, None, 1),
+    "mixtral": (SMALL | {
+        "model_type": "mixtral", "architectures": ["MixtralForCausalLM"], "num_local_experts": 4,
+        "num_experts_per_tok": 2, "tie_word_embeddings": False, "rope_scaling": None,
+    }, mx.float16, None, 1),
+    "seed-oss": (SMALL | {
+        "model_type": "seed_oss", "architectures": ["SeedOssForCausalLM"], "head_dim": 32,
+        "attention_bias": True, "attention_out_bias": False, "rope_scaling": None,
+    }, mx.float16, None, 1),
+}
+WITH_GGUF |= ROUTED_WITH_GGUF
+MODELS |= HYBRIDS_WITH_GGUF | {
     # The last layer is a delta net.
     "qwen3-5-4bit": (multimodal("qwen3_5", QWEN3_5 | {
         "model_type": "qwen3_5_text", "num_hidden_layers": 5,
         "layer_types": ["linear_attention"] * 3 + ["full_attention", "linear_attention"],
     }), mx.bfloat16, lambda path: {"group_size": 32, "bits": 4}, 1),
-}  # new ones last: a model's seed is its place in the list
+} | ROUTED_WITH_GGUF  # new ones last: a model's seed is its place in the list
 
 LENGTHS = [1, 2, 7, 16, 17, 33, 80]
 
@@ -202,7 +240,7 @@ def random_weights(model, seed):
             centre = 0.0 if model.model_type == "gemma3_text" else 1.0
             noise = centre + 0.2 * noise
         elif value.ndim == 1:
-            noise = 0.3 * noise
+            noise = (0.05 if "e_score_correction" in name else 0.3) * noise
         elif "embed_tokens" in name:
             noise = (0.16 if model.model_type == "gemma3_text" else 0.4) * noise
         else:

@@ -19,6 +19,12 @@ FAMILIES = {
     "phi3": (gguf.MODEL_ARCH.PHI3, False),
     "qwen3_5_text": (gguf.MODEL_ARCH.QWEN35, False),
     "qwen3_5_moe_text": (gguf.MODEL_ARCH.QWEN35MOE, False),
+    "dots1": (gguf.MODEL_ARCH.DOTS1, False),
+    "glm4_moe": (gguf.MODEL_ARCH.GLM4_MOE, False),
+    "minimax_m2": (gguf.MODEL_ARCH.MINIMAXM2, False),
+    "mixtral": (gguf.MODEL_ARCH.LLAMA, True),
+    "olmoe": (gguf.MODEL_ARCH.OLMOE, False),
+    "seed_oss": (gguf.MODEL_ARCH.SEED_OSS, False),
     "qwen3_moe": (gguf.MODEL_ARCH.QWEN3MOE, False),
 }
 
@@ -70,14 +76,11 @@ def add_usual(writer, config):
     writer.add_vocab_size(config["vocab_size"])
     writer.add_rope_freq_base(config.get("rope_theta") or config["rope_parameters"]["rope_theta"])
     partial = (config.get("rope_parameters") or config).get("partial_rotary_factor", 1)
-    writer.add_rope_dimension_count(int(head_dim * partial))
+    writer.add_rope_dimension_count(config.get("rotary_dim") or int(head_dim * partial))
     if "head_dim" in config:
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)
-    if "num_experts" in config:
-        writer.add_expert_count(config["num_experts"])
-        writer.add_expert_used_count(config["num_experts_per_tok"])
-        writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
+    add_experts(writer, config)
     if "shared_expert_intermediate_size" in config:
         writer.add_expert_shared_feed_forward_length(config["shared_expert_intermediate_size"])
     if "linear_num_key_heads" in config:
@@ -89,6 +92,24 @@ def add_usual(writer, config):
         writer.add_ssm_inner_size(heads * config["linear_value_head_dim"])
         writer.add_full_attention_interval(config["full_attention_interval"])
         writer.add_rope_dimension_sections([*config["rope_parameters"]["mrope_section"], 0])
+
+
+def add_experts(writer, config):
+    count = next((config[key] for key in ("num_experts", "num_local_experts", "n_routed_experts")
+                  if key in config), 0)
+    if not count:
+        return
+    writer.add_expert_count(count)
+    writer.add_expert_used_count(config["num_experts_per_tok"])
+    if config["model_type"] not in ("mixtral", "olmoe"):
+        writer.add_expert_feed_forward_length(config.get("moe_intermediate_size", config["intermediate_size"]))
+    if "routed_scaling_factor" in config:
+        writer.add_expert_weights_scale(config["routed_scaling_factor"])
+        writer.add_expert_weights_norm(config["norm_topk_prob"])
+        writer.add_expert_shared_count(config["n_shared_experts"])
+        writer.add_leading_dense_block_count(config["first_k_dense_replace"])
+    if config["model_type"] in ("dots1", "glm4_moe", "minimax_m2"):
+        writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
 
 
 def add_yarn(writer, rope):
@@ -162,9 +183,12 @@ def write(path, config, weights, tokenizer, matrix_type=np.float16):
             value = permute(value, heads)
         if "linear_attn." in name:
             name, value = delta_net(name, value, config)
-        # gguf's map has the stacked experts under transformers' name, mlx-lm under its own.
-        own = names.get_name(name.replace("mlp.switch_mlp.", "mlp.experts."),
-                             try_suffixes=(".weight", ".bias"))
+        # gguf's map has the stacked experts under transformers' name, mlx-lm under its own; the
+        # converter calls the bias of a router one.
+        own = names.get_name(
+            name.replace("block_sparse_moe.", "mlp.").replace("mlp.switch_mlp.", "mlp.experts.")
+            .replace("mlp.e_score", "mlp.gate.e_score").replace("e_score_correction_bias", "e_score_correction.bias"),
+            try_suffixes=(".weight", ".bias"))
         assert own, name
         # The converter keeps vectors and routers in 32 bits.
         is_wide = value.ndim == 1 or name.endswith(

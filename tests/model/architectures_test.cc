@@ -1,4 +1,5 @@
 // What each architecture's file makes of config.json and of GGUF metadata.
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <string>
@@ -210,6 +211,8 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           expect_same(a.query_norm, b.query_norm);
           expect_same(a.post_norm, b.post_norm);
           EXPECT_EQ(a.window, b.window);
+          EXPECT_EQ(a.gated, b.gated);
+          EXPECT_EQ(a.layer, b.layer);
           EXPECT_EQ(a.temperature, b.temperature);
           EXPECT_FLOAT_EQ(a.scale, b.scale);
           EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
@@ -226,17 +229,49 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           EXPECT_EQ(a.activation, b.activation);
           EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
         },
+        [&](const ExpertsBlock& a) {
+          const auto& b = std::get<ExpertsBlock>(gguf.blocks[i]);
+          expect_same(a.input_norm, b.input_norm);
+          EXPECT_EQ(a.experts, b.experts);
+          EXPECT_EQ(a.intermediate_size(), b.intermediate_size());
+          EXPECT_EQ(a.choice.scoring, b.choice.scoring);
+          EXPECT_EQ(a.choice.chosen, b.choice.chosen);
+          EXPECT_EQ(a.choice.normalised, b.choice.normalised);
+          EXPECT_FLOAT_EQ(a.choice.scale, b.choice.scale);
+          EXPECT_EQ(a.choice.bias.size(), b.choice.bias.size());
+          ASSERT_EQ(a.shared.has_value(), b.shared.has_value());
+          if (!a.shared) return;
+          EXPECT_EQ(a.shared->weight.has_value(), b.shared->weight.has_value());
+        },
+        [&](const DeltaNetBlock& a) {
+          const auto& b = std::get<DeltaNetBlock>(gguf.blocks[i]);
+          expect_same(a.input_norm, b.input_norm);
+          EXPECT_EQ(a.layer, b.layer);
+          EXPECT_EQ(a.key_heads, b.key_heads);
+          EXPECT_EQ(a.value_heads, b.value_heads);
+          EXPECT_EQ(a.key_dim, b.key_dim);
+          EXPECT_EQ(a.value_dim, b.value_dim);
+          EXPECT_EQ(a.kernel, b.kernel);
+          EXPECT_FALSE(a.tiled);
+          EXPECT_TRUE(b.tiled);
+          // Value head 1 of the folder is the first of the second turn in the file.
+          EXPECT_NEAR(a.decay[1], b.decay[a.key_heads], 2e-3);
+          EXPECT_NEAR(a.time_bias[1], b.time_bias[a.key_heads], 1e-6);
+        },
     };
     std::visit(compare, folder.blocks[i]);
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
-                         testing::Values("granite", "ministral3", "olmo2", "olmo3", "phi3",
-                                         "phi3-longrope", "smollm3"),
+                         testing::Values("dots1", "glm4-moe", "granite", "minimax-m2", "ministral3",
+                                         "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
+                                         "phi3-longrope", "qwen3-5", "qwen3-5-moe", "qwen3-moe",
+                                         "seed-oss", "smollm3"),
                          [](const auto& tested) {
-                           const std::string name = tested.param;
-                           return name == "phi3-longrope" ? "phi3_longrope" : name;
+                           std::string name = tested.param;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
                          });
 
 }  // namespace

@@ -34,9 +34,7 @@ ModelPlan plan(const ModelConfig& config, std::shared_ptr<const WeightSource> we
   PlanBuilder builder(config, std::move(weights));
   const int hidden = config.hidden_size;
   for (int layer = 0; layer < config.layers; ++layer) {
-    AttentionBlock attention = builder.attention(layer, PlanBuilder::Bias::where_present, "");
-    attention.query_norm = builder.norm(layer, "self_attn.q_norm", config.heads * config.head_dim);
-    attention.key_norm = builder.norm(layer, "self_attn.k_norm", config.kv_heads * config.head_dim);
+    AttentionBlock attention = builder.attention_normed_over_rows(layer, "");
     attention.post_norm = builder.norm(layer, "post_attention_layernorm", hidden);
     builder.add(std::move(attention));
 

@@ -101,6 +101,14 @@ AttentionBlock PlanBuilder::attention(int layer, Bias qkv_bias, std::string_view
   return block;
 }
 
+AttentionBlock PlanBuilder::attention_normed_over_rows(int layer,
+                                                       std::string_view norm_name) const {
+  AttentionBlock block = attention(layer, Bias::where_present, norm_name);
+  block.query_norm = norm(layer, "self_attn.q_norm", config_.heads * config_.head_dim);
+  block.key_norm = norm(layer, "self_attn.k_norm", config_.kv_heads * config_.head_dim);
+  return block;
+}
+
 FeedForwardBlock PlanBuilder::feed_forward(int layer, std::string_view norm_name) const {
   const int hidden = config_.hidden_size, intermediate = config_.intermediate_size;
   FeedForwardBlock block;
@@ -118,46 +126,66 @@ bool PlanBuilder::has(int layer, std::string_view part) const {
 
 Block PlanBuilder::feed_forward_or_experts(int layer, std::string_view norm_name) const {
   if (config_.experts.count == 0) return feed_forward(layer, norm_name);
-  if (has(layer, "mlp.switch_mlp.down_proj.weight")) return experts(layer, norm_name);
-  for (const char* apart : {"mlp.experts.0.down_proj.weight", "mlp.experts.down_proj"}) {
-    if (has(layer, apart)) {
-      fail(layer_module(layer, apart),
-           "is an expert as transformers stores it; convert the model with mlx_lm.convert, or take "
-           "a GGUF file");
+  for (const std::string module : {"mlp", "block_sparse_moe"}) {
+    if (has(layer, module + ".switch_mlp.down_proj.weight") ||
+        has(layer, module + ".experts.down_proj.weight")) {
+      return experts(layer, module, norm_name);
+    }
+    for (const char* apart :
+         {".experts.0.down_proj.weight", ".experts.0.w2.weight", ".experts.down_proj"}) {
+      if (has(layer, module + apart)) {
+        fail(layer_module(layer, module + apart),
+             "is of experts as transformers stores them; convert the model with mlx_lm.convert, or "
+             "take a GGUF file");
+      }
     }
   }
   return feed_forward(layer, norm_name);
 }
 
-ExpertsBlock PlanBuilder::experts(int layer, std::string_view norm_name) const {
+ExpertsBlock PlanBuilder::experts(int layer, const std::string& module,
+                                  std::string_view norm_name) const {
   const ExpertsConfig& described = config_.experts;
   const int hidden = config_.hidden_size;
   const std::int64_t count = described.count, rows = count * described.intermediate_size;
   ExpertsBlock block;
   if (!norm_name.empty()) block.input_norm = norm(layer, norm_name, hidden);
   block.experts = described.count;
-  block.router = linear(layer, "mlp.gate", count, hidden);
+  block.router = linear(layer, module + ".gate", count, hidden);
   block.choice.scoring = described.scoring;
   block.choice.groups = described.groups;
   block.choice.chosen_groups = described.chosen_groups;
   block.choice.chosen = described.chosen;
   block.choice.normalised = described.normalised;
   block.choice.scale = described.scale;
-  block.gate = linear(layer, "mlp.switch_mlp.gate_proj", rows, hidden);
-  block.up = linear(layer, "mlp.switch_mlp.up_proj", rows, hidden);
-  block.down =
-      linear(layer, "mlp.switch_mlp.down_proj", count * hidden, described.intermediate_size);
-  if (const int shared = described.shared_intermediate_size; shared > 0) {
-    SharedExpert& expert = block.shared.emplace();
-    expert.gate = linear(layer, "mlp.shared_expert.gate_proj", shared, hidden);
-    expert.up = linear(layer, "mlp.shared_expert.up_proj", shared, hidden);
-    expert.down = linear(layer, "mlp.shared_expert.down_proj", hidden, shared);
-    if (has(layer, "mlp.shared_expert_gate.weight")) {
-      expert.weight = linear(layer, "mlp.shared_expert_gate", 1, hidden);
+  for (const char* bias : {".gate.e_score_correction_bias", ".gate.e_score_correction.bias",
+                           ".e_score_correction_bias"}) {
+    if (has(layer, module + bias)) {
+      block.choice.bias = vector(layer_module(layer, module + bias), count);
     }
   }
+  const bool stacked = has(layer, module + ".switch_mlp.down_proj.weight");
+  const std::string own = module + (stacked ? ".switch_mlp" : ".experts");
+  block.gate = linear(layer, own + ".gate_proj", rows, hidden);
+  block.up = linear(layer, own + ".up_proj", rows, hidden);
+  block.down = linear(layer, own + ".down_proj", count * hidden, described.intermediate_size);
+  block.shared = shared_expert(layer, module);
   block.residual_scale = config_.residual_scale;
   return block;
+}
+
+std::optional<SharedExpert> PlanBuilder::shared_expert(int layer, const std::string& module) const {
+  const int shared = config_.experts.shared_intermediate_size, hidden = config_.hidden_size;
+  if (shared == 0) return std::nullopt;
+  const bool several = has(layer, module + ".shared_experts.down_proj.weight");
+  const std::string own = module + (several ? ".shared_experts" : ".shared_expert");
+  SharedExpert expert;
+  expert.gate = linear(layer, own + ".gate_proj", shared, hidden);
+  expert.up = linear(layer, own + ".up_proj", shared, hidden);
+  expert.down = linear(layer, own + ".down_proj", hidden, shared);
+  const std::string weight = module + ".shared_expert_gate";
+  if (has(layer, weight + ".weight")) expert.weight = linear(layer, weight, 1, hidden);
+  return expert;
 }
 
 // conv1d.weight: [channels, kernel, 1] in MLX's files, [channels, 1, kernel] in transformers' and
@@ -265,7 +293,7 @@ ModelPlan plan_llama_like(const ModelConfig& config, std::shared_ptr<const Weigh
   PlanBuilder builder(config, std::move(weights));
   for (int layer = 0; layer < config.layers; ++layer) {
     builder.add(builder.attention(layer));
-    builder.add(builder.feed_forward(layer));
+    builder.add(builder.feed_forward_or_experts(layer));
   }
   return builder.finish();
 }

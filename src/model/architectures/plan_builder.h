@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,8 +18,9 @@ class PlanBuilder {
  public:
   PlanBuilder(const ModelConfig& config, std::shared_ptr<const WeightSource> weights);
 
-  // "model.layers.<layer>.<part>"
+  // "model.layers.<layer>.<part>", and whether there is such a tensor.
   static std::string layer_module(int layer, std::string_view part);
+  bool has(int layer, std::string_view part) const;
 
   // <module>.weight [size], the config's offset added; of the model, or of a layer.
   RmsNorm norm(const std::string& module, int size) const;
@@ -41,13 +43,18 @@ class PlanBuilder {
                            std::string_view norm_name = "input_layernorm",
                            Gate gate = Gate::none) const;
 
+  // The same with a norm over all heads of q and of k, each as one vector.
+  AttentionBlock attention_normed_over_rows(int layer,
+                                            std::string_view norm_name = "input_layernorm") const;
+
   // mlp.{gate,up,down}_proj behind the norm of that name ("": none).
   FeedForwardBlock feed_forward(int layer,
                                 std::string_view norm_name = "post_attention_layernorm") const;
 
-  // The layer's feed-forward block, or its experts where the file has some: mlp.gate chooses among
-  // mlp.switch_mlp.{gate,up,down}_proj, all experts' rows one after another, beside
-  // mlp.shared_expert, whose output mlp.shared_expert_gate weighs where there is one.
+  // The layer's feed-forward block, or its experts where the file has some: in the module mlp or
+  // block_sparse_moe, gate, with e_score_correction_bias where there is one, chooses among
+  // switch_mlp or experts.{gate,up,down}_proj, all experts' rows one after another, beside
+  // shared_expert or shared_experts, whose output shared_expert_gate weighs where there is one.
   Block feed_forward_or_experts(int layer,
                                 std::string_view norm_name = "post_attention_layernorm") const;
 
@@ -65,8 +72,8 @@ class PlanBuilder {
   ModelPlan finish();
 
  private:
-  ExpertsBlock experts(int layer, std::string_view norm_name) const;
-  bool has(int layer, std::string_view part) const;
+  ExpertsBlock experts(int layer, const std::string& module, std::string_view norm_name) const;
+  std::optional<SharedExpert> shared_expert(int layer, const std::string& module) const;
   std::vector<float> convolution(int layer, int channels, int kernel) const;
   std::vector<float> decay(int layer, int heads) const;
   Tensor matrix(const std::string& name, std::int64_t rows, std::int64_t columns) const;

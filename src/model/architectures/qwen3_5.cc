@@ -44,11 +44,6 @@ void gguf_finish(ModelConfig& config, const GgufFile& file) {
   net.value_dim = count("ssm.inner_size", kMaxHeads * kMaxHeadDim) / net.value_heads;
   net.kernel = count("ssm.conv_kernel", kMaxConvolution);
   net.tiled = true;
-  // Heads that guess further tokens are layers behind the others, and counted with them.
-  config.draft_layers = static_cast<int>(
-      file.integer(architecture + ".nextn_predict_layers", 0, config.layers - 1).value_or(0));
-  config.layers -= config.draft_layers;
-  config.attention.resize(config.layers);
   attend_every(config, file.integer(architecture + ".full_attention_interval", 1, kMaxLayers)
                            .value_or(kUsualInterval));
 }

@@ -1,6 +1,7 @@
 // What the cpu backend computes is the same bits whether its KV blocks were computed or read from
 // disk after a restart, by other workers and to other places in the cache.
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -41,16 +42,25 @@ std::vector<Answer> answers_of(const ModelPlan& plan, const EngineOptions& optio
   return answers;
 }
 
-class PrefixOnDiskOfACpuRunner : public ::testing::TestWithParam<KvFormat> {};
+struct Flavour {
+  const char* name;
+  KvFormat format;
+  bool recurrent;
+};
+
+class PrefixOnDiskOfACpuRunner : public ::testing::TestWithParam<Flavour> {};
 
 TEST_P(PrefixOnDiskOfACpuRunner, AnswersAreTheSameBitsAfterARestart) {
-  const ModelPlan plan = tiny_model({.head_norms = true, .window = 40});
+  const auto [name, format, recurrent] = GetParam();
+  TinyModelOptions model{.head_norms = true, .window = 40};
+  if (recurrent) model = {.layers = 4, .gated = true, .delta_net = true};
+  const ModelPlan plan = tiny_model(model);
   std::vector<GenerateJob> jobs;
   for (std::uint64_t seed = 1; seed <= 4; ++seed) jobs.push_back(job_of(200, seed));
   EngineOptions options;
   options.kv_blocks = 100;
   options.prefix_cache = false;
-  const auto expected = answers_of(plan, options, {.threads = 1, .kv_format = GetParam()}, jobs);
+  const auto expected = answers_of(plan, options, {.threads = 1, .kv_format = format}, jobs);
 
   const mlxd::testing::TemporaryFolder folder;
   options.prefix_cache = true;
@@ -58,8 +68,7 @@ TEST_P(PrefixOnDiskOfACpuRunner, AnswersAreTheSameBitsAfterARestart) {
   options.prefix_disk.directory = folder.path();
   for (const int threads : {1, 2, 3}) {
     options.kv_blocks = 100 - 10 * threads;
-    const auto answers =
-        answers_of(plan, options, {.threads = threads, .kv_format = GetParam()}, jobs);
+    const auto answers = answers_of(plan, options, {.threads = threads, .kv_format = format}, jobs);
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       ASSERT_TRUE(answers[i].completed());
       const int cached = answers[i].terminals[0].cached_prompt_tokens;
@@ -71,13 +80,16 @@ TEST_P(PrefixOnDiskOfACpuRunner, AnswersAreTheSameBitsAfterARestart) {
       }
     }
   }
-  const KvFormat other = GetParam() == KvFormat::f16 ? KvFormat::int8 : KvFormat::f16;
+  const KvFormat other = format == KvFormat::f16 ? KvFormat::int8 : KvFormat::f16;
   const auto answers = answers_of(plan, options, {.threads = 1, .kv_format = other}, {jobs[0]});
   EXPECT_EQ(answers[0].terminals.at(0).cached_prompt_tokens, 0) << "blocks of the other format";
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, PrefixOnDiskOfACpuRunner,
-                         ::testing::Values(KvFormat::f16, KvFormat::int8));
+                         ::testing::Values(Flavour{"f16", KvFormat::f16, false},
+                                           Flavour{"int8", KvFormat::int8, false},
+                                           Flavour{"recurrent", KvFormat::f16, true}),
+                         [](const auto& tested) { return std::string(tested.param.name); });
 
 }  // namespace
 }  // namespace mlxd::cpu
