@@ -1,8 +1,10 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 
+#include "model/encoder_plan.h"
 #include "model/summary.h"
 
 namespace mlxd {
@@ -14,6 +16,8 @@ struct ModelCard {
   // The texts of tokens that have a role, by its name: "bos_token", "eos_token", ...; none empty.
   std::map<std::string, std::string> special_tokens;
   bool reasons = false;  // it may reason before it answers
+  bool generates = true;               // false: an encoder
+  std::optional<PooledOutput> pooled;  // what it makes of whole texts; nothing: it embeds none
 };
 
 }  // namespace mlxd

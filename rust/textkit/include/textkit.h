@@ -56,7 +56,8 @@ typedef struct textkit_tokenizer textkit_tokenizer;
 
 /* A vocabulary as GGUF files hold it. */
 typedef struct {
-  bool sentencepiece;         /* else byte-level BPE */
+  bool sentencepiece;         /* this, or */
+  bool wordpiece;             /* this, or else byte-level BPE */
   textkit_view pre_tokenizer; /* name, BPE only */
   bool add_space_prefix;      /* SentencePiece only */
   const textkit_view* tokens;
