@@ -28,6 +28,7 @@ struct ModelMemory {
 
   std::size_t total() const { return weights + buffers + kv_cache; }
   std::size_t kv_token() const {
+    if (kv_block == 0) return 0;
     return std::max<std::size_t>(kv_block / static_cast<std::size_t>(block_tokens), 1);
   }
 };

@@ -59,7 +59,9 @@ void ForwardPass::reserve(int rows) {
 
 void ForwardPass::run(const Batch& batch, StepOutput& output) {
   output.pooled.clear();
-  output.logits.resize(batch.wanted.size() * model_.head.matrix->rows());
+  const bool scores =
+      std::ranges::count(batch.wanted, RowOutput::logits, &WantedRow::output) > 0;
+  output.logits.resize(scores ? batch.wanted.size() * model_.head.matrix->rows() : 0);
   for (const BlockCopy& copy : batch.block_copies) {
     cache_.copy_block(copy.group, copy.from, copy.to);
   }

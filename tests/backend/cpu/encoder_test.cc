@@ -18,9 +18,11 @@
 namespace mlxd::cpu {
 namespace {
 
+using golden::encoded_texts;
 using golden::EncodedText;
+using golden::pool_together;
 
-// Keys and values are 16-bit floats within attention.
+// Keys and values are 16-bit floats within attention, which random weights make the most of.
 constexpr double kNear = 1e-5;
 
 std::unique_ptr<ModelRunner> make(const std::string& name, const std::string& isa = "",
@@ -42,7 +44,7 @@ TEST_P(Encoder, AgreesWithTransformers) {
       const std::vector<float>& expected = texts[i].expected;
       ASSERT_EQ(pooled[i].size(), expected.size());
       if (expected.size() == 1) {
-        EXPECT_NEAR(1 / (1 + std::exp(-pooled[i][0])), expected[0], 1e-4) << isa << " pair " << i;
+        EXPECT_NEAR(1 / (1 + std::exp(-pooled[i][0])), expected[0], 5e-4) << isa << " pair " << i;
       } else {
         EXPECT_GT(golden::cosine(pooled[i], expected), 1 - kNear) << isa << " text " << i;
       }
@@ -80,8 +82,8 @@ TEST_P(Encoder, HoldsNoMoreMemoryThanWasForeseen) {
 INSTANTIATE_TEST_SUITE_P(Tiny, Encoder,
                          testing::Values("bert", "bert.gguf", "bert-cross", "bert-cross.gguf",
                                          "xlm-roberta"),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& made) {
+                           std::string name = made.param;
                            std::ranges::replace_if(
                                name, [](char c) { return c == '-' || c == '.'; }, '_');
                            return name;
