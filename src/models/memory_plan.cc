@@ -25,9 +25,9 @@ constexpr std::size_t kShareOfRest = 4;
 
 // What the engine keeps of sequences beside their KV: the tokens, which a vector that grows may
 // hold twice, and the drafters' tables of them.
-std::size_t sequence_bytes(std::size_t context, const EngineSettings& settings) {
+std::size_t sequence_bytes(std::size_t context, bool drafts, const EngineSettings& settings) {
   std::size_t each = 2 * context * sizeof(int);
-  if (settings.max_draft_tokens > 0) each += NgramIndex::kMostSlots * sizeof(int);
+  if (drafts && settings.max_draft_tokens > 0) each += NgramIndex::kMostSlots * sizeof(int);
   return static_cast<std::size_t>(settings.max_running) * each +
          static_cast<std::size_t>(settings.max_queued_tokens) * sizeof(int);
 }
@@ -168,8 +168,9 @@ ModelMemory memory_of(std::string name, const ModelFiles& files, const EngineSet
   const auto vocabulary = static_cast<std::size_t>(files.plan.head.weight.weight.rows);
   // An encoder makes no logits.
   const std::size_t prompt_rows =
-      vocabulary == 0 ? 1
-                      : std::max(kPromptLogitBytes / (vocabulary * sizeof(float)), std::size_t{1});
+      files.plan.encoder
+          ? 1
+          : std::max(kPromptLogitBytes / (vocabulary * sizeof(float)), std::size_t{1});
   const RunnerMemory runner = foresee_memory(
       files.plan, settings.backend,
       {.rows = rows, .wanted_rows = settings.max_running + static_cast<int>(prompt_rows)});
@@ -178,7 +179,7 @@ ModelMemory memory_of(std::string name, const ModelFiles& files, const EngineSet
   ModelMemory memory;
   memory.name = std::move(name);
   memory.weights = runner.weight_bytes;
-  memory.buffers = runner.step_bytes + sequence_bytes(context, settings);
+  memory.buffers = runner.step_bytes + sequence_bytes(context, !files.plan.encoder, settings);
   if (!settings.prefix_cache_dir.empty()) memory.buffers += kPrefixStoreBufferBytes;
   for (const KvGroup& group : runner.kv) memory.kv_block += group.block_bytes;
   memory.block_tokens = runner.block_size;

@@ -117,7 +117,7 @@ TEST(EnginePooling, ADecoderPoolsPromptsInPiecesAndFindsPrefixes) {
     ASSERT_TRUE(handle);
     const Answer answer = read_all(*handle);
     expect_all(answer, job, pooling_decoder());
-    if (round == 1) EXPECT_GE(answer.terminals[0].cached_prompt_tokens, 8 * 96);
+    EXPECT_GE(answer.terminals[0].cached_prompt_tokens, round == 0 ? 0 : 8 * 96);
   }
   EXPECT_TRUE(eventually([&] { return engine->stats().kv_blocks_used == 0; }));
 }
