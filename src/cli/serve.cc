@@ -242,9 +242,8 @@ std::string example_for(const std::string& address, const std::string& name, Mod
     path = scores ? "/v1/rerank" : "/v1/embeddings";
     rest = scores ? R"("query": "Hello!", "documents": ["Good morning"])" : R"("input": "Hello!")";
   }
-  return fmt::format(
-      "curl {}{} -H 'Content-Type: application/json' -d '{{\"model\": \"{}\", {}}}'", address,
-      path, name, rest);
+  return fmt::format("curl {}{} -H 'Content-Type: application/json' -d '{{\"model\": \"{}\", {}}}'",
+                     address, path, name, rest);
 }
 
 }  // namespace

@@ -95,8 +95,7 @@ void Delivery::begin(Request& request, std::uint64_t age) {
 }
 
 // The next of the request, not yet the scheduler's.
-Sequence& Delivery::add_sequence(Request& request, std::uint64_t age,
-                                 std::span<const int> tokens) {
+Sequence& Delivery::add_sequence(Request& request, std::uint64_t age, std::span<const int> tokens) {
   const GenerateJob& job = request.job;
   auto sequence = std::make_unique<Sequence>();
   sequence->request = &request;

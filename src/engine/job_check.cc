@@ -30,8 +30,8 @@ std::optional<Error> find_mistake_in_texts(const GenerateJob& job, const RunnerI
   if (job.prompt_tokens() > kMostTokens || job.samples != 1 || !job.prompt.empty()) {
     return refusal(400, "invalid_value", "input", "The texts are too long together.");
   }
-  const int most = std::min<std::int64_t>(
-      info.context_length, std::int64_t{plan.sequence_blocks} * info.block_size);
+  const int most = std::min<std::int64_t>(info.context_length,
+                                          std::int64_t{plan.sequence_blocks} * info.block_size);
   for (const PooledText& text : job.texts) {
     const auto length = static_cast<int>(text.tokens.size());
     if (length < 1 || length > most) {

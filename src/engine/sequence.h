@@ -141,9 +141,7 @@ struct Request {
   bool over = false;  // ended; to be removed when no step in flight has rows of it
 
   // Each with an end of its own.
-  int samples() const {
-    return job.pools() ? static_cast<int>(job.texts.size()) : job.samples;
-  }
+  int samples() const { return job.pools() ? static_cast<int>(job.texts.size()) : job.samples; }
   bool in_flight() const {
     return std::ranges::any_of(sequences,
                                [](const auto& sequence) { return sequence->steps_ahead > 0; });

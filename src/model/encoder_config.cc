@@ -84,8 +84,7 @@ ModelConfig read_json_encoder_config(const JsonFields& fields, const Architectur
   config.intermediate_size = require_count(fields, "intermediate_size", kMaxIntermediateSize);
   config.context_length = require_count(fields, "max_position_embeddings", kMaxContextLength);
   config.vocab_size = require_count(fields, "vocab_size", kMaxVocabSize);
-  config.norm_epsilon =
-      static_cast<float>(fields.number("layer_norm_eps", 0, 1).value_or(1e-12));
+  config.norm_epsilon = static_cast<float>(fields.number("layer_norm_eps", 0, 1).value_or(1e-12));
   config.is_cross_encoder = reads_pairs(fields);
   if (architecture.json_finish) architecture.json_finish(config, fields);
   check_config(config, fields.file());
@@ -107,8 +106,7 @@ ModelConfig read_gguf_encoder_config(const GgufFile& file, const Architecture& a
   config.hidden_size = require_count(file, key("embedding_length"), kMaxHiddenSize);
   config.heads = require_count(file, key("attention.head_count"), kMaxHeads);
   set_heads(config, file.name());
-  config.intermediate_size =
-      require_count(file, key("feed_forward_length"), kMaxIntermediateSize);
+  config.intermediate_size = require_count(file, key("feed_forward_length"), kMaxIntermediateSize);
   config.context_length = require_count(file, key("context_length"), kMaxContextLength);
   const auto tokens = file.strings("tokenizer.ggml.tokens");
   if (!tokens || tokens->empty() || tokens->size() > static_cast<std::size_t>(kMaxVocabSize)) {

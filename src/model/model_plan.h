@@ -156,7 +156,7 @@ struct ModelPlan {
   std::vector<Block> blocks;  // in order
   Head head;
   int kv_layers = 0;
-  int state_layers = 0;                         // blocks with a recurrent state
+  int state_layers = 0;  // blocks with a recurrent state
   // An encoder has this in the place of blocks and head, and `pooled`.
   std::optional<EncoderPlan> encoder;
   std::optional<PooledOutput> pooled;  // what it makes of a whole text; nothing: it makes none

@@ -63,8 +63,8 @@ PooledOutput read_modules(const std::filesystem::path& folder) {
     } else if (name == "Normalize") {
       pooled.normalizes = true;
     } else if (name != "Transformer") {
-      module.fail("type",
-                  fmt::format("is {}; mlxd runs Transformer, Pooling and Normalize", in_quotes(name)));
+      module.fail("type", fmt::format("is {}; mlxd runs Transformer, Pooling and Normalize",
+                                      in_quotes(name)));
     }
   }
   if (!pools) root.fail("modules", "lists no Pooling");
@@ -76,7 +76,8 @@ void check_of_decoder(const ModelConfig& model, const std::optional<PooledOutput
                       std::string_view file) {
   if (model.is_encoder || !pooled || pooled->pooling == Pooling::last) return;
   throw LoadError(fmt::format(
-      "{}: pools the rows of a decoder by their mean or their first; mlxd pools the last one", file));
+      "{}: pools the rows of a decoder by their mean or their first; mlxd pools the last one",
+      file));
 }
 
 PooledOutput score_of(const JsonFields& config) {

@@ -57,7 +57,8 @@ std::int64_t numbers_in(const EncoderPlan& encoder) {
     count += numbers_in(layer.attention_norm) + numbers_in(layer.output_norm);
   }
   if (const auto& classifier = encoder.classifier) {
-    count += numbers_in(classifier->dense) + static_cast<std::int64_t>(classifier->weight.size()) + 1;
+    count +=
+        numbers_in(classifier->dense) + static_cast<std::int64_t>(classifier->weight.size()) + 1;
   }
   return count;
 }

@@ -20,16 +20,18 @@ Result<void> check_model(const TextModel& model, const EmbedRequest& request) {
   const auto& pooled = model.card.pooled;
   const bool pairs = !request.inputs.empty() && request.inputs.front().second.has_value();
   if (!pooled) {
-    return refused("unsupported_model", "model",
-                   fmt::format("{} generates text, and its files say nothing of embeddings; name an "
-                               "embedding model, such as an encoder of the BERT family.",
-                               model.id));
+    return refused(
+        "unsupported_model", "model",
+        fmt::format("{} generates text, and its files say nothing of embeddings; name an "
+                    "embedding model, such as an encoder of the BERT family.",
+                    model.id));
   }
   if (pooled->is_score && !pairs) {
-    return refused("unsupported_model", "model",
-                   fmt::format("{} scores pairs of texts and makes no embeddings; use /v1/rerank or "
-                               "/v1/score.",
-                               model.id));
+    return refused(
+        "unsupported_model", "model",
+        fmt::format("{} scores pairs of texts and makes no embeddings; use /v1/rerank or "
+                    "/v1/score.",
+                    model.id));
   }
   if (!pooled->is_score && pairs) {
     return refused("unsupported_model", "model",
@@ -48,8 +50,9 @@ Result<void> check_model(const TextModel& model, const EmbedRequest& request) {
 class TextEncoder {
  public:
   TextEncoder(const ServedModel& model, const EmbedRequest& request)
-      : model_(model), request_(request), context_(std::min(model.info().context_length,
-                                                            model.engine->longest_sequence())) {}
+      : model_(model),
+        request_(request),
+        context_(std::min(model.info().context_length, model.engine->longest_sequence())) {}
 
   Result<std::vector<PooledText>> encode() const {
     std::vector<PooledText> texts;
@@ -96,8 +99,8 @@ class TextEncoder {
     if (!request_.add_special) return std::size_t{0};
     const auto around = model_.tokenizer->encode("", true, true);
     if (!around) return around.error();
-    const auto parting = std::mismatch(around->rbegin(), around->rend(), tokens.rbegin(),
-                                       tokens.rend());
+    const auto parting =
+        std::mismatch(around->rbegin(), around->rend(), tokens.rbegin(), tokens.rend());
     return static_cast<std::size_t>(parting.first - around->rbegin());
   }
 
@@ -147,8 +150,8 @@ class TextEncoder {
     if (!second) return second.error();
     const auto around = model_.tokenizer->encode("", true, true);
     if (!around) return around.error();
-    const auto parting = std::mismatch(around->begin(), around->end(), first->begin(),
-                                       first->end());
+    const auto parting =
+        std::mismatch(around->begin(), around->end(), first->begin(), first->end());
     const auto prefix = parting.first - around->begin();
     if (prefix > 0 && prefix < static_cast<std::ptrdiff_t>(second->size())) {
       second->erase(second->begin(), second->begin() + prefix);

@@ -1,5 +1,5 @@
-// Endpoints of embeddings, scores and rankings on a scripted model, whose vectors say how long their
-// texts were.
+// Endpoints of embeddings, scores and rankings on a scripted model, whose vectors say how long
+// their texts were.
 #include <cmath>
 #include <string>
 #include <vector>
@@ -136,8 +136,8 @@ TEST_F(Embeddings, RankNoMoreThanWasAskedFor) {
 
 TEST_F(Embeddings, RankByCosineWhereAModelEmbeds) {
   model_->card.pooled.emplace();
-  const auto body = answer("/v1/rerank",
-                           R"({"model":"tiny","query":"abcd","documents":["x","efgh"]})");
+  const auto body =
+      answer("/v1/rerank", R"({"model":"tiny","query":"abcd","documents":["x","efgh"]})");
   EXPECT_EQ(model_->run(0)->embedded.inputs.size(), 3u);
   EXPECT_EQ(body.at("results").at(0).at("index"), 1);
   EXPECT_NEAR(body.at("results").at(0).at("relevance_score").to_number<double>(), 1, 1e-12);

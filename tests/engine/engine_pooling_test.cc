@@ -111,7 +111,8 @@ TEST(EnginePooling, ADecoderPoolsPromptsInPiecesAndFindsPrefixes) {
   auto engine = make_engine(options, pooling_decoder());
   GenerateJob job = job_of_texts(8, 100);
   for (PooledText& text : job.texts) text.tokens = text_of(100, 5);  // all begin alike
-  for (std::size_t i = 0; i < job.texts.size(); ++i) job.texts[i].tokens.back() = static_cast<int>(i);
+  for (std::size_t i = 0; i < job.texts.size(); ++i)
+    job.texts[i].tokens.back() = static_cast<int>(i);
   for (int round = 0; round < 2; ++round) {
     auto handle = engine->submit(job);
     ASSERT_TRUE(handle);

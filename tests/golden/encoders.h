@@ -32,9 +32,8 @@ inline std::filesystem::path tiny_model(const std::string& name) {
 // sentence-transformers makes of some with all-MiniLM-L6-v2 (make_minilm.py).
 inline std::vector<EncodedText> encoded_texts(const std::string& name) {
   const std::string stem = std::filesystem::path(name).stem().string();
-  std::ifstream file(name == "minilm"
-                         ? std::filesystem::path(MLXD_TEST_DATA) / "golden/minilm.json"
-                         : tiny_model(stem + ".json"));
+  std::ifstream file(name == "minilm" ? std::filesystem::path(MLXD_TEST_DATA) / "golden/minilm.json"
+                                      : tiny_model(stem + ".json"));
   const std::string json{std::istreambuf_iterator<char>(file), {}};
   const auto root = boost::json::parse(json).as_object();
   const bool pairs = root.contains("pairs");

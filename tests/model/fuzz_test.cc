@@ -230,9 +230,8 @@ TEST(ModelFuzz, MutatedConfigOfEveryArchitectureLoadsOrIsRefused) {
 
 TEST(ModelFuzz, MutatedGgufOfEveryArchitectureLoadsOrIsRefused) {
   const std::filesystem::path tiny = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
-  for (const char* name :
-       {"granite.gguf", "ministral3.gguf", "olmo3.gguf", "phi3-longrope.gguf", "smollm3.gguf",
-        "bert.gguf", "bert-cross.gguf"}) {
+  for (const char* name : {"granite.gguf", "ministral3.gguf", "olmo3.gguf", "phi3-longrope.gguf",
+                           "smollm3.gguf", "bert.gguf", "bert-cross.gguf"}) {
     SCOPED_TRACE(name);
     const auto mapped = MappedFile::open(tiny / name);
     const Bytes whole(mapped->bytes().begin(), mapped->bytes().end());

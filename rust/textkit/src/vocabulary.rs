@@ -120,7 +120,9 @@ impl Vocabulary<'_> {
             texts.iter().enumerate().map(|(id, text)| (written((id, text)), id as u32)).collect();
         let unknown = self.unknown().map_or("[UNK]", |id| texts[id as usize].as_str());
         if !ids.contains_key(unknown) {
-            return Err(format!("it has no token {unknown:?} for words that it does not know").into());
+            return Err(
+                format!("it has no token {unknown:?} for words that it does not know").into()
+            );
         }
         WordPiece::builder()
             .vocab(ids)

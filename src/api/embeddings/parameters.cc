@@ -37,8 +37,8 @@ Result<void> read_model(const json::value& value, Fields& fields) {
 }
 
 Error too_many(std::string_view param, std::size_t count) {
-  return bad_value(std::string(param), fmt::format("'{}' has {} entries; send 1 to {}.", param,
-                                                   count, kMaxTexts));
+  return bad_value(std::string(param),
+                   fmt::format("'{}' has {} entries; send 1 to {}.", param, count, kMaxTexts));
 }
 
 Result<std::vector<int>> read_tokens(const json::array& ids, const std::string& place) {
@@ -47,8 +47,8 @@ Result<std::vector<int>> read_tokens(const json::array& ids, const std::string& 
   for (std::size_t i = 0; i < ids.size(); ++i) {
     const auto id = as_integer(ids[i]);
     if (!id || *id < 0 || *id > kMaxInt) {
-      return bad_value("input", fmt::format("'{}[{}]' is not a token id; send integers from 0 up.",
-                                            place, i));
+      return bad_value(
+          "input", fmt::format("'{}[{}]' is not a token id; send integers from 0 up.", place, i));
     }
     tokens.push_back(static_cast<int>(*id));
   }
@@ -173,9 +173,10 @@ Result<void> read_keep_alive(const json::value& value, Fields&) {
 }
 
 const Row kModel = {"model", Custom{read_model}, "a model id (GET /v1/models lists them)"};
-const Row kLongest = {"truncate_prompt_tokens", Custom{read_longest},
-                      "an integer of at least 1, or -1: what is longer is cut to so many tokens, or "
-                      "to the context"};
+const Row kLongest = {
+    "truncate_prompt_tokens", Custom{read_longest},
+    "an integer of at least 1, or -1: what is longer is cut to so many tokens, or "
+    "to the context"};
 const Row kPriority = {"priority", Integer{own<&Fields::priority>, 0, kHighestPriority}};
 const Row kTimeout = {"timeout", Number{own<&Fields::timeout_seconds>, 0, 1e6, true},
                       "seconds, more than 0 and at most the server's own limit"};

@@ -18,8 +18,8 @@ inline bool is_ollama(Endpoint endpoint) {
 // A request while it is read.
 struct Fields : UnknownKeys {
   std::string model;
-  std::vector<EmbedInput> inputs;           // `input` or `prompt`
-  std::vector<std::string> first, second;   // of a score; of a rerank the query and the documents
+  std::vector<EmbedInput> inputs;          // `input` or `prompt`
+  std::vector<std::string> first, second;  // of a score; of a rerank the query and the documents
   bool base64 = false;
   int dimensions = 0;
   std::optional<int> longest;  // truncate_prompt_tokens; -1: the context

@@ -121,9 +121,8 @@ class EmbeddingWriter final : public AnswerWriter {
   void write_ranking(JsonWriter& json, const std::vector<double>& scores) const {
     std::vector<std::size_t> order(scores.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
-    std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) {
-      return scores[a] > scores[b];
-    });
+    std::ranges::stable_sort(order,
+                             [&](std::size_t a, std::size_t b) { return scores[a] > scores[b]; });
     if (form_.most_results > 0) order.resize(std::min(order.size(), form_.most_results));
     json.member("id", "rerank-" + random_hex(32));
     json.member("object", "list");

@@ -81,10 +81,10 @@ class EncoderPass {
 
   // Of the step.
   std::vector<Text> texts_;
-  std::vector<int> text_of_;     // [rows]
+  std::vector<int> text_of_;  // [rows]
   std::vector<Task> tasks_;
-  std::vector<int> wanted_;      // texts that are pooled, in their order
-  Stream pooled_;                // a row for each
+  std::vector<int> wanted_;  // texts that are pooled, in their order
+  Stream pooled_;            // a row for each
   std::vector<float>* out_ = nullptr;
 
   int reserved_rows_ = 0;

@@ -41,9 +41,7 @@ void ForwardPass::assemble() {
   }
   step_.add_norm(step_.last(), left, &model_.head_norm, quantized(model_.head));
   step_.add_products(
-      {{.linear = &model_.head,
-        .stream = &step_.scored(),
-        .softcap = model_.logit_softcap}});
+      {{.linear = &model_.head, .stream = &step_.scored(), .softcap = model_.logit_softcap}});
 }
 
 void ForwardPass::reserve(int rows) {
@@ -59,8 +57,7 @@ void ForwardPass::reserve(int rows) {
 
 void ForwardPass::run(const Batch& batch, StepOutput& output) {
   output.pooled.clear();
-  const bool scores =
-      std::ranges::count(batch.wanted, RowOutput::logits, &WantedRow::output) > 0;
+  const bool scores = std::ranges::count(batch.wanted, RowOutput::logits, &WantedRow::output) > 0;
   output.logits.resize(scores ? batch.wanted.size() * model_.head.matrix->rows() : 0);
   for (const BlockCopy& copy : batch.block_copies) {
     cache_.copy_block(copy.group, copy.from, copy.to);

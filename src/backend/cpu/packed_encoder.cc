@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
-#include "base/error.h"
 #include "backend/cpu/kv_cache.h"
+#include "base/error.h"
 
 namespace mlxd::cpu {
 namespace {
@@ -57,14 +57,16 @@ void check_encoder(const ModelPlan& plan) {
   const EncoderPlan& encoder = *plan.encoder;
   const std::string source = plan.weights ? plan.weights->description() : "the model";
   if (encoder.head_dim % kKeyTile != 0) {
-    throw LoadError(fmt::format("{}: its heads have {} dimensions; the cpu backend runs multiples "
-                                "of {}",
-                                source, encoder.head_dim, kKeyTile));
+    throw LoadError(
+        fmt::format("{}: its heads have {} dimensions; the cpu backend runs multiples "
+                    "of {}",
+                    source, encoder.head_dim, kKeyTile));
   }
   if (plan.config.intermediate_size % kGroupColumns != 0) {
-    throw LoadError(fmt::format("{}: its hidden layer has {} numbers; the cpu backend runs "
-                                "multiples of {}",
-                                source, plan.config.intermediate_size, kGroupColumns));
+    throw LoadError(
+        fmt::format("{}: its hidden layer has {} numbers; the cpu backend runs "
+                    "multiples of {}",
+                    source, plan.config.intermediate_size, kGroupColumns));
   }
 }
 

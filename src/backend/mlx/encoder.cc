@@ -68,8 +68,7 @@ class EncoderRunner final : public ModelRunner {
     for (const EncoderLayer& layer : plan.encoder->layers) {
       layers_.push_back({linear(layer.query), linear(layer.key), linear(layer.value),
                          linear(layer.output), LayerNormLayer(layer.attention_norm),
-                         linear(layer.up), linear(layer.down),
-                         LayerNormLayer(layer.output_norm)});
+                         linear(layer.up), linear(layer.down), LayerNormLayer(layer.output_norm)});
     }
     if (const auto& classifier = plan.encoder->classifier) {
       classifier_.emplace(ClassifierLayer{linear(classifier->dense),
@@ -146,8 +145,8 @@ class EncoderRunner final : public ModelRunner {
       };
       const mx::array out = mx::fast::scaled_dot_product_attention(
           heads_of(q), heads_of(k), heads_of(v), 1 / std::sqrt(static_cast<float>(head_dim_)));
-      outs.push_back(mx::reshape(mx::transpose(mx::squeeze(out, 0), {1, 0, 2}),
-                                 {text.query_length, d}));
+      outs.push_back(
+          mx::reshape(mx::transpose(mx::squeeze(out, 0), {1, 0, 2}), {text.query_length, d}));
     }
     return outs.size() == 1 ? outs[0] : mx::concatenate(outs, 0);
   }

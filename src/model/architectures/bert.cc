@@ -1,5 +1,5 @@
-// BERT (Devlin et al. 2019) and those of its form, RoBERTa and XLM-RoBERTa (Liu et al. 2019, Conneau
-// et al. 2020), as encoders of texts and as cross-encoders of pairs: MiniLM, bge, e5, gte.
+// BERT (Devlin et al. 2019) and those of its form, RoBERTa and XLM-RoBERTa (Liu et al. 2019,
+// Conneau et al. 2020), as encoders of texts and as cross-encoders of pairs: MiniLM, bge, e5, gte.
 #include <algorithm>
 #include <span>
 #include <string>
@@ -65,9 +65,9 @@ class Builder {
     encoder.positions = matrix(module(names_.positions) + ".weight", -1, d);
     encoder.first_position = config_.first_position;
     if (encoder.positions.rows < config_.first_position + config_.context_length) {
-      fail(encoder.positions.name, fmt::format("has {} rows for positions {} to {}",
-                                               encoder.positions.rows, config_.first_position,
-                                               config_.first_position + config_.context_length));
+      fail(encoder.positions.name,
+           fmt::format("has {} rows for positions {} to {}", encoder.positions.rows,
+                       config_.first_position, config_.first_position + config_.context_length));
     }
     encoder.types = read_types(d);
     encoder.embedding_norm = norm(module(names_.norm), d);
@@ -137,8 +137,8 @@ class Builder {
     const Tensor stored = matrix(name, -1, size);
     if (stored.rows < 1) fail(name, "is empty");
     for (std::size_t type = 0; type < 2; ++type) {
-      const std::int64_t row = std::min<std::int64_t>(static_cast<std::int64_t>(type),
-                                                      stored.rows - 1);
+      const std::int64_t row =
+          std::min<std::int64_t>(static_cast<std::int64_t>(type), stored.rows - 1);
       dequantize_rows(stored, row, 1,
                       std::span(types).subspan(type * static_cast<std::size_t>(size),
                                                static_cast<std::size_t>(size)));

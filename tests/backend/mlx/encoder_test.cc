@@ -15,8 +15,8 @@ TEST(MlxEncoder, AgreesWithTransformers) {
   for (const char* name : {"bert", "bert.gguf", "bert-cross", "xlm-roberta"}) {
     SCOPED_TRACE(name);
     const auto texts = golden::encoded_texts(name);
-    const auto runner = make_mlx_runner(open_model(golden::tiny_model(name)).plan,
-                                        {.device = "cpu"});
+    const auto runner =
+        make_mlx_runner(open_model(golden::tiny_model(name)).plan, {.device = "cpu"});
     const auto pooled = golden::pool_together(*runner, texts);
     for (std::size_t i = 0; i < texts.size(); ++i) {
       const auto& expected = texts[i].expected;
