@@ -84,7 +84,9 @@ PooledOutput score_of(const JsonFields& config) {
   PooledOutput score{.pooling = Pooling::first, .normalizes = false, .is_score = true};
   // sentence-transformers keeps the function that a score goes through: a class of PyTorch.
   const auto settings = config.object("sentence_transformers");
-  const std::string function = settings ? settings->string("activation_fn").value_or("") : "";
+  const auto newer = settings ? settings->string("activation_fn") : std::nullopt;
+  const auto older = config.string("sbert_ce_default_activation_function");
+  const std::string function = newer ? *newer : older.value_or("");
   score.squashes = !function.ends_with("Identity");
   return score;
 }

@@ -150,8 +150,9 @@ class TextEncoder {
     if (!second) return second.error();
     const auto around = model_.tokenizer->encode("", true, true);
     if (!around) return around.error();
-    const auto parting =
-        std::mismatch(around->begin(), around->end(), first->begin(), first->end());
+    const auto any = model_.tokenizer->encode("a", true, true);
+    if (!any) return any.error();
+    const auto parting = std::mismatch(around->begin(), around->end(), any->begin(), any->end());
     const auto prefix = parting.first - around->begin();
     if (prefix > 0 && prefix < static_cast<std::ptrdiff_t>(second->size())) {
       second->erase(second->begin(), second->begin() + prefix);
