@@ -9,6 +9,7 @@
 
 #include "api/anthropic/dialect.h"
 #include "api/api.h"
+#include "api/embeddings/dialects.h"
 #include "api/generation/dialect.h"
 #include "api/generation/query.h"
 #include "api/generation/shared.h"
@@ -56,6 +57,7 @@ struct Core {
                    TextPool(options.text_threads, options.max_queued_texts)} {
     for (auto& dialect : ollama::dialects(options)) dialects.push_back(std::move(dialect));
     for (auto& query : ollama::queries(options)) queries.push_back(std::move(query));
+    for (auto& dialect : embedding_dialects(options)) dialects.push_back(std::move(dialect));
     dialects.push_back(anthropic::messages(options));
     queries.push_back(anthropic::count_tokens());
     dialects.push_back(responses::make_dialect(options, stored));

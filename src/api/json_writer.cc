@@ -102,6 +102,12 @@ void JsonWriter::number(double number) {
   append_number(out_, number);
 }
 
+void JsonWriter::single(float number) {
+  if (!std::isfinite(number)) return null();
+  separate();
+  fmt::format_to(std::back_inserter(out_), "{}", number);
+}
+
 void JsonWriter::logprob(float number) {
   separate();
   const float finite = std::isnan(number) ? kImpossible : std::clamp(number, kImpossible, 0.0F);

@@ -25,6 +25,8 @@ class JsonWriter {
   void unsigned_integer(std::uint64_t number);
   // Shortest digits that read back as the same number. JSON has no infinities: see `logprob`.
   void number(double number);
+  // The same of a float, whose digits as a double would be 17, of noise.
+  void single(float number);
   // A log-probability, -9999 at least: what OpenAI sends for "impossible".
   void logprob(float number);
   void boolean(bool value);

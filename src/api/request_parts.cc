@@ -93,8 +93,13 @@ TimePoint deadline_after(double seconds) {
 }
 
 http::Headers answer_headers(const std::string& seed, const std::vector<std::string>& ignored) {
+  http::Headers headers = ignored_header(ignored);
+  headers.emplace(headers.begin(), "x-seed", seed);
+  return headers;
+}
+
+http::Headers ignored_header(const std::vector<std::string>& ignored) {
   http::Headers headers;
-  headers.emplace_back("x-seed", seed);
   if (!ignored.empty()) headers.emplace_back("x-mlxd-ignored", header_safe(ignored));
   return headers;
 }

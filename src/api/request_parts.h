@@ -47,6 +47,9 @@ TimePoint deadline_after(double seconds);
 // x-seed, and x-mlxd-ignored where something was.
 http::Headers answer_headers(const std::string& seed, const std::vector<std::string>& ignored);
 
+// x-mlxd-ignored alone, where something was.
+http::Headers ignored_header(const std::vector<std::string>& ignored);
+
 bool is_reasoning_effort(std::string_view word);
 // Of an effort ("": not sent) and of whether to think at all: variables for the template.
 boost::json::object thinking_arguments(std::string_view effort, std::optional<bool> thinks);

@@ -73,12 +73,25 @@ void print_model(const ModelSummary& summary, const ModelFiles& files, const Mod
                          summary.hidden_size, summary.heads, summary.kv_heads, summary.head_dim));
   print_line("context", fmt::format("{} tokens", summary.context_length));
   print_line("vocabulary", fmt::format("{} tokens", summary.vocab_size));
-  print_line("chat template", summary.has_chat_template ? "yes" : "no: /v1/completions only");
+  print_line("chat template", summary.has_chat_template ? "yes"
+                              : files.plan.encoder      ? "no: it generates no text"
+                                                        : "no: /v1/completions only");
+  if (const auto& pooled = files.plan.pooled) {
+    print_line("whole texts", pooled->is_score ? "scores of pairs: /v1/rerank, /v1/score"
+                                               : "embeddings: /v1/embeddings");
+  }
   const char* label = "weights";
   for (const ModelSummary::Format& format : summary.formats) {
     print_line(label, fmt::format("{:<28} {:>4} tensors {:>12}", format.name, format.tensors,
                                   mebibytes(format.bytes)));
     label = "";
+  }
+  if (memory.kv_block == 0) {
+    print_line("memory needed",
+               fmt::format("{}: weights {}, buffers of steps at most {}; there is no KV cache",
+                           mebibytes(needed(memory, 0)), mebibytes(memory.weights),
+                           mebibytes(memory.buffers)));
+    return;
   }
   print_line("memory needed", fmt::format("{} with 4,096 tokens of context, {} with all {}",
                                           mebibytes(needed(memory, 4096)),

@@ -233,6 +233,19 @@ std::string address_of(const ServeSettings& settings, const http::Server& server
   return fmt::format("http://{}:{}", is_ipv6 ? "[" + host + "]" : host, server.port());
 }
 
+// A request that the model answers, to be typed.
+std::string example_for(const std::string& address, const std::string& name, ModelPool& pool) {
+  std::string_view path = "/v1/chat/completions";
+  std::string_view rest = R"("messages": [{"role": "user", "content": "Hello!"}])";
+  if (const auto lease = pool.lease(name); lease && !(*lease)->card.generates) {
+    const bool scores = (*lease)->card.pooled && (*lease)->card.pooled->is_score;
+    path = scores ? "/v1/rerank" : "/v1/embeddings";
+    rest = scores ? R"("query": "Hello!", "documents": ["Good morning"])" : R"("input": "Hello!")";
+  }
+  return fmt::format("curl {}{} -H 'Content-Type: application/json' -d '{{\"model\": \"{}\", {}}}'",
+                     address, path, name, rest);
+}
+
 }  // namespace
 
 int run_serve(const ServeSettings& settings) {
@@ -271,10 +284,7 @@ int run_serve(const ServeSettings& settings) {
   load_models(settings, listed, signals, metrics.engine_observer(), pool);
   spdlog::info("listening on {}", address);
   if (settings.host == "127.0.0.1" && settings.log_format == "text") {
-    spdlog::info(
-        "try: curl {}/v1/chat/completions -H 'Content-Type: application/json' -d "
-        "'{{\"model\": \"{}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello!\"}}]}}'",
-        address, listed.front().name);
+    spdlog::info("try: {}", example_for(address, listed.front().name, pool));
   }
   ServiceManager manager;
   manager.ready();

@@ -34,12 +34,16 @@ struct BatchSequence {
   // saves to; one that alone reads its slot may save to it (in place).
   int state = -1;
   std::span<const StateSave> saves{};  // ascending rows; no slot twice in a batch
+  // Of a model that is not causal: positions from here on are of the second of two texts; 0: there
+  // is but one.
+  int second_begin = 0;
 };
 
 // What is handed out for a row.
 enum class RowOutput : std::uint8_t {
   logits,  // [vocab_size]
   token,   // what is drawn for it, by a runner that draws
+  pooled,  // [pooled_size]: of a sequence's last row, what its rows together are
 };
 
 struct WantedRow {
@@ -73,6 +77,7 @@ struct StepOutput {
   // Of a runner that draws: by draw, what draw() was asked for. Token -1: there was none to draw,
   // since the logits are not finite or all tokens are forbidden.
   std::vector<SampledToken> drawn;
+  std::vector<float> pooled;  // [wanted rows with RowOutput::pooled, pooled_size]
 };
 
 }  // namespace mlxd

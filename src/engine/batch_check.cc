@@ -77,6 +77,29 @@ void check_sequence(const Batch& batch, const BatchSequence& sequence, int first
   }
 }
 
+// Rows that all see each other are together, and what they are pooled into is asked of the last.
+void check_whole(const Batch& batch) {
+  auto wanted = batch.wanted.begin();
+  for (const BatchSequence& sequence : batch.sequences) {
+    check(sequence.query_length == sequence.context_length,
+          "a sequence that is not causal is in one step");
+    check(sequence.second_begin >= 0 && sequence.second_begin < sequence.context_length,
+          "a second text is within its sequence");
+    const int last = sequence.first_row + sequence.query_length - 1;
+    if (wanted != batch.wanted.end() && wanted->row == last) ++wanted;
+  }
+  check(wanted == batch.wanted.end(), "texts are pooled at their last rows");
+}
+
+void check_wanted(const WantedRow& wanted, const RunnerInfo& info) {
+  if (wanted.output == RowOutput::pooled) {
+    check(info.pooled_size > 0, "vectors are wanted of who pools");
+  } else {
+    check(info.causal, "a model that is not causal pools alone");
+    check(wanted.output == RowOutput::logits || info.draws, "tokens are wanted of who draws");
+  }
+}
+
 }  // namespace
 
 void check_batch(const Batch& batch, const RunnerInfo& info, const CacheSize& cache, int draws) {
@@ -96,9 +119,10 @@ void check_batch(const Batch& batch, const RunnerInfo& info, const CacheSize& ca
   int last = -1;
   for (const WantedRow& wanted : batch.wanted) {
     check(wanted.row > last && wanted.row < rows, "wanted rows ascend within the batch");
-    check(wanted.output == RowOutput::logits || info.draws, "tokens are wanted of who draws");
+    check_wanted(wanted, info);
     last = wanted.row;
   }
+  if (!info.causal) check_whole(batch);
   for (const BlockCopy& copy : batch.block_copies) {
     check(in_range(copy.group, static_cast<int>(info.kv.size())), "copies name a KV group");
     check(in_range(copy.from, cache.blocks[copy.group]) &&

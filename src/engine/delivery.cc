@@ -1,6 +1,7 @@
 #include "engine/delivery.h"
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 #include <new>
 #include <stdexcept>
@@ -20,7 +21,8 @@ void set_logit_range(Sequence& sequence) {
   sequence.logits_from = request.wants_prompt_logprobs()
                              ? std::max(request.prompt_tokens_sent, 1) - 1
                              : sequence.length() - 1;
-  sequence.logits_to = request.job.max_tokens == 0 ? sequence.length() - 1 : sequence.length();
+  const bool none = request.job.max_tokens == 0 && !sequence.pooled;
+  sequence.logits_to = none ? sequence.length() - 1 : sequence.length();
 }
 
 Error nothing_to_draw() {
@@ -63,6 +65,17 @@ Delivery::Delivery(EngineShared& shared, const RunnerInfo& info, Scheduler& sche
 
 void Delivery::begin(Request& request, std::uint64_t age) {
   const GenerateJob& job = request.job;
+  if (job.pools()) {
+    request.forked = true;  // there is nothing that its sequences share
+    for (const PooledText& text : job.texts) {
+      Sequence& sequence = add_sequence(request, age, text.tokens);
+      sequence.pooled = true;
+      sequence.second_begin = text.second_begin;
+      set_logit_range(sequence);
+      scheduler_.add(sequence);
+    }
+    return;
+  }
   if (job.max_tokens == 0 && job.prompt_logprobs < 0) {  // nothing to compute
     note_begun(request);
     for (int sample = 0; sample < job.samples; ++sample) {
@@ -71,21 +84,29 @@ void Delivery::begin(Request& request, std::uint64_t age) {
     end(request, Outcome::completed);
     return;
   }
+  Sequence& sequence = add_sequence(request, age, job.prompt);
+  sequence.most_tokens = sequence.length() + job.max_tokens;
+  sequence.slots = job.samples;
+  sequence.borders = job.borders;
+  if (job.constraint) sequence.constraint = job.constraint->fork();
+  if (has_penalties(job.sampling)) sequence.counts.add_prompt(sequence.tokens);
+  set_logit_range(sequence);
+  scheduler_.add(sequence);
+}
+
+// The next of the request, not yet the scheduler's.
+Sequence& Delivery::add_sequence(Request& request, std::uint64_t age, std::span<const int> tokens) {
+  const GenerateJob& job = request.job;
   auto sequence = std::make_unique<Sequence>();
   sequence->request = &request;
   sequence->age = age;
-  sequence->tokens = job.prompt;
+  sequence->sample = static_cast<int>(request.sequences.size());
+  sequence->tokens.assign(tokens.begin(), tokens.end());
   sequence->prompt_length = sequence->length();
-  sequence->most_tokens = sequence->length() + job.max_tokens;
-  sequence->slots = job.samples;
   sequence->priority = job.priority;
   sequence->caller = job.caller;
   sequence->cache_salt = job.cache_salt;
-  sequence->borders = job.borders;
-  if (job.constraint) sequence->constraint = job.constraint->fork();
-  if (has_penalties(job.sampling)) sequence->counts.add_prompt(sequence->tokens);
-  set_logit_range(*sequence);
-  scheduler_.add(*request.sequences.emplace_back(std::move(sequence)));
+  return *request.sequences.emplace_back(std::move(sequence));
 }
 
 void Delivery::note_begun(Request& request) {
@@ -94,11 +115,11 @@ void Delivery::note_begun(Request& request) {
   const TimePoint now = Clock::now();
   state.queue_seconds = seconds_between(state.submitted, now);
   state.begun = true;
-  if (!request.sequences.empty()) {
+  if (!request.sequences.empty() && !request.job.pools()) {
     request.cached_prompt_tokens = request.sequences.front()->found_tokens;
     stats_.cached_prompt_tokens += request.cached_prompt_tokens;
   }
-  const auto tokens = static_cast<int>(request.job.prompt.size());
+  const auto tokens = static_cast<int>(request.job.prompt_tokens());
   shared_.queue_rate.left(now, tokens, shared_.leave_queue(tokens));
 }
 
@@ -168,22 +189,26 @@ std::span<const std::uint32_t> Delivery::fill_mask(TokenConstraint& constraint) 
 }
 
 bool Delivery::fits(const StepOutput& output, std::span<const StepPart> parts) const {
-  std::size_t rows = 0, draws = 0;
+  std::size_t rows = 0, draws = 0, pooled = 0;
   for (const StepPart& part : parts) {
     rows += logit_rows(part);
     draws += part.asked;
+    pooled += pooled_numbers(part);
   }
-  return output.logits.size() == rows * info_.vocab_size &&
+  return output.logits.size() == rows * info_.vocab_size && output.pooled.size() == pooled &&
          (!info_.draws || output.drawn.size() == draws);
 }
 
 void Delivery::deliver(std::span<const StepPart> parts, StepOutput& output) {
   std::span<float> logits(output.logits);
+  std::span<const float> pooled(output.pooled);
   for (const StepPart& part : parts) {
     PartOutput mine;
     mine.logits = logits.first(static_cast<std::size_t>(logit_rows(part)) * info_.vocab_size);
     if (info_.draws) mine.drawn = std::span(output.drawn).subspan(part.first_draw, part.asked);
     logits = logits.subspan(mine.logits.size());
+    mine.pooled = pooled.first(pooled_numbers(part));
+    pooled = pooled.subspan(mine.pooled.size());
     deliver_safely(part, mine);
   }
 }
@@ -206,6 +231,10 @@ void Delivery::deliver(const StepPart& part, PartOutput output) {
   if (request.over) return;
   set_logit_range(sequence);
   if (sequence.computed < sequence.length()) return;
+  if (sequence.pooled) {
+    deliver_pooled(sequence, output.pooled);
+    return;
+  }
   if (request.job.max_tokens == 0) {
     fork(request);
     for (const auto& sample : request.sequences) finish_sample(*sample, FinishReason::length);
@@ -219,6 +248,20 @@ void Delivery::deliver(const StepPart& part, PartOutput output) {
   for (const auto& sample : request.sequences) {
     if (!request.over) take(*sample, output, part.logit_rows - 1, sample->sample);
   }
+}
+
+void Delivery::deliver_pooled(Sequence& sequence, std::span<const float> values) {
+  Request& request = *sequence.request;
+  if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
+    end(request, Outcome::error,
+        {500, "internal_error", "", "The model's output for this request is not finite."});
+    return;
+  }
+  request.cached_prompt_tokens += sequence.found_tokens;
+  stats_.cached_prompt_tokens += sequence.found_tokens;
+  stats_.prompt_tokens += sequence.length() - sequence.found_tokens;
+  request.shared->push(PooledVector{sequence.sample, {values.begin(), values.end()}});
+  finish_sample(sequence, FinishReason::stop);
 }
 
 // Row p of the prompt tells how likely prompt token p + 1 was.
@@ -345,7 +388,7 @@ void Delivery::finish_sample(Sequence& sequence, FinishReason reason) {
   Request& request = *sequence.request;
   let_go(sequence, /*failed=*/false);
   request.shared->push(SampleFinished{sequence.sample, reason});
-  if (++request.finished_samples == request.job.samples) {
+  if (++request.finished_samples == request.samples()) {
     end(request, Outcome::completed);
   }
 }
@@ -398,7 +441,9 @@ void Delivery::end(Request& request, Outcome outcome, Error error) noexcept {
   request.over = true;
   ++ended_;
   for (const auto& sequence : request.sequences) let_go(*sequence, outcome == Outcome::error);
-  if (!request.shared->begun) shared_.leave_queue(static_cast<int>(request.job.prompt.size()));
+  if (!request.shared->begun) {
+    shared_.leave_queue(static_cast<int>(request.job.prompt_tokens()));
+  }
   shared_.live.remove(request.shared.get());
   publish_();
   RequestFinished event;

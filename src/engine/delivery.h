@@ -52,18 +52,24 @@ class Delivery {
   struct PartOutput {
     std::span<float> logits;        // of its rows that gave logits
     std::span<SampledToken> drawn;  // of its draws
+    std::span<const float> pooled;  // what its sequence was pooled into; empty before the last row
   };
 
+  Sequence& add_sequence(Request& request, std::uint64_t age, std::span<const int> tokens);
   void ask_for(StepPart& part, int first_wanted);
   Draw draw_of(const Sequence& sequence, int drafted) const;
   std::span<const std::uint32_t> fill_mask(TokenConstraint& constraint);
   // Rows of logits that it hands out.
   int logit_rows(const StepPart& part) const {
-    return part.logit_rows - (info_.draws ? part.draws : 0);
+    return part.sequence->pooled ? 0 : part.logit_rows - (info_.draws ? part.draws : 0);
+  }
+  std::size_t pooled_numbers(const StepPart& part) const {
+    return part.sequence->pooled && part.logit_rows > 0 ? info_.pooled_size : 0;
   }
 
   void deliver_safely(const StepPart& part, PartOutput output);
   void deliver(const StepPart& part, PartOutput output);
+  void deliver_pooled(Sequence& sequence, std::span<const float> values);
   void deliver_prompt(const StepPart& part, std::span<float> logits);
   void fork(Request& request);
   void take_as_drafted(const StepPart& part, PartOutput output);

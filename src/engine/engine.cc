@@ -58,7 +58,7 @@ class Engine::Impl {
       return Error{503, "engine_unhealthy", "", "The model is not responding; try again later.",
                    30};
     }
-    const auto tokens = static_cast<int>(job.prompt.size());
+    const auto tokens = static_cast<int>(job.prompt_tokens());
     if (auto full = enter_queue(tokens)) return *full;
     std::shared_ptr<RequestHandle::Shared> state;
     try {

@@ -13,10 +13,20 @@ namespace mlxd {
 
 constexpr int kHighestPriority = 9;
 
+// What is pooled into one vector.
+struct PooledText {
+  std::vector<int> tokens;  // 1 .. context_length
+  // Of a model that reads pairs, tokens from here on are of the second text; 0: there is but one.
+  int second_begin = 0;
+};
+
 // What a request asks of the engine; everything in it was validated.
 struct GenerateJob {
   std::string id;           // x-request-id, for logs
   std::vector<int> prompt;  // 1 .. context_length tokens
+  // In place of a prompt, from a model that pools: for each a PooledVector, whose sample is its
+  // index here, and no tokens.
+  std::vector<PooledText> texts{};
   SamplingParams sampling;
   // Lengths of the prompt's beginnings that other prompts may share, ascending, such as what came
   // before the last message. A model with recurrent states can go on from what it has kept alone,
@@ -40,6 +50,13 @@ struct GenerateJob {
   // What each sample's tokens are held to, from its beginning: each goes on with a fork of its own.
   // Null: nothing.
   std::shared_ptr<const TokenConstraint> constraint;
+
+  bool pools() const { return !texts.empty(); }
+  std::int64_t prompt_tokens() const {
+    auto count = static_cast<std::int64_t>(prompt.size());
+    for (const PooledText& text : texts) count += static_cast<std::int64_t>(text.tokens.size());
+    return count;
+  }
 };
 
 }  // namespace mlxd

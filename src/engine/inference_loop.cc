@@ -26,6 +26,8 @@ SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info,
   SchedulerLimits limits;
   limits.max_sequences = plan.max_sequences;
   limits.max_step_tokens = std::max(options.max_step_tokens, limits.max_sequences);
+  limits.whole = !info.causal;
+  if (limits.whole) limits.max_step_tokens = std::max(limits.max_step_tokens, info.context_length);
   const std::size_t prompt_rows = kPromptLogitBytes / (sizeof(float) * info.vocab_size);
   limits.max_logit_rows =
       limits.max_sequences + static_cast<int>(std::max<std::size_t>(prompt_rows, 1));

@@ -148,7 +148,7 @@ bool InferenceLoop::probe() {
   BatchSequence row{.first_row = 0, .query_length = 1, .context_length = 1};
   for (int group = 0; group < blocks_.groups(); ++group) row.blocks[group] = tables.of(group);
   probe_.sequences.push_back(row);
-  probe_.want_logits(0);
+  probe_.wanted = {{0, runner_.info().causal ? RowOutput::logits : RowOutput::pooled}};
   shared_.heartbeat.beat();
   const bool works = attempt([&] { runner_.step(probe_, output_); });
   blocks_.release(tables);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -20,10 +21,48 @@ int blocks_for(std::int64_t tokens, const RunnerInfo& info) {
   return static_cast<int>((tokens + info.block_size - 1) / info.block_size);
 }
 
+std::optional<Error> find_mistake_in_texts(const GenerateJob& job, const RunnerInfo& info,
+                                           const CachePlan& plan) {
+  if (info.pooled_size == 0) {
+    return refusal(400, "unsupported_model", "model", "This model makes no embeddings.");
+  }
+  constexpr std::int64_t kMostTokens = std::numeric_limits<int>::max();
+  if (job.prompt_tokens() > kMostTokens || job.samples != 1 || !job.prompt.empty()) {
+    return refusal(400, "invalid_value", "input", "The texts are too long together.");
+  }
+  const int most = std::min<std::int64_t>(info.context_length,
+                                          std::int64_t{plan.sequence_blocks} * info.block_size);
+  for (const PooledText& text : job.texts) {
+    const auto length = static_cast<int>(text.tokens.size());
+    if (length < 1 || length > most) {
+      return refusal(400, "context_length_exceeded", "input",
+                     fmt::format("A text has {} tokens; this model takes 1 to {}.", length, most));
+    }
+    if (text.second_begin < 0 || text.second_begin >= length) {
+      return refusal(400, "invalid_value", "input", "A pair of texts lacks its second.");
+    }
+    for (const int token : text.tokens) {
+      if (token >= 0 && token < info.vocab_size) continue;
+      return refusal(400, "invalid_value", "input",
+                     fmt::format("A token is outside the vocabulary of {}.", info.vocab_size));
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<Error> find_mistake(const GenerateJob& job, const RunnerInfo& info,
                                   const CachePlan& plan) {
+  if (job.priority < 0 || job.priority > kHighestPriority) {
+    return refusal(
+        400, "invalid_value", "priority",
+        fmt::format("'priority' is {}; it must be 0 to {}.", job.priority, kHighestPriority));
+  }
+  if (job.pools()) return find_mistake_in_texts(job, info, plan);
+  if (!info.causal) {
+    return refusal(400, "unsupported_model", "model", "This model makes embeddings alone.");
+  }
   const auto prompt = static_cast<std::int64_t>(job.prompt.size());
   if (prompt == 0) return refusal(400, "invalid_value", "prompt", "The prompt has no tokens.");
   const int most_samples = std::min(plan.max_sequences, kMaxSamples);
@@ -33,11 +72,6 @@ std::optional<Error> find_mistake(const GenerateJob& job, const RunnerInfo& info
   }
   if (job.max_tokens < 0) {
     return refusal(400, "invalid_value", "max_tokens", "'max_tokens' is negative.");
-  }
-  if (job.priority < 0 || job.priority > kHighestPriority) {
-    return refusal(
-        400, "invalid_value", "priority",
-        fmt::format("'priority' is {}; it must be 0 to {}.", job.priority, kHighestPriority));
   }
   if (prompt + job.max_tokens > info.context_length) {
     return refusal(

@@ -37,6 +37,11 @@ struct RunnerInfo {
   std::vector<KvGroup> kv;       // at most kMaxKvGroups; empty: a model without KV
   std::size_t state_bytes = 0;   // recurrent state of one sequence over all layers; 0: none
   std::size_t weight_bytes = 0;  // resident memory of the weights
+  // Numbers that a text is pooled into (RowOutput::pooled); 0: it pools none.
+  int pooled_size = 0;
+  // A row sees those before it. Otherwise all rows of its sequence, which are then in one step, of
+  // at most max(the steps' rows, context_length) rows; such a runner has no KV and pools alone.
+  bool causal = true;
   // A row's logits are the same bits whatever else is in the batch and however the prompt was cut
   // into steps. Without it answers are as good, but not the same, and drafts are not made.
   bool rows_are_independent = true;

@@ -23,6 +23,7 @@ struct SchedulerLimits {
   int max_logit_rows = 128;   // rows with logits in a step, more than max_sequences
   int block_size = 16;
   bool draws = false;       // the runner hands out tokens; logits only of prompts
+  bool whole = false;       // a sequence is computed in one step or in none: it is not causal
   int snapshot_blocks = 1;  // of recurrent states: between two in a long prompt (StepStates)
 };
 
@@ -43,6 +44,9 @@ struct SchedulerLimits {
 // write; every running one has a reserve there (BlockPools), so all of the above is about the full
 // group. What the window has passed is let go when a step is over, and a prompt is cut into chunks
 // that find room.
+//
+// Of a model that is not causal a sequence is planned whole: as many as fit the step, and one at
+// least that fits max_step_tokens, in the same order.
 //
 // With a prefix cache a sequence begins with the blocks of its longest known prefix, and every
 // block that a step filled is entered when the step is over.
@@ -150,6 +154,7 @@ class Scheduler {
   template <class MayGo>
   bool preempt_last(MayGo may_go);
   int plan_chunk(Sequence& sequence, int most);
+  bool has_room_for_whole(const Sequence& sequence);
   std::vector<StepPart>::iterator part_of(const Sequence& sequence);
   void resize(StepPart& part, int rows);
   int blocks_for(int tokens) const {

@@ -98,11 +98,13 @@ void Scheduler::plan_prompts() {
   while (tokens_left_ > 0) {
     const auto [sequence, tokens] = queue_.next(admitting);
     if (sequence == nullptr) break;
+    if (limits_.whole && !has_room_for_whole(*sequence)) break;
     if (sequence->state == Sequence::State::waiting && !admit(*sequence)) {
       admitting = false;
       continue;
     }
-    const int rows = plan_chunk(*sequence, std::min(tokens, tokens_left_));
+    const int most = limits_.whole ? sequence->length() : std::min(tokens, tokens_left_);
+    const int rows = plan_chunk(*sequence, most);
     queue_.charge(*sequence, rows);
     const StepPart* part = rows > 0 ? &*part_of(*sequence) : nullptr;
     if (part == nullptr || part->first + part->rows == sequence->length()) {
@@ -110,6 +112,12 @@ void Scheduler::plan_prompts() {
       set_aside_.push_back(sequence);
     }
   }
+}
+
+// The first of a step may be longer than the step was to be.
+bool Scheduler::has_room_for_whole(const Sequence& sequence) {
+  if (step_.parts.empty()) tokens_left_ = std::max(tokens_left_, sequence.length());
+  return sequence.length() <= tokens_left_;
 }
 
 Scheduler::Needs Scheduler::needs_of(const Sequence& sequence) const {
@@ -301,7 +309,7 @@ void Scheduler::resize(StepPart& part, int rows) {
   part.logit_rows =
       std::max(std::min(sequence.logits_to + sequence.tokens_ahead, end) - part.first_logit, 0);
   part.draws = part.logit_rows > 0 && end == sequence.expected_length() &&
-               sequence.logits_to == sequence.length();
+               sequence.logits_to == sequence.length() && !sequence.pooled;
   tokens_left_ -= part.rows;
   logits_left_ -= part.logit_rows;
 }

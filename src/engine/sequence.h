@@ -72,6 +72,7 @@ struct Sequence {
   int draw_ahead = 0;   // which draw of the step in flight gives the token that is to come
   int draft_rows = 0;   // of `draft`, to be checked in the next step; 0 unless it decodes
   bool paused = false;  // the reader is behind: not to be scheduled
+  bool pooled = false;  // its last row is pooled, and no token drawn
   // Rows with logits of the prompt that a step may hold; further ones wait for the next step.
   int prompt_logit_limit = 0;
 
@@ -84,6 +85,7 @@ struct Sequence {
   std::uint64_t caller = 0;
   std::uint64_t cache_salt = 0;  // prefixes are shared with sequences of the same salt
   std::span<const int> borders;  // as the job's
+  int second_begin = 0;          // as its text's
 
   RecurrentState recurrent;  // StepStates'
 
@@ -130,13 +132,16 @@ struct Request {
   std::vector<std::unique_ptr<Sequence>> sequences;  // sample 0 first; all, finished ones too
   bool forked = false;
   int finished_samples = 0;
-  int prompt_tokens_sent = 0;    // PromptToken events
-  int cached_prompt_tokens = 0;  // found in the prefix cache when the request began
+  int prompt_tokens_sent = 0;  // PromptToken events
+  // Found in the prefix cache when the request began; of texts, when each ended.
+  int cached_prompt_tokens = 0;
   // What its reader is told when it fails for no reason of its own. Made beforehand: when it is
   // wanted there may be no memory.
   Error failure{500, "internal_error", "", "The server failed while it computed this request."};
   bool over = false;  // ended; to be removed when no step in flight has rows of it
 
+  // Each with an end of its own.
+  int samples() const { return job.pools() ? static_cast<int>(job.texts.size()) : job.samples; }
   bool in_flight() const {
     return std::ranges::any_of(sequences,
                                [](const auto& sequence) { return sequence->steps_ahead > 0; });

@@ -41,6 +41,7 @@ void StepBatch::append(const PlannedStep& step, const StepPart& part) {
   for (int group = 0; group < blocks_.groups(); ++group) {
     entry.blocks[group] = std::span(sequence.blocks.of(group)).first(blocks);
   }
+  entry.second_begin = sequence.second_begin;
   if (part.saves > 0) append_saves(step, part, entry);
   const int known = std::min(part.rows - part.drafted, sequence.length() - first);
   const auto from = sequence.tokens.begin() + first;
@@ -53,8 +54,10 @@ void StepBatch::append(const PlannedStep& step, const StepPart& part) {
   for (int i = 0; i < part.rows; ++i) batch_.positions.push_back(first + i);
   for (int i = 0; i < part.logit_rows; ++i) {
     const bool token = draws_ && i >= part.logit_rows - part.draws;
-    batch_.wanted.push_back({entry.first_row + part.first_logit - first + i,
-                             token ? RowOutput::token : RowOutput::logits});
+    const RowOutput output = sequence.pooled ? RowOutput::pooled
+                             : token         ? RowOutput::token
+                                             : RowOutput::logits;
+    batch_.wanted.push_back({entry.first_row + part.first_logit - first + i, output});
   }
 }
 

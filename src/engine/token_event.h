@@ -31,6 +31,12 @@ struct PromptToken {
   std::vector<TokenLogprob> top;
 };
 
+// What a text was pooled into, as the model gives it.
+struct PooledVector {
+  int sample = 0;  // index of the text
+  std::vector<float> values;
+};
+
 enum class FinishReason { stop, length };
 
 // A sample ended by itself: stop id, or its token limit.
@@ -48,6 +54,7 @@ struct RequestFinished {
   double queue_seconds = 0;
 };
 
-using TokenEvent = std::variant<SampledToken, PromptToken, SampleFinished, RequestFinished>;
+using TokenEvent =
+    std::variant<SampledToken, PromptToken, PooledVector, SampleFinished, RequestFinished>;
 
 }  // namespace mlxd

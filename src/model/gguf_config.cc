@@ -6,6 +6,7 @@
 #include "model/architectures/registry.h"
 #include "model/config_limits.h"
 #include "model/config_reader.h"
+#include "model/encoder_config.h"
 #include "model/quoted.h"
 
 namespace mlxd {
@@ -197,6 +198,7 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   const auto name = file.string("general.architecture");
   if (!name) file.fail("\"general.architecture\"", "is missing");
   const Architecture& architecture = architecture_of_gguf(*name, file.name());
+  if (architecture.is_encoder) return read_gguf_encoder_config(file, architecture);
   const Fields fields(file, *name);
 
   check_settings(file, fields);

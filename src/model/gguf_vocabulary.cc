@@ -147,6 +147,16 @@ void read_arrays(const GgufFile& file, Vocabulary& vocabulary) {
   }
 }
 
+// [CLS] and [SEP] go around a text. Files give them under these names, under those of BOS and EOS,
+// or leave out BERT's own.
+void read_bert_ids(const GgufFile& file, Vocabulary& vocabulary) {
+  vocabulary.add_bos = vocabulary.add_eos = true;
+  vocabulary.bos = token_id(file, "tokenizer.ggml.cls_token_id", vocabulary,
+                            vocabulary.bos >= 0 ? vocabulary.bos : 101);
+  vocabulary.eos = token_id(file, "tokenizer.ggml.seperator_token_id", vocabulary,
+                            vocabulary.eos >= 0 ? vocabulary.eos : 102);
+}
+
 // The ids that end a generation. A token that ends one, or that belongs to fill-in-the-middle, is a
 // control token whatever type it was written with.
 void read_ends(const GgufFile& file, const TokenIndex& index, Vocabulary& vocabulary) {
@@ -239,6 +249,7 @@ Vocabulary read_gguf_vocabulary(const GgufFile& file) {
   vocabulary.bos = id_of("tokenizer.ggml.bos_token_id", 1);
   vocabulary.eos = id_of("tokenizer.ggml.eos_token_id", 2);
   vocabulary.unknown = id_of("tokenizer.ggml.unknown_token_id", 0);
+  if (vocabulary.model == "bert") read_bert_ids(file, vocabulary);
   const TokenIndex index(vocabulary);
   read_ends(file, index, vocabulary);
   read_strips(file, index, vocabulary);

@@ -10,6 +10,7 @@
 #include "model/architectures/registry.h"
 #include "model/config_limits.h"
 #include "model/config_reader.h"
+#include "model/encoder_config.h"
 #include "model/json_experts.h"
 #include "model/json_rope.h"
 #include "model/quoted.h"
@@ -119,6 +120,7 @@ ModelConfig read_json_config(const JsonFields& root, const WeightSource& weights
   const auto type = root.string("model_type");
   if (!type) root.fail("model_type", "is missing");
   const Architecture& architecture = architecture_of_model_type(*type, root.file());
+  if (architecture.is_encoder) return read_json_encoder_config(root, architecture);
   const JsonFields fields = root.object("text_config").value_or(root);
 
   ModelConfig config;

@@ -47,6 +47,15 @@ JsonFields JsonFields::parse(std::string_view text, std::string file) {
   return {std::move(file), "", std::move(root), object};
 }
 
+JsonFields JsonFields::open_list(const std::filesystem::path& path, std::string_view field) {
+  const auto mapped = MappedFile::open(path);
+  const auto bytes = mapped->bytes();
+  const std::string_view text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  JsonFields fields = parse(fmt::format("{{\"{}\":{}}}", field, text), path.string());
+  if (fields.array(field) == nullptr) fields.fail(field, "is missing");
+  return fields;
+}
+
 void JsonFields::fail(std::string_view field, std::string_view problem) const {
   throw LoadError(
       fmt::format("{}: {} {}", file_, in_quotes(fmt::format("{}{}", path_, field)), problem));

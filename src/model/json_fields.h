@@ -20,6 +20,8 @@ class JsonFields {
   // The whole file, which must be one object, nested 32 deep at most.
   static JsonFields open(const std::filesystem::path& path);
   static JsonFields parse(std::string_view text, std::string file);
+  // A file that is an array, as the only field of an object.
+  static JsonFields open_list(const std::filesystem::path& path, std::string_view field);
 
   const std::string& file() const { return file_; }
 

@@ -115,6 +115,11 @@ struct ModelConfig {
   float logit_softcap = 0;    // 0: none
 
   bool tied_embeddings = false;
+
+  // Of encoders.
+  bool is_encoder = false;
+  bool is_cross_encoder = false;  // with one score of a pair on top
+  int first_position = 0;         // the row of the learnt positions that a text begins with
 };
 
 // Gives every layer the attention that the model-wide numbers describe: it sees all, turns by

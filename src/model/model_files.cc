@@ -1,5 +1,6 @@
 #include "model/model_files.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -9,6 +10,7 @@
 #include "model/architectures/registry.h"
 #include "model/config_reader.h"
 #include "model/fingerprint.h"
+#include "model/pooling_files.h"
 #include "model/vocabulary_reader.h"
 #include "model/weights/gguf_split.h"
 #include "model/weights/gguf_weights.h"
@@ -17,13 +19,21 @@
 namespace mlxd {
 namespace {
 
+void set_pooling(ModelPlan& plan, const PoolingFiles& files) {
+  plan.pooled = files.pooled;
+  int& context = plan.config.context_length;
+  if (files.longest_text > 0) context = std::min(context, files.longest_text);
+}
+
 ModelFiles open_gguf(const std::filesystem::path& path) {
   auto parts = open_gguf_parts(path);
   const auto first = parts.front();  // holds the metadata
   Fingerprint fingerprint;
   for (const auto& part : parts) fingerprint.add(part->header());
   const auto weights = gguf_weights(std::move(parts));
-  ModelPlan plan = make_plan(read_gguf_config(*first, *weights), weights);
+  const ModelConfig config = read_gguf_config(*first, *weights);
+  ModelPlan plan = make_plan(config, weights);
+  set_pooling(plan, read_gguf_pooling(*first, config));
   return {path, "gguf", fingerprint.hex(), std::move(plan), read_gguf_vocabulary(*first)};
 }
 
@@ -44,6 +54,7 @@ ModelFiles open_folder(const std::filesystem::path& folder) {
   for (const auto& file : files) fingerprint.add(file->header());
   const auto weights = safetensors_weights(std::move(files), config, folder);
   ModelPlan plan = make_plan(read_json_config(config, *weights), weights);
+  set_pooling(plan, read_pooling_files(folder, config, plan.config));
   const int vocab_size = plan.config.vocab_size;
   return {folder, "safetensors", fingerprint.hex(), std::move(plan),
           read_folder_vocabulary(folder, config, vocab_size)};

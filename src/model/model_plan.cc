@@ -30,8 +30,20 @@ std::vector<const Linear*> linears_of(const Block& block) {
       block);
 }
 
+std::vector<const Linear*> linears_of(const EncoderLayer& layer) {
+  return {&layer.query, &layer.key, &layer.value, &layer.output, &layer.up, &layer.down};
+}
+
 std::vector<const Tensor*> matrices_of(const ModelPlan& plan) {
   std::vector<const Tensor*> matrices = {&plan.embed.table};
+  if (plan.encoder) {
+    matrices.push_back(&plan.encoder->positions);
+    for (const EncoderLayer& layer : plan.encoder->layers) {
+      for (const Linear* linear : linears_of(layer)) matrices.push_back(&linear->weight);
+    }
+    if (plan.encoder->classifier) matrices.push_back(&plan.encoder->classifier->dense.weight);
+    return matrices;
+  }
   const Tensor& head = plan.head.weight.weight;
   if (head.data.data() != plan.embed.table.data.data()) matrices.push_back(&head);
   for (const Block& block : plan.blocks) {

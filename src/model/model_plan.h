@@ -5,6 +5,8 @@
 #include <variant>
 #include <vector>
 
+#include "model/encoder_plan.h"
+#include "model/linear.h"
 #include "model/model_config.h"
 #include "model/tensor.h"
 #include "model/weight_source.h"
@@ -21,12 +23,6 @@ namespace mlxd {
 struct RmsNorm {
   std::vector<float> weight;
   float epsilon = 1e-5f;
-};
-
-// y = W x + b. weight [out, in].
-struct Linear {
-  Tensor weight;
-  std::vector<float> bias;  // [out], empty when there is none
 };
 
 // Rotary embedding (Su et al. 2021): pair i of a head is turned by position *
@@ -160,12 +156,16 @@ struct ModelPlan {
   std::vector<Block> blocks;  // in order
   Head head;
   int kv_layers = 0;
-  int state_layers = 0;                         // blocks with a recurrent state
+  int state_layers = 0;  // blocks with a recurrent state
+  // An encoder has this in the place of blocks and head, and `pooled`.
+  std::optional<EncoderPlan> encoder;
+  std::optional<PooledOutput> pooled;  // what it makes of a whole text; nothing: it makes none
   std::shared_ptr<const WeightSource> weights;  // keeps the tensors' bytes mapped
 };
 
 // The products of a block, in the order in which it computes them.
 std::vector<const Linear*> linears_of(const Block& block);
+std::vector<const Linear*> linears_of(const EncoderLayer& layer);
 
 // Every matrix once: a head that is tied is its embedding table.
 std::vector<const Tensor*> matrices_of(const ModelPlan& plan);

@@ -45,7 +45,26 @@ std::int64_t numbers_in(const DeltaNetBlock& block) {
   return count;
 }
 
+std::int64_t numbers_in(const LayerNorm& norm) {
+  return static_cast<std::int64_t>(norm.weight.size() + norm.bias.size());
+}
+
+std::int64_t numbers_in(const EncoderPlan& encoder) {
+  std::int64_t count = numbers_in(encoder.positions) + numbers_in(encoder.embedding_norm) +
+                       static_cast<std::int64_t>(encoder.types.size());
+  for (const EncoderLayer& layer : encoder.layers) {
+    for (const Linear* linear : linears_of(layer)) count += numbers_in(*linear);
+    count += numbers_in(layer.attention_norm) + numbers_in(layer.output_norm);
+  }
+  if (const auto& classifier = encoder.classifier) {
+    count +=
+        numbers_in(classifier->dense) + static_cast<std::int64_t>(classifier->weight.size()) + 1;
+  }
+  return count;
+}
+
 std::int64_t count_parameters(const ModelPlan& plan) {
+  if (plan.encoder) return numbers_in(plan.embed.table) + numbers_in(*plan.encoder);
   std::int64_t count = numbers_in(plan.embed.table) + numbers_in(plan.head.norm);
   if (!plan.config.tied_embeddings) count += numbers_in(plan.head.weight);
   for (const auto& block : plan.blocks) {

@@ -18,7 +18,7 @@ struct Vocabulary {
   // "id" that no file states is left out. Empty: there are none.
   std::string added_tokens;
 
-  std::string model;  // tokenizer.ggml.model: "gpt2" (byte-level BPE) or "llama" (SentencePiece)
+  std::string model;  // tokenizer.ggml.model: "gpt2" (byte-level BPE), "llama" (SentencePiece), ...
   std::string pre_tokenizer;  // tokenizer.ggml.pre: "smollm", "qwen2", "llama-bpe", ...
   std::vector<std::string> tokens;
   std::vector<float> scores;

@@ -25,9 +25,9 @@ constexpr std::size_t kShareOfRest = 4;
 
 // What the engine keeps of sequences beside their KV: the tokens, which a vector that grows may
 // hold twice, and the drafters' tables of them.
-std::size_t sequence_bytes(std::size_t context, const EngineSettings& settings) {
+std::size_t sequence_bytes(std::size_t context, bool drafts, const EngineSettings& settings) {
   std::size_t each = 2 * context * sizeof(int);
-  if (settings.max_draft_tokens > 0) each += NgramIndex::kMostSlots * sizeof(int);
+  if (drafts && settings.max_draft_tokens > 0) each += NgramIndex::kMostSlots * sizeof(int);
   return static_cast<std::size_t>(settings.max_running) * each +
          static_cast<std::size_t>(settings.max_queued_tokens) * sizeof(int);
 }
@@ -91,6 +91,7 @@ std::size_t kv_budget(const MemoryPlan& plan, const EngineSettings& settings) {
 
 // What a model's cache would be if there were memory for all.
 std::size_t wanted_kv(const ModelMemory& model, const EngineSettings& settings) {
+  if (model.kv_block == 0) return 0;
   const std::size_t asked_for = to_bytes(settings.kv_cache_gb);
   const std::size_t wanted = asked_for > 0 ? std::min(asked_for, model.kv_most) : model.kv_most;
   return wanted / model.kv_block * model.kv_block;
@@ -103,12 +104,13 @@ void share_kv(std::vector<ModelMemory>& models, std::size_t budget,
   std::vector<ModelMemory*> modest_first;
   for (ModelMemory& model : models) modest_first.push_back(&model);
   const auto wanted_blocks = [&](const ModelMemory* model) {
-    return wanted_kv(*model, settings) / model->kv_block;
+    return model->kv_block == 0 ? 0 : wanted_kv(*model, settings) / model->kv_block;
   };
   std::sort(modest_first.begin(), modest_first.end(),
             [&](auto* a, auto* b) { return wanted_blocks(a) < wanted_blocks(b); });
   std::size_t block_of_each = sum(models, [](const auto& model) { return model.kv_block; });
   for (ModelMemory* model : modest_first) {
+    if (model->kv_block == 0) continue;
     model->kv_cache = std::min(wanted_blocks(model), budget / block_of_each) * model->kv_block;
     budget -= model->kv_cache;
     block_of_each -= model->kv_block;
@@ -117,7 +119,7 @@ void share_kv(std::vector<ModelMemory>& models, std::size_t budget,
 
 std::string refuse_empty_caches(const std::vector<ModelMemory>& models) {
   for (const ModelMemory& model : models) {
-    if (model.kv_cache > 0) continue;
+    if (model.kv_cache > 0 || model.kv_block == 0) continue;
     return fmt::format(
         "{} is left without a KV cache, of which a block takes {} bytes: raise --kv-cache-gb or "
         "--max-memory-gb, or serve smaller or fewer models",
@@ -164,8 +166,11 @@ std::size_t MemoryPlan::kv_cache() const {
 ModelMemory memory_of(std::string name, const ModelFiles& files, const EngineSettings& settings) {
   const int rows = std::max(settings.step_tokens, settings.max_running);
   const auto vocabulary = static_cast<std::size_t>(files.plan.head.weight.weight.rows);
+  // An encoder makes no logits.
   const std::size_t prompt_rows =
-      std::max(kPromptLogitBytes / (vocabulary * sizeof(float)), std::size_t{1});
+      files.plan.encoder
+          ? 1
+          : std::max(kPromptLogitBytes / (vocabulary * sizeof(float)), std::size_t{1});
   const RunnerMemory runner = foresee_memory(
       files.plan, settings.backend,
       {.rows = rows, .wanted_rows = settings.max_running + static_cast<int>(prompt_rows)});
@@ -174,7 +179,7 @@ ModelMemory memory_of(std::string name, const ModelFiles& files, const EngineSet
   ModelMemory memory;
   memory.name = std::move(name);
   memory.weights = runner.weight_bytes;
-  memory.buffers = runner.step_bytes + sequence_bytes(context, settings);
+  memory.buffers = runner.step_bytes + sequence_bytes(context, !files.plan.encoder, settings);
   if (!settings.prefix_cache_dir.empty()) memory.buffers += kPrefixStoreBufferBytes;
   for (const KvGroup& group : runner.kv) memory.kv_block += group.block_bytes;
   memory.block_tokens = runner.block_size;

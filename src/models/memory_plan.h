@@ -19,7 +19,7 @@ struct ModelMemory {
   // of blocks on their way to and from disk.
   std::size_t buffers = 0;
   // A block of KV cache, and the tokens that it keeps. Of a model that keeps recurrent states
-  // alone, one of these, for a whole context.
+  // alone, one of these, for a whole context; of an encoder, which keeps nothing, 0.
   std::size_t kv_block = 0;
   int block_tokens = 0;
   std::size_t state = 0;     // recurrent state of a sequence; these are in the KV cache's memory
@@ -28,6 +28,7 @@ struct ModelMemory {
 
   std::size_t total() const { return weights + buffers + kv_cache; }
   std::size_t kv_token() const {
+    if (kv_block == 0) return 0;
     return std::max<std::size_t>(kv_block / static_cast<std::size_t>(block_tokens), 1);
   }
 };

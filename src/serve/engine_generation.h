@@ -35,6 +35,7 @@ class EngineGeneration final : public Generation {
   std::optional<GenerationEvent> pop();
   void take(PromptToken& token);
   void take(SampledToken& token);
+  void take(PooledVector&) {}  // of texts alone, which are not generated from
   void take(SampleFinished& finished);
   void take(RequestFinished& finished);
   void send(std::vector<TextDelta> deltas);

@@ -36,6 +36,8 @@ ModelCard card_of(const ModelFiles& files) {
   ModelCard card;
   card.summary = summarize(files);
   card.chat_template = vocabulary.chat_template;
+  card.generates = !files.plan.encoder;
+  card.pooled = files.plan.pooled;
   card.special_tokens = vocabulary.special_tokens;
   card.special_tokens.try_emplace("bos_token", vocabulary.bos_token);
   card.special_tokens.try_emplace("eos_token", vocabulary.eos_token);
@@ -100,6 +102,7 @@ ServedModel make_served_model(const ModelFiles& files, std::string id, std::stri
   }
   model.stop_ids = stop_ids_of(files.vocabulary, *model.tokenizer);
   // A tokeniser may know tokens that the model has no rows for and never draws.
+  if (!model.card.generates) return model;
   const std::int64_t rows = files.plan.head.weight.weight.rows;
   std::erase_if(model.stop_ids, [rows](int stop) { return stop >= rows; });
   if (!model.stop_ids.empty()) {

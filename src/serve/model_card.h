@@ -1,8 +1,10 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 
+#include "model/encoder_plan.h"
 #include "model/summary.h"
 
 namespace mlxd {
@@ -13,7 +15,9 @@ struct ModelCard {
   std::string chat_template;  // its source in Jinja; "": a base model
   // The texts of tokens that have a role, by its name: "bos_token", "eos_token", ...; none empty.
   std::map<std::string, std::string> special_tokens;
-  bool reasons = false;  // it may reason before it answers
+  bool reasons = false;                // it may reason before it answers
+  bool generates = true;               // false: an encoder
+  std::optional<PooledOutput> pooled;  // what it makes of whole texts; nothing: it embeds none
 };
 
 }  // namespace mlxd

@@ -73,4 +73,22 @@ struct GenerateRequest {
   GenerateJob job = job_without_limit();
 };
 
+// A text to be embedded, or a pair of which a model says how well the two go together.
+struct EmbedInput {
+  std::variant<std::string, std::vector<int>> text;  // tokens are taken as they are
+  std::optional<std::string> second{};
+};
+
+// Of all inputs or none there is a second text. `job` as in GenerateRequest: its texts are the
+// model's to fill in.
+struct EmbedRequest {
+  std::vector<EmbedInput> inputs;
+  std::string param = "input";  // where the client wrote them, for errors
+  int dimensions = 0;           // of a vector, its first so many, brought to length again; 0: all
+  // What is longer is cut to so many tokens, at most the context; nothing: it is an error.
+  std::optional<int> longest{};
+  bool add_special = true;
+  GenerateJob job;
+};
+
 }  // namespace mlxd

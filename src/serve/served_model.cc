@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "base/utf8.h"
+#include "serve/embed.h"
 #include "serve/encode_prompt.h"
 #include "serve/engine_generation.h"
 #include "serve/lazy_calls.h"
@@ -113,6 +114,7 @@ Result<std::string> ServedModel::render(const ChatPrompt& chat) const {
 
 Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
                                                        std::function<void()> on_ready) {
+  if (!card.generates) return cannot_generate(*this);
   Result<EncodedPrompt> prompt = encode_prompt(*this, request.prompt);
   if (!prompt) return prompt.error();
   GenerateJob job = std::move(request.job);
@@ -136,6 +138,23 @@ Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
   job.min_tokens = std::min(job.min_tokens, job.max_tokens);
   auto generation = std::make_unique<EngineGeneration>(*this, request, job, prompt->in_reasoning);
   request.prompt.emplace<TokenPrompt>();  // a submit may wait for the disk
+  Result<RequestHandle> handle = engine->submit(std::move(job), std::move(on_ready));
+  if (!handle) return handle.error();
+  generation->begin(*std::move(handle));
+  return std::unique_ptr<Generation>(std::move(generation));
+}
+
+Result<std::unique_ptr<Generation>> ServedModel::embed(EmbedRequest request,
+                                                       std::function<void()> on_ready) {
+  auto texts = encode_texts(*this, request);
+  if (!texts) return texts.error();
+  GenerateJob job = std::move(request.job);
+  job.texts = *std::move(texts);
+  job.samples = 1;
+  job.max_tokens = 0;
+  const VectorForm form{*card.pooled, request.dimensions};
+  auto generation = std::make_unique<EmbeddedTexts>(form, static_cast<int>(job.prompt_tokens()));
+  request.inputs.clear();
   Result<RequestHandle> handle = engine->submit(std::move(job), std::move(on_ready));
   if (!handle) return handle.error();
   generation->begin(*std::move(handle));

@@ -40,6 +40,8 @@ struct ServedModel final : TextModel {
   Result<std::string> render(const ChatPrompt& chat) const override;
   Result<std::unique_ptr<Generation>> start(GenerateRequest request,
                                             std::function<void()> on_ready) override;
+  Result<std::unique_ptr<Generation>> embed(EmbedRequest request,
+                                            std::function<void()> on_ready) override;
 };
 
 }  // namespace mlxd

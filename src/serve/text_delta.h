@@ -50,6 +50,8 @@ struct TextDelta {
   std::vector<int> offsets;
   std::optional<FinishReason> finish;
   std::string stop{};  // with `finish`: which of the request's stop strings it was; "": none
+  // Of a text that was embedded, in place of all else: its vector, or its score alone.
+  std::vector<float> vector{};
 };
 
 // A choice so far: its deltas in order, neighbours of one channel and call as one.

@@ -65,6 +65,13 @@ class TextModel {
   virtual Result<std::unique_ptr<Generation>> start(GenerateRequest request,
                                                     std::function<void()> on_ready) = 0;
 
+  // Tokenises whole texts and submits them, to be pooled: a TextDelta with a vector for each, in
+  // any order, whose choice is its index, and a GenerationEnd. Errors: 400 for a model that makes
+  // nothing of whole texts, or not of these, for one without tokens or an id outside the
+  // vocabulary, and for one that is too long; 429 and 503 from the engine. Text pool.
+  virtual Result<std::unique_ptr<Generation>> embed(EmbedRequest request,
+                                                    std::function<void()> on_ready) = 0;
+
   std::string id;
   std::vector<std::string> aliases;
   std::string fingerprint;  // "mlxd-<version>-<model hash>-<backend>"

@@ -1,5 +1,7 @@
 #include "text/tokenizer.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <utility>
 
@@ -90,10 +92,11 @@ std::vector<textkit_view> views_of(const std::vector<std::string>& texts) {
 
 textkit_tokenizer* from_arrays(const Vocabulary& vocabulary, int prefix, int suffix,
                                TextkitText& error) {
-  if (vocabulary.model != "gpt2" && vocabulary.model != "gemma4" && vocabulary.model != "llama") {
+  constexpr std::array<std::string_view, 4> kModels = {"gpt2", "gemma4", "llama", "bert"};
+  if (std::ranges::count(kModels, vocabulary.model) == 0) {
     throw LoadError(fmt::format(
-        "{}: tokenizer.ggml.model is \"{}\"; supported are \"gpt2\" and \"gemma4\" (BPE) and "
-        "\"llama\" (SentencePiece)",
+        "{}: tokenizer.ggml.model is \"{}\"; supported are \"gpt2\" and \"gemma4\" (BPE), "
+        "\"llama\" (SentencePiece) and \"bert\" (WordPiece)",
         vocabulary.source, vocabulary.model));
   }
   check_sizes(vocabulary);
@@ -101,6 +104,7 @@ textkit_tokenizer* from_arrays(const Vocabulary& vocabulary, int prefix, int suf
   const std::vector<textkit_view> merges = views_of(vocabulary.merges);
   const textkit_vocabulary arrays{
       .sentencepiece = vocabulary.model == "llama",
+      .wordpiece = vocabulary.model == "bert",
       .pre_tokenizer = view_of(vocabulary.pre_tokenizer),
       .add_space_prefix = vocabulary.add_space_prefix,
       .tokens = tokens.data(),

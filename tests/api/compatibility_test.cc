@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "api/anthropic/parameters.h"
+#include "api/embeddings/parameters.h"
 #include "api/ollama/parameters.h"
 #include "api/openai/parameters.h"
 #include "api/responses/parameters.h"
@@ -85,12 +86,20 @@ std::string anthropic_rows() {
 }
 
 std::string page() {
+  using Texts = embeddings::Endpoint;
   return std::string(kAbove) + table("`POST /v1/chat/completions`", openai_rows(Endpoint::chat)) +
          table("`POST /v1/completions`", openai_rows(Endpoint::completions)) +
          table("`POST /v1/responses`", rows_of(responses::parameters())) +
+         table("`POST /v1/embeddings`", rows_of(embeddings::parameters(Texts::embeddings))) +
+         table("`POST /v1/rerank`, `/v2/rerank`, `/rerank`",
+               rows_of(embeddings::parameters(Texts::rerank))) +
+         table("`POST /v1/score`, `/score`", rows_of(embeddings::parameters(Texts::score))) +
          table("`POST /v1/messages`, `/v1/messages/count_tokens`", anthropic_rows()) +
          table("`POST /api/chat`", rows_of(ollama::parameters(ollama::Endpoint::chat))) +
          table("`POST /api/generate`", rows_of(ollama::parameters(ollama::Endpoint::generate))) +
+         table("`POST /api/embed`", rows_of(embeddings::parameters(Texts::ollama_embed))) +
+         table("`POST /api/embeddings`",
+               rows_of(embeddings::parameters(Texts::ollama_embeddings))) +
          table("`options` of `/api/chat` and `/api/generate`",
                rows_of(ollama::option_parameters()));
 }

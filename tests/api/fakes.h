@@ -57,6 +57,7 @@ inline TokenDetail detail(int token, std::string bytes, float logprob) {
 struct FakeRun {
   std::mutex mutex;
   GenerateRequest request;
+  EmbedRequest embedded;
   std::function<void()> on_ready;
   std::deque<GenerationEvent> events;
   bool read = false;  // the handler has asked for its events
@@ -163,6 +164,37 @@ class FakeModel : public TextModel {
     refuse_after_ = accepted;
     refusal_ = std::move(error);
   }
+  // The vector of a text is its length and 1, then zeros; the score of a pair the share of the
+  // second text's length.
+  Result<std::unique_ptr<Generation>> embed(EmbedRequest request,
+                                            std::function<void()> on_ready) override {
+    std::lock_guard lock(mutex_);
+    if (refuse_after_ == static_cast<int>(runs_.size())) return refusal_;
+    auto run = std::make_shared<FakeRun>();
+    run->on_ready = std::move(on_ready);
+    int tokens = 0;
+    for (std::size_t i = request.inputs.size(); i-- > 0;) {  // in no order
+      const EmbedInput& input = request.inputs[i];
+      const auto length = std::visit([](const auto& text) { return text.size(); }, input.text);
+      tokens += static_cast<int>(length);
+      TextDelta delta;
+      delta.choice = static_cast<int>(i);
+      if (input.second) {
+        const auto second = static_cast<float>(input.second->size());
+        delta.vector = {second / (second + static_cast<float>(length))};
+      } else {
+        delta.vector.resize(request.dimensions > 0 ? request.dimensions : 4);
+        delta.vector[0] = static_cast<float>(length);
+        delta.vector[1] = 1;
+      }
+      run->events.push_back(std::move(delta));
+    }
+    run->events.push_back(generation_end(tokens, 0));
+    run->embedded = std::move(request);
+    runs_.push_back(run);
+    return std::unique_ptr<Generation>(std::make_unique<FakeGeneration>(run));
+  }
+
   std::shared_ptr<FakeRun> run(std::size_t index) {
     std::lock_guard lock(mutex_);
     return index < runs_.size() ? runs_[index] : nullptr;

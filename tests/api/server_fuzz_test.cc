@@ -44,13 +44,29 @@ class BodyMaker {
   // Of Ollama's paths and of the questions about texts.
   std::string other_body(std::string_view path) {
     static const char* const first[] = {R"("messages":[{"role":"user","content":"hi"}])",
-                                        R"("prompt":"hi")", R"("content":"hi")",
-                                        R"("tokens":[104,105])"};
-    static const char* const names[] = {
-        "messages", "prompt",  "content", "tokens",      "model",        "stream",
-        "format",   "think",   "tools",   "keep_alive",  "raw",          "system",
-        "suffix",   "context", "images",  "add_special", "with_pieces",  "logprobs",
-        "template", "shift",   "name",    "unknown",     "top_logprobs", "add_special_tokens"};
+                                        R"("prompt":"hi")",
+                                        R"("content":"hi")",
+                                        R"("tokens":[104,105])",
+                                        R"("input":["hi","ho"])",
+                                        R"("query":"hi","documents":["ho","hi"])",
+                                        R"("text_1":"hi","text_2":["ho"])"};
+    static const char* const names[] = {"messages",     "prompt",
+                                        "content",      "tokens",
+                                        "model",        "stream",
+                                        "format",       "think",
+                                        "tools",        "keep_alive",
+                                        "raw",          "system",
+                                        "suffix",       "context",
+                                        "images",       "add_special",
+                                        "with_pieces",  "logprobs",
+                                        "template",     "shift",
+                                        "name",         "unknown",
+                                        "top_logprobs", "add_special_tokens",
+                                        "input",        "query",
+                                        "documents",    "text_1",
+                                        "text_2",       "dimensions",
+                                        "top_n",        "encoding_format",
+                                        "truncate",     "truncate_prompt_tokens"};
     static const char* const options[] = {"temperature",    "top_k",  "top_p",   "min_p",
                                           "seed",           "stop",   "num_ctx", "repeat_last_n",
                                           "repeat_penalty", "unknown"};
@@ -232,8 +248,10 @@ TEST_F(ServerFuzz, AnyBodyOfOtherPathsIsAnsweredOrRefused) {
   const unsigned runs = from_environment("MLXD_FUZZ_RUNS", 3000);
   const unsigned seed = from_environment("MLXD_FUZZ_SEED", 1);
   static const char* const paths[] = {
-      "/api/chat",   "/api/generate",   "/api/show",       "/tokenize",
-      "/detokenize", "/apply-template", "/tokenizer_info", "/v1/chat/completions/input_tokens"};
+      "/api/chat",      "/api/generate",   "/api/show",       "/tokenize",
+      "/detokenize",    "/apply-template", "/tokenizer_info", "/v1/chat/completions/input_tokens",
+      "/v1/embeddings", "/v1/rerank",      "/v1/score",       "/api/embed",
+      "/api/embeddings"};
   const std::set<int> allowed = {200, 400, 404, 413, 503};
   BodyMaker maker(seed);
   std::map<std::string, std::map<int, unsigned>> seen;

@@ -80,12 +80,14 @@ class WholeServer : public ::testing::Test {
   void start(const EngineOptions& engine, FakeOptions fake) {
     fake.vocab_size = kVocabulary;
     fake.context_length = 512;
+    fake.pooled_size = 4;
     PooledModel pooled;
     pooled.model.id = "org/bytes";
     pooled.model.fingerprint = "mlxd-test";
     pooled.model.tokenizer = std::make_shared<ByteTokenizer>();
     pooled.model.chat_template = std::make_unique<PlainTemplate>();
     pooled.model.stop_ids = {kEos};
+    pooled.model.card.pooled.emplace();
     pooled.pinned = true;
     pooled.load = [this, engine, fake] {
       return std::make_unique<Engine>(

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <memory>
 #include <ostream>
 #include <span>
@@ -102,6 +103,7 @@ struct Answer {
   std::vector<std::vector<int>> tokens;  // [sample][index]
   std::vector<SampledToken> details;     // all samples, as they came
   std::vector<PromptToken> prompt;
+  std::map<int, std::vector<float>> vectors;  // by text
   std::vector<SampleFinished> finished;
   std::vector<RequestFinished> terminals;  // must be one
 
@@ -120,6 +122,8 @@ inline void take(Answer& answer, TokenEvent event) {
     answer.details.push_back(*token);
   } else if (auto* prompt = std::get_if<PromptToken>(&event)) {
     answer.prompt.push_back(*prompt);
+  } else if (auto* pooled = std::get_if<PooledVector>(&event)) {
+    answer.vectors[pooled->sample] = pooled->values;
   } else if (auto* finished = std::get_if<SampleFinished>(&event)) {
     answer.finished.push_back(*finished);
   } else {

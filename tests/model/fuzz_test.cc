@@ -230,8 +230,8 @@ TEST(ModelFuzz, MutatedConfigOfEveryArchitectureLoadsOrIsRefused) {
 
 TEST(ModelFuzz, MutatedGgufOfEveryArchitectureLoadsOrIsRefused) {
   const std::filesystem::path tiny = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
-  for (const char* name :
-       {"granite.gguf", "ministral3.gguf", "olmo3.gguf", "phi3-longrope.gguf", "smollm3.gguf"}) {
+  for (const char* name : {"granite.gguf", "ministral3.gguf", "olmo3.gguf", "phi3-longrope.gguf",
+                           "smollm3.gguf", "bert.gguf", "bert-cross.gguf"}) {
     SCOPED_TRACE(name);
     const auto mapped = MappedFile::open(tiny / name);
     const Bytes whole(mapped->bytes().begin(), mapped->bytes().end());
@@ -246,6 +246,20 @@ TEST(ModelFuzz, MutatedGgufOfEveryArchitectureLoadsOrIsRefused) {
       refused += !loads([&] { use_gguf(mutated); });
     }
     EXPECT_GT(refused, 0);
+  }
+}
+
+TEST(ModelFuzz, MutatedFilesOfModelsThatEmbedLoadOrAreRefused) {
+  const std::filesystem::path tiny = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
+  for (const char* name : {"bert", "bert-cross", "xlm-roberta", "qwen3-embed"}) {
+    SCOPED_TRACE(name);
+    test::TemporaryFolder folder;
+    std::filesystem::copy(tiny / name, folder.path(), std::filesystem::copy_options::recursive);
+    std::vector<const char*> files = {"config.json"};
+    if (std::filesystem::exists(tiny / name / "modules.json")) {
+      files.insert(files.end(), {"modules.json", "1_Pooling/config.json"});
+    }
+    fuzz_folder(folder, files, 8, 200);
   }
 }
 

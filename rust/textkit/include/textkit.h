@@ -56,7 +56,8 @@ typedef struct textkit_tokenizer textkit_tokenizer;
 
 /* A vocabulary as GGUF files hold it. */
 typedef struct {
-  bool sentencepiece;         /* else byte-level BPE */
+  bool sentencepiece;         /* this, or */
+  bool wordpiece;             /* this, or else byte-level BPE */
   textkit_view pre_tokenizer; /* name, BPE only */
   bool add_space_prefix;      /* SentencePiece only */
   const textkit_view* tokens;
@@ -160,8 +161,7 @@ typedef enum {
 /* For a model that draws from `rows` tokens, of which those of `ends`, one at least, end its
  * answers. Takes some tenths of a second and some tens of megabytes. */
 textkit_grammars* textkit_grammars_new(const textkit_tokenizer* tokenizer, uint32_t rows,
-                                       const uint32_t* ends, size_t end_count,
-                                       textkit_text* error);
+                                       const uint32_t* ends, size_t end_count, textkit_text* error);
 void textkit_grammars_free(textkit_grammars* grammars);
 /* At the beginning of an answer. NULL and an error text, half a sentence in the client's words, for
  * a source that cannot be used. */
@@ -171,8 +171,8 @@ textkit_constraint* textkit_constraint_new(const textkit_grammars* grammars,
 void textkit_constraint_free(textkit_constraint* constraint);
 /* Another answer that has come as far. Those of the same request share what they learn, and their
  * thread. */
-textkit_constraint* textkit_constraint_fork(const textkit_constraint* constraint,
-                                            bool same_request, textkit_text* error);
+textkit_constraint* textkit_constraint_fork(const textkit_constraint* constraint, bool same_request,
+                                            textkit_text* error);
 /* A bit for each token that may come next, the lowest of the first word first; `words` are 0. */
 bool textkit_constraint_allowed(textkit_constraint* constraint, uint32_t* words, size_t count,
                                 textkit_text* error);

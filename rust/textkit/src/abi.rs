@@ -66,6 +66,7 @@ pub enum Outcome {
 #[repr(C)]
 pub struct CVocabulary {
     sentencepiece: bool,
+    wordpiece: bool,
     pre_tokenizer: View,
     add_space_prefix: bool,
     tokens: *const View,
@@ -218,6 +219,7 @@ pub unsafe extern "C" fn textkit_tokenizer_from_vocabulary(
         let views = |data: *const View, size| slice(data, size).iter().map(|t| t.bytes()).collect();
         let vocabulary = Vocabulary {
             sentencepiece: v.sentencepiece,
+            wordpiece: v.wordpiece,
             pre_tokenizer: v.pre_tokenizer.text()?,
             add_space_prefix: v.add_space_prefix,
             tokens: views(v.tokens, v.token_count),

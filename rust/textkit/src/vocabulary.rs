@@ -2,18 +2,21 @@
 
 use ahash::AHashMap;
 use tokenizers::models::bpe::BPE;
-use tokenizers::normalizers::Replace;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::{BertNormalizer, Replace};
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::{AddedToken, Result};
 
 use crate::bytes::{byte_token, Spelling};
 use crate::pipeline::{
-    AnyModel, Joining, Kind, Parts, Pipeline, TokenInfo, MAX_TOKENS, MAX_TOKEN_BYTES,
+    AnyModel, Joining, Kind, Parts, Pipeline, Splitter, TokenInfo, MAX_TOKENS, MAX_TOKEN_BYTES,
 };
 use crate::pre_tokenizers;
 use crate::sentencepiece::{SentencePiece, SPACE};
 
 /// tokenizer.ggml.token_type
 mod token_type {
+    pub const NORMAL: i32 = 1;
     pub const UNKNOWN: i32 = 2;
     pub const CONTROL: i32 = 3;
     pub const USER_DEFINED: i32 = 4;
@@ -21,8 +24,14 @@ mod token_type {
     pub const BYTE: i32 = 6;
 }
 
+/// Before a token that goes on with a word.
+const CONTINUES: &str = "##";
+/// A longer word is unknown, as in BERT's own tokeniser.
+const LONGEST_WORD: usize = 100;
+
 pub struct Vocabulary<'a> {
     pub sentencepiece: bool,
+    pub wordpiece: bool,
     pub pre_tokenizer: &'a str,
     pub add_space_prefix: bool,
     pub tokens: Vec<&'a [u8]>,
@@ -98,6 +107,31 @@ impl Vocabulary<'_> {
         texts.iter().enumerate().filter_map(added).collect()
     }
 
+    /// WordPiece as BERT has it. A file marks the tokens that begin a word, like SentencePiece, where
+    /// the library marks those that go on with one.
+    fn word_pieces(&self, texts: &[String]) -> Result<WordPiece> {
+        let written = |(id, text): (usize, &String)| match text.strip_prefix(SPACE) {
+            Some(begins) => begins.to_string(),
+            None if self.type_of(id) != token_type::NORMAL => text.clone(),
+            None if text.starts_with('[') && text.ends_with(']') => text.clone(),
+            None => format!("{CONTINUES}{text}"),
+        };
+        let ids: AHashMap<String, u32> =
+            texts.iter().enumerate().map(|(id, text)| (written((id, text)), id as u32)).collect();
+        let unknown = self.unknown().map_or("[UNK]", |id| texts[id as usize].as_str());
+        if !ids.contains_key(unknown) {
+            return Err(
+                format!("it has no token {unknown:?} for words that it does not know").into()
+            );
+        }
+        WordPiece::builder()
+            .vocab(ids)
+            .unk_token(unknown.to_string())
+            .continuing_subword_prefix(CONTINUES.to_string())
+            .max_input_chars_per_word(LONGEST_WORD)
+            .build()
+    }
+
     fn unknown(&self) -> Option<u32> {
         (0..self.tokens.len())
             .find(|&id| self.type_of(id) == token_type::UNKNOWN)
@@ -122,12 +156,16 @@ impl Vocabulary<'_> {
         let texts = self.texts();
         let added_tokens = self.added_tokens(&texts);
         let mut normalizer = None;
-        let (model, pre_tokenizer, spelling) = if self.sentencepiece {
+        let marked = || Spelling::Marked { space: SPACE.to_string(), byte_fallback: false };
+        let (model, pre_tokenizer, spelling) = if self.wordpiece {
+            normalizer = Some(BertNormalizer::default().into());
+            let model = AnyModel::Library(self.word_pieces(&texts)?.into());
+            (model, Some(Box::new(BertPreTokenizer) as Splitter), marked())
+        } else if self.sentencepiece {
             let scores = self.scores.ok_or("it has no scores (tokenizer.ggml.scores)")?;
             let unknown = self.unknown();
             let model = SentencePiece::new(texts, scores, unknown, self.add_space_prefix);
-            let spelling = Spelling::Marked { space: SPACE.to_string(), byte_fallback: false };
-            (AnyModel::SentencePiece(model), None, spelling)
+            (AnyModel::SentencePiece(model), None, marked())
         } else {
             let pre = pre_tokenizers::by_name(self.pre_tokenizer)?;
             let ids: AHashMap<String, u32> =
@@ -142,7 +180,7 @@ impl Vocabulary<'_> {
             }
             let spelling = match (pre.unencoded, pre.marks_spaces) {
                 (false, _) => Spelling::ByteLevel,
-                (true, true) => Spelling::Marked { space: SPACE.to_string(), byte_fallback: false },
+                (true, true) => marked(),
                 (true, false) => Spelling::AsWritten,
             };
             (AnyModel::Library(model.into()), Some(pre.splitter), spelling)
@@ -156,7 +194,8 @@ impl Vocabulary<'_> {
             prefix: self.prefix.into_iter().collect(),
             suffix: self.suffix.into_iter().collect(),
             joining: Joining {
-                strips_leading_space: self.sentencepiece && self.add_space_prefix,
+                strips_leading_space: self.wordpiece
+                    || (self.sentencepiece && self.add_space_prefix),
                 ..Joining::default()
             },
         })

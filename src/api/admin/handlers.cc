@@ -94,6 +94,11 @@ void write_model(JsonWriter& json, const TextModel& model) {
   for (const auto& alias : model.aliases) json.string(alias);
   json.end_array();
   json.member("context_length", model.info().context_length);
+  json.key("capabilities");
+  json.begin_array();
+  if (model.card.generates) json.string("completion");
+  if (model.card.pooled) json.string(model.card.pooled->is_score ? "rerank" : "embedding");
+  json.end_array();
   json.end_object();
 }
 

@@ -23,6 +23,13 @@ Result<Admitted> admit(GenerationShared& shared, const Dialect& dialect, const A
   request.job.id = asker.request_id;
   request.job.caller = asker.caller;
   request.job.cache_salt = shared.share_prefix_cache ? 0 : asker.caller;
+  if (request.embed) {
+    request.embed->job = request.job;
+    auto generation =
+        request.model->embed(*std::exchange(request.embed, {}), [bell] { bell->ring(); });
+    if (!generation) return generation.error();
+    admitted.generations.push_back(*std::move(generation));
+  }
   for (Prompt& prompt : std::exchange(request.prompts, {})) {
     auto generation = request.model->start({std::move(prompt), request.text, request.job},
                                            [bell] { bell->ring(); });

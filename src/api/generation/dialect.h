@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -59,6 +60,8 @@ struct ParsedRequest {
   // and `cache_salt` are not the dialect's to know. None: the answer has no choices, and the model
   // does nothing.
   std::vector<Prompt> prompts;
+  // Instead of prompts: texts to be embedded, each a choice of `job.samples`. `text` says nothing.
+  std::optional<EmbedRequest> embed{};
   TextOptions text;
   GenerateJob job = job_without_limit();
   // Shown of each prompt: the best of `job.samples`, where that is more. A stream shows all.

@@ -27,6 +27,7 @@ void Progress::accepted(const ParsedRequest& request, std::size_t prompts) {
 
 void Progress::note(int prompt, const GenerationEvent& event) {
   if (const auto* delta = std::get_if<TextDelta>(&event)) {
+    if (!delta->vector.empty()) return;  // no token is late
     if (delta->finish) {
       if (!record_.finish.empty()) record_.finish += ',';
       record_.finish += *delta->finish == FinishReason::stop ? "stop" : "length";

@@ -184,7 +184,8 @@ void write_info(JsonWriter& json, const TextModel& model) {
 void write_capabilities(JsonWriter& json, const ModelCard& card) {
   json.key("capabilities");
   json.begin_array();
-  json.string("completion");
+  if (card.generates) json.string("completion");
+  if (card.pooled && !card.pooled->is_score) json.string("embedding");
   if (!card.chat_template.empty()) json.string("tools");  // in words where it knows none
   if (card.reasons) json.string("thinking");
   json.end_array();

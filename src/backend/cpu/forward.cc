@@ -1,5 +1,6 @@
 #include "backend/cpu/forward.h"
 
+#include <algorithm>
 #include <variant>
 
 #include "base/overloaded.h"
@@ -11,7 +12,7 @@ ForwardPass::ForwardPass(const PackedModel& model, const Kernels& kernels, const
     : model_(model),
       pool_(pool),
       cache_(cache),
-      step_(model, kernels, ops, pool.size()),
+      step_(model.hidden_size, kernels, ops, pool.size()),
       attention_(model, step_, cache),
       feed_forward_(step_),
       experts_(step_, feed_forward_),
@@ -40,7 +41,7 @@ void ForwardPass::assemble() {
   }
   step_.add_norm(step_.last(), left, &model_.head_norm, quantized(model_.head));
   step_.add_products(
-      {{.linear = &model_.head, .stream = &step_.last(), .softcap = model_.logit_softcap}});
+      {{.linear = &model_.head, .stream = &step_.scored(), .softcap = model_.logit_softcap}});
 }
 
 void ForwardPass::reserve(int rows) {
@@ -55,7 +56,9 @@ void ForwardPass::reserve(int rows) {
 }
 
 void ForwardPass::run(const Batch& batch, StepOutput& output) {
-  output.logits.resize(batch.wanted.size() * model_.head.matrix->rows());
+  output.pooled.clear();
+  const bool scores = std::ranges::count(batch.wanted, RowOutput::logits, &WantedRow::output) > 0;
+  output.logits.resize(scores ? batch.wanted.size() * model_.head.matrix->rows() : 0);
   for (const BlockCopy& copy : batch.block_copies) {
     cache_.copy_block(copy.group, copy.from, copy.to);
   }
@@ -65,6 +68,23 @@ void ForwardPass::run(const Batch& batch, StepOutput& output) {
   attention_.plan();
   pool_.run(step_.phases());
   attention_.complete();
+  hand_out(batch, output);
+}
+
+// What of the last rows was wanted: the logits of some, of others what the head would have read.
+void ForwardPass::hand_out(const Batch& batch, StepOutput& output) const {
+  const std::size_t vocabulary = model_.head.matrix->rows();
+  auto to = output.logits.begin();
+  for (std::size_t i = 0; i < batch.wanted.size(); ++i) {
+    if (batch.wanted[i].output == RowOutput::pooled) {
+      const float* values = step_.last().input->values(static_cast<int>(i));
+      output.pooled.insert(output.pooled.end(), values, values + model_.hidden_size);
+    } else {
+      const auto from = output.logits.begin() + i * vocabulary;
+      to = to == from ? from + vocabulary : std::copy_n(from, vocabulary, to);
+    }
+  }
+  output.logits.erase(to, output.logits.end());
 }
 
 std::size_t ForwardPass::buffer_bytes() const {

@@ -36,6 +36,7 @@ class ForwardPass {
   void assemble();
   void reserve(int rows);
   void embed(int row);
+  void hand_out(const Batch& batch, StepOutput& output) const;
 
   const PackedModel& model_;
   WorkerPool& pool_;

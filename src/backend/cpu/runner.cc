@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/encoder_runner.h"
 #include "backend/cpu/forward.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kv_cache.h"
@@ -83,6 +84,7 @@ class CpuRunner final : public ModelRunner {
     info_.kv = kv_groups_of(cache_, layout_);
     info_.state_bytes = states_.slot_bytes();
     info_.weight_bytes = model_.weight_bytes;
+    if (plan.pooled) info_.pooled_size = model_.hidden_size;
     info_.kv_format = kv_format_name(options.kv_format);
   }
 
@@ -129,6 +131,7 @@ class CpuRunner final : public ModelRunner {
 
 RunnerMemory foresee_cpu_memory(const ModelPlan& plan, const CpuOptions& options,
                                 const StepLimits& limits) {
+  if (plan.encoder) return foresee_encoder_memory(plan, options, limits);
   RunnerMemory memory;
   for (const Tensor* matrix : matrices_of(plan)) {
     memory.weight_bytes += packed_bytes(choose_layout(*matrix), static_cast<int>(matrix->rows));
@@ -150,6 +153,7 @@ std::unique_ptr<ModelRunner> make_cpu_runner(const ModelPlan& plan, const CpuOpt
     throw StartupError("the cpu backend has no instruction set \"" + options.isa +
                        "\" that this processor runs; leave it out for the best there is");
   }
+  if (plan.encoder) return make_encoder_runner(plan, *kernels, options, progress);
   return std::make_unique<CpuRunner>(plan, *kernels, options, progress);
 }
 

@@ -19,12 +19,11 @@ int pieces(std::size_t unit_bytes) {
   return static_cast<int>(std::max<std::size_t>(1, kPieceBytes / unit_bytes));
 }
 
-StepPhases::StepPhases(const PackedModel& model, const Kernels& kernels, const VectorOps& ops,
-                       int workers)
-    : model_(model), kernels_(kernels), ops_(ops) {
+StepPhases::StepPhases(int hidden_size, const Kernels& kernels, const VectorOps& ops, int workers)
+    : hidden_size_(hidden_size), kernels_(kernels), ops_(ops) {
   for (int i = 0; i < workers; ++i) {
     auto& worker = *workers_.emplace_back(std::make_unique<Worker>());
-    worker.post_normed.reserve(1, model.hidden_size);
+    worker.post_normed.reserve(1, hidden_size);
   }
 }
 
@@ -105,7 +104,7 @@ void StepPhases::add_products(std::vector<Product> products) {
 }
 
 void StepPhases::reserve(int rows) {
-  const int d = model_.hidden_size;
+  const int d = hidden_size_;
   for (RowBuffer* buffer : {&x_, &narrow_x_, &y_}) buffer->reserve(rows, d);
   for (InputBuffer* buffer : {&input_, &narrow_input_}) buffer->reserve(rows, d);
 }
@@ -118,6 +117,9 @@ void StepPhases::plan(const Batch& batch, float* logits) {
   narrows_ = logit_rows < batch.rows();
   all_ = {batch.rows(), &x_, &input_};
   last_ = narrows_ ? Stream{logit_rows, &narrow_x_, &narrow_input_} : all_;
+  scored_ = last_;
+  const auto pools = [](const WantedRow& wanted) { return wanted.output == RowOutput::pooled; };
+  if (std::ranges::all_of(batch.wanted, pools)) scored_.rows = 0;
   last_positions_.clear();
   narrow_index_.assign(batch.rows(), -1);
   for (const auto& [row, output] : batch.wanted) {
@@ -139,7 +141,7 @@ std::size_t StepPhases::bytes() const {
 
 void StepPhases::normalize(Worker& worker, const Stream& stream, const Residual* left,
                            const RmsNorm* norm, bool quantize, int row) {
-  const int d = model_.hidden_size;
+  const int d = hidden_size_;
   float* x = stream.x->row(row);
   if (left) {
     float* y = y_.row(row);
@@ -164,7 +166,7 @@ void StepPhases::normalize(Worker& worker, const Stream& stream, const Residual*
 void StepPhases::set_aside(int row) {
   const int index = narrow_index_[row];
   if (index < 0) return;
-  std::copy_n(x_.row(row), model_.hidden_size, narrow_x_.row(index));
+  std::copy_n(x_.row(row), hidden_size_, narrow_x_.row(index));
   narrow_input_.copy_row(index, input_, row);
 }
 

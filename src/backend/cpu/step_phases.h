@@ -52,7 +52,7 @@ using Moment = std::uint64_t;
 class StepPhases {
  public:
   // All references must outlive this.
-  StepPhases(const PackedModel& model, const Kernels& kernels, const VectorOps& ops, int workers);
+  StepPhases(int hidden_size, const Kernels& kernels, const VectorOps& ops, int workers);
   StepPhases(const StepPhases&) = delete;  // the phases point into it
   StepPhases& operator=(const StepPhases&) = delete;
 
@@ -88,6 +88,8 @@ class StepPhases {
   const Stream& all() const { return all_; }    // the rows before the last attention block
   const Stream& last() const { return last_; }  // and after it
   bool narrows() const { return narrows_; }     // fewer leave that block than enter it
+  // The rows that logits are computed of: those of last(), or none where all are to be pooled.
+  const Stream& scored() const { return scored_; }
   // [rows]: where a row goes among those that go on, or -1.
   std::span<const int> narrow_index() const { return narrow_index_; }
   std::span<const int> positions(const Stream& stream) const {
@@ -115,7 +117,7 @@ class StepPhases {
   void set_aside(int row);
   void multiply_tiles(int worker, const Product& product, Moment moment, Range tiles);
 
-  const PackedModel& model_;
+  const int hidden_size_;
   const Kernels& kernels_;
   const VectorOps& ops_;
   std::vector<std::unique_ptr<Worker>> workers_;
@@ -125,7 +127,7 @@ class StepPhases {
   const Batch* batch_ = nullptr;
   float* logits_ = nullptr;
   bool narrows_ = false;
-  Stream all_, last_;
+  Stream all_, last_, scored_;
   std::vector<int> narrow_index_, last_positions_;
 
   // [rows, D].

@@ -80,6 +80,10 @@ struct VectorOps {
   void (*convolve)(const float* const* rows, const float* weights, int kernel, int count,
                    float* out);
   void (*delta_rule)(const DeltaRows& rows);
+  // out = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias; out may be x.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float epsilon,
+                     int count, float* out);
+  void (*gelu)(float* x, int count);  // the exact one: x / 2 * (1 + erf(x / sqrt(2)))
   // Turns pairs (x[i], x[i + half]), i < half (any count), by angles of these cosines and sines.
   void (*rotate)(float* x, const float* cosines, const float* sines, int half);
 

@@ -179,6 +179,44 @@ void rms_norm(const float* x, const float* weight, float epsilon, int count, flo
   }
 }
 
+// Two passes: the mean first, so that nothing large is subtracted from what is nearly as large.
+void layer_norm(const float* x, const float* weight, const float* bias, float epsilon, int count,
+                float* out) {
+  Simd sum = Simd::set(0);
+  for (int i = 0; i < count; i += kLanes) sum = sum + Simd::load(x + i);
+  const Simd mean = Simd::set(sum.sum() / static_cast<float>(count));
+  Simd squares = Simd::set(0);
+  for (int i = 0; i < count; i += kLanes) {
+    const Simd centred = Simd::load(x + i) - mean;
+    squares = Simd::fma(centred, centred, squares);
+  }
+  const float variance = squares.sum() / static_cast<float>(count);
+  const Simd factor = Simd::set(1.0f / __builtin_sqrtf(variance + epsilon));
+  for (int i = 0; i < count; i += kLanes) {
+    const Simd normed = (Simd::load(x + i) - mean) * factor;
+    Simd::fma(normed, Simd::load(weight + i), Simd::load(bias + i)).store(out + i);
+  }
+}
+
+// max(x, 0) - |x| / 2 * erfc(|x| / sqrt(2)), with erfc(z) = polynomial(1 / (1 + p z)) * e^(-z^2)
+// within 1.5e-7 (Abramowitz and Stegun, 7.1.26).
+void gelu(float* x, int count) {
+  const Simd zero = Simd::set(0), one = Simd::set(1);
+  for (int i = 0; i < count; i += kLanes) {
+    const Simd value = Simd::load(x + i);
+    const Simd size = Simd::max(value, zero - value);
+    const Simd z = size * Simd::set(0.70710678118654752f);
+    const Simd t = one / Simd::fma(Simd::set(0.3275911f), z, one);
+    Simd p = Simd::set(1.061405429f);
+    p = Simd::fma(p, t, Simd::set(-1.453152027f));
+    p = Simd::fma(p, t, Simd::set(1.421413741f));
+    p = Simd::fma(p, t, Simd::set(-0.284496736f));
+    p = Simd::fma(p, t, Simd::set(0.254829592f));
+    const Simd half_erfc = Simd::set(0.5f) * p * t * exponential(zero - z * z);
+    (Simd::max(value, zero) - size * half_erfc).store(x + i);
+  }
+}
+
 void rotate(float* x, const float* cosines, const float* sines, int half) {
   int i = 0;
   for (; i + kLanes <= half; i += kLanes) {
@@ -512,6 +550,8 @@ constexpr VectorOps make_vector_ops(std::string_view name) {
           .sigmoid_gate = sigmoid_gate,
           .convolve = convolve,
           .delta_rule = delta_rule,
+          .layer_norm = layer_norm,
+          .gelu = gelu,
           .rotate = rotate,
           .half = kv_ops<HalfKv>(),
           .int8 = kv_ops<Int8Kv>(),

@@ -1,11 +1,11 @@
 #include <algorithm>
-#include <cstring>
 #include <span>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "backend/mlx/delta_net.h"
+#include "backend/mlx/encoder.h"
 #include "backend/mlx/layers.h"
 #include "backend/mlx/mlx_backend.h"
 #include "base/error.h"
@@ -87,6 +87,7 @@ class MlxRunner final : public ModelRunner {
     info_.kv = cache_.groups();
     info_.state_bytes = states_.slot_bytes();
     info_.weight_bytes = loader_.bytes();
+    if (plan.pooled) info_.pooled_size = static_cast<int>(plan.embed.table.columns);
     info_.rows_are_independent = false;  // MLX chooses kernels by shape
   }
 
@@ -108,7 +109,8 @@ class MlxRunner final : public ModelRunner {
 
  private:
   mx::array forward(StepLayout& layout);
-  mx::array logits(const mx::array& x, std::span<const WantedRow> rows) const;
+  mx::array last_hidden(const mx::array& x, std::span<const WantedRow> rows) const;
+  mx::array logits(const mx::array& h) const;
 
   mx::Stream stream_;  // of the thread that made this runner
   mx::Dtype type_;
@@ -138,12 +140,16 @@ mx::array MlxRunner::forward(StepLayout& layout) {
   return x;
 }
 
-mx::array MlxRunner::logits(const mx::array& x, std::span<const WantedRow> rows) const {
+// What the head reads of these rows, [rows, D] float32.
+mx::array MlxRunner::last_hidden(const mx::array& x, std::span<const WantedRow> rows) const {
   std::vector<int> indices;
   for (const WantedRow& wanted : rows) indices.push_back(wanted.row);
   const mx::array wanted(indices.begin(), {static_cast<mx::ShapeElem>(rows.size())}, mx::int32);
-  const mx::array h = mx::astype(head_norm_.apply(mx::take(x, wanted, 0)), type_);
-  const mx::array out = mx::astype(head_.apply(h), mx::float32);
+  return head_norm_.apply(mx::take(x, wanted, 0));
+}
+
+mx::array MlxRunner::logits(const mx::array& h) const {
+  const mx::array out = mx::astype(head_.apply(mx::astype(h, type_)), mx::float32);
   return softcap_ > 0 ? mx::tanh(out * mx::array(1 / softcap_)) * mx::array(softcap_) : out;
 }
 
@@ -151,7 +157,8 @@ void MlxRunner::wait(StepOutput& output) {
   const Batch& batch = batch_;
   const mx::StreamContext scope(stream_);
   cache_.copy_blocks(batch.block_copies);
-  output.logits.resize(batch.wanted.size() * static_cast<std::size_t>(info_.vocab_size));
+  output.logits.clear();
+  output.pooled.clear();
   if (batch.rows() == 0) return;
 
   states_.discard();  // of a step that failed
@@ -165,11 +172,20 @@ void MlxRunner::wait(StepOutput& output) {
     states_.commit();
     return;
   }
-  const mx::array out = mx::contiguous(logits(x, batch.wanted));
-  results.push_back(out);
-  mx::eval(std::move(results));
+  std::vector<WantedRow> scored, pooled;
+  for (const WantedRow& wanted : batch.wanted) {
+    (wanted.output == RowOutput::pooled ? pooled : scored).push_back(wanted);
+  }
+  const auto hand_out = [&](const mx::array& values, std::vector<float>& to) {
+    to.assign(values.data<float>(), values.data<float>() + values.size());
+  };
+  const std::size_t cached = results.size();
+  if (!scored.empty()) results.push_back(mx::contiguous(logits(last_hidden(x, scored))));
+  if (!pooled.empty()) results.push_back(mx::contiguous(last_hidden(x, pooled)));
+  mx::eval(results);
   states_.commit();
-  std::memcpy(output.logits.data(), out.data<float>(), output.logits.size() * sizeof(float));
+  if (!scored.empty()) hand_out(results[cached], output.logits);
+  if (!pooled.empty()) hand_out(results.back(), output.pooled);
 }
 
 // MLX keeps a step's arrays alive as long as its graph needs them, and what it freed for reuse: a
@@ -220,9 +236,13 @@ RunnerMemory foresee_mlx_memory(const ModelPlan& plan, const MlxOptions& options
   for (const Tensor* matrix : matrices_of(plan)) {
     memory.weight_bytes += device_bytes(*matrix, type);
   }
+  memory.block_size = options.block_size;
+  if (plan.encoder) {
+    memory.step_bytes = encoder_step_memory(plan, limits);
+    return memory;
+  }
   memory.kv = make_cache(plan, options.block_size, type).groups();
   memory.state_bytes = StateCache(plan).slot_bytes();
-  memory.block_size = options.block_size;
   memory.step_bytes = step_memory(plan, limits, type);
   return memory;
 }
@@ -235,6 +255,10 @@ std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan& plan, const MlxOpt
   // device; a runner names it in every call, since others on its thread may run on another device.
   const mx::Stream stream = mx::default_stream(device);
   const mx::StreamContext scope(stream);
+  if (plan.encoder) {
+    const mx::Dtype type = compute_type(plan.embed.table, device == mx::Device::cpu);
+    return make_encoder_runner(plan, options.block_size, stream, type);
+  }
   return std::make_unique<MlxRunner>(plan, options, stream);
 }
 

@@ -36,6 +36,8 @@ FakeRunner::FakeRunner(FakeOptions options) : options_(std::move(options)) {
   info_.block_size = options_.block_size;
   info_.kv = options_.kv;
   info_.state_bytes = options_.state_bytes;
+  info_.pooled_size = options_.pooled_size;
+  info_.causal = options_.causal;
   info_.rows_are_independent = options_.rows_are_independent;
   info_.kv_format = options_.kv_format;
   info_.draws = options_.draws;
@@ -70,6 +72,7 @@ void FakeRunner::launch(const Batch& planned) {
   flight.failed = false;
   flight.output.logits.clear();
   flight.output.drawn.clear();
+  flight.output.pooled.clear();
   flight.drawable.clear();
   flight.place.clear();
   flight.written.clear();
@@ -112,6 +115,17 @@ void FakeRunner::compute(const Batch& batch, Flight& flight) {
       }
       const std::size_t wanted = flight.place.size();
       if (wanted == batch.wanted.size() || batch.wanted[wanted].row != row) continue;
+      if (batch.wanted[wanted].output == RowOutput::pooled) {
+        flight.place.push_back(-1);
+        if (options_.causal) {
+          read_history(sequence, position + 1);
+        } else {
+          const auto tokens = batch.tokens.begin() + sequence.first_row;
+          history_.assign(tokens, tokens + sequence.query_length);
+        }
+        pool(sequence, flight.output.pooled);
+        continue;
+      }
       const bool draws = batch.wanted[wanted].output == RowOutput::token;
       std::vector<float>& rows = draws ? flight.drawable : flight.output.logits;
       flight.place.push_back(draws ? static_cast<int>(rows.size() / vocabulary) : -1);
@@ -251,6 +265,14 @@ void FakeRunner::write_logits(const State& state, std::span<float> logits) {
     logits[i] = static_cast<float>(mix(hash + i * 0x9E3779B97F4A7C15) >> 40) * 0x1p-21f - 4;
   }
   if (options_.edit_logits) options_.edit_logits(history_, logits);
+}
+
+void FakeRunner::pool(const BatchSequence& sequence, std::vector<float>& pooled) {
+  std::uint64_t hash = mix(static_cast<std::uint64_t>(sequence.second_begin));
+  for (const int token : history_) hash = mix(hash + static_cast<std::uint64_t>(token) + 1);
+  for (int i = 0; i < options_.pooled_size; ++i) {
+    pooled.push_back(static_cast<float>(mix(hash + i * 0x9E3779B97F4A7C15) >> 40) * 0x1p-23f - 1);
+  }
 }
 
 std::function<void(std::span<const int>, std::span<float>)> certain_next_token(

@@ -26,7 +26,10 @@ struct FakeOptions {
   // At least one, or states. Where a group has all positions, rows read these there; what a row
   // reads in windows must be the same tokens, and without such a group is all that it reads.
   std::vector<KvGroup> kv = {{.block_bytes = 1024}};
-  std::size_t state_bytes = 0;       // of a sequence's recurrent state; 0: it has none
+  std::size_t state_bytes = 0;  // of a sequence's recurrent state; 0: it has none
+  // Numbers that a text is pooled into: a hash of its tokens, and of where its second text begins.
+  int pooled_size = 0;
+  bool causal = true;                // false, without KV: it pools alone, what is whole in a step
   bool rows_are_independent = true;  // what it says of itself; they are
   std::string kv_format = "fake-1";  // likewise; "": it exports no blocks
   bool draws = false;                // it hands out tokens, drawn by a Sampler of its own
@@ -93,6 +96,7 @@ class FakeRunner : public ModelRunner {
   void read_history(const BatchSequence& sequence, int length);
   State state_before(const BatchSequence& sequence) const;
   void write_logits(const State& state, std::span<float> logits);
+  void pool(const BatchSequence& sequence, std::vector<float>& pooled);
   void spoil(Flight& flight);
 
   const FakeOptions options_;

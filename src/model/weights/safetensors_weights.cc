@@ -24,11 +24,15 @@ std::optional<Encoding> float_encoding(std::string_view dtype) {
 }
 
 // Multimodal models hold the text model under a prefix: mlx-lm's and the older transformers'
-// "language_model.", the newer "model.language_model.".
+// "language_model.", the newer "model.language_model.". Those that embed texts lack the "model." of
+// the others.
 std::string text_model_name(std::string_view name) {
   constexpr std::string_view kOld = "language_model.", kNew = "model.language_model.";
   if (name.starts_with(kOld)) return std::string(name.substr(kOld.size()));
   if (name.starts_with(kNew)) return fmt::format("model.{}", name.substr(kNew.size()));
+  for (const std::string_view bare : {"embed_tokens.", "layers.", "norm."}) {
+    if (name.starts_with(bare)) return fmt::format("model.{}", name);
+  }
   return std::string(name);
 }
 
