@@ -46,9 +46,25 @@ typedef struct {
   size_t capacity;
 } textkit_ranges;
 
+/* A place in a text, behind an added token, at which it may be tokenised in two parts. */
+typedef struct {
+  size_t at;      /* a byte */
+  size_t settled; /* another text that is the same up to here, and the client's in the same places,
+                     has the border as well */
+  size_t tokens;  /* those before it */
+} textkit_border;
+
+/* Likewise. */
+typedef struct {
+  textkit_border* data;
+  size_t size;
+  size_t capacity;
+} textkit_borders;
+
 void textkit_text_free(textkit_text text);
 void textkit_ids_free(textkit_ids ids);
 void textkit_ranges_free(textkit_ranges ranges);
+void textkit_borders_free(textkit_borders borders);
 
 /* ---- tokenisers ---- */
 
@@ -106,6 +122,12 @@ int32_t textkit_token_id(const textkit_tokenizer* tokenizer, textkit_view token)
 bool textkit_encode(const textkit_tokenizer* tokenizer, textkit_view text, bool add_special,
                     bool parse_special, const textkit_range* client, size_t client_count,
                     textkit_ids* ids, textkit_text* error);
+/* As textkit_encode of a rendered chat (add_special false, parse_special true), but the tokens of
+ * what stands behind `from`, which is 0 or a border of the text; and the borders behind it, whose
+ * `tokens` count from there. */
+bool textkit_encode_chat(const textkit_tokenizer* tokenizer, textkit_view text, size_t from,
+                         const textkit_range* client, size_t client_count, textkit_ids* ids,
+                         textkit_borders* borders, textkit_text* error);
 
 /* ---- chat templates ---- */
 
@@ -160,8 +182,7 @@ typedef enum {
 /* For a model that draws from `rows` tokens, of which those of `ends`, one at least, end its
  * answers. Takes some tenths of a second and some tens of megabytes. */
 textkit_grammars* textkit_grammars_new(const textkit_tokenizer* tokenizer, uint32_t rows,
-                                       const uint32_t* ends, size_t end_count,
-                                       textkit_text* error);
+                                       const uint32_t* ends, size_t end_count, textkit_text* error);
 void textkit_grammars_free(textkit_grammars* grammars);
 /* At the beginning of an answer. NULL and an error text, half a sentence in the client's words, for
  * a source that cannot be used. */
@@ -171,8 +192,8 @@ textkit_constraint* textkit_constraint_new(const textkit_grammars* grammars,
 void textkit_constraint_free(textkit_constraint* constraint);
 /* Another answer that has come as far. Those of the same request share what they learn, and their
  * thread. */
-textkit_constraint* textkit_constraint_fork(const textkit_constraint* constraint,
-                                            bool same_request, textkit_text* error);
+textkit_constraint* textkit_constraint_fork(const textkit_constraint* constraint, bool same_request,
+                                            textkit_text* error);
 /* A bit for each token that may come next, the lowest of the first word first; `words` are 0. */
 bool textkit_constraint_allowed(textkit_constraint* constraint, uint32_t* words, size_t count,
                                 textkit_text* error);
