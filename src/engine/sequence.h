@@ -82,8 +82,9 @@ struct Sequence {
   int prompt_length = 0;
   int priority = 0;  // as the job's
   std::uint64_t caller = 0;
-  std::uint64_t cache_salt = 0;  // prefixes are shared with sequences of the same salt
-  std::span<const int> borders;  // as the job's
+  std::uint64_t cache_salt = 0;       // prefixes are shared with sequences of the same salt
+  std::span<const int> borders;       // as the job's
+  std::span<const HeldPrefix> holds;  // likewise
 
   RecurrentState recurrent;  // StepStates'
 

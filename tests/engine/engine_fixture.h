@@ -102,6 +102,7 @@ struct Answer {
   std::vector<std::vector<int>> tokens;  // [sample][index]
   std::vector<SampledToken> details;     // all samples, as they came
   std::vector<PromptToken> prompt;
+  std::vector<PromptProgress> progress;
   std::vector<SampleFinished> finished;
   std::vector<RequestFinished> terminals;  // must be one
 
@@ -120,6 +121,8 @@ inline void take(Answer& answer, TokenEvent event) {
     answer.details.push_back(*token);
   } else if (auto* prompt = std::get_if<PromptToken>(&event)) {
     answer.prompt.push_back(*prompt);
+  } else if (auto* progress = std::get_if<PromptProgress>(&event)) {
+    answer.progress.push_back(*progress);
   } else if (auto* finished = std::get_if<SampleFinished>(&event)) {
     answer.finished.push_back(*finished);
   } else {
