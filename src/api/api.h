@@ -32,6 +32,9 @@ struct ApiOptions {
   double chat_timeout_seconds = 300;  // the most and the default of the parameter `timeout`
   double completions_timeout_seconds = 300;
   double keep_alive_seconds = 15;  // of a stream's silence until a comment line
+  // How long a stream of events goes on without its client, which may come back and read on
+  // (Last-Event-ID); 0: not at all, and events have no ids.
+  double resume_seconds = 0;
   int text_threads = 2;
   int max_queued_texts = 1024;  // requests that wait for the text pool; beyond: 429
   // Requests find each other's prompt prefixes in the engine's cache whatever their API keys; else

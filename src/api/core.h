@@ -54,6 +54,7 @@ struct Core {
                    requests,
                    options.keep_alive_seconds,
                    options.share_prefix_cache,
+                   StreamLogs(options.resume_seconds),
                    TextPool(options.text_threads, options.max_queued_texts)} {
     for (auto& dialect : ollama::dialects(options)) dialects.push_back(std::move(dialect));
     for (auto& query : ollama::queries(options)) queries.push_back(std::move(query));
@@ -61,6 +62,7 @@ struct Core {
     dialects.push_back(anthropic::messages(options));
     queries.push_back(anthropic::count_tokens());
     dialects.push_back(responses::make_dialect(options, stored));
+    queries.push_back(responses::count_input(options, stored));
   }
 
   const ApiOptions options;

@@ -6,43 +6,13 @@
 
 #include <fmt/format.h>
 
+#include "base/json_text.h"
 #include "base/utf8.h"
 
 namespace mlxd::api {
 namespace {
 
 constexpr float kImpossible = -9999.0F;
-
-void append_escaped(std::string& out, std::string_view text) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  for (const char c : text) {
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-          out += "\\u00";
-          out += kHex[(c >> 4) & 0xf];
-          out += kHex[c & 0xf];
-        } else {
-          out += c;
-        }
-    }
-  }
-}
 
 void append_number(std::string& out, double number) {
   const auto begin = out.size();
@@ -79,9 +49,9 @@ void JsonWriter::string(std::string_view text) {
   separate();
   out_ += '"';
   if (is_valid_utf8(text)) {
-    append_escaped(out_, text);
+    append_json_escaped(out_, text);
   } else {
-    append_escaped(out_, replace_invalid_utf8(text));
+    append_json_escaped(out_, replace_invalid_utf8(text));
   }
   out_ += '"';
 }

@@ -15,6 +15,7 @@
 
 #include "api/errors.h"
 #include "api/json_values.h"
+#include "api/request_parts.h"
 #include "base/error.h"
 
 namespace mlxd::api {
@@ -50,6 +51,27 @@ struct ParameterRules {
     Result<void> (*read)(const boost::json::value& value, Fields& fields);
   };
   using Rule = std::variant<Number, Integer, Flag, Custom, NoBehaviour, Unsupported>;
+};
+
+// The fields that rows write to: `FieldsOf<Fields>::job<&GenerateJob::seed>` is a Rules::Field.
+template <class Fields>
+struct FieldsOf {
+  template <auto member>
+  static auto& own(Fields& fields) {
+    return fields.*member;
+  }
+  template <auto member>
+  static auto& job(Fields& fields) {
+    return fields.job.*member;
+  }
+  template <auto member>
+  static auto& sampling(Fields& fields) {
+    return fields.job.sampling.*member;
+  }
+  template <auto member>
+  static auto& text(Fields& fields) {
+    return fields.text.*member;
+  }
 };
 
 namespace parameter_rules {
@@ -198,6 +220,7 @@ struct ParameterRow {
 template <class Fields, class Table>
 Result<void> read_by_table(const boost::json::object& object, const Table& rows,
                            std::string_view place, Fields& fields) {
+  UnknownNames unknown;
   for (const auto& member : object) {
     if (member.value().is_null()) continue;
     const std::string_view key(member.key().data(), member.key().size());
@@ -207,9 +230,9 @@ Result<void> read_by_table(const boost::json::object& object, const Table& rows,
     auto read = row == std::end(rows) ? fields.unknown(name)
                                       : read_by_rule<Fields>(row->rule, name, row->describe(),
                                                              member.value(), fields);
-    if (!read) return read;
+    if (!read && !unknown.took(read.error())) return read;
   }
-  return {};
+  return unknown.result();
 }
 
 }  // namespace mlxd::api

@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <random>
+#include <span>
 #include <utility>
 
 #include <boost/json/value.hpp>
@@ -28,6 +29,37 @@ std::string header_safe(const std::vector<std::string>& names) {
     if (text.size() > kMaxHeader) return text.substr(0, kMaxHeader);
   }
   return text;
+}
+
+// What limits the text or the tokens of an answer, here or at other servers.
+bool constrains(std::string_view name) {
+  constexpr std::array<std::string_view, 26> kNames = {"allowed_token_ids",
+                                                       "bad_words",
+                                                       "ebnf",
+                                                       "format",
+                                                       "functions",
+                                                       "function_call",
+                                                       "grammar",
+                                                       "grammar_lazy",
+                                                       "grammar_triggers",
+                                                       "guided_choice",
+                                                       "guided_grammar",
+                                                       "guided_json",
+                                                       "guided_regex",
+                                                       "json_schema",
+                                                       "logit_bias",
+                                                       "logits_processors",
+                                                       "min_tokens",
+                                                       "output_format",
+                                                       "regex",
+                                                       "response_format",
+                                                       "stop",
+                                                       "stop_sequences",
+                                                       "stop_token_ids",
+                                                       "structured_outputs",
+                                                       "tool_choice",
+                                                       "tools"};
+  return std::ranges::find(kNames, name.substr(name.rfind('.') + 1)) != kNames.end();
 }
 
 std::string random_letters(std::string_view letters, std::size_t count) {
@@ -59,13 +91,38 @@ Result<void> check_stops(std::string_view param, const std::vector<std::string>&
 }
 
 Result<void> UnknownKeys::unknown(std::string name) {
-  if (lenient) {
+  if (lenient && !constrains(name)) {
     ignored.push_back(std::move(name));
     return {};
   }
   Error error = bad_value(name, fmt::format("'{:.200}' is not a parameter of this endpoint; leave "
                                             "it out.",
                                             name));
+  error.code = "unknown_parameter";
+  return error;
+}
+
+bool UnknownNames::took(const Error& error) {
+  if (error.code != "unknown_parameter") return false;
+  if (names_.empty()) first_ = error;
+  names_.push_back(error.param);
+  return true;
+}
+
+Result<void> UnknownNames::result() const {
+  if (names_.empty()) return {};
+  if (names_.size() == 1) return first_;
+  constexpr std::size_t kMostNamed = 20;
+  const auto named = std::span(names_).first(std::min(names_.size(), kMostNamed));
+  std::string list;
+  for (const std::string& name : named) {
+    list += fmt::format("{}'{:.100}'", list.empty() ? "" : ", ", name);
+  }
+  if (named.size() < names_.size()) {
+    list += fmt::format(" and {} others", names_.size() - named.size());
+  }
+  Error error = bad_value(
+      names_[0], fmt::format("{} are not parameters of this endpoint; leave them out.", list));
   error.code = "unknown_parameter";
   return error;
 }

@@ -28,8 +28,23 @@ struct UnknownKeys {
   bool lenient = false;
   std::vector<std::string> ignored;  // for answer_headers
 
-  // An unknown key: remembered when lenient, else the error that names it.
+  // An unknown key: remembered when lenient, else the error that names it. One that says what the
+  // answer is to be (a grammar, tokens to stop at, ...) is an error in any case: without it the
+  // answer would be another.
   Result<void> unknown(std::string name);
+};
+
+// Keys that nobody knows, gathered from a table's readers, so that a client is told of all at once.
+class UnknownNames {
+ public:
+  // Whether the error is about such a key, which is then remembered.
+  bool took(const Error& error);
+  // The error that names all; none: there is no such key.
+  Result<void> result() const;
+
+ private:
+  std::vector<std::string> names_;
+  Error first_;
 };
 
 // A string, or an array of at most kMaxStops; none of them empty.

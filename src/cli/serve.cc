@@ -266,6 +266,7 @@ int run_serve(const ServeSettings& settings) {
   api_options.version = kVersion;
   api_options.lenient = settings.lenient;
   api_options.share_prefix_cache = settings.share_prefix_cache;
+  api_options.resume_seconds = settings.resume_seconds;
   api_options.response_store_bytes = static_cast<std::size_t>(settings.response_store_mb) << 20;
   api_options.chat_timeout_seconds = settings.timeout_chat;
   api_options.completions_timeout_seconds = settings.timeout_completions;

@@ -339,6 +339,13 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
                "let all API keys share the prefix cache; else a key finds its own prompts alone")
       ->envname("MLXD_SHARE_PREFIX_CACHE")
       ->group(kEngine);
+  app.add_option("--resume-seconds", settings.resume_seconds,
+                 "seconds that a stream goes on without its client, which may come back and read "
+                 "on with Last-Event-ID (0: not at all)")
+      ->envname("MLXD_RESUME_SECONDS")
+      ->check(in_range(0, 600))
+      ->capture_default_str()
+      ->group(kLimits);
   app.add_option("--response-store-mb", settings.response_store_mb,
                  "MiB of answers of /v1/responses kept for previous_response_id (0: none)")
       ->envname("MLXD_RESPONSE_STORE_MB")

@@ -52,6 +52,7 @@ struct ServeSettings {
   std::vector<std::string> allowed_hosts, cors_origins;
   bool lenient = false;
   bool share_prefix_cache = false;
+  double resume_seconds = 0;   // that a stream goes on without its client; 0: not at all
   int response_store_mb = 64;  // MiB of answers kept for previous_response_id; 0: none
   double timeout_chat = 300, timeout_completions = 300, drain_timeout = 30;
   double header_timeout = 10, body_timeout = 30, idle_timeout = 60, write_stall_timeout = 30;

@@ -8,7 +8,11 @@
 namespace mlxd {
 
 BlockManager::BlockManager(int blocks)
-    : references_(blocks, 0), pins_(blocks, 0), kept_(blocks, false), available_(blocks) {
+    : references_(blocks, 0),
+      pins_(blocks, 0),
+      kept_(blocks, false),
+      held_(blocks, false),
+      available_(blocks) {
   check(blocks > 0, "a KV pool has blocks");
   place_.reserve(blocks);
   for (int block = 0; block < blocks; ++block) {
@@ -82,7 +86,10 @@ void BlockManager::reset() noexcept {
   std::ranges::fill(references_, 0);
   std::ranges::fill(pins_, 0);
   std::fill(kept_.begin(), kept_.end(), false);
+  std::fill(held_.begin(), held_.end(), false);
+  held_count_ = 0;
   not_idle_.splice(not_idle_.end(), idle_);
+  not_idle_.splice(not_idle_.end(), idle_held_);
   while (!gaps_.empty()) erase_gap(gaps_.begin());
   insert_gap(0, total());
   available_ = total();
@@ -116,6 +123,7 @@ void BlockManager::keep(int block) {
 
 void BlockManager::forget(int block) {
   check(kept_[block], "only a kept block is forgotten");
+  end_hold(block);
   kept_[block] = false;
   if (in_use(block)) return;
   end_idling(block);
@@ -133,6 +141,27 @@ void BlockManager::replace(BlockTable& table, int index, int kept) {
   table[index] = kept;
 }
 
+std::vector<int> BlockManager::idle_blocks() const {
+  std::vector<int> blocks(idle_.begin(), idle_.end());
+  blocks.insert(blocks.end(), idle_held_.begin(), idle_held_.end());
+  return blocks;
+}
+
+void BlockManager::hold(int block) noexcept {
+  check(kept_[block], "only a kept block is held");
+  if (held_[block]) return;
+  if (!in_use(block)) idle_held_.splice(idle_held_.end(), idle_, place_[block]);
+  held_[block] = true;
+  ++held_count_;
+}
+
+void BlockManager::end_hold(int block) noexcept {
+  if (!held_[block]) return;
+  if (!in_use(block)) idle_.splice(idle_.end(), idle_held_, place_[block]);
+  held_[block] = false;
+  --held_count_;
+}
+
 void BlockManager::own_kept(int block) {
   check(kept_[block], "only a kept block is found again");
   if (references_[block]++ > 0) return;
@@ -141,7 +170,7 @@ void BlockManager::own_kept(int block) {
 }
 
 void BlockManager::evict_oldest() {
-  const int block = idle_.front();
+  const int block = idle_.empty() ? idle_held_.front() : idle_.front();
   forget(block);
   if (evicted_) evicted_(block);
 }
@@ -203,10 +232,13 @@ BlockManager::Gaps::iterator BlockManager::erase_gap(Gaps::iterator gap) {
   return next;
 }
 
-void BlockManager::make_idle(int block) { idle_.splice(idle_.end(), not_idle_, place_[block]); }
+void BlockManager::make_idle(int block) {
+  std::list<int>& idle = idle_list(block);
+  idle.splice(idle.end(), not_idle_, place_[block]);
+}
 
 void BlockManager::end_idling(int block) {
-  not_idle_.splice(not_idle_.end(), idle_, place_[block]);
+  not_idle_.splice(not_idle_.end(), idle_list(block), place_[block]);
 }
 
 void BlockManager::check_integrity(std::span<const BlockTable* const> tables) const {
@@ -228,10 +260,13 @@ void BlockManager::check_integrity(std::span<const BlockTable* const> tables) co
     }
     free += length;
   }
-  for (const int block : idle_) {
+  for (const int block : idle_blocks()) {
     check(references_[block] == 0 && kept_[block], "an idle block is kept and has no owner");
     check(*place_[block] == block, "an idle block knows its place");
   }
+  for (const int block : idle_held_) check(held_[block], "held blocks idle by themselves");
+  for (const int block : idle_) check(!held_[block], "others among themselves");
+  check(held_count_ == std::ranges::count(held_, true), "what is held is counted");
   check(free + idle() == available_, "the free blocks are all in the gaps");
   check(available_ == std::count(references_.begin(), references_.end(), 0), "no block is lost");
 }

@@ -23,7 +23,8 @@ using BlockTable = std::vector<int>;
 // A block may be marked as worth keeping (by PrefixCache). When its last owner lets go it is then
 // idle instead of free: it counts as available and keeps its contents until its place is needed.
 // Idle blocks are evicted in the order in which they were let go, a table's last block before its
-// first.
+// first. Some of them may be held: they go after all others, and so never keep anybody from a
+// block.
 //
 // Whatever gives blocks up needs no memory: only what a table's growth takes is allocated.
 class BlockManager {
@@ -33,7 +34,7 @@ class BlockManager {
   int total() const { return static_cast<int>(references_.size()); }
   int available() const { return available_; }
   int used() const { return total() - available_; }  // by tables and pins
-  int idle() const { return static_cast<int>(idle_.size()); }
+  int idle() const { return static_cast<int>(idle_.size() + idle_held_.size()); }
   bool in_use(int block) const { return references_[block] > 0; }
 
   // Appends `count` fresh blocks; false, with nothing changed, when there are not that many.
@@ -72,7 +73,17 @@ class BlockManager {
   // Gives up the table's block at `index` for a kept one with the same contents.
   void replace(BlockTable& table, int index, int kept);
   // Idle blocks, those that go first in front.
-  const std::list<int>& idle_blocks() const { return idle_; }
+  std::vector<int> idle_blocks() const;
+
+  // A kept block is held from now on: idle, it goes after all that are not.
+  void hold(int block) noexcept;
+  // It is not; an idle one is then the last of the others to go.
+  void end_hold(int block) noexcept;
+  bool is_held(int block) const { return held_[block]; }
+  int held() const { return held_count_; }
+  // Of the idle ones; those that go first in front.
+  const std::list<int>& idle_held() const { return idle_held_; }
+
   // Called with each block that is evicted, which is not kept any more.
   void on_evict(std::function<void(int)> told) { evicted_ = std::move(told); }
 
@@ -91,16 +102,20 @@ class BlockManager {
   Gaps::iterator erase_gap(Gaps::iterator gap);
   void make_idle(int block);
   void end_idling(int block);
+  std::list<int>& idle_list(int block) { return held_[block] ? idle_held_ : idle_; }
   void evict_oldest();
 
-  std::vector<int> references_;              // [blocks], pins included
-  std::vector<int> pins_;                    // [blocks]
-  std::vector<bool> kept_;                   // [blocks]
+  std::vector<int> references_;  // [blocks], pins included
+  std::vector<int> pins_;        // [blocks]
+  std::vector<bool> kept_;       // [blocks]
+  std::vector<bool> held_;       // [blocks]
+  int held_count_ = 0;
   Gaps gaps_;                                // first free block -> how many in a row; no two touch
   std::vector<Gaps::node_type> spare_gaps_;  // for as many more as there can ever be
   std::list<int> idle_;                      // kept, without owner: let go longest ago in front
+  std::list<int> idle_held_;                 // likewise; these go when there are no others
   std::list<int> not_idle_;                  // all others
-  std::vector<std::list<int>::iterator> place_;  // [blocks], in idle_ or not_idle_
+  std::vector<std::list<int>::iterator> place_;  // [blocks], in one of the three
   int available_;                                // free and idle
   std::function<void(int)> evicted_;
 };

@@ -88,6 +88,7 @@ void Delivery::begin(Request& request, std::uint64_t age) {
   sequence.most_tokens = sequence.length() + job.max_tokens;
   sequence.slots = job.samples;
   sequence.borders = job.borders;
+  sequence.holds = job.holds;
   if (job.constraint) sequence.constraint = job.constraint->fork();
   if (has_penalties(job.sampling)) sequence.counts.add_prompt(sequence.tokens);
   set_logit_range(sequence);
@@ -227,6 +228,7 @@ void Delivery::deliver(const StepPart& part, PartOutput output) {
   Sequence& sequence = *part.sequence;
   Request& request = *sequence.request;
   scheduler_.advance(part, part.rows - part.drafted);
+  if (request.job.progress && !request.forked) tell_progress(sequence);
   if (request.wants_prompt_logprobs()) deliver_prompt(part, output.logits);
   if (request.over) return;
   set_logit_range(sequence);
@@ -262,6 +264,14 @@ void Delivery::deliver_pooled(Sequence& sequence, std::span<const float> values)
   stats_.prompt_tokens += sequence.length() - sequence.found_tokens;
   request.shared->push(PooledVector{sequence.sample, {values.begin(), values.end()}});
   finish_sample(sequence, FinishReason::stop);
+}
+
+void Delivery::tell_progress(const Sequence& sequence) {
+  const auto& state = *sequence.request->shared;
+  sequence.request->shared->push(
+      PromptProgress{sequence.prompt_length, sequence.request->cached_prompt_tokens,
+                     std::min(sequence.computed, sequence.prompt_length),
+                     seconds_between(state.submitted, Clock::now()) - state.queue_seconds});
 }
 
 // Row p of the prompt tells how likely prompt token p + 1 was.
@@ -354,7 +364,7 @@ void Delivery::take(Sequence& sequence, PartOutput output, int row, int draw) {
   }
   const int token = drawn->token;
   if (!job.ignore_eos && std::ranges::count(job.stop_ids, token) > 0) {
-    finish_sample(sequence, FinishReason::stop);
+    finish_sample(sequence, FinishReason::stop, token);
     return;
   }
   if (sequence.constraint && !sequence.constraint->accept(token)) {
@@ -384,10 +394,10 @@ void Delivery::drop_stopped_samples(Request& request) {
   if (request.finished_samples == request.job.samples) end(request, Outcome::completed);
 }
 
-void Delivery::finish_sample(Sequence& sequence, FinishReason reason) {
+void Delivery::finish_sample(Sequence& sequence, FinishReason reason, int token) {
   Request& request = *sequence.request;
   let_go(sequence, /*failed=*/false);
-  request.shared->push(SampleFinished{sequence.sample, reason});
+  request.shared->push(SampleFinished{sequence.sample, reason, token});
   if (++request.finished_samples == request.samples()) {
     end(request, Outcome::completed);
   }

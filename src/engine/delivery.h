@@ -70,12 +70,13 @@ class Delivery {
   void deliver_safely(const StepPart& part, PartOutput output);
   void deliver(const StepPart& part, PartOutput output);
   void deliver_pooled(Sequence& sequence, std::span<const float> values);
+  void tell_progress(const Sequence& sequence);
   void deliver_prompt(const StepPart& part, std::span<float> logits);
   void fork(Request& request);
   void take_as_drafted(const StepPart& part, PartOutput output);
   void take(Sequence& sequence, PartOutput output, int row, int draw);
   Result<SampledToken> token_of(Sequence& sequence, PartOutput output, int row, int draw);
-  void finish_sample(Sequence& sequence, FinishReason reason);
+  void finish_sample(Sequence& sequence, FinishReason reason, int token = -1);
   Error late(const Request& request) const noexcept;
   void let_go(Sequence& sequence, bool failed) noexcept;
 

@@ -26,6 +26,7 @@ struct EngineStats {
   int preempted_sequences = 0;     // had begun, gave up their blocks, and wait to be computed again
   int kv_blocks_used = 0;          // that requests hold
   int kv_blocks_cached = 0;  // that no request holds and the prefix cache knows: free when needed
+  int kv_blocks_held = 0;  // of the full group, for sessions and pinned prefixes, in use or cached
   int kv_blocks_total = 0;
   // Of models with recurrent states, slots: those that requests hold, those that only the prefix
   // cache knows, free when needed, and all.

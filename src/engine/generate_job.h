@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -21,6 +22,13 @@ struct PooledText {
 };
 
 // What a request asks of the engine; everything in it was validated.
+// The first so many tokens of a request's text, answers included, are to stay in the prefix cache
+// for a time after it (PrefixGroups::hold).
+struct HeldPrefix {
+  int tokens = 0;
+  std::chrono::seconds time{};
+};
+
 struct GenerateJob {
   std::string id;           // x-request-id, for logs
   std::vector<int> prompt;  // 1 .. context_length tokens
@@ -37,6 +45,7 @@ struct GenerateJob {
   int min_tokens = 0;  // stop ids cannot be drawn before
   bool ignore_eos = false;
   std::vector<int> stop_ids;
+  bool progress = false;     // PromptProgress events are wanted
   int prompt_logprobs = -1;  // -1: none; else PromptToken events with that many alternatives
   // 0 .. kHighestPriority: more urgent requests begin first, and take the place of less urgent
   // ones.
@@ -46,6 +55,7 @@ struct GenerateJob {
   // Requests of one salt share the prefix cache: what another salt's prompts were cannot be told
   // from how long an answer takes.
   std::uint64_t cache_salt = 0;
+  std::vector<HeldPrefix> holds;
   TimePoint deadline = TimePoint::max();
   // What each sample's tokens are held to, from its beginning: each goes on with a fork of its own.
   // Null: nothing.

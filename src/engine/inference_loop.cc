@@ -118,6 +118,7 @@ void InferenceLoop::take_arrivals() {
 // Takes out what was cancelled, is late, or was ended by another thread.
 void InferenceLoop::sweep() {
   const TimePoint now = Clock::now();
+  if (cache_) cache_->set_now(now);
   for (const auto& request : requests_) {
     const auto& state = *request->shared;
     if (request->over) continue;  // a step in flight has rows of it
@@ -135,8 +136,8 @@ void InferenceLoop::sweep() {
 }
 
 // A reader who is behind pauses its sequences. A step may overshoot the channel's capacity by what
-// one step makes of one request: two events a sample, and the last. Of a step in flight they are
-// counted already.
+// one step makes of one request: two events a sample, its prompt's progress, and the last. Of a
+// step in flight they are counted already.
 void InferenceLoop::heed_readers() {
   for (const auto& request : requests_) {
     int room = static_cast<int>(request->shared->events.room());
@@ -313,6 +314,7 @@ void InferenceLoop::forget_ended() {
 void InferenceLoop::publish() {
   stats_.kv_blocks_used = blocks_.used();
   stats_.kv_blocks_cached = blocks_.idle();
+  stats_.kv_blocks_held = cache_ ? cache_->held() : 0;
   stats_.memory.kv_cache = blocks_.bytes_kept(runner_.info().kv);
   if (states_) {
     stats_.states_used = states_->used();

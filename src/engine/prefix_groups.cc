@@ -14,7 +14,8 @@ PrefixGroups::PrefixGroups(BlockPools& pools, int block_size, StatePool* states)
       full_(pools.full_group()),
       cache_(pools.pool(full_), block_size),
       windowed_(pools.groups()),
-      states_(states) {
+      states_(states),
+      held_until_(pools.pool(full_).total()) {
   for (int group = 0; group < pools_.groups(); ++group) {
     if (!is_windowed(group)) continue;
     windowed_[group].beside.assign(pools_.pool(full_).total(), -1);
@@ -124,6 +125,67 @@ void PrefixGroups::note_lasting(const BlockTables& tables, int blocks) noexcept 
 void PrefixGroups::let_state_go_first(const BlockTables& tables, int blocks) noexcept {
   const int slot = snapshots_.after[tables.of(full_)[blocks - 1]];
   if (slot >= 0) states_->go_first(slot);
+}
+
+// A block is held at least as long as what continues it, which goes before it anyway. So ends of
+// prefixes are let go first here as well.
+void PrefixGroups::hold(const BlockTables& tables, int blocks, std::chrono::seconds time) noexcept {
+  BlockManager& pool = pools_.pool(full_);
+  const auto most = static_cast<int>(pool.total() * kHeldShare);
+  int held = 0;
+  for (; held < blocks; ++held) {
+    const int block = tables.of(full_)[held];
+    if (!cache_.contains(block)) break;
+    if (!pool.is_held(block)) {
+      if (pool.held() >= most && pool.idle_held().empty()) break;
+      if (pool.held() >= most) end_hold(pool.idle_held().front());
+      pool.hold(block);
+      held_until_[block] = {};
+    }
+    held_until_[block] = std::max(held_until_[block], now_ + time);
+  }
+  if (held > 0) hold_beside(tables, held);
+}
+
+// The last window of each windowed group, and the last states.
+void PrefixGroups::hold_beside(const BlockTables& tables, int blocks) noexcept {
+  constexpr int kHeldStates = 3;  // of an answer's end, its prompt's, and its messages'
+  const BlockTable& table = tables.of(full_);
+  const auto may_hold = [](const auto& pool) { return pool.held() < pool.total() * kHeldShare; };
+  for (int group = 0; group < pools_.groups(); ++group) {
+    if (!is_windowed(group)) continue;
+    const int first = std::max(blocks * block_size_ - pools_.window(group) + 1, 0) / block_size_;
+    for (int i = blocks - 1; i >= first && may_hold(pools_.pool(group)); --i) {
+      if (const int beside = block_in(group, table[i]); beside >= 0)
+        pools_.pool(group).hold(beside);
+    }
+  }
+  if (states_ == nullptr) return;
+  for (int i = blocks - 1, held = 0; i >= 0 && held < kHeldStates && may_hold(*states_); --i) {
+    if (snapshots_.after[table[i]] < 0) continue;
+    states_->hold(snapshots_.after[table[i]]);
+    ++held;
+  }
+}
+
+void PrefixGroups::end_hold(int block) noexcept {
+  pools_.pool(full_).end_hold(block);
+  for (int group = 0; group < pools_.groups(); ++group) {
+    if (!is_windowed(group)) continue;
+    if (const int beside = block_in(group, block); beside >= 0) pools_.pool(group).end_hold(beside);
+  }
+  if (states_ != nullptr && snapshots_.after[block] >= 0)
+    states_->end_hold(snapshots_.after[block]);
+}
+
+// A block that is in use is held until it is not, and looked at again then.
+void PrefixGroups::set_now(TimePoint now) noexcept {
+  now_ = now;
+  const std::list<int>& held = pools_.pool(full_).idle_held();
+  for (auto block = held.begin(); block != held.end();) {
+    const int each = *block++;  // the end of its hold takes it out of the list
+    if (held_until_[each] <= now) end_hold(each);
+  }
 }
 
 void PrefixGroups::forget_state(int slot) noexcept {

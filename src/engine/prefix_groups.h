@@ -1,9 +1,11 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "base/clock.h"
 #include "engine/block_pools.h"
 #include "engine/prefix_cache.h"
 #include "engine/state_pool.h"
@@ -33,6 +35,8 @@ class PrefixGroups : private PrefixCache::Listener {
     // It is kept no more, whoever's fault it is. Comes before what becomes of the block.
     virtual void on_lose_state(int block) = 0;
   };
+
+  static constexpr double kHeldShare = 0.5;
 
   // `states`: null for models without.
   PrefixGroups(BlockPools& pools, int block_size, StatePool* states = nullptr);
@@ -69,6 +73,15 @@ class PrefixGroups : private PrefixCache::Listener {
   // A slot that is kept here is not any more.
   void forget_state(int slot) noexcept;
 
+  // Some prefixes are **held** for a time: they are evicted after all that are not, so they outlast
+  // other traffic and keep nobody from memory. The first `blocks` blocks of the table, with what is
+  // needed to go on from there, for so long from `now` on, or as long as they are held already. At
+  // most kHeldShare of each pool is: beyond that what was let go longest ago is held no more.
+  void hold(const BlockTables& tables, int blocks, std::chrono::seconds time) noexcept;
+  // The time of day; ends the holds that are over.
+  void set_now(TimePoint now) noexcept;
+  int held() const { return pools_.pool(full_).held(); }  // blocks of the full group
+
   // Of a block of the full group in the cache.
   std::span<const int> tokens_of(int block) const { return cache_.tokens_of(block); }
   // Of the same tokens in a group; -1: not kept.
@@ -94,6 +107,8 @@ class PrefixGroups : private PrefixCache::Listener {
   BlockTables find(std::uint64_t salt, std::span<const int> tokens, bool with_state) const;
   void lose_state(int slot) noexcept;
   bool is_windowed(int group) const { return group != full_; }
+  void hold_beside(const BlockTables& tables, int blocks) noexcept;
+  void end_hold(int block) noexcept;
   void attach(int block, BlockTables& tables, int index);
   void detach(int block) noexcept;
 
@@ -108,6 +123,8 @@ class PrefixGroups : private PrefixCache::Listener {
   std::vector<Windowed> windowed_;  // by group; of the full one empty
   StatePool* const states_;
   Snapshots snapshots_;
+  std::vector<TimePoint> held_until_;  // [blocks of the full group]; of those that are held
+  TimePoint now_{};
   Listener* listener_ = nullptr;
   // While something is entered.
   BlockTables* entering_ = nullptr;

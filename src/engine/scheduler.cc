@@ -45,6 +45,7 @@ void Scheduler::fork(Sequence& parent, Sequence& child) {
   child.priority = parent.priority;
   child.caller = parent.caller;
   child.cache_salt = parent.cache_salt;
+  child.holds = parent.holds;
   queue_.join(child);
   enter_full_blocks(parent);  // so that no two sequences have the same blocks yet to enter
   blocks_.let_go(parent.blocks, parent.computed);
@@ -64,6 +65,7 @@ void Scheduler::remove(Sequence& sequence) noexcept {
   if (sequence.state == Sequence::State::finished) return;
   enter_full_blocks(sequence);
   keep_last_snapshots(sequence);
+  hold_prefixes(sequence);
   states_.release(sequence);
   std::erase(running_, &sequence);
   std::erase(set_aside_, &sequence);
@@ -212,7 +214,16 @@ void Scheduler::enter_full_blocks(Sequence& sequence) {
                     sequence.blocks, sequence.cached_blocks);
 }
 
+void Scheduler::hold_prefixes(const Sequence& sequence) noexcept {
+  if (cache_ == nullptr) return;
+  for (const HeldPrefix& held : sequence.holds) {
+    const int blocks = std::min(held.tokens / limits_.block_size, sequence.cached_blocks);
+    cache_->hold(sequence.blocks, blocks, held.time);
+  }
+}
+
 void Scheduler::give_up(Sequence& sequence) noexcept {
+  hold_prefixes(sequence);
   blocks_.release(sequence.blocks);
   states_.release(sequence);
   wait_again(sequence);

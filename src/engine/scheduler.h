@@ -149,6 +149,7 @@ class Scheduler {
   bool admit(Sequence& sequence);
   void enter_full_blocks(Sequence& sequence);
   void keep_last_snapshots(const Sequence& sequence) noexcept;
+  void hold_prefixes(const Sequence& sequence) noexcept;
   void plan_drafts();
   bool make_room_for_next_token(Sequence& sequence, StepPart& part);
   template <class MayGo>

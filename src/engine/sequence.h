@@ -83,9 +83,10 @@ struct Sequence {
   int prompt_length = 0;
   int priority = 0;  // as the job's
   std::uint64_t caller = 0;
-  std::uint64_t cache_salt = 0;  // prefixes are shared with sequences of the same salt
-  std::span<const int> borders;  // as the job's
-  int second_begin = 0;          // as its text's
+  std::uint64_t cache_salt = 0;       // prefixes are shared with sequences of the same salt
+  std::span<const int> borders;       // as the job's
+  std::span<const HeldPrefix> holds;  // likewise
+  int second_begin = 0;               // as its text's
 
   RecurrentState recurrent;  // StepStates'
 

@@ -37,12 +37,22 @@ struct PooledVector {
   std::vector<float> values;
 };
 
+// How far a prompt has come, when that was asked for (GenerateJob::progress): after each step with
+// rows of it, before any SampledToken.
+struct PromptProgress {
+  int total = 0;       // tokens
+  int cached = 0;      // of these, found in the prefix cache
+  int processed = 0;   // read so far, the cached ones included
+  double seconds = 0;  // since the request began
+};
+
 enum class FinishReason { stop, length };
 
 // A sample ended by itself: stop id, or its token limit.
 struct SampleFinished {
   int sample = 0;
   FinishReason reason = FinishReason::stop;
+  int token = -1;  // the stop id that ended it; -1: none
 };
 
 // The terminal event: exactly one for each accepted request, and the last.
@@ -55,6 +65,7 @@ struct RequestFinished {
 };
 
 using TokenEvent =
-    std::variant<SampledToken, PromptToken, PooledVector, SampleFinished, RequestFinished>;
+    std::variant<SampledToken, PromptToken, PromptProgress, PooledVector, SampleFinished,
+                 RequestFinished>;
 
 }  // namespace mlxd

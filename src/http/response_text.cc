@@ -14,7 +14,7 @@ namespace mlxd::http {
 namespace {
 
 std::string_view reason(int status) {
-  static constexpr std::array<std::pair<int, std::string_view>, 23> reasons = {{
+  static constexpr std::array<std::pair<int, std::string_view>, 24> reasons = {{
       {200, "OK"},
       {201, "Created"},
       {202, "Accepted"},
@@ -38,6 +38,7 @@ std::string_view reason(int status) {
       {503, "Service Unavailable"},
       {504, "Gateway Timeout"},
       {505, "HTTP Version Not Supported"},
+      {529, "Overloaded"},
   }};
   for (const auto& [code, text] : reasons) {
     if (code == status) return text;

@@ -124,7 +124,8 @@ std::optional<Refusal> ServerState::refuse(const RequestHead& head, const Router
   if (head.has_body() && !is_json(head.header("content-type"))) {
     return Refusal{make_error(415, "unsupported_media_type",
                               "The request body must be JSON: send 'Content-Type: "
-                              "application/json'."),
+                              "application/json' (curl's -d alone says otherwise; add -H "
+                              "'Content-Type: application/json')."),
                    {}};
   }
   return std::nullopt;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -65,25 +67,31 @@ Result<EncodedPrompt> encoded(Result<std::vector<int>> tokens, bool in_reasoning
   return EncodedPrompt{*std::move(tokens), in_reasoning};
 }
 
-Result<EncodedPrompt> encode(const ServedModel& model, const ChatPrompt& prompt) {
-  const Result<RenderedChat> chat = render_chat(model, prompt);
+Result<EncodedPrompt> encode(const ServedModel& model, const ChatPrompt& prompt,
+                             std::optional<std::uint64_t> salt) {
+  Result<RenderedChat> chat = render_chat(model, prompt);
   if (!chat) return chat.error();
   const Tokenizer& tokenizer = *model.tokenizer;
   const int context = model.info().context_length;
   if (const auto fits = check_text_size(tokenizer, chat->text, "messages", context); !fits) {
     return fits.error();
   }
-  return encoded(tokenizer.encode_chat(*chat), ends_with(chat->text, model.reasoning_mark));
+  const bool in_reasoning = ends_with(chat->text, model.reasoning_mark);
+  return encoded(model.encoded_chats ? model.encoded_chats->encode(*std::move(chat), salt)
+                                     : tokenizer.encode_chat(*chat),
+                 in_reasoning);
 }
 
-Result<EncodedPrompt> encode(const ServedModel& model, const TextPrompt& prompt) {
+Result<EncodedPrompt> encode(const ServedModel& model, const TextPrompt& prompt,
+                             std::optional<std::uint64_t> /*salt*/) {
   const int context = model.info().context_length;
   const auto fits = check_text_size(*model.tokenizer, prompt.text, "prompt", context);
   if (!fits) return fits.error();
   return encoded(model.tokenizer->encode(prompt.text, true, true));
 }
 
-Result<EncodedPrompt> encode(const ServedModel& model, const TokenPrompt& prompt) {
+Result<EncodedPrompt> encode(const ServedModel& model, const TokenPrompt& prompt,
+                             std::optional<std::uint64_t> /*salt*/) {
   const int vocabulary = model.info().vocab_size;
   for (const int token : prompt.tokens) {
     if (token < 0 || token >= vocabulary) {
@@ -96,6 +104,17 @@ Result<EncodedPrompt> encode(const ServedModel& model, const TokenPrompt& prompt
     }
   }
   return EncodedPrompt{prompt.tokens};
+}
+
+// How many tokens a prompt begins with that the template writes of a history as well, in which no
+// answer is begun. None where it does not take such a history.
+std::optional<int> common_tokens(const ServedModel& model, ChatPrompt history,
+                                 std::span<const int> tokens, std::uint64_t salt) {
+  history.add_generation_prompt = history.continue_final_message = false;
+  const auto encoded = encode(model, history, salt);
+  if (!encoded) return std::nullopt;
+  const auto parting = std::ranges::mismatch(encoded->tokens, tokens);
+  return static_cast<int>(parting.in1 - encoded->tokens.begin());
 }
 
 }  // namespace
@@ -112,8 +131,9 @@ Result<RenderedChat> render_chat(const ServedModel& model, const ChatPrompt& pro
                                      !prompt.tools_json.empty());
 }
 
-Result<EncodedPrompt> encode_prompt(const ServedModel& model, const Prompt& prompt) {
-  auto encoded = std::visit([&](const auto& given) { return encode(model, given); }, prompt);
+Result<EncodedPrompt> encode_prompt(const ServedModel& model, const Prompt& prompt,
+                                    std::optional<std::uint64_t> salt) {
+  auto encoded = std::visit([&](const auto& given) { return encode(model, given, salt); }, prompt);
   if (!encoded) {
     Error error = encoded.error();
     if (error.param.empty() && error.status < 500) error.param = param_of(prompt);
@@ -129,15 +149,27 @@ Result<EncodedPrompt> encode_prompt(const ServedModel& model, const Prompt& prom
 }
 
 std::vector<int> prompt_borders(const ServedModel& model, const Prompt& prompt,
-                                std::span<const int> tokens) {
+                                std::span<const int> tokens, std::uint64_t salt) {
   const auto* chat = std::get_if<ChatPrompt>(&prompt);
   if (chat == nullptr || model.info().state_bytes == 0) return {};
-  ChatPrompt history = *chat;
-  history.add_generation_prompt = history.continue_final_message = false;
-  const auto encoded = encode(model, history);
-  if (!encoded) return {};
-  const auto parting = std::ranges::mismatch(encoded->tokens, tokens);
-  return {static_cast<int>(parting.in1 - encoded->tokens.begin())};
+  const auto border = common_tokens(model, *chat, tokens, salt);
+  return border ? std::vector<int>{*border} : std::vector<int>();
+}
+
+std::vector<HeldPrefix> held_prefixes(const ServedModel& model, const Prompt& prompt,
+                                      std::span<const int> tokens, std::span<const KeepRule> rules,
+                                      std::uint64_t salt) {
+  std::vector<HeldPrefix> holds;
+  const auto* chat = std::get_if<ChatPrompt>(&prompt);
+  for (const KeepRule& rule : rules) {
+    holds.push_back({std::numeric_limits<int>::max(), rule.time});
+    if (chat == nullptr || rule.upto == KeepRule::kAll) continue;
+    ChatPrompt history = *chat;
+    history.messages_json = history.messages_json.substr(0, rule.upto) + ']';
+    holds.back().tokens = common_tokens(model, std::move(history), tokens, salt)
+                              .value_or(static_cast<int>(tokens.size()));
+  }
+  return holds;
 }
 
 Result<int> token_limit(const ServedModel& model, const Prompt& prompt, std::size_t prompt_tokens,

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,7 +18,9 @@ struct EncodedPrompt {
 };
 
 // The tokens that the model is to go on from, in the one way that there is from a prompt to them:
-// rendered and encoded. Any thread. Errors: as TextModel::start's, with the parameter at fault.
+// rendered and encoded. Any thread. `salt` is the job's: what of a chat was encoded for the same
+// one is not encoded again (EncodedChats); none: all is. Errors: as TextModel::start's, with the
+// parameter at fault.
 //
 // Special tokens. The text of a template is trusted to write them; what a message says is not, so
 // the text of a special token inside a message stays text (Tokenizer::encode_chat). A rendered chat
@@ -24,7 +28,8 @@ struct EncodedPrompt {
 // completion, which is the client's own from end to end, special tokens are recognised:
 // fill-in-the-middle needs them. The model's bos goes in front unless the prompt begins with it
 // already; what the client wrote is never taken away.
-Result<EncodedPrompt> encode_prompt(const ServedModel& model, const Prompt& prompt);
+Result<EncodedPrompt> encode_prompt(const ServedModel& model, const Prompt& prompt,
+                                    std::optional<std::uint64_t> salt = {});
 
 // A chat as the model's template writes it. Any thread. Errors: as encode_prompt's.
 Result<RenderedChat> render_chat(const ServedModel& model, const ChatPrompt& prompt);
@@ -34,7 +39,13 @@ Result<RenderedChat> render_chat(const ServedModel& model, const ChatPrompt& pro
 // history, is not begun. What an agent sends next goes on from there. Renders a second time; what
 // goes wrong then costs the border alone.
 std::vector<int> prompt_borders(const ServedModel& model, const Prompt& prompt,
-                                std::span<const int> tokens);
+                                std::span<const int> tokens, std::uint64_t salt);
+
+// GenerateJob::holds of a prompt that gave these tokens. A rule that ends before the last message
+// renders once more; what goes wrong then holds the whole prompt.
+std::vector<HeldPrefix> held_prefixes(const ServedModel& model, const Prompt& prompt,
+                                      std::span<const int> tokens, std::span<const KeepRule> rules,
+                                      std::uint64_t salt);
 
 // How many tokens each sample may have after `prompt_tokens` of prompt: `max_tokens`, or for
 // kAsManyAsFit what fits. Errors: context_length_exceeded, and kv_cache_exceeded where the context

@@ -1,5 +1,6 @@
 #include "serve/engine_generation.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <variant>
@@ -27,6 +28,10 @@ EngineGeneration::EngineGeneration(const ServedModel& model, const GenerateReque
     begin_echo(request, job);
     options.first_offset = count_characters(echo_->delta.text);
     if (job.prompt_logprobs < 0) ready_.push_back(*std::exchange(echo_, std::nullopt));
+  }
+  for (const std::string& stop : request.text.stop) {
+    const int id = tokenizer_->token_id(stop);
+    if (tokenizer_->is_special(id)) stop_tokens_.emplace_back(id, stop);
   }
   samples_.reserve(static_cast<std::size_t>(job.samples));
   for (options.choice = 0; options.choice < job.samples; ++options.choice) {
@@ -84,10 +89,10 @@ void EngineGeneration::take(SampledToken& token) {
   ++sample.tokens;
   std::vector<TextDelta> deltas;
   const bool stopped = sample.text.push(token, deltas);
-  send(std::move(deltas));
+  send(sample, std::move(deltas));
   if (!stopped) return;
   handle_->stop_sample(token.sample);
-  end(token.sample, FinishReason::stop);
+  end(token.sample, FinishReason::stop, sample.text.stop());
 }
 
 void EngineGeneration::take(SampleFinished& finished) {
@@ -96,10 +101,17 @@ void EngineGeneration::take(SampleFinished& finished) {
   if (finished.reason == FinishReason::stop) ++sample.tokens;  // the one that said so
   std::vector<TextDelta> deltas;
   const bool stopped = sample.text.finish(deltas);
-  send(std::move(deltas));
+  send(sample, std::move(deltas));
   // A call that breaks off is no call that can be made.
   const bool cut = !stopped && sample.text.in_call();
-  end(finished.sample, cut ? FinishReason::length : stopped ? FinishReason::stop : finished.reason);
+  const auto token =
+      std::ranges::find(stop_tokens_, finished.token, &std::pair<int, std::string>::first);
+  const bool by_token = !stopped && !cut && token != stop_tokens_.end();
+  end(finished.sample,
+      cut       ? FinishReason::length
+      : stopped ? FinishReason::stop
+                : finished.reason,
+      by_token ? token->second : sample.text.stop());
 }
 
 void EngineGeneration::take(RequestFinished& finished) {
@@ -116,17 +128,21 @@ void EngineGeneration::take(RequestFinished& finished) {
   ready_.push_back(std::move(last));
 }
 
-void EngineGeneration::send(std::vector<TextDelta> deltas) {
-  for (TextDelta& delta : deltas) ready_.push_back(std::move(delta));
+void EngineGeneration::send(const Sample& sample, std::vector<TextDelta> deltas) {
+  for (TextDelta& delta : deltas) {
+    delta.tokens = sample.tokens;
+    ready_.push_back(std::move(delta));
+  }
 }
 
-void EngineGeneration::end(int index, FinishReason reason) {
+void EngineGeneration::end(int index, FinishReason reason, std::string stop) {
   Sample& sample = samples_[static_cast<std::size_t>(index)];
   sample.ended = true;
   TextDelta delta;
   delta.choice = index;
   delta.finish = reason;
-  delta.stop = sample.text.stop();
+  delta.tokens = sample.tokens;
+  delta.stop = std::move(stop);
   ready_.push_back(std::move(delta));
 }
 

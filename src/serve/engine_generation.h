@@ -3,6 +3,8 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "serve/sample_text.h"
@@ -34,17 +36,19 @@ class EngineGeneration final : public Generation {
   void begin_echo(const GenerateRequest& request, const GenerateJob& job);
   std::optional<GenerationEvent> pop();
   void take(PromptToken& token);
+  void take(PromptProgress& progress) { ready_.emplace_back(progress); }
   void take(SampledToken& token);
   void take(PooledVector&) {}  // of texts alone, which are not generated from
   void take(SampleFinished& finished);
   void take(RequestFinished& finished);
-  void send(std::vector<TextDelta> deltas);
-  void end(int index, FinishReason reason);
+  void send(const Sample& sample, std::vector<TextDelta> deltas);
+  void end(int index, FinishReason reason, std::string stop);
 
   std::optional<RequestHandle> handle_;
   const std::shared_ptr<const Tokenizer> tokenizer_;
   const int prompt_tokens_;
   std::optional<PromptEcho> echo_;  // waits for the details of the prompt's tokens
+  std::vector<std::pair<int, std::string>> stop_tokens_;  // whose texts are stop strings
   std::vector<Sample> samples_;
   std::deque<GenerationEvent> ready_;
 };

@@ -30,16 +30,19 @@ class GrammarConstraint final : public TokenConstraint {
 
 }  // namespace
 
-Result<std::unique_ptr<TokenConstraint>> Grammars::constraint(const GrammarSource& source) {
-  auto own = state(source);
+Result<std::unique_ptr<TokenConstraint>> Grammars::constraint(const GrammarSource& source,
+                                                              std::uint64_t salt) {
+  auto own = state(source, salt);
   if (!own) return own.error();
   return std::unique_ptr<TokenConstraint>(std::make_unique<GrammarConstraint>(*std::move(own)));
 }
 
-Result<std::unique_ptr<GrammarState>> Grammars::state(const GrammarSource& source) {
-  auto known = find(source);
-  if (!known) return known.error();
-  return (*known)->fork_for_request();
+Result<std::unique_ptr<GrammarState>> Grammars::state(const GrammarSource& source,
+                                                      std::uint64_t salt) {
+  if (const State known = find(source, salt)) return known->fork_for_request();
+  const auto compiled = compile(source, salt);
+  if (!compiled) return compiled.error();
+  return (*compiled)->fork_for_request();
 }
 
 std::size_t Grammars::compiled() const {
@@ -47,24 +50,36 @@ std::size_t Grammars::compiled() const {
   return compiled_;
 }
 
-Result<std::shared_ptr<const GrammarState>> Grammars::find(const GrammarSource& source) {
+Grammars::State Grammars::find(const GrammarSource& source, std::uint64_t salt) {
   const std::lock_guard lock(mutex_);
-  const auto known =
-      std::ranges::find_if(kept_, [&](const Kept& kept) { return kept.source == source; });
-  if (known != kept_.end()) {
-    kept_.splice(kept_.begin(), kept_, known);
-    return kept_.front().state;
-  }
+  const auto known = std::ranges::find_if(
+      kept_, [&](const Kept& kept) { return kept.salt == salt && kept.source == source; });
+  if (known == kept_.end()) return nullptr;
+  kept_.splice(kept_.begin(), kept_, known);
+  return kept_.front().state;
+}
+
+Result<const GrammarCompiler*> Grammars::compiler() {
+  const std::lock_guard lock(loading_);
   if (!compiler_) {
     auto loaded = GrammarCompiler::load(*tokenizer_, rows_, ends_);
     if (!loaded) return loaded.error();
     compiler_ = *std::move(loaded);
   }
-  auto compiled = compiler_->compile(source);
+  return compiler_.get();
+}
+
+// Without a lock: who finds what is kept does not wait for it.
+Result<Grammars::State> Grammars::compile(const GrammarSource& source, std::uint64_t salt) {
+  const auto with = compiler();
+  if (!with) return with.error();
+  auto compiled = (*with)->compile(source);
   if (!compiled) return compiled.error();
+  State state(*std::move(compiled));
+  const std::lock_guard lock(mutex_);
   ++compiled_;
-  keep({source, std::shared_ptr<const GrammarState>(*std::move(compiled))});
-  return kept_.front().state;
+  keep({source, salt, state});
+  return state;
 }
 
 // The newest stays, however large it is.

@@ -76,6 +76,7 @@ ServedModel make_served_model(const ModelFiles& files, std::string id, std::stri
   model.created = unix_time_of(files.path);
   model.card = card_of(files);
   model.tokenizer = Tokenizer::load(files.vocabulary);
+  model.encoded_chats = std::make_unique<EncodedChats>(model.tokenizer);
   model.chat_template = ChatTemplate::load(files.vocabulary);
   // A template for tools says more of how they are called.
   const std::string& shows = files.vocabulary.tool_use_template.empty()

@@ -1,6 +1,8 @@
 // What is asked of a served model, in strings; api/ and cli/ make it, ServedModel answers it.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +14,18 @@
 #include "text/grammar.h"
 
 namespace mlxd {
+
+// What a client wants kept in the prefix cache for longer than other traffic leaves it.
+struct KeepRule {
+  static constexpr std::size_t kAll = std::string::npos;
+  // Of a chat's messages_json, so many bytes, which end behind a message: what the template makes
+  // of these messages, and all before them. kAll: all of it, and the answer.
+  std::size_t upto = kAll;
+  std::chrono::seconds time{};
+};
+
+// How long what a session has said stays, since its last turn.
+inline constexpr std::chrono::seconds kSessionTime{1800};
 
 // A conversation, for the model's chat template. All of it is the client's text.
 struct ChatPrompt {
@@ -46,12 +60,21 @@ struct CallRule {
   std::string param;              // where the client wrote it, for errors
 };
 
+// How many tokens an answer's reasoning may have; `param` is where the client wrote it, for errors,
+// or empty where a model that cannot be held to it is no error.
+struct ReasoningBudget {
+  int tokens = 0;
+  std::string param;
+};
+
 // What the way from tokens to text needs to know; the engine does not.
 struct TextOptions {
   std::vector<std::string> stop;  // none of them empty; looked for in the answer's content alone
   bool echo = false;              // the prompt's own text comes first
   std::optional<RequestedGrammar> grammar;
-  CallRule calls;           // of a chat with tools
+  CallRule calls;                            // of a chat with tools
+  std::optional<ReasoningBudget> reasoning;  // none: no bound
+  std::vector<KeepRule> keep;
   bool cut_to_fit = false;  // max_tokens beyond what fits mean what fits, and are no error
 };
 

@@ -4,11 +4,14 @@
 #include <utility>
 #include <variant>
 
+#include <fmt/format.h>
+
 #include "base/utf8.h"
 #include "serve/embed.h"
 #include "serve/encode_prompt.h"
 #include "serve/engine_generation.h"
 #include "serve/lazy_calls.h"
+#include "serve/reasoning_budget.h"
 #include "serve/stops.h"
 
 namespace mlxd {
@@ -37,16 +40,18 @@ Constraint after_reasoning_of(const ServedModel& model, Constraint then, bool in
 }
 
 Result<Constraint> constraint_of_calls(const ServedModel& model, const DeclaredTools& tools,
-                                       const TextOptions& text, bool in_reasoning) {
+                                       const GenerateRequest& request, bool in_reasoning) {
+  const TextOptions& text = request.text;
+  const std::uint64_t salt = request.job.cache_salt;
   const GrammarSource* answer = text.grammar ? &text.grammar->source : nullptr;
   CallConstraint calls = model.constrain_calls(tools, text.calls, answer);
   const std::string param = text.grammar ? text.grammar->param : "tools";
   if (calls.openers.empty()) {
-    auto constraint = model.grammars->constraint(calls.grammar);
+    auto constraint = model.grammars->constraint(calls.grammar, salt);
     if (!constraint) return of(constraint.error(), param);
     return after_reasoning_of(model, *std::move(constraint), in_reasoning);
   }
-  auto state = model.grammars->state(calls.grammar);
+  auto state = model.grammars->state(calls.grammar, salt);
   if (!state) return of(state.error(), param);
   auto shared = std::make_shared<LazyCalls::Shared>();
   shared->tokenizer = model.tokenizer;
@@ -56,9 +61,24 @@ Result<Constraint> constraint_of_calls(const ServedModel& model, const DeclaredT
   return Constraint(std::make_unique<LazyCalls>(std::move(shared), in_reasoning));
 }
 
-// What an answer is held to; null: to nothing.
-Result<Constraint> constraint_of(const ServedModel& model, const GenerateRequest& request,
-                                 bool in_reasoning) {
+// With a bound on its reasoning.
+Result<Constraint> bounded_reasoning(const ServedModel& model, const ReasoningBudget& budget,
+                                     Constraint then, bool in_reasoning) {
+  const ReasoningTokens& marks = model.reasoning_tokens;
+  const bool has_marks = marks.begin >= 0 && marks.end >= 0 && marks.end < model.info().vocab_size;
+  if (has_marks) return reasoning_budget(std::move(then), marks, budget.tokens, in_reasoning);
+  // There is nothing to bound where a model does not reason.
+  if (!model.card.reasons || budget.param.empty()) return then;
+  return Error{.code = "unsupported_parameter",
+               .param = budget.param,
+               .message = fmt::format("This model writes no tokens around its reasoning, so that "
+                                      "'{}' cannot end it; leave it out.",
+                                      budget.param)};
+}
+
+// What the text of an answer is held to; null: to nothing.
+Result<Constraint> constraint_of_text(const ServedModel& model, const GenerateRequest& request,
+                                      bool in_reasoning) {
   const TextOptions& text = request.text;
   const auto* chat = std::get_if<ChatPrompt>(&request.prompt);
   const bool calls = chat != nullptr && chat->tools && model.constrain_calls;
@@ -72,13 +92,22 @@ Result<Constraint> constraint_of(const ServedModel& model, const GenerateRequest
     }
     return error;
   }
-  if (calls && model.grammars) return constraint_of_calls(model, *chat->tools, text, in_reasoning);
+  if (calls && model.grammars)
+    return constraint_of_calls(model, *chat->tools, request, in_reasoning);
   if (!text.grammar) return Constraint();
   if (!model.grammars) return cannot_constrain(text.grammar->param);
-  auto constraint = model.grammars->constraint(text.grammar->source);
+  auto constraint = model.grammars->constraint(text.grammar->source, request.job.cache_salt);
   if (!constraint) return of(constraint.error(), text.grammar->param);
   if (chat == nullptr) return constraint;
   return after_reasoning_of(model, *std::move(constraint), in_reasoning);
+}
+
+Result<Constraint> constraint_of(const ServedModel& model, const GenerateRequest& request,
+                                 bool in_reasoning) {
+  auto constraint = constraint_of_text(model, request, in_reasoning);
+  const bool reasons = std::holds_alternative<ChatPrompt>(request.prompt) && request.text.reasoning;
+  if (!constraint || !reasons) return constraint;
+  return bounded_reasoning(model, *request.text.reasoning, *std::move(constraint), in_reasoning);
 }
 
 }  // namespace
@@ -115,13 +144,15 @@ Result<std::string> ServedModel::render(const ChatPrompt& chat) const {
 Result<std::unique_ptr<Generation>> ServedModel::start(GenerateRequest request,
                                                        std::function<void()> on_ready) {
   if (!card.generates) return cannot_generate(*this);
-  Result<EncodedPrompt> prompt = encode_prompt(*this, request.prompt);
+  Result<EncodedPrompt> prompt = encode_prompt(*this, request.prompt, request.job.cache_salt);
   if (!prompt) return prompt.error();
   GenerateJob job = std::move(request.job);
   const auto limit = token_limit(*this, request.prompt, prompt->tokens.size(),
                                  request.text.cut_to_fit ? kAsManyAsFit : job.max_tokens);
   if (!limit) return limit.error();
-  job.borders = prompt_borders(*this, request.prompt, prompt->tokens);
+  job.borders = prompt_borders(*this, request.prompt, prompt->tokens, job.cache_salt);
+  job.holds =
+      held_prefixes(*this, request.prompt, prompt->tokens, request.text.keep, job.cache_salt);
   job.prompt = std::move(prompt->tokens);
   Stops stops = read_stops(*tokenizer, request.text.stop);
   std::erase_if(stops.ids, [this](int stop) { return stop >= info().vocab_size; });

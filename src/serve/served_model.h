@@ -7,6 +7,7 @@
 #include "engine/engine.h"
 #include "serve/after_reasoning.h"
 #include "serve/answer_parser.h"
+#include "serve/encoded_chats.h"
 #include "serve/grammars.h"
 #include "serve/parsers/answer_format.h"
 #include "serve/text_model.h"
@@ -27,7 +28,8 @@ struct ServedModel final : TextModel {
   std::string reasoning_mark;  // with which a template may begin the reasoning; "": none
   ReasoningTokens reasoning_tokens;
   std::vector<int> stop_ids;
-  std::unique_ptr<Grammars> grammars;  // null: the model has no token that ends an answer
+  std::unique_ptr<EncodedChats> encoded_chats;  // null: chats are encoded anew each time
+  std::unique_ptr<Grammars> grammars;           // null: the model has no token that ends an answer
   std::unique_ptr<Engine> engine;
 
   const RunnerInfo& info() const override { return engine->info(); }

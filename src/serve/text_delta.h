@@ -49,6 +49,7 @@ struct TextDelta {
   // characters (code points). A token that begins inside of a character has the place of that one.
   std::vector<int> offsets;
   std::optional<FinishReason> finish;
+  int tokens = 0;      // of the choice's answer so far, those that it says nothing of included
   std::string stop{};  // with `finish`: which of the request's stop strings it was; "": none
   // Of a text that was embedded, in place of all else: its vector, or its score alone.
   std::vector<float> vector{};
@@ -71,6 +72,6 @@ struct GenerationEnd {
   double queue_seconds = 0;  // from RequestFinished, for the request log and metrics
 };
 
-using GenerationEvent = std::variant<PromptEcho, TextDelta, GenerationEnd>;
+using GenerationEvent = std::variant<PromptProgress, PromptEcho, TextDelta, GenerationEnd>;
 
 }  // namespace mlxd

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -24,6 +25,13 @@ Error unreadable(std::string_view param, const std::string& why) {
           .message = fmt::format("The text cannot be tokenised: {}.", why)};
 }
 
+std::vector<textkit_range> ranges_of(std::span<const ByteRange> client) {
+  std::vector<textkit_range> ranges;
+  ranges.reserve(client.size());
+  for (const ByteRange& range : client) ranges.push_back({range.begin, range.end});
+  return ranges;
+}
+
 class LoadedTokenizer final : public Tokenizer {
  public:
   explicit LoadedTokenizer(TextkitTokenizer tokenizer)
@@ -31,9 +39,7 @@ class LoadedTokenizer final : public Tokenizer {
 
   Result<std::vector<int>> encode_marked(std::string_view text, std::span<const ByteRange> client,
                                          bool add_special, bool parse_special) const override {
-    std::vector<textkit_range> ranges;
-    ranges.reserve(client.size());
-    for (const ByteRange& range : client) ranges.push_back({range.begin, range.end});
+    const std::vector<textkit_range> ranges = ranges_of(client);
     textkit_ids ids{};
     TextkitText error;
     if (!textkit_encode(tokenizer_.get(), view_of(text), add_special, parse_special, ranges.data(),
@@ -43,6 +49,26 @@ class LoadedTokenizer final : public Tokenizer {
     std::vector<int> tokens(ids.data, ids.data + ids.size);
     textkit_ids_free(ids);
     return tokens;
+  }
+
+  Result<void> continue_chat(const RenderedChat& chat, std::size_t from, std::vector<int>& tokens,
+                             std::vector<ChatBorder>& borders) const override {
+    const std::vector<textkit_range> ranges = ranges_of(chat.client);
+    textkit_ids ids{};
+    textkit_borders found{};
+    TextkitText error;
+    if (!textkit_encode_chat(tokenizer_.get(), view_of(chat.text), from, ranges.data(),
+                             ranges.size(), &ids, &found, error.out())) {
+      return unreadable("", error.str());
+    }
+    const std::size_t before = tokens.size();
+    tokens.insert(tokens.end(), ids.data, ids.data + ids.size);
+    textkit_ids_free(ids);
+    for (const textkit_border& border : std::span(found.data, found.size)) {
+      borders.push_back({border.at, border.settled, before + border.tokens});
+    }
+    textkit_borders_free(found);
+    return {};
   }
 
   std::string_view token_bytes(int id, bool show_special) const override {
@@ -137,6 +163,16 @@ std::shared_ptr<const Tokenizer> Tokenizer::load(const Vocabulary& vocabulary) {
         fmt::format("{}: the tokeniser cannot be used: {}", vocabulary.source, error.str()));
   }
   return std::make_shared<LoadedTokenizer>(std::move(tokenizer));
+}
+
+// Of a tokeniser that knows no borders.
+Result<void> Tokenizer::continue_chat(const RenderedChat& chat, std::size_t /*from*/,
+                                      std::vector<int>& tokens,
+                                      std::vector<ChatBorder>& /*borders*/) const {
+  const auto all = encode_chat(chat);
+  if (!all) return all.error();
+  tokens.insert(tokens.end(), all->begin(), all->end());
+  return {};
 }
 
 std::string_view Tokenizer::shown_bytes(int id, int& previous) const {

@@ -18,6 +18,15 @@ struct textkit_tokenizer;
 
 namespace mlxd {
 
+// A place in a rendered chat, behind an added token that its template wrote, at which it may be
+// tokenised in two parts.
+struct ChatBorder {
+  std::size_t at = 0;  // byte
+  // Another chat that is the same up to this byte, the client's ranges too, has the border as well.
+  std::size_t settled = 0;
+  std::size_t tokens = 0;  // those before it
+};
+
 // Immutable; any thread may call any function.
 class Tokenizer {
  public:
@@ -41,6 +50,13 @@ class Tokenizer {
   Result<std::vector<int>> encode_chat(const RenderedChat& chat) const {
     return encode_marked(chat.text, chat.client, false, true);
   }
+
+  // Appends the tokens of what stands behind `from`, which is 0 or a border of the chat whose
+  // tokens are in front, and the borders that are settled there. All tokens are then as
+  // encode_chat's.
+  virtual Result<void> continue_chat(const RenderedChat& chat, std::size_t from,
+                                     std::vector<int>& tokens,
+                                     std::vector<ChatBorder>& borders) const;
 
   // As encode; no added token is recognised in the ranges of `client`, nor one that touches them.
   virtual Result<std::vector<int>> encode_marked(std::string_view text,

@@ -1,5 +1,6 @@
 // Answers in Anthropic's shapes, whole and streamed, from the handlers with a scripted model.
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -224,6 +225,18 @@ TEST_F(Anthropic, CacheControlMakesWhatIsComputedACreation) {
   EXPECT_EQ(message.at("usage").at("cache_read_input_tokens"), 1);
 }
 
+TEST_F(Anthropic, TheRequestsIdIsWhereClientsLookForIt) {
+  for (const std::string stream : {"false", "true"}) {
+    model_->play({piece("a"), sample_end(), generation_end()});
+    const auto exchange = post(kPath, body(R"(,"stream":)" + stream));
+    const auto& headers =
+        stream == "true" ? exchange->stream_headers_ : exchange->response_.headers;
+    EXPECT_EQ(header_of(headers, "request-id"), "req-1");
+  }
+  const auto counted = post("/v1/messages/count_tokens", body());
+  EXPECT_EQ(header_of(counted->response_.headers, "request-id"), "req-1");
+}
+
 TEST_F(Anthropic, ASilenceIsAPing) {
   auto exchange = start("POST", kPath, body(R"(,"stream":true)"));
   const auto run = wait_for_run(0);
@@ -239,17 +252,18 @@ TEST_F(Anthropic, ASilenceIsAPing) {
 }
 
 TEST_F(Anthropic, ErrorsHaveItsShapeAndTypeWithTheRequestsId) {
-  const std::vector<std::pair<int, std::string>> types = {
-      {400, "invalid_request_error"}, {404, "not_found_error"},
-      {429, "rate_limit_error"},      {500, "api_error"},
-      {503, "overloaded_error"},      {504, "timeout_error"}};
-  for (const auto& [status, type] : types) {
+  const std::vector<std::tuple<int, int, std::string>> types = {
+      {400, 400, "invalid_request_error"}, {404, 404, "not_found_error"},
+      {429, 529, "overloaded_error"},      {500, 500, "api_error"},
+      {503, 529, "overloaded_error"},      {504, 504, "timeout_error"}};
+  for (const auto& [status, own, type] : types) {
     Error error;
     error.status = status;
     error.message = "because";
     model_->refuse_after(0, error);
     const auto exchange = post(kPath, body());
-    EXPECT_EQ(exchange->response_.status, status);
+    EXPECT_EQ(exchange->response_.status, own);
+    EXPECT_EQ(header_of(exchange->response_.headers, "request-id"), "req-1");
     EXPECT_EQ(json::parse(exchange->response_.body),
               json::parse(R"({"type":"error","error":{"type":")" + type +
                           R"(","message":"because"},"request_id":"req-1"})"));

@@ -21,8 +21,9 @@ namespace {
 constexpr std::string_view kAbove = R"(# What happens with each field
 
 Every field of every dialect that the server knows. A field that is not here is a 400 that names it,
-or with `--lenient` is left out of account and named in the header `x-mlxd-ignored`; in Anthropic's
-dialect it always is the latter. "Refused" is a 400 that names the field, unless its value asks for
+or with `--lenient` is left out of account and named in the header `x-mlxd-ignored`, unless it says
+what the answer is held to (`stop_token_ids`, `bad_words`, ...); in Anthropic's dialect it always is
+left out. "Refused" is a 400 that names the field, unless its value asks for
 what is done anyway (`"background": false`).
 
 This page is written from the tables that requests are read by, and a test holds it to them

@@ -81,7 +81,10 @@ const std::vector<Values> kBoth = {
     {"n", {"0", "9", "1.5", "\"1\"", "-1"}, {"1", "8"}},
     {"best_of", {"0", "9", "true"}, {"1", "8"}},
     {"stream", kNotFlag, {"true", "false"}},
-    {"stream_options", {"true", "[]", R"({"include_usage":1})", R"({"other":true})"}, {"null"}},
+    {"stream_options",
+     {"true", "[]", R"({"include_usage":1})", R"({"continuous_usage_stats":1})",
+      R"({"other":true})"},
+     {"null"}},
     {"ignore_eos", kNotFlag, {"true", "false"}},
     {"min_tokens", {"-1", "\"1\"", "0.5"}, {"0", "5"}},
     {"max_tokens", {"-1", "\"1\"", "0.5", "1e12", "99999999999"}, {"0", "5"}},
@@ -97,6 +100,7 @@ const std::vector<Values> kBoth = {
     {"prompt_cache_retention", kNotText, {"\"24h\""}},
     {"prompt_cache_options", {"1"}, {"{}"}},
     {"cache_prompt", kNotFlag, {"true", "false"}},
+    {"return_progress", kNotFlag, {"true", "false"}},
     {"skip_special_tokens", {"false", "1"}, {"true"}},
     {"spaces_between_special_tokens", {"false"}, {"true"}},
     {"include_stop_str_in_output", {"true"}, {"false"}},
@@ -147,6 +151,14 @@ const std::vector<Values> kChatAlone = {
     {"verbosity", {"1"}, {"\"low\""}},
     {"prediction", {"1"}, {R"({"type":"content","content":"x"})"}},
     {"reasoning_effort", {"\"very\"", "1"}, {"\"none\"", "\"high\""}},
+    {"reasoning",
+     {"1", R"({"effort":"very"})", R"({"enabled":1})", R"({"max_tokens":-2})", R"({"x":1})",
+      R"({"exclude":true})"},
+     {"{}", R"({"effort":"low","enabled":true,"max_tokens":100,"exclude":false})"}},
+    {"thinking_budget", {"-2", "\"1\"", "1.5", "99999999999"}, {"-1", "0", "100"}},
+    {"thinking_token_budget", {"-2", "true"}, {"0", "100"}},
+    {"thinking_budget_tokens", {"-2", "[]"}, {"0", "100"}},
+    {"reasoning_budget_tokens", {"-2", "{}"}, {"0", "100"}},
     {"web_search_options", {"{}"}, {}},
     {"echo", {"true"}, {}},
     {"suffix", {"\"x\""}, {}},
@@ -350,6 +362,35 @@ TEST(Parameters, LenientCollectsUnknownKeysAndStillRefusesUnsupportedOnes) {
   ASSERT_TRUE(parsed);
   EXPECT_EQ(parsed->ignored, (std::vector<std::string>{"zap", "echo", "stream_options.zip"}));
   EXPECT_FALSE(parse(Endpoint::chat, R"("tools":[{}])", true));
+}
+
+TEST(Parameters, LenientNeverDropsWhatTheAnswerIsHeldTo) {
+  for (const std::string member :
+       {R"("stop_token_ids":[5])", R"("bad_words":["x"])", R"("allowed_token_ids":[5])",
+        R"("structured_outputs":{"grammar_lazy":true})", R"("ebnf":"root ::= x")"}) {
+    const auto parsed = parse(Endpoint::chat, member, true);
+    ASSERT_FALSE(parsed) << member;
+    EXPECT_EQ(parsed.error().code, "unknown_parameter");
+  }
+}
+
+TEST(Parameters, AllThatNobodyKnowsIsToldAtOnce) {
+  const auto parsed = parse(Endpoint::chat, R"("zap":1,"temperature":1,"echo":true,"zip":2)");
+  ASSERT_FALSE(parsed);
+  EXPECT_EQ(parsed.error().code, "unknown_parameter");
+  EXPECT_EQ(parsed.error().param, "zap");
+  EXPECT_EQ(parsed.error().message,
+            "'zap', 'echo', 'zip' are not parameters of this endpoint; leave them out.");
+  EXPECT_EQ(parse(Endpoint::chat, R"("zap":1,"temperature":9)").error().param, "temperature")
+      << "a wrong value is told by itself";
+}
+
+TEST(Parameters, ABudgetOfReasoningIsSentOnce) {
+  EXPECT_EQ(chat(R"("thinking_token_budget":5)")->request.text.reasoning->tokens, 5);
+  EXPECT_EQ(chat(R"("reasoning":{"max_tokens":7})")->request.text.reasoning->param,
+            "reasoning.max_tokens");
+  EXPECT_FALSE(chat(R"("thinking_budget":-1)")->request.text.reasoning);
+  EXPECT_FALSE(chat(R"("thinking_budget":5,"reasoning_budget_tokens":5)"));
 }
 
 TEST(Parameters, APromptIsAStringATokenArrayOrAnArrayOfEither) {

@@ -271,7 +271,7 @@ TEST(BestOf, KeepsTheSamplesOfTheBestMeanLogprobOfEachPrompt) {
 }
 
 TEST(Fold, TheFirstPromptThatFailsFailsTheRequest) {
-  AnswerFold fold(2, 1);
+  AnswerFold fold({3, 3}, 1);
   std::vector<TextDelta> deltas;
   GenerationEnd end;
   end.outcome = RequestFinished::Outcome::timeout;
@@ -357,8 +357,8 @@ TEST(Fold, AStreamPutTogetherEqualsTheAnswerThatWasNotStreamed) {
     const auto events = random.sequence(
         prompts, samples, wire.endpoint == Endpoint::completions && random.below(2) == 0);
 
-    AnswerFold streamed(prompts, samples);
-    AnswerFold whole(prompts, samples);
+    AnswerFold streamed(std::vector<int>(static_cast<std::size_t>(prompts), 3), samples);
+    AnswerFold whole(std::vector<int>(static_cast<std::size_t>(prompts), 3), samples);
     OpenAiWriter writer(kHead, wire);
     std::string frames;
     writer.begin(streamed.choices(), frames);

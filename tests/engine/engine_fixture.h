@@ -104,6 +104,7 @@ struct Answer {
   std::vector<SampledToken> details;     // all samples, as they came
   std::vector<PromptToken> prompt;
   std::map<int, std::vector<float>> vectors;  // by text
+  std::vector<PromptProgress> progress;
   std::vector<SampleFinished> finished;
   std::vector<RequestFinished> terminals;  // must be one
 
@@ -124,6 +125,8 @@ inline void take(Answer& answer, TokenEvent event) {
     answer.prompt.push_back(*prompt);
   } else if (auto* pooled = std::get_if<PooledVector>(&event)) {
     answer.vectors[pooled->sample] = pooled->values;
+  } else if (auto* progress = std::get_if<PromptProgress>(&event)) {
+    answer.progress.push_back(*progress);
   } else if (auto* finished = std::get_if<SampleFinished>(&event)) {
     answer.finished.push_back(*finished);
   } else {

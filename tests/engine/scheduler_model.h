@@ -30,6 +30,7 @@ struct Life {
   bool prompt_logits = false;
   int logits_seen = 0;  // rows of the prompt whose logits were computed
   std::vector<int> borders;
+  std::vector<HeldPrefix> holds;
   // As of before the step.
   Sequence::State was = Sequence::State::waiting;
   bool decoded = false;

@@ -109,6 +109,7 @@ class World {
 
   void operate() {
     ++operations_;
+    if (cache_) cache_->set_now(TimePoint(std::chrono::seconds(operations_ / 100)));
     const int what = die(100);
     if (what < 30 && lives_.size() < 24) {
       add();
@@ -150,6 +151,9 @@ class World {
     if (die(2) == 0) life->borders.assign({die(prompt + 1), die(prompt + 1)});
     std::ranges::sort(life->borders);
     sequence.borders = life->borders;
+    if (arrivals_ % 3 == 0) life->holds = {{prompt, std::chrono::seconds(arrivals_ % 50)}};
+    if (arrivals_ % 7 == 0) life->holds.push_back({most, std::chrono::seconds(5)});
+    sequence.holds = life->holds;
     life->want_logits();
     scheduler_->add(sequence);
     lives_.push_back(std::move(life));

@@ -32,7 +32,7 @@ class LazyCallsTest : public ::testing::Test {
     shared_->openers = std::move(calls.openers);
     grammars_ = std::make_unique<Grammars>(tokenizer_, tokenizer_->vocab_size(),
                                            std::vector<int>{tokenizer_->token_id("<|im_end|>")});
-    auto state = grammars_->state(calls.grammar);
+    auto state = grammars_->state(calls.grammar, 0);
     ASSERT_TRUE(state) << state.error().message;
     shared_->calls = *std::move(state);
     calls_ = std::make_unique<LazyCalls>(shared_, false);

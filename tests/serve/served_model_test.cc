@@ -123,6 +123,106 @@ TEST(ServedModel, TheEndSaysWhichStopStringItWas) {
   EXPECT_EQ(collect(**generation).ends.at(0).stop, "x\n<|im_start|>");
 }
 
+// A model that goes on with these tokens after a prompt of three.
+std::unique_ptr<ServedModel> saying(std::vector<int> script) {
+  FakeOptions fake;
+  fake.edit_logits = certain_next_token([script](std::span<const int> history) {
+    return script.at(std::min(history.size() - 3, script.size() - 1));
+  });
+  return serve(chat_vocabulary(), fake);
+}
+
+TEST(ServedModel, AStopStringThatIsOneSpecialTokenIsTold) {
+  const auto model = saying({'x', 256, 'y', 257});
+  for (const std::string stop : {"<|im_start|>", "no"}) {
+    GenerateRequest request = text_request("abc");
+    request.text.stop = {stop};
+    auto generation = model->start(request, {});
+    ASSERT_TRUE(generation) << generation.error().message;
+    const Answer answer = collect(**generation);
+    EXPECT_EQ(answer.texts[0], stop == "no" ? "xy" : "x");
+    EXPECT_EQ(answer.ends.at(0).stop, stop == "no" ? "" : stop);
+  }
+}
+
+TEST(ServedModel, DeltasSayHowManyTokensThereAre) {
+  const auto model = saying({'x', 'y', 257});
+  auto generation = model->start(text_request("abc"), {});
+  ASSERT_TRUE(generation);
+  std::vector<int> counts;
+  for (const GenerationEvent& event : collect(**generation).events) {
+    if (const auto* delta = std::get_if<TextDelta>(&event)) counts.push_back(delta->tokens);
+  }
+  EXPECT_THAT(counts, ElementsAre(1, 2, 3)) << "the last with the token that ended it";
+}
+
+TEST(ServedModel, ABudgetOfReasoningBoundsNoCompletion) {
+  auto model = saying({'r', 'r', 'r', 'r', 'a', 257});
+  model->reasoning_tokens = {256, 258};
+  model->card.reasons = true;
+  GenerateRequest request = text_request("abc");
+  request.text.reasoning = ReasoningBudget{2, "thinking_budget"};
+  auto free = model->start(request, {});
+  ASSERT_TRUE(free);
+  EXPECT_EQ(collect(**free).texts[0], "rrrra");
+}
+
+TEST(ServedModel, ABudgetThatCannotBeHeldToIsRefusedByName) {
+  auto model = serve(chat_vocabulary(), {});
+  GenerateRequest request = chat_request("Hi");
+  request.job.max_tokens = 1;
+  request.text.reasoning = ReasoningBudget{2, "thinking_budget"};
+  EXPECT_TRUE(model->start(request, {})) << "a model that does not reason is within any bound";
+  model->card.reasons = true;
+  const auto refused = model->start(request, {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().param, "thinking_budget");
+  request.text.reasoning->param.clear();
+  EXPECT_TRUE(model->start(request, {}));
+}
+
+TEST(ServedModel, ABudgetHoldsInAChat) {
+  FakeOptions fake;
+  fake.edit_logits = certain_next_token([](std::span<const int> history) {
+    // Reasons without an end, and answers once it has one.
+    return std::ranges::count(history, 258) == 0 ? int{'r'}
+           : history.back() == 258               ? int{'a'}
+                                                 : 257;
+  });
+  auto model = serve(chat_vocabulary(), fake);
+  model->reasoning_tokens = {256, 258};
+  model->reasoning_mark = "assistant";  // with which the prompt ends
+  model->card.reasons = true;
+  GenerateRequest request = chat_request("Hi");
+  request.text.reasoning = ReasoningBudget{4, "thinking_budget"};
+  request.job.samples = 2;
+  request.job.max_tokens = 20;
+  auto generation = model->start(request, {});
+  ASSERT_TRUE(generation) << generation.error().message;
+  EXPECT_THAT(collect(**generation, 2).texts, ElementsAre("rrrra", "rrrra"));
+}
+
+TEST(ServedModel, WhatIsToBeKeptIsHeldUpToItsMessage) {
+  const auto held_by = [](std::vector<KeepRule> keep) {
+    const auto model = serve(chat_vocabulary(), answering("x", 1));
+    GenerateRequest request;
+    request.prompt = ChatPrompt{
+        R"([{"role":"user","content":"0123456789"},{"role":"user","content":"0123456789"}])"};
+    request.job.max_tokens = 1;
+    request.text.keep = std::move(keep);
+    auto generation = model->start(request, {});
+    EXPECT_TRUE(generation);
+    collect(**generation);
+    return model->engine->stats().kv_blocks_held * model->info().block_size;
+  };
+  const std::size_t first = std::string(R"([{"role":"user","content":"0123456789"})").size();
+  const std::chrono::seconds hour(3600);
+  EXPECT_EQ(held_by({}), 0);
+  const int message = 1 + 5 + 10 + 2;  // <|im_start|>user\n ... <|im_end|>\n
+  EXPECT_EQ(held_by({{first, hour}}), message / 4 * 4);
+  EXPECT_GT(held_by({{KeepRule::kAll, hour}}), 2 * message);
+}
+
 TEST(ServedModel, ALimitBeyondWhatFitsIsCutWhereTheRequestSaysSo) {
   GenerateRequest request = text_request("abc", 32000);
   EXPECT_EQ(refusal_of(request).code, "context_length_exceeded");

@@ -46,9 +46,25 @@ typedef struct {
   size_t capacity;
 } textkit_ranges;
 
+/* A place in a text, behind an added token, at which it may be tokenised in two parts. */
+typedef struct {
+  size_t at;      /* a byte */
+  size_t settled; /* another text that is the same up to here, and the client's in the same places,
+                     has the border as well */
+  size_t tokens;  /* those before it */
+} textkit_border;
+
+/* Likewise. */
+typedef struct {
+  textkit_border* data;
+  size_t size;
+  size_t capacity;
+} textkit_borders;
+
 void textkit_text_free(textkit_text text);
 void textkit_ids_free(textkit_ids ids);
 void textkit_ranges_free(textkit_ranges ranges);
+void textkit_borders_free(textkit_borders borders);
 
 /* ---- tokenisers ---- */
 
@@ -107,6 +123,12 @@ int32_t textkit_token_id(const textkit_tokenizer* tokenizer, textkit_view token)
 bool textkit_encode(const textkit_tokenizer* tokenizer, textkit_view text, bool add_special,
                     bool parse_special, const textkit_range* client, size_t client_count,
                     textkit_ids* ids, textkit_text* error);
+/* As textkit_encode of a rendered chat (add_special false, parse_special true), but the tokens of
+ * what stands behind `from`, which is 0 or a border of the text; and the borders behind it, whose
+ * `tokens` count from there. */
+bool textkit_encode_chat(const textkit_tokenizer* tokenizer, textkit_view text, size_t from,
+                         const textkit_range* client, size_t client_count, textkit_ids* ids,
+                         textkit_borders* borders, textkit_text* error);
 
 /* ---- chat templates ---- */
 

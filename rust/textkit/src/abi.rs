@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Once};
 
+use crate::added_tokens::Border;
 use crate::constraint::{Constraint, Grammars, Kind};
 use crate::hugging_face;
 use crate::pipeline::Pipeline;
@@ -44,6 +45,21 @@ pub struct CRange {
 #[repr(C)]
 pub struct Ranges {
     data: *mut CRange,
+    size: usize,
+    capacity: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CBorder {
+    at: usize,
+    settled: usize,
+    tokens: usize,
+}
+
+#[repr(C)]
+pub struct Borders {
+    data: *mut CBorder,
     size: usize,
     capacity: usize,
 }
@@ -132,6 +148,18 @@ impl From<Vec<Range<usize>>> for Ranges {
     }
 }
 
+impl From<Vec<(Border, usize)>> for Borders {
+    fn from(borders: Vec<(Border, usize)>) -> Borders {
+        let borders = borders.into_iter().map(|(border, tokens)| CBorder {
+            at: border.at,
+            settled: border.settled,
+            tokens,
+        });
+        let mut borders = std::mem::ManuallyDrop::new(borders.collect::<Vec<_>>());
+        Borders { data: borders.as_mut_ptr(), size: borders.len(), capacity: borders.capacity() }
+    }
+}
+
 fn panic_text(panic: Box<dyn Any + Send>) -> String {
     let message = panic
         .downcast_ref::<&str>()
@@ -189,6 +217,13 @@ pub unsafe extern "C" fn textkit_ids_free(ids: Ids) {
 pub unsafe extern "C" fn textkit_ranges_free(ranges: Ranges) {
     if !ranges.data.is_null() {
         drop(Vec::from_raw_parts(ranges.data, ranges.size, ranges.capacity));
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_borders_free(borders: Borders) {
+    if !borders.data.is_null() {
+        drop(Vec::from_raw_parts(borders.data, borders.size, borders.capacity));
     }
 }
 
@@ -301,6 +336,29 @@ pub unsafe extern "C" fn textkit_encode(
             .map_err(|e| e.to_string())
     });
     encoded.map(|tokens| ids.write(tokens.into())).is_some()
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn textkit_encode_chat(
+    tokenizer: *const Pipeline,
+    text: View,
+    from: usize,
+    client: *const CRange,
+    client_count: usize,
+    ids: *mut Ids,
+    borders: *mut Borders,
+    error: *mut Text,
+) -> bool {
+    let encoded = guarded(error, || {
+        let client = slice(client, client_count).iter().map(|range| range.begin..range.end);
+        (*tokenizer)
+            .encode_from(text.text()?, from, true, &client.collect::<Vec<_>>())
+            .map_err(|e| e.to_string())
+    });
+    let Some((tokens, found)) = encoded else { return false };
+    ids.write(tokens.into());
+    borders.write(found.into());
+    true
 }
 
 #[no_mangle]

@@ -25,10 +25,21 @@ pub struct AddedTokens {
 struct Matcher {
     automaton: AhoCorasick,
     tokens: Vec<(u32, AddedToken)>,
+    longest: usize,
 }
 
 /// A piece of text, and the token that it is.
 type Piece = (Option<u32>, Range<usize>);
+
+/// The end of an added token that is found as it is written. What stands before it and what stands
+/// behind it are tokenised apart, so the tokens of either do not depend on the other.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Border {
+    pub at: usize,
+    /// Another text has this border too where it is the same, and the client's in the same places,
+    /// up to here: a longer token, or one that takes the space behind it along, would show.
+    pub settled: usize,
+}
 
 impl AddedTokens {
     pub fn new(
@@ -55,19 +66,29 @@ impl AddedTokens {
         self.ids.get(token).copied()
     }
 
-    /// The text in pieces, normalised, with the added tokens in their place. `client`: ascending
-    /// ranges of bytes that do not overlap.
+    /// The text in pieces, normalised, with the added tokens in their place, and its borders.
+    /// `client`: ascending ranges of bytes that do not overlap. What stands before `from`, which is
+    /// 0 or a border, is one piece without tokens: pieces keep their places in the whole, which some
+    /// pre-tokenisers ask for.
     pub fn extract(
         &self,
         text: &str,
+        from: usize,
         parse_special: bool,
         client: &[Range<usize>],
         normalizer: Option<&NormalizerWrapper>,
-    ) -> Result<PreTokenizedString> {
+    ) -> Result<(PreTokenizedString, Vec<Border>)> {
         let mut pieces: PreTokenizedString = text.into();
+        let windows = outside(client, text.len());
+        let found = self.raw.find(text, from, &windows, parse_special, |_| true);
+        let borders = self.raw.borders(&found, text.len());
         pieces.split(|_, whole| {
-            let found = self.raw.find(text, &outside(client, text.len()), parse_special, |_| true);
-            cut(&whole, found)
+            let mut parts = cut(&whole, found.clone())?;
+            if from > 0 {
+                let known = whole.slice(Offsets::Normalized(0..from));
+                parts.insert(0, (known.ok_or("a border lies outside the text")?, Some(vec![])));
+            }
+            Ok(parts)
         })?;
         pieces.split(|_, mut piece| {
             if let Some(normalizer) = normalizer {
@@ -79,10 +100,10 @@ impl AddedTokens {
                 original.is_some_and(|r| !touches(client, start + r.start..start + r.end))
             };
             let whole = 0..piece.get().len();
-            let found = self.normalized.find(piece.get(), &[whole], parse_special, is_own);
+            let found = self.normalized.find(piece.get(), 0, &[whole], parse_special, is_own);
             cut(&piece, found)
         })?;
-        Ok(pieces)
+        Ok((pieces, borders))
     }
 }
 
@@ -99,22 +120,36 @@ impl Matcher {
             }
             patterns.push(content.get().to_string());
         }
+        let longest = patterns.iter().map(String::len).max().unwrap_or(0);
         let automaton =
             AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns)?;
-        Ok(Matcher { automaton, tokens })
+        Ok(Matcher { automaton, tokens, longest })
     }
 
-    /// The pieces of `text`, in order. A token lies within one of `windows`, and satisfies
-    /// `allowed`.
+    /// The ends of the tokens among these pieces of a text, but for those whose text may still go
+    /// on in another way.
+    fn borders(&self, pieces: &[Piece], size: usize) -> Vec<Border> {
+        const CHARACTER: usize = 4;
+        let tokens = pieces.iter().filter(|(id, _)| id.is_some());
+        let borders = tokens.map(|(_, range)| Border {
+            at: range.end,
+            settled: range.end + self.longest + CHARACTER,
+        });
+        borders.filter(|border| border.settled <= size).collect()
+    }
+
+    /// The pieces of `text` behind `from`, in order. A token lies within one of `windows`, and
+    /// satisfies `allowed`.
     fn find(
         &self,
         text: &str,
+        from: usize,
         windows: &[Range<usize>],
         parse_special: bool,
         allowed: impl Fn(Range<usize>) -> bool,
     ) -> Vec<Piece> {
         let mut pieces: Vec<Piece> = Vec::new();
-        let mut done = 0;
+        let mut done = from;
         for window in windows {
             let mut from = window.start.max(done);
             while from < window.end {

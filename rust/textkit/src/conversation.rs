@@ -3,6 +3,7 @@
 //! print a tool call's arguments, some walk over them. So each template is tried once, when it is
 //! loaded, with small conversations, and what it loses tells what it wants.
 
+use crate::call_ids::{wants_nine, CallIds};
 use crate::jinja::{parse_json, Dict, Origin, Result, Text, Value};
 
 /// Roles that the wire knows are words of the template's, which may join them to a control token
@@ -36,6 +37,7 @@ pub struct Shape {
     pub has_system: bool,
     /// Under which name it reads the reasoning of earlier turns.
     pub reasoning: &'static str,
+    pub call_ids: CallIds,
 }
 
 /// In the order of their age; the wire has the first.
@@ -69,8 +71,9 @@ fn content_of(probe: Probe, messages: &str) -> Content {
 }
 
 impl Shape {
-    /// `knows_developer`: the template speaks of this role.
-    pub fn detect(probe: Probe, knows_developer: bool) -> Shape {
+    /// `knows_developer`: the template speaks of this role. `names_calls_by_id`: it writes a call by
+    /// its id alone.
+    pub fn detect(probe: Probe, knows_developer: bool, names_calls_by_id: bool) -> Shape {
         let user = r#"{"role":"user","content":"q"}"#;
         let call = |content: &str, arguments: &str| {
             let call = CALL.replace("CONTENT", content).replace("ARGUMENTS", arguments);
@@ -108,7 +111,17 @@ impl Shape {
                 .iter()
                 .any(|messages| render(probe, messages).is_some_and(|out| out.contains("needle")))
         };
+        let call_of_id = |id: &str| {
+            let call = CALL.replace("CONTENT", r#","content":"""#).replace("ARGUMENTS", "{}");
+            render(probe, &format!("[{call},{ANSWER}]").replace("call00001", id)).is_some()
+        };
+        let call_ids = match names_calls_by_id {
+            true => CallIds::ByName,
+            false if wants_nine(call_of_id) => CallIds::Nine,
+            false => CallIds::AsSent,
+        };
         Shape {
+            call_ids,
             tools,
             has_system: render(probe, &system).is_some_and(|out| out.contains("needle")),
             reasoning: REASONING.into_iter().find(|name| reasons(name)).unwrap_or(REASONING[0]),
@@ -141,7 +154,7 @@ impl Shape {
 
     /// Messages as the template reads them.
     pub fn adapt(&self, messages: &Value) -> Result<Value> {
-        let messages = adapt_roles(messages)?;
+        let messages = self.call_ids.adapt(&adapt_roles(messages)?)?;
         map_items(&messages, |message| {
             let role = member(message, "role").and_then(|r| Some(r.as_str()?.to_string()));
             let role = role.unwrap_or_default();
@@ -224,14 +237,17 @@ pub fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     }
 }
 
-fn map_items(list: &Value, change: impl Fn(&Value) -> Result<Value>) -> Result<Value> {
+pub fn map_items(list: &Value, change: impl FnMut(&Value) -> Result<Value>) -> Result<Value> {
     match list {
         Value::List(items) => Value::list(items.iter().map(change).collect::<Result<_>>()?),
         _ => Ok(list.clone()),
     }
 }
 
-pub fn map_entries(value: &Value, change: impl Fn(&str, &Value) -> Result<Value>) -> Result<Value> {
+pub fn map_entries(
+    value: &Value,
+    mut change: impl FnMut(&str, &Value) -> Result<Value>,
+) -> Result<Value> {
     let Value::Dict(dict) = value else { return Ok(value.clone()) };
     let mut changed = Dict::default();
     for (key, value) in dict.entries() {

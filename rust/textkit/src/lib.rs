@@ -8,6 +8,7 @@
 mod abi;
 mod added_tokens;
 mod bytes;
+mod call_ids;
 mod constraint;
 mod conversation;
 mod deep_stack;

@@ -12,7 +12,7 @@ use tokenizers::{
     PreTokenizer, Result, Token,
 };
 
-use crate::added_tokens::AddedTokens;
+use crate::added_tokens::{AddedTokens, Border};
 use crate::sentencepiece::SentencePiece;
 
 /// No vocabulary is nearly as large; it bounds what a hostile id can make us allocate.
@@ -186,34 +186,48 @@ impl Pipeline {
         parse_special: bool,
         client: &[Range<usize>],
     ) -> Result<Vec<u32>> {
+        let (own, _) = self.encode_from(text, 0, parse_special, client)?;
+        if !add_special {
+            return Ok(own);
+        }
+        // A text that writes its own begin of sequence does not get a second one.
+        let prefix = if own.starts_with(&self.prefix) { &[] } else { self.prefix.as_slice() };
+        Ok([prefix, &own, &self.suffix].concat())
+    }
+
+    /// The tokens of what stands behind `from`, which is 0 or a border that the text has, and the
+    /// borders there, each with the tokens before it.
+    pub fn encode_from(
+        &self,
+        text: &str,
+        from: usize,
+        parse_special: bool,
+        client: &[Range<usize>],
+    ) -> Result<(Vec<u32>, Vec<(Border, usize)>)> {
         if text.len() > MAX_TEXT_BYTES {
             return Err(format!("the text has {} bytes, over {MAX_TEXT_BYTES}", text.len()).into());
         }
-        let mut pieces =
-            self.added_tokens.extract(text, parse_special, client, self.normalizer.as_ref())?;
+        let normalizer = self.normalizer.as_ref();
+        let (mut pieces, borders) =
+            self.added_tokens.extract(text, from, parse_special, client, normalizer)?;
         if let Some(pre_tokenizer) = &self.pre_tokenizer {
             pre_tokenizer.pre_tokenize(&mut pieces)?;
         }
-        let mut ids = Vec::with_capacity(text.len() / 3 + 4);
-        if add_special {
-            ids.extend(&self.prefix);
-        }
-        let added = ids.len();
-        for (piece, _, tokens) in pieces.get_splits(OffsetReferential::Normalized, OffsetType::None)
+        let mut ids = Vec::with_capacity((text.len() - from) / 3 + 4);
+        let mut counted = Vec::with_capacity(borders.len());
+        let mut borders = borders.into_iter().peekable();
+        for (piece, (_, end), tokens) in
+            pieces.get_splits(OffsetReferential::Original, OffsetType::None)
         {
             match tokens {
                 Some(tokens) => ids.extend(tokens.iter().map(|t| t.id)),
                 None => ids.extend(self.model.tokenize(piece)?.iter().map(|t| t.id)),
             }
+            if let Some(border) = borders.next_if(|border| border.at == end) {
+                counted.push((border, ids.len()));
+            }
         }
-        // A text that writes its own begin of sequence does not get a second one.
-        if ids[added..].starts_with(&ids[..added]) {
-            ids.drain(..added);
-        }
-        if add_special {
-            ids.extend(&self.suffix);
-        }
-        Ok(ids)
+        Ok((ids, counted))
     }
 
     pub fn vocab_size(&self) -> usize {

@@ -151,7 +151,8 @@ fn detect(program: &Program, tokens: &[(String, String)], clock: Clock) -> Shape
         let text = render(program, tokens, &variables, clock, limits).ok()?;
         Some(text.as_str().to_string())
     };
-    Shape::detect(&probe, program.speaks_of("developer"))
+    let names_calls_by_id = program.speaks_of("<|tool_calls_section_begin|>");
+    Shape::detect(&probe, program.speaks_of("developer"), names_calls_by_id)
 }
 
 /// Cuts the text behind the last message's words, as transformers does.

@@ -13,12 +13,15 @@
 namespace mlxd::api::anthropic {
 namespace {
 
+constexpr std::string_view kIdHeader = "request-id";  // where Anthropic's clients look
+
 class Messages final : public Dialect {
  public:
   explicit Messages(double timeout_seconds) : timeout_seconds_(timeout_seconds) {}
 
   std::string_view path() const override { return "/v1/messages"; }
   std::string_view name() const override { return "messages"; }
+  std::string_view id_header() const override { return kIdHeader; }
   Result<ParsedRequest> parse(std::string_view body, const ModelDirectory& models) const override {
     auto parsed = parse_messages(body, timeout_seconds_, models);
     if (!parsed) return parsed.error();
@@ -26,6 +29,9 @@ class Messages final : public Dialect {
     request.headers = answer_headers(parsed->seed, parsed->ignored);
     request.writer = std::make_unique<MessageWriter>(std::move(parsed->wire));
     return request;
+  }
+  Error in_own_terms(Error error) const override {
+    return anthropic::in_own_terms(std::move(error));
   }
   std::string error_body(const Error& error) const override { return error_json(error); }
 
@@ -36,6 +42,10 @@ class Messages final : public Dialect {
 class CountTokens final : public Query {
  public:
   std::string_view path() const override { return "/v1/messages/count_tokens"; }
+  std::string_view id_header() const override { return kIdHeader; }
+  Error in_own_terms(Error error) const override {
+    return anthropic::in_own_terms(std::move(error));
+  }
   Result<std::string> answer(std::string_view body, const ModelDirectory& models) const override {
     const auto request = parse_count_tokens(body, models);
     if (!request) return request.error();

@@ -20,6 +20,7 @@ std::string_view type_of(int status) {
     case 429:
       return "rate_limit_error";
     case 503:
+    case 529:
       return "overloaded_error";
     case 408:
     case 504:
@@ -30,6 +31,11 @@ std::string_view type_of(int status) {
 }
 
 }  // namespace
+
+Error in_own_terms(Error error) {
+  if (error.status == 429 || error.status == 503) error.status = 529;
+  return error;
+}
 
 std::string error_json(const Error& error) {
   std::string out;

@@ -13,6 +13,7 @@ namespace {
 namespace json = boost::json;
 using P = Parameter;
 using Fields = RequestFields;
+using To = FieldsOf<Fields>;
 using R = ParameterRules<Fields>;
 
 constexpr int kMaxInt = std::numeric_limits<int>::max();
@@ -23,31 +24,23 @@ Result<void> read_model(const json::value& value, RequestFields& fields) {
   return {};
 }
 
-// The fields that the rows below write to.
-template <auto member>
-auto& sampling(Fields& fields) {
-  return fields.job.sampling.*member;
-}
-int& max_tokens(Fields& fields) { return fields.job.max_tokens; }
-bool& stream(Fields& fields) { return fields.stream; }
-
 const std::array kParameters = {
     P{"model", R::Custom{read_model}},
     P{"messages", R::Custom{read_messages}},
     P{"system", R::Custom{read_system}},
-    P{"max_tokens", R::Integer{max_tokens, 0, kMaxInt}},
+    P{"max_tokens", R::Integer{To::job<&GenerateJob::max_tokens>, 0, kMaxInt}},
     P{"stop_sequences", R::Custom{read_stop_sequences}},
-    P{"stream", R::Flag{stream}},
-    P{"temperature", R::Number{sampling<&SamplingParams::temperature>, 0, 1}},
-    P{"top_p", R::Number{sampling<&SamplingParams::top_p>, 0, 1}},
-    P{"top_k", R::Integer{sampling<&SamplingParams::top_k>, 0, kMaxInt}},
+    P{"stream", R::Flag{To::own<&Fields::stream>}},
+    P{"temperature", R::Number{To::sampling<&SamplingParams::temperature>, 0, 1}},
+    P{"top_p", R::Number{To::sampling<&SamplingParams::top_p>, 0, 1}},
+    P{"top_k", R::Integer{To::sampling<&SamplingParams::top_k>, 0, kMaxInt}},
     P{"seed", R::Custom{read_seed}},
     P{"tools", R::Custom{read_tools}},
     P{"tool_choice", R::Custom{read_tool_choice}},
     P{"thinking", R::Custom{read_thinking}},
     P{"output_config", R::Custom{read_output_config}},
     P{"output_format", R::Custom{read_output_format}},  // before it was in output_config
-    P{"cache_control", R::Custom{read_cache_control}},
+    P{"cache_control", R::Custom{read_whole_cache_control}},
 
     P{"metadata", NoBehaviour::object},
     P{"service_tier", NoBehaviour::text},

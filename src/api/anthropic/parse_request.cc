@@ -78,6 +78,23 @@ json::object template_arguments(const RequestFields& fields) {
   return thinking_arguments(fields.effort, fields.thinks);
 }
 
+// The messages as JSON; what is to be kept of them goes into `keep`.
+std::string joined(const json::array& messages, std::size_t before,
+                   const std::vector<Breakpoint>& breakpoints, std::vector<KeepRule>& keep) {
+  std::string text = "[";
+  std::vector<std::size_t> ends = {text.size()};
+  for (const json::value& message : messages) {
+    if (ends.size() > 1) text += ',';
+    text += json::serialize(message);
+    ends.push_back(text.size());
+  }
+  for (const Breakpoint& mark : breakpoints) {
+    const bool all = mark.turns >= messages.size() - before;
+    keep.push_back({all ? KeepRule::kAll : ends[before + mark.turns], mark.time});
+  }
+  return text + ']';
+}
+
 // An answer that the client began goes on from there.
 ChatPrompt prompt_of(RequestFields& fields) {
   ChatPrompt chat;
@@ -87,8 +104,9 @@ ChatPrompt prompt_of(RequestFields& fields) {
     json::value content = one ? fields.system[0].at("text") : json::value(std::move(fields.system));
     messages.push_back({{"role", "system"}, {"content", std::move(content)}});
   }
+  const std::size_t before = messages.size();
   for (json::value& message : fields.messages) messages.push_back(std::move(message));
-  chat.messages_json = json::serialize(messages);
+  chat.messages_json = joined(messages, before, fields.breakpoints, fields.text.keep);
   if (!fields.tool_choice.none) fields.tools.put_into(chat);  // else the model is not told of any
   const json::object arguments = template_arguments(fields);
   if (!arguments.empty()) chat.template_arguments_json = json::serialize(arguments);
@@ -148,7 +166,7 @@ Result<MessagesRequest> parse_messages(std::string_view body, double timeout_sec
   }
   fields.job.deadline = deadline_after(timeout_seconds);
   MessagesRequest parsed;
-  parsed.wire = {(*model)->id, fields.cache_control, fields.omit_thinking};
+  parsed.wire = {(*model)->id, !fields.breakpoints.empty(), fields.omit_thinking};
   parsed.seed = *std::move(fields.seed);
   parsed.ignored = std::move(fields.ignored);
   parsed.request = request_of(fields, *std::move(model));

@@ -1,6 +1,7 @@
 // System prompt and messages, block by block, as turns that a chat template reads.
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -185,7 +186,11 @@ Result<void> read_blocks(const json::array& list, const std::string& place, Mess
       const auto block = block_at(list[i], fmt::format("{}.{}", place, i));
       if (!block) return block.error();
       if ((block->type == "tool_result") != results) continue;
+      const std::size_t before = message.fields.breakpoints.size();
       if (auto read = read_block(*block, message); !read) return read;
+      for (Breakpoint& mark : std::span(message.fields.breakpoints).subspan(before)) {
+        mark.turns = message.turns.size();
+      }
     }
   }
   return {};

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <cstdint>
+#include <limits>
 #include <utility>
 
 #include <boost/json/serialize.hpp>
@@ -16,6 +19,8 @@ namespace mlxd::api::anthropic {
 namespace {
 
 namespace json = boost::json;
+
+constexpr std::int64_t kMostTokens = std::numeric_limits<int>::max();
 
 bool is_word_of(std::string_view words, std::string_view word) {
   while (!words.empty()) {
@@ -83,16 +88,35 @@ Result<void> note_other_keys(const json::object& in, std::string_view known,
   return {};
 }
 
-// All that is computed may be found again, marked or not: what it changes are the counts of usage.
+// All that is computed may be found again, marked or not: a mark keeps it for a time.
 Result<void> read_cache_control(const json::value& value, RequestFields& fields) {
+  constexpr std::size_t kMost = 4;  // as at Anthropic's: each may take a rendering
   if (!value.is_object()) {
     return wrong_type("cache_control", "an object such as {\"type\": \"ephemeral\"}", value);
   }
-  fields.cache_control = true;
+  Breakpoint mark{0, std::chrono::minutes(5)};
+  if (const auto* ttl = value.get_object().if_contains("ttl"); ttl != nullptr && !ttl->is_null()) {
+    if (*ttl != "5m" && *ttl != "1h") {
+      return bad_value("cache_control.ttl", "'cache_control.ttl' must be \"5m\" or \"1h\".");
+    }
+    if (*ttl == "1h") mark.time = std::chrono::hours(1);
+  }
+  if (fields.breakpoints.size() == kMost) {
+    return bad_value("cache_control",
+                     fmt::format("A maximum of {} blocks with cache_control may be provided; leave "
+                                 "it out of the others.",
+                                 kMost));
+  }
+  fields.breakpoints.push_back(mark);
   return {};
 }
 
-// A budget is accepted, and bounds nothing so far.
+Result<void> read_whole_cache_control(const json::value& value, RequestFields& fields) {
+  if (auto read = read_cache_control(value, fields); !read) return read;
+  fields.breakpoints.back().turns = Breakpoint::kAll;
+  return {};
+}
+
 Result<void> read_thinking(const json::value& value, RequestFields& fields) {
   constexpr std::array kThinks = {"enabled", "adaptive", "between_tools"};
   if (!value.is_object()) return wrong_type("thinking", "an object with a 'type'", value);
@@ -107,9 +131,15 @@ Result<void> read_thinking(const json::value& value, RequestFields& fields) {
                                  *type));
   }
   if (const auto* budget = in.if_contains("budget_tokens");
-      budget != nullptr && !budget->is_null() && as_integer(*budget).value_or(0) < 1) {
-    return bad_value("thinking.budget_tokens",
-                     "'thinking.budget_tokens' must be a number of tokens, 1 or more.");
+      budget != nullptr && !budget->is_null()) {
+    const auto tokens = as_integer(*budget).value_or(0);
+    if (tokens < 1) {
+      return bad_value("thinking.budget_tokens",
+                       "'thinking.budget_tokens' must be a number of tokens, 1 or more.");
+    }
+    // Clients send it to all models: one whose reasoning it cannot end thinks as it will.
+    if (*fields.thinks)
+      fields.text.reasoning = {static_cast<int>(std::min(tokens, kMostTokens)), ""};
   }
   if (const auto* display = in.if_contains("display"); display != nullptr && !display->is_null()) {
     if (*display != "summarized" && *display != "omitted") {

@@ -24,7 +24,10 @@ Result<void> read_output_config(const boost::json::value& value, RequestFields& 
 Result<void> read_output_format(const boost::json::value& value, RequestFields& fields);
 Result<void> read_seed(const boost::json::value& value, RequestFields& fields);
 Result<void> read_stop_sequences(const boost::json::value& value, RequestFields& fields);
+// Of a block, which is before the messages unless its reader says otherwise; and of a whole
+// request.
 Result<void> read_cache_control(const boost::json::value& value, RequestFields& fields);
+Result<void> read_whole_cache_control(const boost::json::value& value, RequestFields& fields);
 
 // A string that must be there; `place` is the object's.
 Result<std::string_view> text_member(const boost::json::object& in, std::string_view key,

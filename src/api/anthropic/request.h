@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,6 +23,13 @@ struct ToolChoice {
   bool at_most_one = false;
 };
 
+// Up to where a client wants the prompt kept.
+struct Breakpoint {
+  static constexpr std::size_t kAll = std::string::npos;
+  std::size_t turns = 0;  // the first so many messages; 0: what stands before them
+  std::chrono::seconds time{};
+};
+
 // A request while it is read: every parameter where it stays, or by itself where it means something
 // only together with others (parse_request).
 struct RequestFields {
@@ -37,7 +46,7 @@ struct RequestFields {
   std::optional<bool> thinks;
   std::string effort;  // "": not sent
   bool stream = false;
-  bool cache_control = false;
+  std::vector<Breakpoint> breakpoints;  // cache_control
   bool omit_thinking = false;
   std::vector<std::string> ignored;  // what was sent and has no effect here
 };

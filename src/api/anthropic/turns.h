@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <string_view>
@@ -20,6 +21,7 @@ class Turns {
   // False when no call before has that id.
   bool answer(std::string_view id, boost::json::array parts);
 
+  std::size_t size() const { return turns_.size(); }
   // The last turn is an assistant's that ends with a call, or with text.
   bool ends_with_call() const;
   bool ends_with_answer() const;

@@ -1,7 +1,10 @@
 #include "api/generation/admission.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace mlxd::api {
@@ -11,7 +14,17 @@ namespace {
 struct Asker {
   std::string request_id;
   std::uint64_t caller = 0;
+  bool has_session = false;  // it goes on with what it has said
 };
+
+// A request that names its session will be followed by others that begin as it does. Which one does
+// not matter: they are known by their tokens.
+bool names_session(const http::Request& request) {
+  constexpr std::array<std::string_view, 5> kHeaders = {
+      "x-session-id", "x-claude-code-session-id", "session_id", "session-id", "conversation_id"};
+  return std::ranges::any_of(
+      kHeaders, [&](std::string_view header) { return !request.header(header).empty(); });
+}
 
 Result<Admitted> admit(GenerationShared& shared, const Dialect& dialect, const Asker& asker,
                        const std::shared_ptr<Bell>& bell, http::Body& body) {
@@ -22,6 +35,7 @@ Result<Admitted> admit(GenerationShared& shared, const Dialect& dialect, const A
   ParsedRequest& request = admitted.request;
   request.job.id = asker.request_id;
   request.job.caller = asker.caller;
+  if (asker.has_session) request.text.keep.push_back({KeepRule::kAll, kSessionTime});
   request.job.cache_salt = shared.share_prefix_cache ? 0 : asker.caller;
   if (request.embed) {
     request.embed->job = request.job;
@@ -47,9 +61,8 @@ Result<std::shared_ptr<Admission>> begin_admission(GenerationShared& shared, con
   const http::Request& request = exchange.request();
   return Admission::begin(
       shared.pool, exchange, bell,
-      [&shared, &dialect, bell, asker = Asker{request.id, request.caller}](http::Body& body) {
-        return admit(shared, dialect, asker, bell, body);
-      });
+      [&shared, &dialect, bell, asker = Asker{request.id, request.caller, names_session(request)}](
+          http::Body& body) { return admit(shared, dialect, asker, bell, body); });
 }
 
 }  // namespace mlxd::api

@@ -48,6 +48,9 @@ class AnswerWriter {
   // Each appends frames, or nothing where the format has nothing to say.
   virtual void begin(int choices, std::string& frames) = 0;  // before all else
   virtual void add(const TextDelta& delta, std::string& frames) = 0;
+  // How far the prompts have come, all together: before the first delta of any, and only where the
+  // job asked for it.
+  virtual void progress(const PromptProgress& /*progress*/, std::string& /*frames*/) {}
   virtual void end(const Usage& usage, std::string& frames) = 0;
   virtual void fail(const Error& error, std::string& frames) = 0;  // in place of `end`
   virtual void keep_alive(std::string& frames) = 0;                // after a silence
@@ -77,6 +80,8 @@ class Dialect {
   virtual ~Dialect() = default;
   virtual std::string_view path() const = 0;  // answers POST
   virtual std::string_view name() const = 0;  // of the endpoint, in the request log and metrics
+  // A header that tells the request's id beside x-request-id; "": none.
+  virtual std::string_view id_header() const { return {}; }
 
   // Text pool, several threads at a time. Nothing that it returns refers to the body.
   virtual Result<ParsedRequest> parse(std::string_view body,

@@ -52,9 +52,29 @@ Error end_error(GenerationEnd end) {
 
 }  // namespace
 
+AnswerFold::AnswerFold(const std::vector<int>& prompt_tokens, int samples)
+    : prompts_(static_cast<int>(prompt_tokens.size())), samples_(samples) {
+  for (const int tokens : prompt_tokens) progress_.push_back({.total = tokens});
+}
+
+std::optional<PromptProgress> AnswerFold::take_progress() {
+  if (!std::exchange(progressed_, false)) return std::nullopt;
+  PromptProgress all;
+  for (const PromptProgress& one : progress_) {
+    all.total += one.total;
+    all.cached += one.cached;
+    all.processed += one.processed;
+    all.seconds = std::max(all.seconds, one.seconds);
+  }
+  return all;
+}
+
 void AnswerFold::apply(int prompt, GenerationEvent event, std::vector<TextDelta>& deltas) {
   const int first = prompt * samples_;
-  if (auto* echo = std::get_if<PromptEcho>(&event)) {
+  if (const auto* progress = std::get_if<PromptProgress>(&event)) {
+    progress_[static_cast<std::size_t>(prompt)] = *progress;
+    progressed_ = true;
+  } else if (auto* echo = std::get_if<PromptEcho>(&event)) {
     for (int sample = 0; sample < samples_; ++sample) {
       deltas.push_back(echo->delta);
       deltas.back().choice = first + sample;

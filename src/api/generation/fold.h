@@ -15,10 +15,14 @@ namespace mlxd::api {
 // prompt * samples + sample. One thread at a time.
 class AnswerFold {
  public:
-  AnswerFold(int prompts, int samples) : prompts_(prompts), samples_(samples) {}
+  // `prompt_tokens`: of each prompt.
+  AnswerFold(const std::vector<int>& prompt_tokens, int samples);
 
   // Appends what the event adds. Events of a prompt come in order; prompts in any interleaving.
   void apply(int prompt, GenerationEvent event, std::vector<TextDelta>& deltas);
+
+  // How far all prompts have come together, where that is news since the last call.
+  std::optional<PromptProgress> take_progress();
 
   int choices() const { return prompts_ * samples_; }
   // Every prompt had its GenerationEnd, or one of them ended badly.
@@ -36,6 +40,8 @@ class AnswerFold {
   int ended_ = 0;
   Usage usage_;
   double queue_seconds_ = 0;
+  std::vector<PromptProgress> progress_;  // by prompt
+  bool progressed_ = false;
   std::optional<Error> error_;
 };
 

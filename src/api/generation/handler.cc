@@ -2,6 +2,7 @@
 // coroutine on the I/O thread.
 #include "api/generation/handler.h"
 
+#include <algorithm>
 #include <exception>
 #include <optional>
 #include <string>
@@ -15,6 +16,7 @@
 #include "api/generation/bell.h"
 #include "api/generation/fold.h"
 #include "api/generation/progress.h"
+#include "api/generation/stream_log.h"
 #include "http/router.h"
 
 namespace mlxd::api {
@@ -32,6 +34,7 @@ class GenerationHandler {
         bell_(std::make_shared<Bell>(exchange.wakeup())),
         progress_(shared.observer, exchange.request().id, dialect.name()) {}
   ~GenerationHandler() {
+    if (log_ && !log_->ended()) log_->end(Clock::now());
     bell_->silence();
     if (admission_) admission_->abandon();
   }
@@ -43,7 +46,8 @@ class GenerationHandler {
   Task<bool> admit();
   Task<> answer_whole();
   Task<> answer_stream();
-  Task<bool> flush();
+  Task<> flush();
+  bool may_go_on();
   Task<> refuse(Error error);
   bool take_events();
   http::Response whole_response();
@@ -61,6 +65,8 @@ class GenerationHandler {
   std::vector<TextDelta> deltas_;    // taken, and not yet answered
   std::vector<ChoiceText> choices_;  // of an answer that is not streamed
   std::string frames_;               // written by the writer, and not yet sent
+  std::shared_ptr<StreamLog> log_;   // of a stream that may be resumed; else null
+  bool unsent_ = false;              // a write has failed
   bool responding_ = false;          // respond or begin_stream was called
   bool streaming_ = false;
 };
@@ -102,7 +108,9 @@ Task<> GenerationHandler::answer() {
   }
   const bool admitted = co_await admit();
   if (!admitted) co_return;
-  fold_.emplace(static_cast<int>(generations_.size()), request_.job.samples);
+  std::vector<int> prompt_tokens;
+  for (const auto& generation : generations_) prompt_tokens.push_back(generation->prompt_tokens());
+  fold_.emplace(prompt_tokens, request_.job.samples);
   if (request_.stream) {
     co_await answer_stream();
   } else {
@@ -129,6 +137,9 @@ Task<bool> GenerationHandler::admit() {
     co_return false;
   }
   request_ = std::move(admitted->request);
+  if (!dialect_.id_header().empty()) {
+    request_.headers.emplace_back(dialect_.id_header(), exchange_.request().id);
+  }
   generations_ = std::move(admitted->generations);
   progress_.accepted(request_, generations_.size());
   int prompt_tokens = 0;
@@ -142,7 +153,11 @@ Task<> GenerationHandler::refuse(Error error) {
   error = dialect_.in_own_terms(std::move(error));
   progress_.refused(error);
   error.request_id = exchange_.request().id;
-  co_await exchange_.respond(error_response(error, dialect_.error_body(error)));
+  http::Response response = error_response(error, dialect_.error_body(error));
+  if (!dialect_.id_header().empty()) {
+    response.headers.emplace_back(dialect_.id_header(), error.request_id);
+  }
+  co_await exchange_.respond(std::move(response));
 }
 
 // Moves what is ready into the deltas. True when there may be more.
@@ -211,11 +226,16 @@ http::Response GenerationHandler::whole_response() {
 // that fails at once still gets an HTTP status.
 Task<> GenerationHandler::answer_stream() {
   while (true) {
-    const bool more = take_events();
+    // A stream that nobody reads waits when there is no more room for it.
+    const bool waits = log_ && log_->lost() && log_->is_full();
+    const bool more = !waits && take_events();
     if (fold_->error() && !streaming_ && deltas_.empty()) {
       leave();
       co_await refuse(*fold_->error());
       co_return;
+    }
+    if (const auto progress = fold_->take_progress()) {
+      request_.writer->progress(*progress, frames_);
     }
     for (const auto& delta : deltas_) request_.writer->add(delta, frames_);
     deltas_.clear();
@@ -230,40 +250,102 @@ Task<> GenerationHandler::answer_stream() {
       request_.writer->took(progress_.times());
       request_.writer->end(fold_->usage(), frames_);
     }
-    if (!frames_.empty()) {
-      const bool sent = co_await flush();
-      if (!sent) break;
-    }
+    if (!frames_.empty()) co_await flush();
+    if (!may_go_on()) break;
     if (fold_->finished()) {
-      co_await exchange_.end_stream();
+      if (log_) log_->end(Clock::now());
+      if (!unsent_) co_await exchange_.end_stream();
       co_return;
     }
     if (more) continue;
-    const bool news = co_await exchange_.wakeup()->wait_for(shared_.keep_alive_seconds);
-    if (exchange_.peer_gone()) break;
-    if (!news) request_.writer->keep_alive(frames_);
+    const double patience = log_ ? std::min(shared_.keep_alive_seconds, shared_.streams.seconds())
+                                 : shared_.keep_alive_seconds;
+    const bool news = co_await exchange_.wakeup()->wait_for(patience);
+    if (!may_go_on()) break;
+    if (!news && !unsent_) request_.writer->keep_alive(frames_);
   }
   leave();
 }
 
-// Sends the frames, after the stream's head when they are the first; false when the peer is gone.
-Task<bool> GenerationHandler::flush() {
+// Whether somebody reads the stream, or may yet.
+bool GenerationHandler::may_go_on() {
+  unsent_ = unsent_ || exchange_.peer_gone();
+  if (!unsent_) return true;
+  if (!log_ || shared_.draining) return false;
+  const TimePoint now = Clock::now();
+  if (!log_->lost()) log_->lose(now);
+  return log_->has_reader() || seconds_between(log_->lost_at(), now) < shared_.streams.seconds();
+}
+
+// Sends the frames, after the stream's head when they are the first.
+Task<> GenerationHandler::flush() {
   if (!streaming_) {
     responding_ = true;
     const bool begun =
         co_await exchange_.begin_stream(request_.headers, request_.writer->content_type());
-    if (!begun) co_return false;
+    unsent_ = !begun;
+    if (!begun) co_return;
     streaming_ = true;
     std::string first;
     request_.writer->begin(fold_->choices(), first);
     frames_.insert(0, first);
+    if (request_.writer->content_type() == http::kEventStream) {
+      log_ = shared_.streams.open(exchange_.request().caller, Clock::now());
+      if (log_) log_->set_writer(exchange_.wakeup());
+    }
   }
   std::string frames = std::exchange(frames_, {});
+  if (log_) frames = log_->add(frames);
+  // Who reads on has come in place of this peer.
+  unsent_ = unsent_ || (log_ && log_->has_reader());
+  if (unsent_) co_return;
   const bool sent = co_await exchange_.write(std::move(frames));
-  co_return sent;
+  unsent_ = !sent;
+}
+
+// The rest of a stream, from the event on that its client read last.
+Task<> read_on(GenerationShared& shared, http::Exchange& exchange, StreamLogs::Found found) {
+  exchange.take_body().release();
+  StreamLog::Reader reader(std::move(found.log), found.last, exchange.wakeup());
+  http::Headers headers;
+  bool reads = co_await exchange.begin_stream(std::move(headers), http::kEventStream);
+  while (reads) {
+    std::string frames = reader.next();
+    if (frames.empty()) {
+      if (reader.is_over()) break;
+      const bool news = co_await exchange.wakeup()->wait_for(shared.keep_alive_seconds);
+      if (exchange.peer_gone()) co_return;
+      if (news) continue;
+      frames = ": keep-alive\n\n";
+    }
+    reads = co_await exchange.write(std::move(frames));
+  }
+  if (reads) co_await exchange.end_stream();
+}
+
+Error no_such_stream() {
+  return {.status = 404,
+          .code = "stream_not_found",
+          .param = {},
+          .message =
+              "The stream that Last-Event-ID names is not kept any more, or not all that "
+              "comes behind; send the request without this header to begin anew."};
 }
 
 Task<> generate(GenerationShared& shared, const Dialect& dialect, http::Exchange& exchange) {
+  const std::string_view last = exchange.request().header("last-event-id");
+  if (shared.streams.enabled() && !last.empty()) {
+    auto found = shared.streams.find(exchange.request().caller, last, Clock::now());
+    if (found.log) {
+      co_await read_on(shared, exchange, std::move(found));
+      co_return;
+    }
+    Error error = dialect.in_own_terms(no_such_stream());
+    error.request_id = exchange.request().id;
+    http::Response response = error_response(error, dialect.error_body(error));
+    co_await exchange.respond(std::move(response));
+    co_return;
+  }
   GenerationHandler handler(shared, dialect, exchange);
   co_await handler.run();
 }

@@ -29,10 +29,10 @@ class QueryHandler {
   }
 
   Task<> run() {
-    auto begun = QueryJob::begin(shared_.pool, exchange_, bell_,
-                                 [&query = query_, &models = shared_.models](http::Body& body) {
-                                   return query.answer(body.text, models);
-                                 });
+    auto begun = QueryJob::begin(
+        shared_.pool, exchange_, bell_,
+        [&query = query_, &models = shared_.models, caller = exchange_.request().caller](
+            http::Body& body) { return query.answer_for(caller, body.text, models); });
     if (!begun) {
       co_await refuse(begun.error());
       co_return;
@@ -50,14 +50,20 @@ class QueryHandler {
     }
     http::Response response;
     response.body = *std::move(answer);
-    co_await exchange_.respond(std::move(response));
+    co_await respond(std::move(response));
   }
 
  private:
   Task<> refuse(Error error) {
     error = query_.in_own_terms(std::move(error));
     error.request_id = exchange_.request().id;
-    co_await exchange_.respond(error_response(error, query_.error_body(error)));
+    co_await respond(error_response(error, query_.error_body(error)));
+  }
+  Task<> respond(http::Response response) {
+    if (!query_.id_header().empty()) {
+      response.headers.emplace_back(query_.id_header(), exchange_.request().id);
+    }
+    co_await exchange_.respond(std::move(response));
   }
 
   GenerationShared& shared_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -25,6 +26,13 @@ class Query {
   // The body of the answer, in JSON. `body` is empty where the method has none. Text pool, several
   // threads at a time.
   virtual Result<std::string> answer(std::string_view body, const ModelDirectory& models) const = 0;
+  // The same of a caller (http::Request::caller), for a question about what is kept for each.
+  virtual Result<std::string> answer_for(std::uint64_t /*caller*/, std::string_view body,
+                                         const ModelDirectory& models) const {
+    return answer(body, models);
+  }
+  // As Dialect's.
+  virtual std::string_view id_header() const { return {}; }
   // As Dialect's.
   virtual Error in_own_terms(Error error) const { return error; }
   virtual std::string error_body(const Error& error) const = 0;

@@ -4,6 +4,7 @@
 
 #include "api/generation/model_directory.h"
 #include "api/generation/record.h"
+#include "api/generation/stream_log.h"
 #include "api/generation/text_pool.h"
 
 namespace mlxd::api {
@@ -16,7 +17,8 @@ struct GenerationShared {
   RequestObserver& observer;
   double keep_alive_seconds = 15;
   bool share_prefix_cache = false;
-  TextPool pool;  // last: its jobs use what stands above
+  StreamLogs streams{0};  // I/O thread
+  TextPool pool;          // last: its jobs use what stands above
 };
 
 }  // namespace mlxd::api

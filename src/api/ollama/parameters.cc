@@ -33,30 +33,23 @@ bool is_empty(const json::value& value) {
          (value.is_array() && value.get_array().empty());
 }
 
-template <auto member>
-auto& sampling(Fields& fields) {
-  return fields.job.sampling.*member;
-}
-template <auto member>
-auto& own(Fields& fields) {
-  return fields.*member;
-}
 using Sampling = SamplingParams;
+using To = FieldsOf<Fields>;
 
 // name, rule, what it accepts (where the rule does not say it)
 const Row kOptions[] = {
     {"num_predict", Custom{read_num_predict}, "an integer; below 0: what is left of the context"},
-    {"temperature", Number{sampling<&Sampling::temperature>, 0, 100}},
+    {"temperature", Number{To::sampling<&Sampling::temperature>, 0, 100}},
     {"top_k", Custom{read_top_k}, "an integer; 0 or less: off"},
-    {"top_p", Number{sampling<&Sampling::top_p>, 0, 1, true}},
-    {"min_p", Number{sampling<&Sampling::min_p>, 0, 1}},
+    {"top_p", Number{To::sampling<&Sampling::top_p>, 0, 1, true}},
+    {"min_p", Number{To::sampling<&Sampling::min_p>, 0, 1}},
     {"seed", Custom{read_seed}, "a 64-bit integer; -1: random"},
     {"stop", Custom{read_stop}, "an array of up to 16 strings, none of them empty"},
-    {"repeat_penalty", Number{sampling<&Sampling::repetition_penalty>, 0, kMaxFloat, true}},
-    {"presence_penalty", Number{sampling<&Sampling::presence_penalty>, -2, 2}},
-    {"frequency_penalty", Number{sampling<&Sampling::frequency_penalty>, -2, 2}},
-    {"repeat_last_n", Integer{own<&Fields::repeat_last_n>, -1, kMaxInt}},
-    {"num_ctx", Integer{own<&Fields::context>, 1, kMaxInt}},
+    {"repeat_penalty", Number{To::sampling<&Sampling::repetition_penalty>, 0, kMaxFloat, true}},
+    {"presence_penalty", Number{To::sampling<&Sampling::presence_penalty>, -2, 2}},
+    {"frequency_penalty", Number{To::sampling<&Sampling::frequency_penalty>, -2, 2}},
+    {"repeat_last_n", Integer{To::own<&Fields::repeat_last_n>, -1, kMaxInt}},
+    {"num_ctx", Integer{To::own<&Fields::context>, 1, kMaxInt}},
 
     // Ways to draw that there are not here.
     {"typical_p", Unsupported{is_one}},
@@ -90,13 +83,13 @@ Result<void> read_options(const json::value& value, Fields& fields) {
 
 const Row kShared[] = {
     {"model", Custom{read_model}, "the name of a model (GET /api/tags lists them)"},
-    {"stream", Flag{own<&Fields::stream>}},
+    {"stream", Flag{To::own<&Fields::stream>}},
     {"format", Custom{read_format}, "\"json\" or a JSON schema"},
     {"options", Custom{read_options}, "an object"},
     {"think", Custom{read_think}, "true, false, \"low\", \"medium\", \"high\" or \"max\""},
     {"keep_alive", Custom{read_keep_alive}, "seconds, or a duration such as \"5m\""},
-    {"logprobs", Flag{sampling<&Sampling::logprobs>}},
-    {"top_logprobs", Integer{sampling<&Sampling::top_logprobs>, 0, 20}},
+    {"logprobs", Flag{To::sampling<&Sampling::logprobs>}},
+    {"top_logprobs", Integer{To::sampling<&Sampling::top_logprobs>, 0, 20}},
     // What does not fit the context is an error: nothing is dropped of what was said.
     {"truncate", Unsupported{is_false}},
     {"shift", Unsupported{is_false}},
@@ -111,7 +104,7 @@ const Row kChat[] = {
 const Row kGenerate[] = {
     {"prompt", Custom{read_prompt}, "a string"},
     {"system", Custom{read_system}, "a string"},
-    {"raw", Flag{own<&Fields::raw>}},
+    {"raw", Flag{To::own<&Fields::raw>}},
     {"suffix", Unsupported{is_empty}},
     {"template", Unsupported{is_empty}},
     // Of earlier answers, which here have none: /api/chat takes a conversation.

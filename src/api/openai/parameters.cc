@@ -35,28 +35,22 @@ bool is_text_alone(const json::value& value) {
 
 // The fields that the rows below write to.
 template <auto member>
-auto& sampling(RequestFields& fields) {
-  return fields.job.sampling.*member;
-}
-template <auto member>
-auto& job(RequestFields& fields) {
-  return fields.job.*member;
-}
-template <auto member>
-auto& text(RequestFields& fields) {
-  return fields.text.*member;
-}
-template <auto member>
 auto& chat(RequestFields& fields) {
   return fields.chat.*member;
 }
-template <auto member>
-auto& own(RequestFields& fields) {
-  return fields.*member;
+// DashScope's name, vLLM's and llama-server's two.
+constexpr std::array<const char*, 4> kBudgets = {"thinking_budget", "thinking_token_budget",
+                                                 "thinking_budget_tokens",
+                                                 "reasoning_budget_tokens"};
+constexpr std::string_view kBudget = "an integer, the most tokens of reasoning; -1: any number";
+template <std::size_t index>
+Result<void> read_budget(const json::value& value, RequestFields& fields) {
+  return read_reasoning_budget(kBudgets[index], value, fields);
 }
 using Sampling = SamplingParams;
 using Job = GenerateJob;
 using Fields = RequestFields;
+using To = FieldsOf<Fields>;
 
 // name, chat, completions, rule, what it accepts (where the rule does not say it), default
 const std::array kParameters = {
@@ -70,20 +64,20 @@ const std::array kParameters = {
     P{"max_completion_tokens",
       true,
       false,
-      P::Integer{own<&Fields::max_completion_tokens>, 0, kMaxInt},
+      P::Integer{To::own<&Fields::max_completion_tokens>, 0, kMaxInt},
       {},
       "what is left of the context"},
     P{"max_tokens",
       true,
       false,
-      P::Integer{job<&Job::max_tokens>, 0, kMaxInt},
+      P::Integer{To::job<&Job::max_tokens>, 0, kMaxInt},
       {},
       "what is left of the context"},
-    P{"max_tokens", false, true, P::Integer{job<&Job::max_tokens>, 0, kMaxInt}, {}, "16"},
-    P{"temperature", true, true, P::Number{sampling<&Sampling::temperature>, 0, 2}, {}, "1"},
-    P{"top_p", true, true, P::Number{sampling<&Sampling::top_p>, 0, 1, true}, {}, "1"},
-    P{"top_k", true, true, P::Integer{sampling<&Sampling::top_k>, -1, kMaxInt}, {}, "0 (off)"},
-    P{"min_p", true, true, P::Number{sampling<&Sampling::min_p>, 0, 1}, {}, "0"},
+    P{"max_tokens", false, true, P::Integer{To::job<&Job::max_tokens>, 0, kMaxInt}, {}, "16"},
+    P{"temperature", true, true, P::Number{To::sampling<&Sampling::temperature>, 0, 2}, {}, "1"},
+    P{"top_p", true, true, P::Number{To::sampling<&Sampling::top_p>, 0, 1, true}, {}, "1"},
+    P{"top_k", true, true, P::Integer{To::sampling<&Sampling::top_k>, -1, kMaxInt}, {}, "0 (off)"},
+    P{"min_p", true, true, P::Number{To::sampling<&Sampling::min_p>, 0, 1}, {}, "0"},
     P{"seed", true, true, P::Custom{read_seed}, "a 64-bit integer",
       "random, told in the header x-seed"},
     P{"stop", true, true, P::Custom{read_stop},
@@ -91,36 +85,42 @@ const std::array kParameters = {
     P{"presence_penalty",
       true,
       true,
-      P::Number{sampling<&Sampling::presence_penalty>, -2, 2},
+      P::Number{To::sampling<&Sampling::presence_penalty>, -2, 2},
       {},
       "0"},
     P{"frequency_penalty",
       true,
       true,
-      P::Number{sampling<&Sampling::frequency_penalty>, -2, 2},
+      P::Number{To::sampling<&Sampling::frequency_penalty>, -2, 2},
       {},
       "0"},
     P{"repetition_penalty",
       true,
       true,
-      P::Number{sampling<&Sampling::repetition_penalty>, 0, kMaxFloat, true},
+      P::Number{To::sampling<&Sampling::repetition_penalty>, 0, kMaxFloat, true},
       {},
       "1"},
     P{"logit_bias", true, true, P::Custom{read_logit_bias},
       "an object of token ids (as strings), each with a number from -100 to 100"},
-    P{"logprobs", true, false, P::Flag{sampling<&Sampling::logprobs>}, {}, "false"},
-    P{"top_logprobs", true, false, P::Integer{sampling<&Sampling::top_logprobs>, 0, 20}, {}, "0"},
-    P{"logprobs", false, true, P::Integer{own<&Fields::completion_logprobs>, 0, 20}},
-    P{"return_tokens_as_token_ids", true, true, P::Flag{own<&Fields::token_ids>}, {}, "false"},
-    P{"echo", false, true, P::Flag{text<&TextOptions::echo>}, {}, "false"},
-    P{"n", true, true, P::Integer{own<&Fields::n>, 1, 8}, {}, "1"},
-    P{"best_of", true, true, P::Integer{own<&Fields::best_of>, 1, 8}, {}, "n"},
-    P{"stream", true, true, P::Flag{own<&Fields::stream>}, {}, "false"},
+    P{"logprobs", true, false, P::Flag{To::sampling<&Sampling::logprobs>}, {}, "false"},
+    P{"top_logprobs",
+      true,
+      false,
+      P::Integer{To::sampling<&Sampling::top_logprobs>, 0, 20},
+      {},
+      "0"},
+    P{"logprobs", false, true, P::Integer{To::own<&Fields::completion_logprobs>, 0, 20}},
+    P{"return_tokens_as_token_ids", true, true, P::Flag{To::own<&Fields::token_ids>}, {}, "false"},
+    P{"echo", false, true, P::Flag{To::text<&TextOptions::echo>}, {}, "false"},
+    P{"n", true, true, P::Integer{To::own<&Fields::n>, 1, 8}, {}, "1"},
+    P{"best_of", true, true, P::Integer{To::own<&Fields::best_of>, 1, 8}, {}, "n"},
+    P{"stream", true, true, P::Flag{To::own<&Fields::stream>}, {}, "false"},
     P{"stream_options", true, true, P::Custom{read_stream_options},
-      "an object with include_usage: true or false"},
-    P{"ignore_eos", true, true, P::Flag{job<&Job::ignore_eos>}, {}, "false"},
-    P{"min_tokens", true, true, P::Integer{job<&Job::min_tokens>, 0, kMaxInt}, {}, "0"},
-    P{"priority", true, true, P::Integer{job<&Job::priority>, 0, kHighestPriority}, {}, "0"},
+      "an object with include_usage and continuous_usage_stats: true or false"},
+    P{"return_progress", true, true, P::Flag{To::own<&Fields::return_progress>}, {}, "false"},
+    P{"ignore_eos", true, true, P::Flag{To::job<&Job::ignore_eos>}, {}, "false"},
+    P{"min_tokens", true, true, P::Integer{To::job<&Job::min_tokens>, 0, kMaxInt}, {}, "0"},
+    P{"priority", true, true, P::Integer{To::job<&Job::priority>, 0, kHighestPriority}, {}, "0"},
     P{"response_format", true, true, P::Custom{read_response_format},
       "an object whose 'type' is \"text\", \"json_object\" or \"json_schema\""},
     P{"structured_outputs", true, true, P::Custom{read_structured_outputs},
@@ -139,7 +139,7 @@ const std::array kParameters = {
     P{"store", true, true, P::NoBehaviour::boolean},
     P{"service_tier", true, true, P::NoBehaviour::text},
     P{"safety_identifier", true, true, P::NoBehaviour::text},
-    P{"prompt_cache_key", true, true, P::NoBehaviour::text},
+    P{"prompt_cache_key", true, true, P::Custom{read_cache_key}, "a string"},
     P{"prompt_cache_retention", true, true, P::NoBehaviour::text},
     P{"prompt_cache_options", true, true, P::NoBehaviour::object},
     P{"cache_prompt", true, true, P::NoBehaviour::boolean},  // an answer does not depend on it
@@ -157,7 +157,7 @@ const std::array kParameters = {
     P{"tools", true, false, P::Custom{read_tools}, "an array of up to 256 functions"},
     P{"tool_choice", true, false, P::Custom{read_tool_choice},
       "none, auto, required, a function or allowed_tools", "auto"},
-    P{"parallel_tool_calls", true, false, P::Flag{own<&Fields::parallel_calls>}, {}, "true"},
+    P{"parallel_tool_calls", true, false, P::Flag{To::own<&Fields::parallel_calls>}, {}, "true"},
     P{"functions", true, false, P::Custom{read_functions}, "an array of up to 256 functions"},
     P{"function_call", true, false, P::Custom{read_function_call}, "none, auto or a function",
       "auto"},
@@ -167,6 +167,12 @@ const std::array kParameters = {
       "the template's"},
     P{"reasoning_effort", true, false, P::Custom{read_reasoning_effort},
       "none, minimal, low, medium, high, xhigh or max", "the template's"},
+    P{"reasoning", true, false, P::Custom{read_reasoning},
+      "an object with effort, enabled or max_tokens", "the template's"},
+    P{"thinking_budget", true, false, P::Custom{read_budget<0>}, kBudget, "any"},
+    P{"thinking_token_budget", true, false, P::Custom{read_budget<1>}, kBudget, "any"},
+    P{"thinking_budget_tokens", true, false, P::Custom{read_budget<2>}, kBudget, "any"},
+    P{"reasoning_budget_tokens", true, false, P::Custom{read_budget<3>}, kBudget, "any"},
     P{"add_generation_prompt",
       true,
       false,

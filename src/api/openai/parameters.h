@@ -51,6 +51,8 @@ struct RequestFields : UnknownKeys {
   bool stream = false;
   bool has_stream_options = false;
   bool include_usage = false;
+  bool continuous_usage = false;
+  bool return_progress = false;
 };
 
 struct Parameter {

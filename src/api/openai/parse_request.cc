@@ -42,14 +42,16 @@ Result<void> unknown_key(std::string name, Endpoint endpoint, RequestFields& fie
 Result<RequestFields> read_fields(const json::object& body, const ParseOptions& options) {
   RequestFields fields;
   fields.lenient = options.lenient;
+  UnknownNames unknown;
   for (const auto& member : body) {
     if (member.value().is_null()) continue;  // null counts as absent
     const std::string_view name(member.key().data(), member.key().size());
     const auto* row = find_parameter(name, options.endpoint);
     auto read = row == nullptr ? unknown_key(std::string(name), options.endpoint, fields)
                                : row->read(member.value(), fields);
-    if (!read) return read.error();
+    if (!read && !unknown.took(read.error())) return read.error();
   }
+  if (auto known = unknown.result(); !known) return known.error();
   return fields;
 }
 
@@ -151,11 +153,13 @@ OpenAiRequest finish(RequestFields fields, const ParseOptions& options, LeasedMo
   OpenAiRequest parsed;
   parsed.wire.endpoint = options.endpoint;
   parsed.wire.include_usage = fields.include_usage;
+  parsed.wire.continuous_usage = fields.continuous_usage;
   parsed.wire.logprobs = job.sampling.logprobs || fields.completion_logprobs >= 0;
   parsed.wire.token_ids = fields.token_ids;
   parsed.wire.legacy_functions = fields.legacy_functions;
   job.samples = fields.best_of >= 0 ? fields.best_of : fields.n;
   settle_logprobs(fields);
+  job.progress = fields.return_progress && fields.stream;
   job.deadline = deadline_after(fields.timeout_seconds.value_or(options.max_timeout_seconds));
   parsed.seed = *std::move(fields.seed);
   parsed.ignored = std::move(fields.ignored);

@@ -1,6 +1,8 @@
 // Tools, what may be called of them, and what else a chat template is told beside the messages.
 #include <algorithm>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -144,6 +146,21 @@ json::object arguments_of(RequestFields& fields) {
   return arguments;
 }
 
+Result<void> read_effort(const std::string& name, const json::value& value, RequestFields& fields) {
+  if (!value.is_string() || !is_reasoning_effort(view(value.get_string()))) {
+    return bad_value(
+        name, fmt::format("'{}' must be none, minimal, low, medium, high, xhigh or max.", name));
+  }
+  fields.reasoning_effort = view(value.get_string());
+  return {};
+}
+
+Result<void> read_thinks(const std::string& name, const json::value& value, RequestFields& fields) {
+  if (!value.is_bool()) return wrong_type(name, "true or false", value);
+  fields.enable_thinking = value.get_bool();
+  return {};
+}
+
 }  // namespace
 
 Result<void> read_tools(const json::value& value, RequestFields& fields) {
@@ -223,17 +240,46 @@ Result<void> read_template_arguments(const json::value& value, RequestFields& fi
 }
 
 Result<void> read_reasoning_effort(const json::value& value, RequestFields& fields) {
-  if (!value.is_string() || !is_reasoning_effort(view(value.get_string()))) {
-    return bad_value("reasoning_effort",
-                     "'reasoning_effort' must be none, minimal, low, medium, high, xhigh or max.");
-  }
-  fields.reasoning_effort = view(value.get_string());
-  return {};
+  return read_effort("reasoning_effort", value, fields);
 }
 
 Result<void> read_enable_thinking(const json::value& value, RequestFields& fields) {
-  if (!value.is_bool()) return wrong_type("enable_thinking", "true or false", value);
-  fields.enable_thinking = value.get_bool();
+  return read_thinks("enable_thinking", value, fields);
+}
+
+Result<void> read_reasoning_budget(const std::string& name, const json::value& value,
+                                   RequestFields& fields) {
+  const auto tokens = value.is_number() ? as_integer(value) : std::nullopt;
+  if (!tokens || *tokens < -1 || *tokens > std::numeric_limits<int>::max()) {
+    return bad_value(name, fmt::format("'{}' must be a number of tokens, or -1 for any.", name));
+  }
+  if (fields.text.reasoning) {
+    return bad_value(name, fmt::format("'{}' and '{}' both bound the reasoning; send one of them.",
+                                       fields.text.reasoning->param, name));
+  }
+  if (*tokens >= 0) fields.text.reasoning = {static_cast<int>(*tokens), name};
+  return {};
+}
+
+// OpenRouter's spelling.
+Result<void> read_reasoning(const json::value& value, RequestFields& fields) {
+  if (!value.is_object())
+    return wrong_type("reasoning", "an object with effort or max_tokens", value);
+  for (const auto& [key, member] : value.get_object()) {
+    if (member.is_null()) continue;
+    const std::string name = "reasoning." + std::string(key.data(), key.size());
+    Result<void> read;
+    if (key == "effort") {
+      read = read_effort(name, member, fields);
+    } else if (key == "enabled") {
+      read = read_thinks(name, member, fields);
+    } else if (key == "max_tokens") {
+      read = read_reasoning_budget(name, member, fields);
+    } else if (key != "exclude" || member != false) {  // it is always shown
+      read = fields.unknown(name);
+    }
+    if (!read) return read;
+  }
   return {};
 }
 

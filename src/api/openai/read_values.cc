@@ -138,13 +138,21 @@ Result<void> read_stream_options(const json::value& value, RequestFields& fields
     if (key == "include_usage") {
       if (!option.is_bool()) return wrong_type(name, "true or false", option);
       fields.include_usage = option.get_bool();
-    } else if (option == false &&
-               (key == "include_obfuscation" || key == "continuous_usage_stats")) {
+    } else if (key == "continuous_usage_stats") {
+      if (!option.is_bool()) return wrong_type(name, "true or false", option);
+      fields.continuous_usage = option.get_bool();
+    } else if (option == false && key == "include_obfuscation") {
       continue;  // asks for what the server does
     } else if (auto refused = fields.unknown(name); !refused) {
       return refused;
     }
   }
+  return {};
+}
+
+Result<void> read_cache_key(const json::value& value, RequestFields& fields) {
+  if (!value.is_string()) return wrong_type("prompt_cache_key", "a string", value);
+  if (!value.get_string().empty()) fields.text.keep = {{KeepRule::kAll, kSessionTime}};
   return {};
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 #include <boost/json/fwd.hpp>
 
@@ -26,11 +27,16 @@ Result<void> read_documents(const boost::json::value& value, RequestFields& fiel
 Result<void> read_template_arguments(const boost::json::value& value, RequestFields& fields);
 Result<void> read_reasoning_effort(const boost::json::value& value, RequestFields& fields);
 Result<void> read_enable_thinking(const boost::json::value& value, RequestFields& fields);
+Result<void> read_reasoning(const boost::json::value& value, RequestFields& fields);
+// How many tokens of reasoning there may be, as `name` says; -1: any number.
+Result<void> read_reasoning_budget(const std::string& name, const boost::json::value& value,
+                                   RequestFields& fields);
 Result<void> read_prompt(const boost::json::value& value, RequestFields& fields);
 Result<void> read_seed(const boost::json::value& value, RequestFields& fields);
 Result<void> read_stop(const boost::json::value& value, RequestFields& fields);
 Result<void> read_logit_bias(const boost::json::value& value, RequestFields& fields);
 Result<void> read_stream_options(const boost::json::value& value, RequestFields& fields);
+Result<void> read_cache_key(const boost::json::value& value, RequestFields& fields);
 Result<void> read_timeout(const boost::json::value& value, RequestFields& fields);
 
 // When all of a chat is read: what its parameters mean together goes into its prompt.

@@ -13,6 +13,7 @@ enum class Endpoint { chat, completions };
 struct WireOptions {
   Endpoint endpoint = Endpoint::chat;
   bool include_usage = false;
+  bool continuous_usage = false;  // every chunk says how many tokens there are so far
   bool logprobs = false;          // shown to the client
   bool token_ids = false;         // token strings become "token_id:N"
   bool legacy_functions = false;  // a call is a `function_call`

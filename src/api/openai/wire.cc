@@ -1,5 +1,7 @@
 #include "api/openai/wire.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -89,11 +91,21 @@ void write_logprobs(JsonWriter& json, const WireOptions& wire,
   write_completion_logprobs(json, wire, tokens, offsets);
 }
 
-void write_usage(JsonWriter& json, const Usage& usage) {
-  json.begin_object();
+void write_count_members(JsonWriter& json, const Usage& usage) {
   json.member("prompt_tokens", usage.prompt_tokens);
   json.member("completion_tokens", usage.completion_tokens);
   json.member("total_tokens", usage.prompt_tokens + usage.completion_tokens);
+}
+
+void write_counts(JsonWriter& json, const Usage& usage) {
+  json.begin_object();
+  write_count_members(json, usage);
+  json.end_object();
+}
+
+void write_usage(JsonWriter& json, const Usage& usage) {
+  json.begin_object();
+  write_count_members(json, usage);
   json.key("prompt_tokens_details");
   json.begin_object();
   json.member("cached_tokens", usage.cached_prompt_tokens);
@@ -234,10 +246,10 @@ std::string OpenAiWriter::whole(const std::vector<ChoiceText>& choices, const Us
 }
 
 // `usage` stands in the usage chunk alone; every other chunk of a stream that asked for it says
-// null.
-template <class WriteChoices>
-void OpenAiWriter::chunk(std::string& frames, const Usage* usage,
-                         WriteChoices write_choices) const {
+// null, or what is known so far.
+template <class WriteChoices, class WriteMore>
+void OpenAiWriter::chunk(std::string& frames, const Usage* usage, WriteChoices write_choices,
+                         WriteMore write_more) const {
   frames += "data: ";
   JsonWriter json(frames);
   json.begin_object();
@@ -247,34 +259,68 @@ void OpenAiWriter::chunk(std::string& frames, const Usage* usage,
   json.begin_array();
   write_choices(json);
   json.end_array();
-  if (wire_.include_usage) {
+  if (wire_.include_usage || wire_.continuous_usage) {
     json.key("usage");
     if (usage != nullptr) {
       write_usage(json, *usage);
+    } else if (wire_.continuous_usage) {
+      write_counts(json, so_far_);
     } else {
       json.null();
     }
   }
+  write_more(json);
   json.end_object();
   frames += "\n\n";
 }
 
+template <class WriteChoices>
+void OpenAiWriter::chunk(std::string& frames, const Usage* usage,
+                         WriteChoices write_choices) const {
+  chunk(frames, usage, write_choices, [](JsonWriter&) {});
+}
+
 void OpenAiWriter::begin(int choices, std::string& frames) {
   if (wire_.endpoint != Endpoint::chat) return;
+  // What comes behind it may have been written, and counted, before.
+  const int counted = std::exchange(so_far_.completion_tokens, 0);
   for (int index = 0; index < choices; ++index) {
-    chunk(frames, nullptr, [index](JsonWriter& json) {
-      json.begin_object();
-      json.member("index", index);
-      json.key("delta");
-      json.begin_object();
+    chunk(frames, nullptr, [&](JsonWriter& json) { write_no_delta(json, index, true); });
+  }
+  so_far_.completion_tokens = counted;
+}
+
+void OpenAiWriter::write_no_delta(JsonWriter& json, int choice, bool begins) const {
+  json.begin_object();
+  json.member("index", choice);
+  if (wire_.endpoint == Endpoint::chat) {
+    json.key("delta");
+    json.begin_object();
+    if (begins) {
       json.member("role", "assistant");
       json.member("content", "");
-      json.end_object();
-      json.null_member("logprobs");
-      json.null_member("finish_reason");
-      json.end_object();
-    });
+    }
+    json.end_object();
+  } else {
+    json.member("text", "");
   }
+  json.null_member("logprobs");
+  json.null_member("finish_reason");
+  json.end_object();
+}
+
+void OpenAiWriter::progress(const PromptProgress& progress, std::string& frames) {
+  chunk(
+      frames, nullptr, [&](JsonWriter& json) { write_no_delta(json, 0, false); },
+      [&](JsonWriter& json) {
+        json.key("prompt_progress");
+        json.begin_object();
+        json.member("total", progress.total);
+        json.member("cache", progress.cached);
+        json.member("processed", progress.processed);
+        json.member("time_ms", static_cast<std::int64_t>(progress.seconds * 1e3));
+        json.end_object();
+      });
 }
 
 void OpenAiWriter::write_delta(JsonWriter& json, const TextDelta& delta) const {
@@ -318,6 +364,9 @@ void OpenAiWriter::write_delta(JsonWriter& json, const TextDelta& delta) const {
 }
 
 void OpenAiWriter::add(const TextDelta& delta, std::string& frames) {
+  int& tokens = tokens_[delta.choice];
+  so_far_.completion_tokens += std::max(delta.tokens - tokens, 0);
+  tokens = std::max(tokens, delta.tokens);
   const bool content = delta.channel == AnswerChannel::content;
   if (!content && wire_.endpoint != Endpoint::chat) return;
   if (delta.channel == AnswerChannel::tool_name) callers_.insert(delta.choice);

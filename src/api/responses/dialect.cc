@@ -43,6 +43,36 @@ class ResponsesDialect final : public Dialect {
   const std::shared_ptr<ResponseStore> store_;
 };
 
+class CountInput final : public Query {
+ public:
+  CountInput(ParseOptions options, std::shared_ptr<ResponseStore> store)
+      : options_(options), store_(std::move(store)) {}
+
+  std::string_view path() const override { return "/v1/responses/input_tokens"; }
+  Result<std::string> answer(std::string_view body, const ModelDirectory& models) const override {
+    return answer_for(0, body, models);
+  }
+  Result<std::string> answer_for(std::uint64_t caller, std::string_view body,
+                                 const ModelDirectory& models) const override {
+    const auto read = parse_request(body, options_, models, store_, caller);
+    if (!read) return read.error();
+    const auto tokens = read->parsed.model->tokens_of(read->parsed.prompts.at(0));
+    if (!tokens) return tokens.error();
+    std::string text;
+    JsonWriter json(text);
+    json.begin_object();
+    json.member("object", "response.input_tokens");
+    json.member("input_tokens", tokens->size());
+    json.end_object();
+    return text;
+  }
+  std::string error_body(const Error& error) const override { return error_json(error); }
+
+ private:
+  const ParseOptions options_;
+  const std::shared_ptr<ResponseStore> store_;
+};
+
 std::string_view id_of(const http::Request& request) {
   return std::string_view(request.path).substr(kPath.size() + 1);
 }
@@ -89,6 +119,12 @@ std::unique_ptr<Dialect> make_dialect(const ApiOptions& options,
                                       std::shared_ptr<ResponseStore> store) {
   return std::make_unique<ResponsesDialect>(
       ParseOptions{options.lenient, options.chat_timeout_seconds}, std::move(store));
+}
+
+std::unique_ptr<Query> count_input(const ApiOptions& options,
+                                   std::shared_ptr<ResponseStore> store) {
+  return std::make_unique<CountInput>(ParseOptions{options.lenient, options.chat_timeout_seconds},
+                                      std::move(store));
 }
 
 void mount_stored(http::Router& router, std::shared_ptr<ResponseStore> store) {

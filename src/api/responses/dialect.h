@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "api/generation/dialect.h"
+#include "api/generation/query.h"
 #include "api/responses/response_store.h"
 
 namespace mlxd::http {
@@ -20,6 +21,9 @@ namespace mlxd::api::responses {
 
 std::unique_ptr<Dialect> make_dialect(const ApiOptions& options,
                                       std::shared_ptr<ResponseStore> store);
+
+// How many tokens the input of such a request has: /v1/responses/input_tokens.
+std::unique_ptr<Query> count_input(const ApiOptions& options, std::shared_ptr<ResponseStore> store);
 
 // GET and DELETE of stored responses at /v1/responses/{id}.
 void mount_stored(http::Router& router, std::shared_ptr<ResponseStore> store);

@@ -33,19 +33,8 @@ bool prewarms_nothing(const json::value& value) {
   return prewarm == nullptr || prewarm->is_null() || is_false(*prewarm);
 }
 
-template <auto member>
-auto& sampling(Fields& fields) {
-  return fields.job.sampling.*member;
-}
-template <auto member>
-auto& job(Fields& fields) {
-  return fields.job.*member;
-}
-template <auto member>
-auto& own(Fields& fields) {
-  return fields.*member;
-}
 using Sampling = SamplingParams;
+using To = FieldsOf<Fields>;
 using Job = GenerateJob;
 
 Result<void> read_model(const json::value& value, Fields& fields) {
@@ -102,6 +91,12 @@ Result<void> read_seed(const json::value& value, Fields& fields) {
   return {};
 }
 
+Result<void> read_cache_key(const json::value& value, Fields& fields) {
+  if (!value.is_string()) return wrong_type("prompt_cache_key", "a string", value);
+  if (!value.get_string().empty()) fields.text.keep = {{KeepRule::kAll, kSessionTime}};
+  return {};
+}
+
 Result<void> read_timeout(const json::value& value, Fields& fields) {
   if (!value.is_number()) return wrong_type("timeout", "a number of seconds", value);
   const auto seconds = value.to_number<double>();
@@ -118,27 +113,27 @@ const std::array kParameters = {
     P{"input", P::Custom{keep_input}, "a string or an array of items"},
     P{"instructions", P::Custom{read_instructions}, "a string", "null"},
     P{"previous_response_id", P::Custom{read_previous}, "the id of a response", "null"},
-    P{"store", P::Flag{own<&Fields::store>}, {}, "true"},
-    P{"stream", P::Flag{own<&Fields::stream>}},
+    P{"store", P::Flag{To::own<&Fields::store>}, {}, "true"},
+    P{"stream", P::Flag{To::own<&Fields::stream>}},
     P{"stream_options", P::Custom{read_stream_options}, "an object"},
     P{"include", P::Custom{read_include}, "an array of strings"},
 
-    P{"max_output_tokens", P::Integer{job<&Job::max_tokens>, 1, kMaxInt}, {}, "null"},
-    P{"temperature", P::Number{sampling<&Sampling::temperature>, 0, 2}, {}, "1.0"},
-    P{"top_p", P::Number{sampling<&Sampling::top_p>, 0, 1, true}, {}, "1.0"},
-    P{"top_k", P::Integer{sampling<&Sampling::top_k>, 0, kMaxInt}},
-    P{"min_p", P::Number{sampling<&Sampling::min_p>, 0, 1}},
+    P{"max_output_tokens", P::Integer{To::job<&Job::max_tokens>, 1, kMaxInt}, {}, "null"},
+    P{"temperature", P::Number{To::sampling<&Sampling::temperature>, 0, 2}, {}, "1.0"},
+    P{"top_p", P::Number{To::sampling<&Sampling::top_p>, 0, 1, true}, {}, "1.0"},
+    P{"top_k", P::Integer{To::sampling<&Sampling::top_k>, 0, kMaxInt}},
+    P{"min_p", P::Number{To::sampling<&Sampling::min_p>, 0, 1}},
     P{"seed", P::Custom{read_seed}, "a 64-bit integer"},
-    P{"top_logprobs", P::Integer{sampling<&Sampling::top_logprobs>, 0, 20}, {}, "0"},
+    P{"top_logprobs", P::Integer{To::sampling<&Sampling::top_logprobs>, 0, 20}, {}, "0"},
     P{"timeout", P::Custom{read_timeout}, "seconds, more than 0 and at most the server's own"},
-    P{"priority", P::Integer{job<&Job::priority>, 0, kHighestPriority}},
+    P{"priority", P::Integer{To::job<&Job::priority>, 0, kHighestPriority}},
 
     P{"text", P::Custom{read_text_format}, "an object", R"({"format":{"type":"text"}})"},
     P{"reasoning", P::Custom{read_reasoning}, "an object", R"({"effort":null,"summary":null})"},
     P{"tools", P::Custom{read_tool_list}, "an array of tools", "[]"},
     P{"tool_choice", P::Custom{keep_choice}, "none, auto, required, a tool or allowed_tools",
       R"("auto")"},
-    P{"parallel_tool_calls", P::Flag{own<&Fields::parallel_calls>}, {}, "true"},
+    P{"parallel_tool_calls", P::Flag{To::own<&Fields::parallel_calls>}, {}, "true"},
     // Of built-in tools, of which there are none.
     P{"max_tool_calls", P::Custom{[](const json::value& value, Fields&) -> Result<void> {
         if (as_integer(value)) return {};
@@ -150,7 +145,7 @@ const std::array kParameters = {
     P{"metadata", NoBehaviour::object, {}, "{}"},
     P{"user", NoBehaviour::text, {}, "null"},
     P{"safety_identifier", NoBehaviour::text, {}, "null"},
-    P{"prompt_cache_key", NoBehaviour::text, {}, "null"},
+    P{"prompt_cache_key", P::Custom{read_cache_key}, "a string", "null"},
     P{"prompt_cache_retention", NoBehaviour::text},
     P{"prompt_cache_options", Unsupported{prewarms_nothing}},
     P{"service_tier", NoBehaviour::text},

@@ -21,14 +21,16 @@ namespace json = boost::json;
 Result<Fields> read_fields(const json::object& body, bool lenient) {
   Fields fields;
   fields.lenient = lenient;
+  UnknownNames unknown;
   for (const auto& member : body) {
     if (member.value().is_null()) continue;  // null counts as absent
     const std::string_view name(member.key().data(), member.key().size());
     const auto* row = find_parameter(name);
     auto read =
         row == nullptr ? fields.unknown(std::string(name)) : row->read(member.value(), fields);
-    if (!read) return read.error();
+    if (!read && !unknown.took(read.error())) return read.error();
   }
+  if (auto known = unknown.result(); !known) return known.error();
   return fields;
 }
 

@@ -1,6 +1,6 @@
 #include "serve/parsers/json_scanner.h"
 
-#include <fmt/format.h>
+#include "base/json_text.h"
 
 namespace mlxd {
 namespace {
@@ -189,31 +189,7 @@ bool JsonScanner::may_end() const {
 std::string json_escaped(std::string_view text) {
   std::string out;
   out.reserve(text.size());
-  for (const char c : text) {
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-        } else {
-          out += c;
-        }
-    }
-  }
+  append_json_escaped(out, text);
   return out;
 }
 

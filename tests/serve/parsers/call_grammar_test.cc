@@ -92,7 +92,7 @@ class Written {
     const auto declared = std::make_shared<const DeclaredTools>(tools);
     const CallConstraint calls =
         constrain_calls(*format_.tools, *tokenizer_, *declared, rule, nullptr);
-    auto state = grammars_.state(calls.grammar);
+    auto state = grammars_.state(calls.grammar, 0);
     if (!state) return {"refused: " + state.error().message};
     Reading reading(format_, tokenizer_, declared);
     std::vector<std::uint32_t> allowed(static_cast<std::size_t>(tokenizer_->vocab_size() + 31) /

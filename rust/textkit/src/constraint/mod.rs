@@ -12,7 +12,8 @@ use std::sync::Arc;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::toktrie::{
-    InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv,
+    ApproximateTokEnv, InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie, TokenId,
+    TokenizerEnv,
 };
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{json, Value};
@@ -65,6 +66,9 @@ impl Kind {
 /// The tokens of one model, as grammars need them. Any thread.
 pub struct Grammars {
     factory: ParserFactory,
+    /// Over bytes in place of the model's tokens: whether a grammar can be followed at all does not
+    /// depend on these, and is found out in a fraction of the time.
+    of_bytes: ParserFactory,
 }
 
 struct Tokens {
@@ -107,9 +111,13 @@ impl Grammars {
         let capabilities = InferenceCapabilities { ff_tokens: false, ..Default::default() };
         let slices = SlicedBiasComputer::json_slices();
         let mut factory = ParserFactory::new(&tokens, capabilities, &slices).map_err(sentence)?;
-        *factory.limits_mut() = limits();
-        factory.quiet();
-        Ok(Grammars { factory })
+        let bytes = ApproximateTokEnv::single_byte_env();
+        let mut of_bytes = ParserFactory::new_simple(&bytes).map_err(sentence)?;
+        for each in [&mut factory, &mut of_bytes] {
+            *each.limits_mut() = limits();
+            each.quiet();
+        }
+        Ok(Grammars { factory, of_bytes })
     }
 
     pub fn compile(&self, kind: Kind, source: &str) -> Result<Constraint, String> {
@@ -118,23 +126,22 @@ impl Grammars {
 
     fn compile_here(&self, kind: Kind, source: &str) -> Result<Constraint, String> {
         let grammar = match kind {
-            Kind::Calls => {
-                Calls::read(source)?.grammar(|part| self.begin(part.clone()).map(drop))?
-            }
+            Kind::Calls => Calls::read(source)?
+                .grammar(|part| begin(&self.of_bytes, part.clone()).map(drop))?,
             _ => grammar_of(kind, source)?,
         };
-        self.begin(grammar)
+        begin(&self.factory, grammar)
     }
+}
 
-    fn begin(&self, grammar: TopLevelGrammar) -> Result<Constraint, String> {
-        let parser = self.factory.create_parser(grammar).map_err(sentence)?;
-        let mut constraint = Constraint { matcher: Matcher::new(Ok(parser)) };
-        // A grammar that nothing fulfils shows here, and not in the midst of a step.
-        if constraint.allowed()?.is_zero() {
-            return Err("no text fulfils it".to_string());
-        }
-        Ok(constraint)
+fn begin(factory: &ParserFactory, grammar: TopLevelGrammar) -> Result<Constraint, String> {
+    let parser = factory.create_parser(grammar).map_err(sentence)?;
+    let mut constraint = Constraint { matcher: Matcher::new(Ok(parser)) };
+    // A grammar that nothing fulfils shows here, and not in the midst of a step.
+    if constraint.allowed()?.is_zero() {
+        return Err("no text fulfils it".to_string());
     }
+    Ok(constraint)
 }
 
 fn grammar_of(kind: Kind, source: &str) -> Result<TopLevelGrammar, String> {
