@@ -1,7 +1,6 @@
 #include "tools/script.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <stdexcept>
 #include <utility>
 
@@ -60,8 +59,8 @@ int Script::next(const Tokenizer& tokenizer, std::span<const int> history) const
   const std::string said = text.substr(std::min(end + opening_.size(), text.size()));
   const std::string& script = answer_to(std::string_view(text).substr(0, end));
   if (!script.starts_with(said)) {
-    fmt::print(stderr, "off the script: \"{}\" is no beginning of \"{}\"\n", said, script);
-    return -1;
+    throw std::runtime_error(
+        fmt::format("off the script: \"{}\" is no beginning of \"{}\"", said, script));
   }
   // The script's own tokens up to where the answer stands, or those of what is left where that is
   // within one of them.
