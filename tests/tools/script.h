@@ -31,7 +31,8 @@ class Script {
 
   // The token that follows these, special ones written out; -1 where the answer is over. What came
   // of the answer so far is compared as text, since a grammar may have forced other tokens of it;
-  // std::runtime_error where it is no part of the script, as when a grammar forbids what is written.
+  // std::runtime_error where it is no part of the script, as when a grammar forbids what is
+  // written.
   int next(const Tokenizer& tokenizer, std::span<const int> history) const;
 
  private:
