@@ -31,7 +31,7 @@ struct ApiOptions {
   bool lenient = false;  // unknown request keys go into the header x-mlxd-ignored, not into a 400
   double chat_timeout_seconds = 300;  // the most and the default of the parameter `timeout`
   double completions_timeout_seconds = 300;
-  double keep_alive_seconds = 15;  // of a stream's silence until a comment line
+  double keep_alive_seconds = 15;  // of a stream's silence until something is sent
   int text_threads = 2;
   int max_queued_texts = 1024;  // requests that wait for the text pool; beyond: 429
   // Requests find each other's prompt prefixes in the engine's cache whatever their API keys; else
