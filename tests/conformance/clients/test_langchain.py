@@ -74,8 +74,10 @@ def real():
     assert running.stop() == 0, running.log()
 
 
+@pytest.mark.asyncio(loop_scope="class")  # its client keeps connections between tests
+@pytest.mark.filterwarnings("ignore:.*is not an async function")
 class TestStandardSuite(ChatModelIntegrationTests):
-    """With Qwen2.5-Coder 1.5B."""
+    """With Qwen2.5-Coder 1.5B, which none of it asks too much."""
 
     @pytest.fixture(autouse=True)
     def at_the_server(self, real):
