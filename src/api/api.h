@@ -31,7 +31,7 @@ struct ApiOptions {
   bool lenient = false;  // unknown request keys go into the header x-mlxd-ignored, not into a 400
   double chat_timeout_seconds = 300;  // the most and the default of the parameter `timeout`
   double completions_timeout_seconds = 300;
-  double keep_alive_seconds = 15;  // of a stream's silence until a comment line
+  double keep_alive_seconds = 15;  // of a stream's silence until something is sent
   // How long a stream of events goes on without its client, which may come back and read on
   // (Last-Event-ID); 0: not at all, and events have no ids.
   double resume_seconds = 0;

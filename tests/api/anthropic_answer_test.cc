@@ -220,8 +220,8 @@ TEST_F(Anthropic, CacheControlMakesWhatIsComputedACreation) {
   model_->play({piece("a"), sample_end(), generation_end(30, 2)});
   const auto message =
       json::parse(post(kPath, body(R"(,"cache_control":{"type":"ephemeral"})"))->response_.body);
-  EXPECT_EQ(message.at("usage").at("input_tokens"), 0);
-  EXPECT_EQ(message.at("usage").at("cache_creation_input_tokens"), 29);
+  EXPECT_EQ(message.at("usage").at("input_tokens"), 1);
+  EXPECT_EQ(message.at("usage").at("cache_creation_input_tokens"), 28);
   EXPECT_EQ(message.at("usage").at("cache_read_input_tokens"), 1);
 }
 
@@ -235,6 +235,15 @@ TEST_F(Anthropic, TheRequestsIdIsWhereClientsLookForIt) {
   }
   const auto counted = post("/v1/messages/count_tokens", body());
   EXPECT_EQ(header_of(counted->response_.headers, "request-id"), "req-1");
+}
+
+// As the SDK's MessageStream and Claude Code add up usage: a count of 0 corrects nothing.
+TEST_F(Anthropic, TheCountsOfAStreamsLastEventTakeThePlaceOfTheFirsts) {
+  model_->play({piece("a"), sample_end(), generation_end(30, 2)});
+  const auto stream =
+      post(kPath, body(R"(,"stream":true,"cache_control":{"type":"ephemeral"})"))->streamed();
+  EXPECT_THAT(stream, HasSubstr(R"("usage":{"input_tokens":1,"cache_creation_input_tokens":28,)"
+                                R"("cache_read_input_tokens":1,)"));
 }
 
 TEST_F(Anthropic, ASilenceIsAPing) {

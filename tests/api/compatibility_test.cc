@@ -28,7 +28,7 @@ what is done anyway (`"background": false`).
 
 This page is written from the tables that requests are read by, and a test holds it to them
 (`tests/api/compatibility_test.cc`). What is inside of messages, tools and other objects is in the
-[README](../README.md#the-api).
+[README](../README.md#the-api), and which clients were tried in [clients.md](clients.md).
 )";
 
 template <class Rule>

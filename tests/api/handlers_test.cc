@@ -135,16 +135,30 @@ TEST_F(Handlers, LetGoOfTheBodyBeforeTheFirstEvent) {
   finish();
 }
 
-TEST_F(Handlers, KeepASilentStreamAliveWithComments) {
+TEST_F(Handlers, KeepASilentChatAliveWithChunksThatAddNothing) {
   const auto exchange = start("POST", kChatPath, chat_body(R"(,"stream":true)"));
   const auto run = wait_for_run(0);
   io_.restart();
   io_.run_for(std::chrono::milliseconds(80));
-  EXPECT_THAT(exchange->streamed(), HasSubstr(": keep-alive\n\n"));
-  EXPECT_THAT(exchange->streamed(), HasSubstr(R"("role":"assistant")"));
+  const std::string streamed = exchange->streamed();
+  const std::size_t nothing =
+      streamed.find(R"({"index":0,"delta":{},"logprobs":null,"finish_reason":null})");
+  ASSERT_NE(nothing, streamed.npos);
+  EXPECT_LT(streamed.find(R"("role":"assistant")"), nothing);
   run->push({sample_end(), generation_end()});
   finish();
   EXPECT_EQ(ended_, 1);
+}
+
+TEST_F(Handlers, KeepASilentCompletionAliveWithComments) {
+  const auto exchange =
+      start("POST", "/v1/completions", R"({"model":"org/tiny","prompt":"x","stream":true})");
+  const auto run = wait_for_run(0);
+  io_.restart();
+  io_.run_for(std::chrono::milliseconds(80));
+  EXPECT_THAT(exchange->streamed(), HasSubstr(": keep-alive\n\n"));
+  run->push({sample_end(), generation_end()});
+  finish();
 }
 
 TEST_F(Handlers, RefuseABadRequestBeforeAnyByteOfAStream) {

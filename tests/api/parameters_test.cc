@@ -298,6 +298,13 @@ TEST(Parameters, ValuesReachTheRequest) {
   EXPECT_EQ(good->request.choices, 3);
 }
 
+TEST(Parameters, AChatsLengthIsAtMostWhatFitsACompletionsIsExact) {
+  const auto asked = chat(R"("max_tokens":32000)");
+  EXPECT_EQ(asked->request.job.max_tokens, 32000);
+  EXPECT_TRUE(asked->request.text.cut_to_fit);
+  EXPECT_FALSE(completion(R"("max_tokens":32000)")->request.text.cut_to_fit);
+}
+
 TEST(Parameters, ASeedOf64BitsStaysExactAndComesBackAsItWasSent) {
   const auto largest = chat("\"seed\":18446744073709551615");
   EXPECT_EQ(largest->request.job.sampling.seed, std::numeric_limits<std::uint64_t>::max());

@@ -60,7 +60,7 @@ class RequestMemory : public WholeServer {
     for (int i = 0; i < kStreams; ++i) {
       clients_.push_back(std::make_unique<http::RawClient>(server_->port()));
       ASSERT_TRUE(clients_.back()->send(chat(kHistory, R"("max_tokens":9,"stream":true)")));
-      ASSERT_TRUE(clients_.back()->receive_until("keep-alive", 20)) << i;
+      ASSERT_TRUE(clients_.back()->receive_until(R"("delta":{})", 20)) << i;
     }
     ASSERT_EQ(model_->engine->stats().live_requests, kStreams);
   }

@@ -353,10 +353,11 @@ TEST(ResponsesParameters, SettleWhatTheEngineDoes) {
             json::parse(R"({"reasoning_effort":"low","enable_thinking":true,"thinking":true})"));
 }
 
-TEST(ResponsesParameters, ALengthBeyondTheContextIsWhatIsLeftOfIt) {
-  EXPECT_EQ(parse_with(R"("max_output_tokens":32000)")->parsed.job.max_tokens, kAsManyAsFit);
+TEST(ResponsesParameters, ALengthBeyondWhatFitsIsWhatFits) {
+  const auto request = parse_with(R"("max_output_tokens":32000)");
+  EXPECT_EQ(request->parsed.job.max_tokens, 32000);
+  EXPECT_TRUE(request->parsed.text.cut_to_fit);
   EXPECT_EQ(parse_with(R"("store":false)")->parsed.job.max_tokens, kAsManyAsFit);
-  EXPECT_EQ(parse_with(R"("max_output_tokens":2047)")->parsed.job.max_tokens, 2047);
 }
 
 TEST(ResponsesParameters, AFormatIsAGrammar) {

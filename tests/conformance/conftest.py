@@ -21,16 +21,20 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("MLXD_BINARY", ROOT / "build/release/mlxd"))
+SCRIPTED = BINARY.parent / "scripted_server"
 MODELS = ROOT / ".cache/models"
 SMOLLM2 = MODELS / "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL = "SmolLM2-135M-Instruct"
+QWEN = MODELS / "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
 
 
 class Server:
-    """A running `mlxd serve`; its log is collected so that tests can read it."""
+    """A running `mlxd serve`, or another program; its log is collected so that tests can read it."""
 
-    def __init__(self, *arguments, model=f"{MODEL}={SMOLLM2}", environment=None, port=0):
-        command = [str(BINARY), "serve", "--port", str(port)]
+    def __init__(
+        self, *arguments, model=f"{MODEL}={SMOLLM2}", environment=None, port=0, program=(BINARY, "serve")
+    ):
+        command = [*map(str, program), "--port", str(port)]
         if model:
             command += ["--model", model]
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLXD_", "MLX_SERVER_"))}
@@ -132,6 +136,16 @@ def server():
     yield running
     assert running.process.poll() is None, "the server died:\n" + running.log()
     assert running.stop() == 0, running.log()
+
+
+@pytest.fixture(scope="session")
+def scripted():
+    """The server of `qwen`, whose answers are those of clients/script.json."""
+    script = pathlib.Path(__file__).parent / "clients/script.json"
+    running = Server("--script", script, model=f"qwen={QWEN}", program=(SCRIPTED,))
+    yield running
+    assert running.stop() == 0, running.log()
+    assert "off the script" not in running.log()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 #include "api/anthropic/wire.h"
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -117,13 +118,16 @@ void MessageWriter::write_end(JsonWriter& json, const End& end) const {
   }
 }
 
-// The three counts of input add up to the prompt.
+// The three counts of input add up to the prompt. Its last token is computed each time, and so never
+// counts as kept. Claude Code relies on that: where the last event says 0, it goes on with the first
+// event's count, and would add what is kept to the whole.
 void MessageWriter::write_usage(JsonWriter& json, const Usage& usage) const {
   const int computed = usage.prompt_tokens - usage.cached_prompt_tokens;
+  const int kept = wire_.cache_control ? std::max(computed - 1, 0) : 0;
   json.key("usage");
   json.begin_object();
-  json.member("input_tokens", wire_.cache_control ? 0 : computed);
-  json.member("cache_creation_input_tokens", wire_.cache_control ? computed : 0);
+  json.member("input_tokens", computed - kept);
+  json.member("cache_creation_input_tokens", kept);
   json.member("cache_read_input_tokens", usage.cached_prompt_tokens);
   json.member("output_tokens", usage.completion_tokens);
   json.key("output_tokens_details");

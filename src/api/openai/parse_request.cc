@@ -76,8 +76,11 @@ Result<void> check_limits(RequestFields& fields, const ParseOptions& options) {
     }
     fields.job.max_tokens = fields.max_completion_tokens;
   }
-  if (fields.job.max_tokens < 0 && options.endpoint == Endpoint::completions)
+  if (options.endpoint == Endpoint::chat) {
+    fields.text.cut_to_fit = true;  // agents send one large number for all models
+  } else if (fields.job.max_tokens < 0) {
     fields.job.max_tokens = 16;
+  }
   if (fields.job.max_tokens >= 0 && fields.job.min_tokens > fields.job.max_tokens) {
     return bad_value("min_tokens",
                      fmt::format("'min_tokens' is {}, but at most {} tokens will be made; send no "

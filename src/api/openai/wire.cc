@@ -401,6 +401,25 @@ void OpenAiWriter::end(const Usage& usage, std::string& frames) {
   frames += "data: [DONE]\n\n";
 }
 
+// In a chat a chunk that adds nothing, and no comment: agents give up after some minutes without a
+// chunk (Qwen Code after four), however alive the connection is.
+void OpenAiWriter::keep_alive(std::string& frames) {
+  if (wire_.endpoint == Endpoint::chat) {
+    chunk(frames, nullptr, [](JsonWriter& json) {
+      json.begin_object();
+      json.member("index", 0);
+      json.key("delta");
+      json.begin_object();
+      json.end_object();
+      json.null_member("logprobs");
+      json.null_member("finish_reason");
+      json.end_object();
+    });
+  } else {
+    frames += ": keep-alive\n\n";
+  }
+}
+
 void OpenAiWriter::fail(const Error& error, std::string& frames) {
   frames += "data: " + error_json(error) + "\n\ndata: [DONE]\n\n";
 }

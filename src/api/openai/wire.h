@@ -47,7 +47,7 @@ class OpenAiWriter final : public AnswerWriter {
   void end(const Usage& usage, std::string& frames) override;
   // The error, and [DONE].
   void fail(const Error& error, std::string& frames) override;
-  void keep_alive(std::string& frames) override { frames += ": keep-alive\n\n"; }
+  void keep_alive(std::string& frames) override;
 
  private:
   // `write_more` adds members of the chunk's own.

@@ -88,10 +88,9 @@ Result<ChatPrompt> make_prompt(Fields& fields, ResponseStore& store, std::uint64
   return chat;
 }
 
-// Clients send a fixed large number; what is more than the context means what is left of it.
-void settle_job(Fields& fields, int context_length, double max_timeout_seconds) {
+void settle_job(Fields& fields, double max_timeout_seconds) {
   GenerateJob& job = fields.job;
-  if (job.max_tokens >= context_length) job.max_tokens = kAsManyAsFit;
+  fields.text.cut_to_fit = true;  // agents send one large number for all models
   if (!fields.seed) {
     job.sampling.seed = random_seed();
     fields.seed = std::to_string(job.sampling.seed);
@@ -126,7 +125,7 @@ Result<Request> parse_request(std::string_view body, const ParseOptions& options
   if (!prompt) return prompt.error();
   auto model = models.find(fields->model);
   if (!model) return model.error();
-  settle_job(*fields, (*model)->info().context_length, options.max_timeout_seconds);
+  settle_job(*fields, options.max_timeout_seconds);
 
   Request request;
   request.seed = *std::move(fields->seed);
