@@ -129,8 +129,14 @@ TEST(Gguf, RefusesTensorsOutsideTheFileOrInsideEachOther) {
 
 TEST(Gguf, RefusesFormatsThatItDoesNotRead) {
   auto writer = small_gguf();
-  writer.tensor("extra.weight", 23, {256}, 136);
-  EXPECT_THAT(complaint(writer), HasSubstr("\"extra.weight\" is stored as IQ4_XS; mlxd reads F32"));
+  writer.tensor("extra.weight", 15, {256}, 292);
+  EXPECT_THAT(
+      complaint(writer),
+      HasSubstr("\"extra.weight\" is stored as Q8_K, which mlxd does not read; take a file"));
+  auto private_type = small_gguf();
+  private_type.tensor("extra.weight", 142, {256}, 292);
+  EXPECT_THAT(complaint(private_type),
+              HasSubstr("is stored as type 142 (of a fork of llama.cpp, or of a later version)"));
 }
 
 TEST(Gguf, RefusesWhatComesTwice) {

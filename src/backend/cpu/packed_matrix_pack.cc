@@ -2,9 +2,11 @@
 // the scales of one block, over one loop that places them in the tiles.
 #include <bit>
 #include <cstring>
+#include <vector>
 
 #include "backend/cpu/packed_matrix.h"
 #include "base/check.h"
+#include "model/coded_blocks.h"
 
 namespace mlxd::cpu {
 namespace {
@@ -12,7 +14,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "files and tiles are little-endian");
 
 // The 32 codes of a group, one a byte: word k holds columns 4k .. 4k + 3.
-using Codes = std::uint32_t[8];
+using GroupCodes = std::uint32_t[8];
 
 constexpr std::uint32_t kLowNibbles = 0x0f0f0f0f;
 
@@ -29,7 +31,7 @@ void put_u16(std::uint8_t* to, const std::uint8_t* from) { std::memcpy(to, from,
 std::uint32_t spread_bits(std::uint32_t bits) { return ((bits & 15) * 0x00204081u) & 0x01010101u; }
 
 // A nibble-coded group of the legacy GGUF formats: columns 0..15 low, 16..31 high.
-void legacy_nibbles(const std::uint8_t* nibbles, Codes& codes) {
+void legacy_nibbles(const std::uint8_t* nibbles, GroupCodes& codes) {
   for (int k = 0; k < 4; ++k) {
     const auto word = load<std::uint32_t>(nibbles + 4 * k);
     codes[k] = word & kLowNibbles;
@@ -37,7 +39,7 @@ void legacy_nibbles(const std::uint8_t* nibbles, Codes& codes) {
   }
 }
 
-void add_fifth_bits(std::uint32_t bits, Codes& codes) {
+void add_fifth_bits(std::uint32_t bits, GroupCodes& codes) {
   for (int k = 0; k < 8; ++k) codes[k] |= spread_bits(bits >> (4 * k)) << 4;
 }
 
@@ -51,7 +53,7 @@ class LegacySource {
       : row_(reinterpret_cast<const std::uint8_t*>(tensor.data.data()) +
              row * (tensor.columns / kGroupColumns) * kBlockBytes) {}
 
-  void codes(int group, Codes& out) const {
+  void codes(int group, GroupCodes& out) const {
     const std::uint8_t* block = row_ + group * kBlockBytes + kScaleBytes;
     if constexpr (kBits == 8) {
       for (int k = 0; k < 8; ++k) out[k] = load<std::uint32_t>(block + 4 * k) ^ 0x80808080u;
@@ -87,7 +89,7 @@ class KSource {
       : row_(reinterpret_cast<const std::uint8_t*>(tensor.data.data()) +
              row * (tensor.columns / 256) * kBlockBytes) {}
 
-  void codes(int group, Codes& out) const {
+  void codes(int group, GroupCodes& out) const {
     const std::uint8_t* block = row_ + group / 8 * kBlockBytes;
     const int sub = group % 8;  // even: low nibbles of the pair's 32 bytes, odd: high nibbles
     const std::uint8_t* nibbles = block + kBlockBytes - 128 + sub / 2 * 32;
@@ -129,7 +131,7 @@ class Q6Source {
       : row_(reinterpret_cast<const std::uint8_t*>(tensor.data.data()) +
              row * (tensor.columns / 256) * kBlockBytes) {}
 
-  void codes(int group, Codes& out) const {
+  void codes(int group, GroupCodes& out) const {
     const int half = group % 8 / 4, quarter = group % 4;
     const std::uint8_t* block = row_ + group / 8 * kBlockBytes;
     const std::uint8_t* low = block + 64 * half + 32 * (quarter % 2);
@@ -168,7 +170,7 @@ class AffineSource {
     biases_ = bytes(tensor.biases) + row * blocks * scale_bytes;
   }
 
-  void codes(int group, Codes& out) const {
+  void codes(int group, GroupCodes& out) const {
     std::uint8_t padded[kGroupColumns + 8] = {};  // so that 8 bytes may be read at any code
     std::memcpy(padded, row_ + static_cast<std::ptrdiff_t>(group) * 4 * bits_,
                 static_cast<std::size_t>(4 * bits_));
@@ -206,32 +208,113 @@ class AffineSource {
   const std::uint8_t *row_, *scales_, *biases_;
 };
 
+// The formats of integers out of a table (model/coded_blocks.h), a row of them decoded at once.
+template <int kBits>
+class CodedSource {
+ public:
+  static constexpr int kCodeBits = kBits;
+
+  CodedSource(const Tensor& tensor, const TileLayout& layout, std::int64_t row)
+      : layout_(layout), runs_(static_cast<std::size_t>(tensor.columns / kRunColumns)) {
+    read_code_runs(tensor, row, runs_);
+  }
+
+  void codes(int group, GroupCodes& out) const {
+    std::memcpy(out, run(group, 0).codes.data(), kRunColumns);
+    std::memcpy(out + 4, run(group, 1).codes.data(), kRunColumns);
+  }
+
+  // A block of a tile is one of the file where scales have two levels: one factor serves all.
+  void scales(int first_group, int count, std::uint8_t* header, int row) const {
+    const CodeRun& first = run(first_group, 0);
+    const ScaleKind kind = layout_.scale_kind;
+    if (kind == ScaleKind::k_scale || kind == ScaleKind::k_half_scale) {
+      std::memcpy(header + 4 * row, &first.factor, sizeof first.factor);
+    } else if (kind == ScaleKind::k_half_scale_and_min) {
+      put_half(header + 2 * row, first.factor);
+      put_half(header + 32 + 2 * row, first.minimum_factor);
+    }
+    for (int g = 0; g < count; ++g) put_group(header, g, first_group + g, row);
+  }
+
+ private:
+  const CodeRun& run(int group, int half) const {
+    return runs_[static_cast<std::size_t>(2 * group + half)];
+  }
+
+  void put_group(std::uint8_t* header, int g, int group, int row) const {
+    const CodeRun &low = run(group, 0), &high = run(group, 1);
+    std::uint8_t* levels = header + 64 + row;
+    switch (layout_.scale_kind) {
+      case ScaleKind::scale:
+        return put_half(header + 32 * (g >> layout_.scale_shift) + 2 * row, low.scale);
+      case ScaleKind::k_scale:
+        levels[16 * g] = low_byte(low.level);
+        return;
+      case ScaleKind::k_half_scale:
+        levels[32 * g] = low_byte(low.level);
+        levels[32 * g + 16] = low_byte(high.level);
+        return;
+      case ScaleKind::k_half_scale_and_min:
+        levels[32 * g] = low_byte(low.level | low.minimum_level << 4);
+        levels[32 * g + 16] = low_byte(high.level | high.minimum_level << 4);
+        return;
+      case ScaleKind::exponent:
+        // The greatest would be infinite to the kernels, as its weights all but are.
+        header[16 * g + row] = low_byte(low.level < 255 ? low.level : 254);
+        return;
+      case ScaleKind::half_e4m3:
+        header[32 * g + row] = low_byte(low.level);
+        header[32 * g + 16 + row] = low_byte(high.level);
+        return;
+      case ScaleKind::scale_and_min:
+      case ScaleKind::k_scale_and_min:
+        check(false, "no format with a code table has these scales");
+    }
+  }
+
+  static std::uint8_t low_byte(int level) { return static_cast<std::uint8_t>(level & 255); }
+  static void put_half(std::uint8_t* to, float value) {  // exact: it was a half in the file
+    const std::uint16_t half = float_to_half(value);
+    std::memcpy(to, &half, sizeof half);
+  }
+
+  const TileLayout& layout_;
+  std::vector<CodeRun> runs_;
+};
+
 // Places one row's codes into a group; packed_matrix.h describes the planes.
 template <int kBits>
-void place_codes(const Codes& codes, std::uint8_t* group, int row) {
+void place_codes(const GroupCodes& codes, std::uint8_t* group, int row) {
   const auto put = [&](int plane, std::uint32_t word) {
     std::memcpy(group + 64 * plane + 4 * row, &word, sizeof word);
   };
-  if constexpr (kBits == 8) {
-    for (int k = 0; k < 8; ++k) put(k, codes[k]);
-    return;
-  }
-  for (int i = 0; i < 4; ++i) {
-    put(i, (codes[2 * i] & kLowNibbles) | (codes[2 * i + 1] & kLowNibbles) << 4);
-  }
-  if constexpr (kBits == 5) {
-    std::uint32_t plane = 0;
-    for (int k = 0; k < 8; ++k) plane |= ((codes[k] >> 4) & 0x01010101u) << k;
-    put(4, plane);
-  }
-  if constexpr (kBits == 6) {
+  // Bits `shift` and up of all steps, in two planes of pairs or in one of single bits.
+  const auto put_pairs = [&](int first_plane, int shift) {
     for (int half = 0; half < 2; ++half) {
       std::uint32_t plane = 0;
       for (int k = 0; k < 4; ++k) {
-        plane |= ((codes[4 * half + k] >> 4) & 0x03030303u) << (2 * k);
+        plane |= ((codes[4 * half + k] >> shift) & 0x03030303u) << (2 * k);
       }
-      put(4 + half, plane);
+      put(first_plane + half, plane);
     }
+  };
+  const auto put_bits = [&](int at, int shift) {
+    std::uint32_t plane = 0;
+    for (int k = 0; k < 8; ++k) plane |= ((codes[k] >> shift) & 0x01010101u) << k;
+    put(at, plane);
+  };
+  if constexpr (kBits == 8) {
+    for (int k = 0; k < 8; ++k) put(k, codes[k]);
+  } else if constexpr (kBits < 4) {
+    put_pairs(0, 0);
+    if constexpr (kBits == 3) put_bits(2, 2);
+  } else {
+    for (int i = 0; i < 4; ++i) {
+      put(i, (codes[2 * i] & kLowNibbles) | (codes[2 * i + 1] & kLowNibbles) << 4);
+    }
+    if constexpr (kBits == 5) put_bits(4, 4);
+    if constexpr (kBits == 6) put_pairs(4, 4);
   }
 }
 
@@ -243,10 +326,10 @@ void pack_row(const Source& source, const TileLayout& layout, std::uint8_t* tile
     const int count = layout.groups - first < per_block ? layout.groups - first : per_block;
     source.scales(first, count, tile, row);
     for (int g = 0; g < count; ++g) {
-      Codes codes;
+      GroupCodes codes;
       source.codes(first + g, codes);
       constexpr int kBits = Source::kCodeBits;
-      place_codes<kBits>(codes, tile + header_size + g * group_bytes(kBits), row);
+      place_codes<kBits>(codes, tile + header_size + g * group_bytes(layout.codes), row);
     }
   }
 }
@@ -263,6 +346,19 @@ void pack_float_row(const Tensor& tensor, std::int64_t row, std::uint8_t* tile, 
   }
 }
 
+// MXFP8 as the 16-bit floats that hold its numbers exactly (all but those below 2^-133).
+void pack_mxfp8_row(const Tensor& tensor, const TileLayout&, std::int64_t row, std::uint8_t* tile,
+                    int tile_row) {
+  std::vector<float> values(static_cast<std::size_t>(tensor.columns));
+  dequantize_rows(tensor, row, 1, values);
+  std::uint8_t* to = tile + 2 * tile_row;
+  for (const float value : values) {
+    const auto high = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
+    std::memcpy(to, &high, sizeof high);
+    to += 2 * kTileRows;
+  }
+}
+
 using RowPacker = void (*)(const Tensor&, const TileLayout&, std::int64_t row, std::uint8_t* tile,
                            int tile_row);
 
@@ -270,6 +366,12 @@ template <class Source>
 void pack_one(const Tensor& tensor, const TileLayout& layout, std::int64_t row, std::uint8_t* tile,
               int tile_row) {
   pack_row(Source(tensor, row), layout, tile, tile_row);
+}
+
+template <int kBits>
+void pack_one_coded(const Tensor& tensor, const TileLayout& layout, std::int64_t row,
+                    std::uint8_t* tile, int tile_row) {
+  pack_row(CodedSource<kBits>(tensor, layout, row), layout, tile, tile_row);
 }
 
 template <class Word>
@@ -288,6 +390,17 @@ RowPacker affine_packer(int bits) {
       return pack_one<AffineSource<5>>;
     default:
       return pack_one<AffineSource<4>>;
+  }
+}
+
+RowPacker coded_packer(const CodeTable& table) {
+  switch (table.bits) {
+    case 2:
+      return pack_one_coded<2>;
+    case 3:
+      return pack_one_coded<3>;
+    default:
+      return pack_one_coded<4>;
   }
 }
 
@@ -316,9 +429,11 @@ RowPacker packer_for(const Quantization& quantization) {
       return pack_one<Q6Source>;
     case Encoding::mlx_affine:
       return affine_packer(quantization.bits);
+    case Encoding::mlx_mxfp8:
+      return pack_mxfp8_row;
+    default:
+      return coded_packer(*code_table(quantization.encoding));
   }
-  check(false, "a tensor has one of the known encodings");
-  return nullptr;
 }
 
 }  // namespace

@@ -46,8 +46,36 @@ BlockFactors block_factors(Encoding encoding) {
       return {144, {0, 2}};
     case Encoding::q5_k:
       return {176, {0, 2}};
-    default:
+    case Encoding::q6_k:
       return {210, {208}};
+    case Encoding::q2_k:
+      return {84, {80, 82}};
+    case Encoding::q3_k:
+      return {110, {108}};
+    case Encoding::iq4_nl:
+    case Encoding::q1_0:
+    case Encoding::q2_0:
+      return {18, {0}};
+    case Encoding::iq4_xs:
+      return {136, {0}};
+    case Encoding::iq3_xxs:
+      return {98, {0}};
+    case Encoding::iq3_s:
+      return {110, {0}};
+    case Encoding::iq2_xxs:
+      return {66, {0}};
+    case Encoding::iq2_xs:
+      return {74, {0}};
+    case Encoding::iq2_s:
+      return {82, {0}};
+    case Encoding::iq1_s:
+      return {50, {0}};
+    case Encoding::tq1_0:
+      return {54, {52}};
+    case Encoding::tq2_0:
+      return {66, {64}};
+    default:
+      return {0, {}};
   }
 }
 
@@ -81,6 +109,27 @@ class RandomTensor {
         biases_ = factors(blocks);
         break;
       }
+      case Encoding::mlx_mxfp4:
+      case Encoding::mlx_mxfp8:
+      case Encoding::mlx_nvfp4:
+        scales_.resize(data_.size() * 8 / static_cast<std::size_t>(quantization.bits) /
+                       static_cast<std::size_t>(quantization.group_size));
+        fill_small_floats();
+        break;
+      case Encoding::mxfp4:
+        for (std::size_t at = 0; at < data_.size(); at += 17) data_[at] = exponent();
+        break;
+      case Encoding::iq1_m:  // the f16 factor lies in the top nibbles of four words
+        for (std::size_t at = 48; at < data_.size(); at += 56) {
+          const std::uint16_t bits = float_to_half(factor());
+          for (std::size_t i = 0; i < 4; ++i) {
+            std::byte& top = data_[at + 2 * i + 1];
+            top = (top & std::byte{15}) | std::byte(((bits >> (4 * i)) & 15) << 4);
+          }
+        }
+        break;
+      case Encoding::nvfp4:
+        break;  // any byte is a scale
       default:
         fill_factors();
     }
@@ -103,6 +152,24 @@ class RandomTensor {
       const float value = factor();
       const std::uint16_t bits = encode_scale(value, encoding);
       std::memcpy(&data_[at], size == 4 ? static_cast<const void*>(&value) : &bits, size);
+    }
+  }
+
+  // E8M0: 2^-10 to 2^5, and at times the two least, which are subnormal.
+  std::byte exponent() {
+    return std::byte(random_() % 20 == 0 ? random_() % 2 : 117 + random_() % 16);
+  }
+
+  // Scales of MLX's small floats, and for E4M3 numbers and scales anything but what is no number.
+  void fill_small_floats() {
+    const bool nvfp4 = tensor_.quantization.encoding == Encoding::mlx_nvfp4;
+    const auto number = [&] {
+      const auto byte = static_cast<unsigned>(random_() & 255);
+      return std::byte((byte & 127) == 127 ? byte - 1 : byte);
+    };
+    for (std::byte& scale : scales_) scale = nvfp4 ? number() : exponent();
+    if (tensor_.quantization.encoding == Encoding::mlx_mxfp8) {
+      for (std::byte& byte : data_) byte = number();
     }
   }
 
@@ -216,11 +283,18 @@ std::vector<const Kernels*> all_kernels() {
 
 std::vector<Quantization> all_quantizations() {
   std::vector<Quantization> all;
-  for (const Encoding encoding : {Encoding::f32, Encoding::f16, Encoding::bf16, Encoding::q4_0,
-                                  Encoding::q4_1, Encoding::q5_0, Encoding::q5_1, Encoding::q8_0,
-                                  Encoding::q4_k, Encoding::q5_k, Encoding::q6_k}) {
+  for (const Encoding encoding :
+       {Encoding::f32,     Encoding::f16,   Encoding::bf16,    Encoding::q4_0,   Encoding::q4_1,
+        Encoding::q5_0,    Encoding::q5_1,  Encoding::q8_0,    Encoding::q4_k,   Encoding::q5_k,
+        Encoding::q6_k,    Encoding::q2_k,  Encoding::q3_k,    Encoding::iq4_nl, Encoding::iq4_xs,
+        Encoding::iq3_xxs, Encoding::iq3_s, Encoding::iq2_xxs, Encoding::iq2_xs, Encoding::iq2_s,
+        Encoding::iq1_s,   Encoding::iq1_m, Encoding::tq1_0,   Encoding::tq2_0,  Encoding::q1_0,
+        Encoding::q2_0,    Encoding::mxfp4, Encoding::nvfp4}) {
     all.push_back({.encoding = encoding});
   }
+  all.push_back({Encoding::mlx_mxfp4, 4, 32});
+  all.push_back({Encoding::mlx_nvfp4, 4, 16});
+  all.push_back({Encoding::mlx_mxfp8, 8, 32});
   for (const int bits : {2, 3, 4, 5, 6, 8}) {
     for (const int group_size : {32, 64, 128}) {
       const Encoding scales = group_size == 64 ? Encoding::bf16 : Encoding::f16;
