@@ -17,6 +17,7 @@ constexpr CodeTable kQ3 = {3, {-4, -3, -2, -1, 0, 1, 2, 3}};
 constexpr CodeTable kIq4 = {
     4, {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}};
 constexpr CodeTable kFp4 = {4, {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}};
+constexpr CodeTable kBinary = {1, {-1, 1}};
 constexpr CodeTable kTernary = {2, {-1, 0, 1, 2}};  // Q2_0 uses the last too
 
 void set_scale(CodeRun& run, float factor, int level) {
@@ -147,12 +148,12 @@ void read_tq2_0(Bytes block, CodeRun* runs) {
   }
 }
 
-// Q1_0: a bit a column, -1 or +1.
+// Q1_0: a bit a column.
 void read_q1_0(Bytes block, CodeRun* runs) {
   for (int r = 0; r < 8; ++r) {
     const int bits = load_u16(block + 2 + 2 * r);
     for (int i = 0; i < kRunColumns; ++i) {
-      runs[r].codes[i] = static_cast<std::uint8_t>(((bits >> i) & 1) * 2);
+      runs[r].codes[i] = static_cast<std::uint8_t>((bits >> i) & 1);
     }
     set_scale(runs[r], load_half(block), 1);
   }
@@ -178,7 +179,7 @@ const Format* format_of(Encoding encoding) {
   static constexpr Format kMxfp4{kFp4, read_mxfp4}, kNvfp4{kFp4, read_nvfp4};
   static constexpr Format kMlx{kFp4, nullptr};
   static constexpr Format kTq1{kTernary, read_tq1_0}, kTq2{kTernary, read_tq2_0};
-  static constexpr Format kQ1{kTernary, read_q1_0}, kQ20{kTernary, read_q2_0};
+  static constexpr Format kQ1{kBinary, read_q1_0}, kQ20{kTernary, read_q2_0};
   static constexpr Format kIq1S{kIq1Table, read_iq1_s}, kIq1M{kIq1Table, read_iq1_m};
   static constexpr Format kIq2Xxs{kIq2Table, read_iq2_xxs}, kIq2Xs{kIq2Table, read_iq2_xs};
   static constexpr Format kIq2S{kIq2Table, read_iq2_s};
@@ -277,6 +278,11 @@ void read_code_runs(const Tensor& tensor, std::int64_t row, std::span<CodeRun> r
   for (std::size_t r = 0; r < runs.size(); r += static_cast<std::size_t>(columns / kRunColumns)) {
     format->read(block, &runs[r]);
     block += bytes;
+  }
+  if (tensor.scale == 1) return;
+  for (CodeRun& run : runs) {
+    run.factor *= tensor.scale;
+    run.scale *= tensor.scale;
   }
 }
 

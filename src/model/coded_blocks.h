@@ -27,7 +27,7 @@ struct CodeRun {
 };
 
 struct CodeTable {
-  int bits;                            // of a code: 2, 3 or 4
+  int bits;                            // of a code: 1 to 4
   std::array<std::int8_t, 16> values;  // the first 2^bits count
 };
 

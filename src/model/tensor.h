@@ -22,6 +22,7 @@ struct Tensor {
   std::span<const std::byte> data;
   std::span<const std::byte> scales;  // MLX: [rows, columns / group_size]
   std::span<const std::byte> biases;  // mlx_affine: [rows, columns / group_size]
+  float scale = 1;                    // nvfp4: of the whole tensor
 
   std::size_t byte_size() const { return data.size() + scales.size() + biases.size(); }
 };

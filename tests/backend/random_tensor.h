@@ -1,6 +1,7 @@
 // Weight tensors of every format that mlxd reads, made at random.
 #pragma once
 
+#include <cmath>
 #include <cstring>
 #include <random>
 #include <string>
@@ -118,6 +119,7 @@ class RandomTensor {
         for (std::size_t at = 0; at < data_.size(); at += 36) {
           for (std::size_t i = 0; i < 4; ++i) data_[at + i] &= std::byte{127};
         }
+        tensor_.scale = std::ldexp(1.7f, -static_cast<int>(seed % 9));
         break;
       default:
         fill_factors();

@@ -66,6 +66,8 @@ class KernelDriver {
     switch (product.matrix.layout().codes) {
       case Codes::none:
         return multiply_floats(product);
+      case Codes::bits1:
+        return multiply_codes<Codes::bits1, ScaleKind::scale>(product);
       case Codes::bits2:
         return multiply_codes<Codes::bits2, ScaleKind::scale, ScaleKind::k_half_scale_and_min>(
             product);

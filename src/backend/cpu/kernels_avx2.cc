@@ -63,11 +63,12 @@ constexpr bool is_signed(Codes codes) {
   return _mm256_mul_ps(_mm256_castsi256_ps(least), _mm256_set1_ps(0.5f));
 }
 
-// Half of 8 E4M3 numbers without sign: at their places in a float they lack only the bias.
-[[gnu::always_inline]] inline __m256 load_e4m3(const std::uint8_t* from) {
+// Half of 8 E4M3 numbers without sign, times the tensor's scale: at their places in a float they
+// lack only the bias.
+[[gnu::always_inline]] inline __m256 load_e4m3(const std::uint8_t* from, float tensor_scale) {
   const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
   const __m256i bits = _mm256_slli_epi32(_mm256_cvtepu8_epi32(bytes), 20);
-  return _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p119f));
+  return _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p119f * tensor_scale));
 }
 
 // The scales of 8 rows for one group; `second` is the minimum, or the second half group's scale;
@@ -103,7 +104,8 @@ template <Codes kCodes, ScaleKind kKind>
     return {load_exponents(header + kHalfRows * half + 16 * g), none, none, none};
   } else if constexpr (kKind == ScaleKind::half_e4m3) {
     const std::uint8_t* bytes = header + kHalfRows * half + 32 * g;
-    return {load_e4m3(bytes), load_e4m3(bytes + 16), none, none};
+    return {load_e4m3(bytes, layout.tensor_scale), load_e4m3(bytes + 16, layout.tensor_scale), none,
+            none};
   } else if constexpr (kKind == ScaleKind::k_half_scale_and_min) {
     const __m256 d = load_halves(f16);
     const __m256 dmin = _mm256_sub_ps(_mm256_setzero_ps(), load_halves(f16 + 32));
@@ -160,7 +162,9 @@ template <Codes kCodes, int kStep>
     return _mm256_xor_si256(load_plane(group, kStep, half), _mm256_set1_epi8(-128));
   }
   __m256i code;
-  if constexpr (kBits < 4) {
+  if constexpr (kBits == 1) {
+    code = move_bits<kStep, 1>(load_plane(group, 0, half), 2);
+  } else if constexpr (kBits < 4) {
     code = move_bits<kPair, 0>(load_plane(group, kStep / 4, half), 3);
   } else {
     code = move_bits<kStep % 2 * 4, 0>(load_plane(group, kStep / 2, half), 15);

@@ -40,10 +40,11 @@ constexpr int kPrefetchBytes = 4096;  // measured: from 2 KiB on it makes no dif
   return _mm512_mul_ps(_mm512_castsi512_ps(least), _mm512_set1_ps(0.5f));
 }
 
-// Half of 16 E4M3 numbers without sign: at their places in a float they lack only the bias.
-[[gnu::always_inline]] inline __m512 load_e4m3(const std::uint8_t* from) {
+// Half of 16 E4M3 numbers without sign, times the tensor's scale: at their places in a float they
+// lack only the bias.
+[[gnu::always_inline]] inline __m512 load_e4m3(const std::uint8_t* from, float tensor_scale) {
   const __m512i bits = _mm512_slli_epi32(load_bytes(from), 20);
-  return _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p119f));
+  return _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p119f * tensor_scale));
 }
 
 // The scales of one group, ready to use. `second` is the minimum, or the second half's scale; with
@@ -60,7 +61,7 @@ template <Codes kCodes, ScaleKind kKind>
 class BlockScales {
  public:
   BlockScales(const std::uint8_t* header, const TileLayout& layout)
-      : header_(header), scale_shift_(layout.scale_shift) {
+      : header_(header), scale_shift_(layout.scale_shift), tensor_scale_(layout.tensor_scale) {
     if constexpr (kKind == ScaleKind::scale_and_min) {
       const bool bfloat16 = layout.bfloat16_scales;
       first_ = bfloat16 ? load_bfloats(header) : load_halves(header);
@@ -95,7 +96,8 @@ class BlockScales {
     } else if constexpr (kKind == ScaleKind::exponent) {
       return {load_exponents(header_ + 16 * g), none, none, none};
     } else if constexpr (kKind == ScaleKind::half_e4m3) {
-      return {load_e4m3(header_ + 32 * g), load_e4m3(header_ + 32 * g + 16), none, none};
+      return {load_e4m3(header_ + 32 * g, tensor_scale_),
+              load_e4m3(header_ + 32 * g + 16, tensor_scale_), none, none};
     } else {
       const auto low = [](__m512i pair) {
         return _mm512_cvtepi32_ps(_mm512_and_si512(pair, _mm512_set1_epi32(15)));
@@ -110,6 +112,7 @@ class BlockScales {
  private:
   const std::uint8_t* header_;
   int scale_shift_;
+  float tensor_scale_;
   __m512 first_, second_;
 };
 
@@ -151,7 +154,11 @@ template <Codes kCodes>
     for (int k = 0; k < kSteps; ++k) codes[k] = plane(k);
     return;
   }
-  if constexpr (kBits < 4) {
+  if constexpr (kBits == 1) {
+#pragma GCC unroll 8
+    for (int k = 0; k < kSteps; ++k) codes[k] = _mm512_setzero_si512();
+    add_single_bits<1>(plane(0), codes);
+  } else if constexpr (kBits < 4) {
     const __m512i low = _mm512_set1_epi8(3);
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {

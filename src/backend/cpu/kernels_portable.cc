@@ -50,9 +50,10 @@ float half_of_e8m0(std::uint8_t exponent) {
   return std::bit_cast<float>(bits < kLeast ? kLeast : bits) * 0.5f;
 }
 
-// Of E4M3 without a sign; exponent and fraction at their places lack only the bias.
-float half_of_e4m3(std::uint8_t byte) {
-  return std::bit_cast<float>(std::uint32_t{byte} << 20) * 0x1p119f;
+// Half of E4M3 without a sign, times the tensor's scale; exponent and fraction at their places lack
+// only the bias.
+float scale_of_e4m3(std::uint8_t byte, float tensor_scale) {
+  return std::bit_cast<float>(std::uint32_t{byte} << 20) * (0x1p119f * tensor_scale);
 }
 
 template <Codes kCodes, ScaleKind kKind>
@@ -85,8 +86,8 @@ GroupScales load_scales(const std::uint8_t* header, int g, const TileLayout& lay
     } else if constexpr (kKind == ScaleKind::exponent) {
       scales.first[r] = half_of_e8m0(header[16 * g + r]);
     } else if constexpr (kKind == ScaleKind::half_e4m3) {
-      scales.first[r] = half_of_e4m3(header[32 * g + r]);
-      scales.second[r] = half_of_e4m3(header[32 * g + 16 + r]);
+      scales.first[r] = scale_of_e4m3(header[32 * g + r], layout.tensor_scale);
+      scales.second[r] = scale_of_e4m3(header[32 * g + 16 + r], layout.tensor_scale);
     } else {
       const auto level = [&](int i) { return static_cast<std::int8_t>(levels[32 * g + i]); };
       const float d = load_float(header + 4 * r);
@@ -113,6 +114,7 @@ void load_codes(const std::uint8_t* group, const TileLayout& layout,
     for (int i = 0; i < kStepBytes; ++i) {
       const unsigned pair = (pairs[kStepBytes * (k / 4) + i] >> (k % 4 * 2)) & 3u;
       unsigned code = kBits < 4 ? pair : (group[kStepBytes * (k / 2) + i] >> (k % 2 * 4)) & 15u;
+      if constexpr (kBits == 1) code = ((group[i] >> k) & 1u) * 2;
       if constexpr (kBits == 6) code |= pair << 4;
       if constexpr (kBits == 3) code |= ((singles[i] >> k) & 1u) << 2;
       if constexpr (kBits == 5) code |= ((singles[i] >> k) & 1u) << 4;

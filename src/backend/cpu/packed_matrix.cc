@@ -118,7 +118,7 @@ TileLayout layout_of(const Quantization& quantization) {
     case Encoding::tq2_0:
       return scaled_layout(Codes::bits2, 3);
     case Encoding::q1_0:
-      return scaled_layout(Codes::bits2, 2);
+      return scaled_layout(Codes::bits1, 2);
     case Encoding::q2_0:
       return scaled_layout(Codes::bits2, 1);
     case Encoding::mxfp4:
@@ -163,6 +163,7 @@ int code_at(const std::uint8_t* group, int bits, int row, int column) {
     return (planes[64 * (step / 4) + byte] >> (step % 4 * 2)) & 3;
   };
   const auto bit_at = [&](const std::uint8_t* plane) { return (plane[byte] >> step) & 1; };
+  if (bits == 1) return bit_at(group) * 2;
   if (bits == 2) return pair_at(group);
   if (bits == 3) return pair_at(group) | bit_at(group + 128) << 2;
   const int nibble = (group[64 * (step / 2) + byte] >> (step % 2 * 4)) & 15;
@@ -208,7 +209,7 @@ ScaleAndMin scale_at(const std::uint8_t* header, const TileLayout& layout, int r
     case ScaleKind::exponent:
       return {half_of_e8m0(header[16 * group + row]), 0};
     case ScaleKind::half_e4m3:
-      return {half_of_e4m3(header[32 * group + 16 * half + row]), 0};
+      return {half_of_e4m3(header[32 * group + 16 * half + row]) * layout.tensor_scale, 0};
   }
   return {};
 }
@@ -294,6 +295,7 @@ TileLayout choose_layout(const Tensor& tensor) {
   }
   TileLayout layout = layout_of(tensor.quantization);
   layout.groups = static_cast<int>(tensor.columns / kGroupColumns);
+  layout.tensor_scale = tensor.scale;
   return layout;
 }
 

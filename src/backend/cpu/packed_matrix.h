@@ -11,7 +11,8 @@
 //   5 bits: as 4, then a plane whose bit k is bit 4 of step k;
 //   6 bits: as 4, then two planes; bits 2(k % 4) and up of plane k / 4 are bits 4 and 5 of step k;
 //   2 bits: the last two planes of 6 bits alone;
-//   3 bits: as 2, then a plane whose bit k is bit 2 of step k.
+//   3 bits: as 2, then a plane whose bit k is bit 2 of step k;
+//   1 bit:  a plane whose bit k is that of step k.
 // Unquantised matrices are [columns][16 rows] in their own float format.
 #pragma once
 
@@ -27,7 +28,8 @@ namespace mlxd::cpu {
 // What the codes of a matrix are: numbers themselves (less the zero point), or indices into a table
 // of 8-bit numbers that kernels keep in a register.
 enum class Codes {
-  none,  // plain floats
+  none,   // plain floats
+  bits1,  // 0 or 2, for -1 and 1
   bits2,
   bits3,
   bits4,
@@ -43,6 +45,8 @@ constexpr int code_bits(Codes codes) {
   switch (codes) {
     case Codes::none:
       return 0;
+    case Codes::bits1:
+      return 1;
     case Codes::bits2:
       return 2;
     case Codes::bits3:
@@ -76,7 +80,7 @@ enum class ScaleKind {
                          // in the high one: code * (d * scale) - dmin * min, one per half group
   exponent,              // u8 e[4][16], one per group: (code - zero) * 2^(e - 128)
   half_e4m3,             // u8 scale[2][2][16], E4M3 without sign, one per half group:
-                         // (code - zero) * scale / 2
+                         // (code - zero) * scale / 2 * tensor_scale
 };
 
 // Scales of halves of a group: a dot product for each half.
@@ -91,6 +95,7 @@ constexpr bool has_halves(ScaleKind kind) {
 constexpr int zero_point(Codes codes, ScaleKind kind) {
   if (codes == Codes::small_table4) return 16;
   if (codes == Codes::bits8 || has_table(codes)) return 128;
+  if (codes == Codes::bits1) return 1;
   if (codes == Codes::bits2) return kind == ScaleKind::scale ? 1 : 0;
   const bool centred = kind == ScaleKind::scale || kind == ScaleKind::k_half_scale;
   return centred ? 1 << (code_bits(codes) - 1) : 0;
@@ -124,8 +129,9 @@ struct TileLayout {
   ScaleKind scale_kind = ScaleKind::scale;
   bool bfloat16_scales = false;  // scale_and_min only: else f16
   int groups_per_block = 1;
-  int scale_shift = 0;  // ScaleKind::scale only: 1 << scale_shift groups share a scale
-  int groups = 0;       // of a row: columns / 32
+  int scale_shift = 0;     // ScaleKind::scale only: 1 << scale_shift groups share a scale
+  float tensor_scale = 1;  // half_e4m3 only: of the whole matrix
+  int groups = 0;          // of a row: columns / 32
   alignas(16) std::array<std::int8_t, 16> table{};  // has_table(codes): what each code stands for
 
   std::size_t block_bytes() const {

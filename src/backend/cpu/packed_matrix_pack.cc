@@ -35,6 +35,8 @@ void place_codes(const GroupCodes& codes, std::uint8_t* group, int row) {
   };
   if constexpr (kBits == 8) {
     for (int k = 0; k < 8; ++k) put(k, codes[k]);
+  } else if constexpr (kBits == 1) {
+    put_bits(0, 0);
   } else if constexpr (kBits < 4) {
     put_pairs(0, 0);
     if constexpr (kBits == 3) put_bits(2, 2);
@@ -124,6 +126,8 @@ RowPacker affine_packer(int bits) {
 
 RowPacker coded_packer(const CodeTable& table) {
   switch (table.bits) {
+    case 1:
+      return pack_one_coded<1>;
     case 2:
       return pack_one_coded<2>;
     case 3:

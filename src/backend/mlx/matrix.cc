@@ -93,7 +93,8 @@ Matrix from_small_floats(const Tensor& tensor) {
           {},
           bits,
           group_size,
-          mode};
+          mode,
+          tensor.scale};
 }
 
 // Decoded some rows at a time, so that only the result is ever held whole.
@@ -117,8 +118,10 @@ Matrix from_decoded(const Tensor& tensor, mx::Dtype type) {
 
 mx::array multiply(const Matrix& matrix, const mx::array& x) {
   if (!matrix.scales) return mx::matmul(x, mx::transpose(matrix.weight));
-  return mx::quantized_matmul(x, matrix.weight, *matrix.scales, matrix.biases, /*transpose=*/true,
-                              matrix.group_size, matrix.bits, matrix.mode);
+  const mx::array product =
+      mx::quantized_matmul(x, matrix.weight, *matrix.scales, matrix.biases, /*transpose=*/true,
+                           matrix.group_size, matrix.bits, matrix.mode);
+  return matrix.factor == 1 ? product : product * mx::array(matrix.factor, product.dtype());
 }
 
 mx::array multiply_chosen(const Matrix& matrix, int experts, const mx::array& x,
@@ -147,6 +150,7 @@ mx::array take_rows(const Matrix& matrix, const mx::array& ids, mx::Dtype type) 
     rows = mx::dequantize(rows, mx::take(*matrix.scales, ids, 0), biases, matrix.group_size,
                           matrix.bits, matrix.mode, std::nullopt, of_type);
   }
+  if (matrix.factor != 1) rows = rows * mx::array(matrix.factor, rows.dtype());
   return mx::astype(rows, type);
 }
 

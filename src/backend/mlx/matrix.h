@@ -20,6 +20,7 @@ struct Matrix {
   std::optional<mx::array> scales, biases;  // packed: [rows, columns / group_size]; affine: both
   int bits = 0, group_size = 0;             // packed
   std::string mode = "affine";              // packed: of mx::quantized_matmul
+  float factor = 1;                         // of all numbers
 };
 
 // x [T, columns] -> [T, rows], in x's type.
