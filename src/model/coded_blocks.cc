@@ -26,20 +26,29 @@ void set_scale(CodeRun& run, float factor, int level) {
   run.scale = factor * static_cast<float>(level);
 }
 
+// The codes of a run, one from each of 16 bytes: bits `shift` and up, as many as `mask` has in
+// each.
+void read_bits(Bytes from, int shift, std::uint64_t mask, CodeRun& run) {
+  for (int half = 0; half < 2; ++half) {
+    const std::uint64_t codes = (load_u64(from + 8 * half) >> shift) & mask;
+    store_u64(&run.codes[static_cast<std::size_t>(8 * half)], codes);
+  }
+}
+
+constexpr std::uint64_t kNibbles = 0x0f0f0f0f0f0f0f0f;
+constexpr std::uint64_t kPairs = 0x0303030303030303;
+constexpr std::uint64_t kSingles = 0x0101010101010101;
+
 // 16 bytes of nibbles: the low ones are the first run.
 void read_nibbles(Bytes packed, CodeRun* runs) {
-  for (int i = 0; i < kRunColumns; ++i) {
-    runs[0].codes[i] = packed[i] & 15;
-    runs[1].codes[i] = packed[i] >> 4;
-  }
+  read_bits(packed, 0, kNibbles, runs[0]);
+  read_bits(packed, 4, kNibbles, runs[1]);
 }
 
 // Where the K-quants and TQ2_0 keep the pairs of bits of run `index` (0..15) of a block: 32 bytes
 // hold four times 32 columns, of which each has its pair of bits in every byte.
 void read_bit_pairs(Bytes pairs, int index, CodeRun& run) {
-  const Bytes from = pairs + 32 * (index / 8) + 16 * (index % 2);
-  const int shift = index % 8 / 2 * 2;
-  for (int i = 0; i < kRunColumns; ++i) run.codes[i] = (from[i] >> shift) & 3;
+  read_bits(pairs + 32 * (index / 8) + 16 * (index % 2), index % 8 / 2 * 2, kPairs, run);
 }
 
 void read_q2_k(Bytes block, CodeRun* runs) {
@@ -60,9 +69,10 @@ void read_q3_k(Bytes block, CodeRun* runs) {
   const float factor = load_half(block + 108);
   for (int r = 0; r < 16; ++r) {
     read_bit_pairs(block + 32, r, runs[r]);
-    const Bytes high = block + 16 * (r % 2);
-    for (int i = 0; i < kRunColumns; ++i) {
-      runs[r].codes[i] |= static_cast<std::uint8_t>(((high[i] >> (r / 2)) & 1) << 2);
+    for (int half = 0; half < 2; ++half) {
+      std::uint8_t* codes = &runs[r].codes[static_cast<std::size_t>(8 * half)];
+      const std::uint64_t high = load_u64(block + 16 * (r % 2) + 8 * half) >> (r / 2);
+      store_u64(codes, load_u64(codes) | (high & kSingles) << 2);
     }
     const int low = r < 8 ? scales[r] & 15 : scales[r - 8] >> 4;
     const int two = (scales[8 + r % 4] >> (r / 4 * 2)) & 3;
@@ -151,9 +161,9 @@ void read_tq2_0(Bytes block, CodeRun* runs) {
 // Q1_0: a bit a column.
 void read_q1_0(Bytes block, CodeRun* runs) {
   for (int r = 0; r < 8; ++r) {
-    const int bits = load_u16(block + 2 + 2 * r);
-    for (int i = 0; i < kRunColumns; ++i) {
-      runs[r].codes[i] = static_cast<std::uint8_t>((bits >> i) & 1);
+    for (int half = 0; half < 2; ++half) {
+      store_u64(&runs[r].codes[static_cast<std::size_t>(8 * half)],
+                spread_bits(block[2 + 2 * r + half]));
     }
     set_scale(runs[r], load_half(block), 1);
   }

@@ -19,18 +19,18 @@ void set_scale(CodeRun& run, float factor, int level) {
 // Columns [column, column + 8) of a block: codes of two bits from a grid entry, bit i of `signs`
 // above that of column i.
 void put_eight(CodeRun* runs, int column, int entry, int signs) {
-  for (int i = 0; i < 8; ++i) {
-    runs[(column + i) / kRunColumns].codes[(column + i) % kRunColumns] =
-        static_cast<std::uint8_t>(((entry >> (2 * i)) & 3) | ((signs >> i) & 1) << 2);
-  }
+  store_u64(&runs[column / kRunColumns].codes[static_cast<std::size_t>(column % kRunColumns)],
+            spread_pairs(static_cast<std::uint64_t>(entry)) |
+                spread_bits(static_cast<std::uint64_t>(signs)) << 2);
 }
 
-// The same for four columns of three bits.
-void put_four(CodeRun* runs, int column, int entry, int signs) {
-  for (int i = 0; i < 4; ++i) {
-    runs[(column + i) / kRunColumns].codes[(column + i) % kRunColumns] =
-        static_cast<std::uint8_t>(((entry >> (3 * i)) & 7) | ((signs >> i) & 1) << 3);
-  }
+// The same for eight columns of two entries with four columns of three bits each.
+void put_two_fours(CodeRun* runs, int column, int first, int second, int signs) {
+  const auto entries = static_cast<std::uint64_t>(first) | static_cast<std::uint64_t>(second) << 32;
+  std::uint64_t codes = (entries | entries << 10) & 0x003f003f003f003f;
+  codes = (codes | codes << 5) & 0x0707070707070707;
+  store_u64(&runs[column / kRunColumns].codes[static_cast<std::size_t>(column % kRunColumns)],
+            codes | spread_bits(static_cast<std::uint64_t>(signs)) << 3);
 }
 
 // Seven stored signs; an even number of the eight is negative.
@@ -84,9 +84,10 @@ void read_iq3_xxs(Bytes block, CodeRun* runs) {
   const float factor = load_half(block) / 4;
   for (int g = 0; g < 8; ++g) {
     const std::uint32_t word = load_u32(block + 66 + 4 * g);
-    for (int k = 0; k < 8; ++k) {
-      const int signs = eight_signs(word >> (k / 2 * 7)) >> (k % 2 * 4);
-      put_four(runs, 32 * g + 4 * k, kIq3XxsGrid[block[2 + 8 * g + k]], signs);
+    for (int k = 0; k < 4; ++k) {
+      const Bytes entries = block + 2 + 8 * g + 2 * k;
+      put_two_fours(runs, 32 * g + 8 * k, kIq3XxsGrid[entries[0]], kIq3XxsGrid[entries[1]],
+                    eight_signs(word >> (7 * k)));
     }
     const int level = 2 * static_cast<int>(word >> 28) + 1;
     set_scale(runs[2 * g], factor, level);
@@ -97,9 +98,11 @@ void read_iq3_xxs(Bytes block, CodeRun* runs) {
 void read_iq3_s(Bytes block, CodeRun* runs) {
   const Bytes high = block + 66, signs = block + 74, scales = block + 106;
   const float factor = load_half(block);
-  for (int e = 0; e < 64; ++e) {
-    const int entry = block[2 + e] | ((high[e / 8] >> (e % 8)) & 1) << 8;
-    put_four(runs, 4 * e, kIq3SGrid[entry], signs[e / 2] >> (e % 2 * 4));
+  const auto entry = [&](int e) {
+    return kIq3SGrid[block[2 + e] | ((high[e / 8] >> (e % 8)) & 1) << 8];
+  };
+  for (int k = 0; k < 32; ++k) {
+    put_two_fours(runs, 8 * k, entry(2 * k), entry(2 * k + 1), signs[k]);
   }
   for (int r = 0; r < 16; ++r) {
     set_scale(runs[r], factor, 2 * ((scales[r / 4] >> (r / 2 % 2 * 4)) & 15) + 1);
