@@ -42,6 +42,14 @@ std::vector<std::unique_ptr<PackedMatrix>> make_matrices(const Format& format, c
   std::vector<std::byte> bytes(static_cast<std::size_t>(shape.rows) *
                                row_bytes(format.quantization, shape.columns));
   for (std::byte& byte : bytes) byte = static_cast<std::byte>(random() & 0x3b);  // no NaN
+  // Scales that are 8-bit floats as models have them: the least would be subnormal.
+  const std::size_t block_bytes =
+      row_bytes(format.quantization, block_columns(format.quantization));
+  for (std::size_t at = 0; at < bytes.size(); at += block_bytes) {
+    if (format.quantization.encoding == Encoding::mxfp4) bytes[at] |= std::byte{0x40};
+    if (format.quantization.encoding != Encoding::nvfp4) continue;
+    for (std::size_t i = 0; i < 4; ++i) bytes[at + i] |= std::byte{0x10};
+  }
   std::vector<std::byte> scales;
   Tensor tensor;
   tensor.quantization = format.quantization;

@@ -97,6 +97,10 @@ Matrix from_small_floats(const Tensor& tensor) {
           tensor.scale};
 }
 
+mx::array scaled(const mx::array& values, const Matrix& matrix) {
+  return matrix.factor == 1 ? values : values * mx::array(matrix.factor, values.dtype());
+}
+
 // Decoded some rows at a time, so that only the result is ever held whole.
 Matrix from_decoded(const Tensor& tensor, mx::Dtype type) {
   constexpr std::int64_t kRows = 4096;
@@ -118,10 +122,10 @@ Matrix from_decoded(const Tensor& tensor, mx::Dtype type) {
 
 mx::array multiply(const Matrix& matrix, const mx::array& x) {
   if (!matrix.scales) return mx::matmul(x, mx::transpose(matrix.weight));
-  const mx::array product =
-      mx::quantized_matmul(x, matrix.weight, *matrix.scales, matrix.biases, /*transpose=*/true,
-                           matrix.group_size, matrix.bits, matrix.mode);
-  return matrix.factor == 1 ? product : product * mx::array(matrix.factor, product.dtype());
+  return scaled(
+      mx::quantized_matmul(x, matrix.weight, *matrix.scales, matrix.biases,
+                           /*transpose=*/true, matrix.group_size, matrix.bits, matrix.mode),
+      matrix);
 }
 
 mx::array multiply_chosen(const Matrix& matrix, int experts, const mx::array& x,
@@ -131,13 +135,14 @@ mx::array multiply_chosen(const Matrix& matrix, int experts, const mx::array& x,
   };
   const mx::array rows = mx::expand_dims(x, 2);  // [T, 1 or chosen, 1, columns]
   const mx::array weight = of_experts(matrix.weight);
-  const mx::array y =
-      matrix.scales
-          ? mx::gather_qmm(rows, weight, of_experts(*matrix.scales), of_experts(*matrix.biases),
-                           /*lhs_indices=*/std::nullopt, chosen, /*transpose=*/true,
-                           matrix.group_size, matrix.bits)
-          : mx::gather_mm(rows, mx::swapaxes(weight, 1, 2), std::nullopt, chosen);
-  return mx::squeeze(y, 2);
+  if (!matrix.scales) {
+    return mx::squeeze(mx::gather_mm(rows, mx::swapaxes(weight, 1, 2), std::nullopt, chosen), 2);
+  }
+  const auto biases = matrix.biases ? std::optional(of_experts(*matrix.biases)) : std::nullopt;
+  const mx::array y = mx::gather_qmm(rows, weight, of_experts(*matrix.scales), biases,
+                                     /*lhs_indices=*/std::nullopt, chosen, /*transpose=*/true,
+                                     matrix.group_size, matrix.bits, matrix.mode);
+  return scaled(mx::squeeze(y, 2), matrix);
 }
 
 mx::array take_rows(const Matrix& matrix, const mx::array& ids, mx::Dtype type) {
@@ -150,8 +155,7 @@ mx::array take_rows(const Matrix& matrix, const mx::array& ids, mx::Dtype type) 
     rows = mx::dequantize(rows, mx::take(*matrix.scales, ids, 0), biases, matrix.group_size,
                           matrix.bits, matrix.mode, std::nullopt, of_type);
   }
-  if (matrix.factor != 1) rows = rows * mx::array(matrix.factor, rows.dtype());
-  return mx::astype(rows, type);
+  return mx::astype(scaled(rows, matrix), type);
 }
 
 std::size_t device_bytes(const Tensor& tensor, mx::Dtype type) {

@@ -70,5 +70,32 @@ TEST_F(Matrices, MultiplyAsTheirNumbersDoInEveryFormat) {
   }
 }
 
+TEST_F(Matrices, MultiplyByChosenExpertsAsEachAloneDoesInEveryFormat) {
+  constexpr int kExperts = 4, kOut = 3;
+  std::vector<float> input(kColumns);
+  for (int c = 0; c < kColumns; ++c) {
+    input[static_cast<std::size_t>(c)] = std::cos(static_cast<float>(c));
+  }
+  for (const Quantization& quantization : all_quantizations()) {
+    SCOPED_TRACE(to_string(quantization));
+    const RandomTensor tensor(quantization, kExperts * kOut, kColumns, 3);
+    WeightLoader loader(mx::float32);
+    const Matrix matrix = loader.matrix(tensor.get());
+    const mx::array x(input.begin(), {1, kColumns});
+    const std::vector<float> all = to_vector(multiply(matrix, x));
+    const std::vector<float> got = to_vector(multiply_chosen(
+        matrix, kExperts, mx::expand_dims(x, 1), mx::array({3, 1}, {1, 2}, mx::uint32)));
+    ASSERT_EQ(got.size(), 2u * kOut);
+    for (int r = 0; r < kOut; ++r) {
+      const auto want = [&](int expert) {
+        return all[static_cast<std::size_t>(expert * kOut + r)];
+      };
+      const float near = 1e-4f * (1 + std::abs(want(3)) + std::abs(want(1)));
+      EXPECT_NEAR(got[static_cast<std::size_t>(r)], want(3), near);
+      EXPECT_NEAR(got[static_cast<std::size_t>(kOut + r)], want(1), near);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace mlxd::mlx_backend
