@@ -42,6 +42,14 @@ std::vector<std::unique_ptr<PackedMatrix>> make_matrices(const Format& format, c
   std::vector<std::byte> bytes(static_cast<std::size_t>(shape.rows) *
                                row_bytes(format.quantization, shape.columns));
   for (std::byte& byte : bytes) byte = static_cast<std::byte>(random() & 0x3b);  // no NaN
+  // Scales that are 8-bit floats as models have them: the least would be subnormal.
+  const std::size_t block_bytes =
+      row_bytes(format.quantization, block_columns(format.quantization));
+  for (std::size_t at = 0; at < bytes.size(); at += block_bytes) {
+    if (format.quantization.encoding == Encoding::mxfp4) bytes[at] |= std::byte{0x40};
+    if (format.quantization.encoding != Encoding::nvfp4) continue;
+    for (std::size_t i = 0; i < 4; ++i) bytes[at + i] |= std::byte{0x10};
+  }
   std::vector<std::byte> scales;
   Tensor tensor;
   tensor.quantization = format.quantization;
@@ -138,6 +146,18 @@ void register_products() {
       {"Q5_K", {.encoding = Encoding::q5_k}},
       {"Q6_K", {.encoding = Encoding::q6_k}},
       {"Q8_0", {.encoding = Encoding::q8_0}},
+      {"Q2_K", {.encoding = Encoding::q2_k}},
+      {"Q3_K", {.encoding = Encoding::q3_k}},
+      {"IQ4_NL", {.encoding = Encoding::iq4_nl}},
+      {"IQ4_XS", {.encoding = Encoding::iq4_xs}},
+      {"IQ3_XXS", {.encoding = Encoding::iq3_xxs}},
+      {"IQ3_S", {.encoding = Encoding::iq3_s}},
+      {"IQ2_XXS", {.encoding = Encoding::iq2_xxs}},
+      {"IQ2_S", {.encoding = Encoding::iq2_s}},
+      {"TQ2_0", {.encoding = Encoding::tq2_0}},
+      {"Q1_0", {.encoding = Encoding::q1_0}},
+      {"MXFP4", {.encoding = Encoding::mxfp4}},
+      {"NVFP4", {.encoding = Encoding::nvfp4}},
       {"MLX4g64", {Encoding::mlx_affine, 4, 64, Encoding::f16}},
       {"MLX8g64", {Encoding::mlx_affine, 8, 64, Encoding::bf16}},
       {"BF16", {.encoding = Encoding::bf16}},

@@ -1,24 +1,16 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "base/check.h"
+#include "model/coded_blocks.h"
+#include "model/little_endian.h"
 #include "model/tensor.h"
 
 namespace mlxd {
 namespace {
-
-// Tensor data need not be aligned, so wider numbers are assembled from bytes.
-std::uint16_t load_u16(const std::uint8_t* bytes) {
-  return static_cast<std::uint16_t>(bytes[0] | (bytes[1] << 8));
-}
-
-std::uint32_t load_u32(const std::uint8_t* bytes) {
-  return static_cast<std::uint32_t>(load_u16(bytes)) |
-         (static_cast<std::uint32_t>(load_u16(bytes + 2)) << 16);
-}
-
-float load_half(const std::uint8_t* bytes) { return half_to_float(load_u16(bytes)); }
 
 float load_float(const std::uint8_t* bytes, Encoding encoding) {
   switch (encoding) {
@@ -173,6 +165,30 @@ void decode_affine_row(const Tensor& tensor, std::int64_t row, float* out) {
   }
 }
 
+// E4M3 numbers, an E8M0 scale for each 32: 2^(scale - 127).
+void decode_mxfp8_row(const Tensor& tensor, std::int64_t row, float* out) {
+  const auto* bytes =
+      reinterpret_cast<const std::uint8_t*>(tensor.data.data()) + row * tensor.columns;
+  const auto* scales =
+      reinterpret_cast<const std::uint8_t*>(tensor.scales.data()) + row * (tensor.columns / 32);
+  for (std::int64_t column = 0; column < tensor.columns; ++column) {
+    out[column] = std::ldexp(e4m3_to_float(bytes[column]), scales[column / 32] - 127);
+  }
+}
+
+void decode_coded_rows(const Tensor& tensor, std::int64_t first, std::int64_t count, float* out) {
+  const auto& values = code_table(tensor.quantization.encoding)->values;
+  std::vector<CodeRun> runs(static_cast<std::size_t>(tensor.columns / kRunColumns));
+  for (std::int64_t row = first; row < first + count; ++row) {
+    read_code_runs(tensor, row, runs);
+    for (const CodeRun& run : runs) {
+      for (const std::uint8_t code : run.codes) {
+        *out++ = run.scale * static_cast<float>(values[code]) - run.minimum;
+      }
+    }
+  }
+}
+
 using BlockDecoder = void (*)(const std::uint8_t*, float*);
 
 BlockDecoder block_decoder(Encoding encoding) {
@@ -206,11 +222,16 @@ void dequantize_rows(const Tensor& tensor, std::int64_t first, std::int64_t coun
         "the rows to decode exist");
   check(out.size() >= static_cast<std::size_t>(count * tensor.columns), "decoded rows fit");
   const Quantization& form = tensor.quantization;
-  if (form.encoding == Encoding::mlx_affine) {
+  if (form.encoding == Encoding::mlx_affine || form.encoding == Encoding::mlx_mxfp8) {
+    const auto decode =
+        form.encoding == Encoding::mlx_affine ? decode_affine_row : decode_mxfp8_row;
     for (std::int64_t row = 0; row < count; ++row) {
-      decode_affine_row(tensor, first + row, out.data() + row * tensor.columns);
+      decode(tensor, first + row, out.data() + row * tensor.columns);
     }
     return;
+  }
+  if (code_table(form.encoding) != nullptr) {
+    return decode_coded_rows(tensor, first, count, out.data());
   }
   // Rows lie one after another, each a whole number of blocks: the range is one run of blocks.
   const auto columns = static_cast<std::size_t>(block_columns(form));

@@ -1,4 +1,5 @@
 #include <bit>
+#include <limits>
 
 #include "model/tensor.h"
 
@@ -37,6 +38,15 @@ std::uint16_t float_to_half(float value) {
 
 float bfloat16_to_float(std::uint16_t bits) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
+
+float e4m3_to_float(std::uint8_t bits) {
+  if ((bits & 127) == 127) return std::numeric_limits<float>::quiet_NaN();
+  // With exponent and fraction at their places in a float only the exponent's bias is missing,
+  // 127 instead of 7; of subnormals too.
+  const auto magnitude =
+      std::bit_cast<float>(static_cast<std::uint32_t>(bits & 127) << 20) * 0x1p120f;
+  return (bits & 128) != 0 ? -magnitude : magnitude;
 }
 
 }  // namespace mlxd

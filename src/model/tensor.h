@@ -20,8 +20,9 @@ struct Tensor {
   std::int64_t rows = 1;
   std::int64_t columns = 0;  // a vector is one row
   std::span<const std::byte> data;
-  std::span<const std::byte> scales;  // mlx_affine: [rows, columns / group_size]
+  std::span<const std::byte> scales;  // MLX: [rows, columns / group_size]
   std::span<const std::byte> biases;  // mlx_affine: [rows, columns / group_size]
+  float scale = 1;                    // nvfp4: of the whole tensor
 
   std::size_t byte_size() const { return data.size() + scales.size() + biases.size(); }
 };
@@ -37,5 +38,6 @@ std::vector<float> dequantize(const Tensor& tensor);
 float half_to_float(std::uint16_t bits);
 std::uint16_t float_to_half(float value);  // round to nearest, ties to even
 float bfloat16_to_float(std::uint16_t bits);
+float e4m3_to_float(std::uint8_t bits);  // no infinities; 127 and 255 are no numbers
 
 }  // namespace mlxd

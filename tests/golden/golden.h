@@ -55,6 +55,11 @@ inline constexpr const char* kTinyAffine[] = {"llama-4bit", "phi3-4bit", "qwen3-
 // head holds of a text's first tokens, nearly nothing, becomes as large as any other.
 inline constexpr const char* kTinyAffineRecurrent[] = {"qwen3-5-4bit"};
 
+// MLX's modes of small floats.
+inline constexpr const char* kTinySmallFloats[] = {"llama-small-floats"};
+// A Llama whose matrices are of many GGUF types.
+inline constexpr const char* kTinyTypes[] = {"gguf-types.gguf"};
+
 // A name of those as GoogleTest allows it.
 std::string test_name(const char* model);
 

@@ -128,6 +128,9 @@ WITH_GGUF = {
         },
     }, mx.float16, None, 1),
 }
+SMALL_FLOATS = {"mxfp4": {"group_size": 32, "bits": 4, "mode": "mxfp4"},
+                "nvfp4": {"group_size": 16, "bits": 4, "mode": "nvfp4"},
+                "mxfp8": {"group_size": 32, "bits": 8, "mode": "mxfp8"}}
 MODELS |= WITH_GGUF | {
     # Fused matrices, of which each part has scales of its own.
     "phi3-4bit": ({
@@ -225,7 +228,18 @@ MODELS |= HYBRIDS_WITH_GGUF | {
         "model_type": "qwen3_5_text", "num_hidden_layers": 5,
         "layer_types": ["linear_attention"] * 3 + ["full_attention", "linear_attention"],
     }), mx.bfloat16, lambda path: {"group_size": 32, "bits": 4}, 1),
-} | ROUTED_WITH_GGUF  # new ones last: a model's seed is its place in the list
+} | ROUTED_WITH_GGUF | {
+    # MLX's modes of small floats, beside affine and unquantised matrices. The embedding is affine:
+    # mlx-lm's rows of small floats are of 16 bits.
+    "llama-small-floats": ({
+        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": False,
+    }, mx.bfloat16, lambda path: {
+        "q_proj": SMALL_FLOATS["mxfp4"], "k_proj": SMALL_FLOATS["nvfp4"],
+        "v_proj": SMALL_FLOATS["mxfp8"], "o_proj": SMALL_FLOATS["nvfp4"],
+        "gate_proj": SMALL_FLOATS["mxfp4"], "up_proj": SMALL_FLOATS["mxfp8"],
+        "down_proj": SMALL_FLOATS["mxfp4"], "lm_head": False,
+    }.get(path.split(".")[-1], {"group_size": 64, "bits": 8}), 1),
+}  # new ones last: a model's seed is its place in the list
 
 LENGTHS = [1, 2, 7, 16, 17, 33, 80]
 

@@ -58,7 +58,7 @@ class Mutator {
         put(bytes, at, interesting());
         break;
       case 3:
-        put(bytes, at, static_cast<std::uint32_t>(below(14)));  // a type id
+        put(bytes, at, static_cast<std::uint32_t>(below(44)));  // a type id
         break;
       default:
         put(bytes, at, static_cast<std::uint32_t>(interesting()));
@@ -219,7 +219,7 @@ TEST(ModelFuzz, MutatedFolderLoadsOrIsRefused) {
 TEST(ModelFuzz, MutatedConfigOfEveryArchitectureLoadsOrIsRefused) {
   const std::filesystem::path tiny = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
   for (const char* name : {"gemma3", "granite", "ministral3", "olmo2", "olmo3", "phi3",
-                           "phi3-longrope", "qwen2", "smollm3"}) {
+                           "phi3-longrope", "qwen2", "smollm3", "llama-small-floats"}) {
     SCOPED_TRACE(name);
     test::TemporaryFolder folder;
     std::filesystem::copy(tiny / name, folder.path());
@@ -231,7 +231,8 @@ TEST(ModelFuzz, MutatedConfigOfEveryArchitectureLoadsOrIsRefused) {
 TEST(ModelFuzz, MutatedGgufOfEveryArchitectureLoadsOrIsRefused) {
   const std::filesystem::path tiny = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
   for (const char* name : {"granite.gguf", "ministral3.gguf", "olmo3.gguf", "phi3-longrope.gguf",
-                           "smollm3.gguf", "bert.gguf", "bert-cross.gguf"}) {
+                           "smollm3.gguf", "bert.gguf", "bert-cross.gguf", "gguf-types.gguf",
+                           "qwen3-5-moe.gguf", "glm4-moe.gguf"}) {
     SCOPED_TRACE(name);
     const auto mapped = MappedFile::open(tiny / name);
     const Bytes whole(mapped->bytes().begin(), mapped->bytes().end());

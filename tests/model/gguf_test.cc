@@ -1,5 +1,7 @@
 #include "model/weights/gguf.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string>
 
@@ -127,10 +129,44 @@ TEST(Gguf, RefusesTensorsOutsideTheFileOrInsideEachOther) {
               HasSubstr("not a multiple of the alignment 32"));
 }
 
+// The small model with a matrix of NVFP4 more, and its scale as one number or several.
+GgufWriter with_tensor_scale(std::uint64_t numbers) {
+  auto writer = small_gguf();
+  writer.tensor("extra.weight", 40, {64, 2}, 72);
+  writer.tensor("extra.scale", 0, {numbers}, 4 * numbers);
+  return writer;
+}
+
+TEST(GgufWeights, ReadTheScaleOfAWholeNvfp4Tensor) {
+  auto bytes = with_tensor_scale(1).bytes();
+  const auto file = GgufFile::parse(bytes, "small.gguf");
+  const auto scale = std::ranges::find(file->tensors(), "extra.scale", &Tensor::name);
+  const float values[] = {0.25f, 300.0f, 0.0f, std::nanf("")};
+  const auto set = [&](float value) {
+    const auto at = static_cast<std::size_t>(scale->data.data() - bytes.data());
+    std::memcpy(&bytes[at], &value, sizeof value);
+  };
+  set(values[0]);
+  EXPECT_EQ(gguf_weights({file})->find("extra.weight")->scale, 0.25f);
+  EXPECT_EQ(gguf_weights({file})->find("model.norm.weight")->scale, 1);
+  for (const float value : {values[1], values[2], values[3]}) {
+    set(value);
+    EXPECT_THROW(gguf_weights({file}), LoadError) << value;
+  }
+  EXPECT_THROW(gguf_weights({GgufFile::parse(with_tensor_scale(2).bytes(), "small.gguf")}),
+               LoadError);
+}
+
 TEST(Gguf, RefusesFormatsThatItDoesNotRead) {
   auto writer = small_gguf();
-  writer.tensor("extra.weight", 23, {256}, 136);
-  EXPECT_THAT(complaint(writer), HasSubstr("\"extra.weight\" is stored as IQ4_XS; mlxd reads F32"));
+  writer.tensor("extra.weight", 15, {256}, 292);
+  EXPECT_THAT(
+      complaint(writer),
+      HasSubstr("\"extra.weight\" is stored as Q8_K, which mlxd does not read; take a file"));
+  auto private_type = small_gguf();
+  private_type.tensor("extra.weight", 142, {256}, 292);
+  EXPECT_THAT(complaint(private_type),
+              HasSubstr("is stored as type 142 (of a fork of llama.cpp, or of a later version)"));
 }
 
 TEST(Gguf, RefusesWhatComesTwice) {

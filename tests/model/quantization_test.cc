@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "model/coded_blocks.h"
 #include "model/tensor.h"
 
 namespace mlxd {
@@ -32,10 +33,9 @@ std::vector<std::byte> from_hex(const std::string& hex) {
 }
 
 Encoding encoding_named(const std::string& name) {
-  for (const Encoding each : {Encoding::f32, Encoding::f16, Encoding::bf16, Encoding::q4_0,
-                              Encoding::q4_1, Encoding::q5_0, Encoding::q5_1, Encoding::q8_0,
-                              Encoding::q4_k, Encoding::q5_k, Encoding::q6_k}) {
-    if (to_string({each}) == name) return each;
+  for (int i = 0; i <= static_cast<int>(Encoding::mlx_mxfp8); ++i) {
+    const auto each = static_cast<Encoding>(i);
+    if (each != Encoding::mlx_affine && to_string({each}) == name) return each;
   }
   return Encoding::mlx_affine;
 }
@@ -72,7 +72,8 @@ std::vector<Fixture> read_fixtures() {
 
 TEST(Dequantize, ReadsWhatTheFormatsOwnDecodersRead) {
   const std::vector<Fixture> fixtures = read_fixtures();
-  ASSERT_EQ(fixtures.size(), 29u);  // 3 floats, 8 GGUF formats, 6 widths x 3 groups of MLX
+  // 3 floats, 8 + 17 GGUF formats, 6 widths x 3 groups and 3 modes of MLX
+  ASSERT_EQ(fixtures.size(), 49u);
   for (const Fixture& fixture : fixtures) {
     SCOPED_TRACE(to_string(fixture.tensor.quantization));
     const std::vector<float> decoded = dequantize(fixture.tensor);
@@ -83,6 +84,18 @@ TEST(Dequantize, ReadsWhatTheFormatsOwnDecodersRead) {
           << "at " << i;
     }
   }
+}
+
+TEST(Dequantize, ReadsIntegersOutOfATableExactly) {
+  int count = 0;
+  for (const Fixture& fixture : read_fixtures()) {
+    const Encoding encoding = fixture.tensor.quantization.encoding;
+    if (code_table(encoding) == nullptr && encoding != Encoding::mlx_mxfp8) continue;
+    SCOPED_TRACE(to_string(fixture.tensor.quantization));
+    EXPECT_EQ(dequantize(fixture.tensor), fixture.expected);
+    ++count;
+  }
+  EXPECT_EQ(count, 20);
 }
 
 TEST(Dequantize, ReadsTheSecondRowAlone) {
@@ -107,7 +120,9 @@ TEST(Quantization, ARowTakesTheBytesThatItsFixtureHas) {
 
 TEST(Quantization, IsNamedAsPeopleNameIt) {
   EXPECT_EQ(to_string({Encoding::q4_k}), "Q4_K");
+  EXPECT_EQ(to_string({Encoding::iq4_xs}), "IQ4_XS");
   EXPECT_EQ(to_string({Encoding::mlx_affine, 4, 64}), "affine 4-bit, group 64");
+  EXPECT_EQ(to_string({Encoding::mlx_mxfp4, 4, 32}), "mxfp4");
 }
 
 TEST(Half, EveryFiniteHalfSurvivesTheWayThroughFloat) {

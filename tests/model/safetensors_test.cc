@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "model/architectures/registry.h"
 #include "model/model_files.h"
+#include "model/model_plan.h"
 #include "model/sample_models.h"
 #include "model/summary.h"
 #include "model/weights/safetensors_weights.h"
@@ -18,6 +19,7 @@ namespace {
 using test::safetensors_bytes;
 using test::small_mlx_config;
 using test::small_mlx_tensors;
+using test::StoredTensor;
 using test::TemporaryFolder;
 using testing::HasSubstr;
 
@@ -148,6 +150,89 @@ TEST(SafetensorsFolder, ReadsAModulesOwnQuantisation) {
   folder.write("config.json", config);
   // Only that module is as its own entry says; the next one does not fit eight bits.
   EXPECT_THAT(folder_complaint(folder), HasSubstr("does not fit affine 8-bit, group 32"));
+}
+
+// The small model with its matrices in another of MLX's modes.
+std::vector<StoredTensor> small_tensors_as(int bits, int group_size) {
+  std::vector<StoredTensor> tensors;
+  for (StoredTensor tensor : small_mlx_tensors()) {  // 4 bits in groups of 32
+    if (tensor.name.ends_with(".biases")) continue;
+    if (tensor.dtype == "U32") tensor.shape.back() = tensor.shape.back() * bits / 4;
+    if (tensor.name.ends_with(".scales")) {
+      tensor.dtype = "U8";
+      tensor.shape.back() = tensor.shape.back() * 32 / group_size;
+    }
+    tensors.push_back(std::move(tensor));
+  }
+  return tensors;
+}
+
+std::string config_with(const std::string& quantization) {
+  std::string config = small_mlx_config();
+  const std::string stated = R"({"group_size": 32, "bits": 4})";
+  config.replace(config.find(stated), stated.size(), quantization);
+  return config;
+}
+
+TEST(SafetensorsFolder, OpensModelsOfSmallFloats) {
+  const Quantization forms[] = {
+      {Encoding::mlx_mxfp4, 4, 32}, {Encoding::mlx_nvfp4, 4, 16}, {Encoding::mlx_mxfp8, 8, 32}};
+  for (const Quantization& form : forms) {
+    SCOPED_TRACE(to_string(form));
+    TemporaryFolder folder;
+    write_small_folder(folder);
+    folder.write("model.safetensors",
+                 safetensors_bytes(small_tensors_as(form.bits, form.group_size)));
+    folder.write("config.json", config_with(R"({"mode": ")" + to_string(form) + R"("})"));
+    const ModelFiles model = open_model(folder.path());
+    const Tensor& query = std::get<AttentionBlock>(model.plan.blocks.at(0)).query.weight;
+    EXPECT_EQ(query.quantization, form);
+    EXPECT_EQ(query.columns, 64);
+    EXPECT_EQ(dequantize(query).size(), 64u * 64u);
+    EXPECT_EQ(summarize(model).formats.at(0).name, to_string(form));
+  }
+}
+
+// As in mlx-community's MXFP4-Q8 models: experts in mxfp4, all else affine with entries of its own.
+TEST(SafetensorsFolder, AModulesOwnQuantisationWithoutAModeIsAffine) {
+  TemporaryFolder folder;
+  write_small_folder(folder);
+  auto tensors = small_tensors_as(4, 32);
+  const auto affine = small_mlx_tensors();
+  const std::string module = "model.layers.0.mlp.up_proj";
+  std::erase_if(tensors, [&](const StoredTensor& t) { return t.name.starts_with(module); });
+  for (const StoredTensor& t : affine) {
+    if (t.name.starts_with(module)) tensors.push_back(t);
+  }
+  folder.write("model.safetensors", safetensors_bytes(tensors));
+  folder.write("config.json", config_with(R"({"mode": "mxfp4", "bits": 4, "group_size": 32, ")" +
+                                          module + R"(": {"bits": 4, "group_size": 32}})"));
+  const auto model = open_model(folder.path());
+  const auto& mlp = std::get<FeedForwardBlock>(model.plan.blocks.at(1));
+  EXPECT_EQ(to_string(mlp.up.weight.quantization), "affine 4-bit, group 32");
+  EXPECT_EQ(to_string(mlp.gate.weight.quantization), "mxfp4");
+  // Without its own entry its scales are of the wrong kind.
+  folder.write("config.json", config_with(R"({"mode": "mxfp4"})"));
+  EXPECT_THAT(folder_complaint(folder),
+              HasSubstr("is mxfp4 by config.json, whose scales are U8, and has scales of BF16"));
+}
+
+TEST(SafetensorsFolder, RefusesModesAndWidthsThatMlxDoesNotHave) {
+  TemporaryFolder folder;
+  write_small_folder(folder);
+  folder.write("config.json", config_with(R"({"mode": "mxfp6"})"));
+  EXPECT_THAT(folder_complaint(folder),
+              HasSubstr("\"mxfp6\"; mlxd reads affine, mxfp4, nvfp4 and mxfp8"));
+  folder.write("config.json", config_with(R"({"mode": "nvfp4", "group_size": 32})"));
+  EXPECT_THAT(folder_complaint(folder), HasSubstr("group_size\" is 32; nvfp4 has 16"));
+  folder.write("config.json", config_with(R"({"mode": "mxfp4"})"));
+  auto tensors = small_tensors_as(8, 64);
+  folder.write("model.safetensors", safetensors_bytes(tensors));
+  EXPECT_THAT(folder_complaint(folder), HasSubstr("fits none of mxfp4, nvfp4 and mxfp8"));
+  tensors = small_tensors_as(4, 32);
+  tensors.push_back({"model.layers.0.mlp.up_proj.global_scale", "F32", {1}});
+  folder.write("model.safetensors", safetensors_bytes(tensors));
+  EXPECT_THAT(folder_complaint(folder), HasSubstr("has a scale for the whole tensor"));
 }
 
 TEST(SafetensorsFolder, RefusesOtherToolsQuantisation) {

@@ -176,7 +176,7 @@ std::string safetensors_bytes(const std::vector<StoredTensor>& tensors) {
   std::string header = R"({"__metadata__":{"format":"mlx"})";
   std::size_t offset = 0;
   for (const StoredTensor& each : tensors) {
-    std::size_t size = each.dtype == "F16" || each.dtype == "BF16" ? 2 : 4;
+    std::size_t size = each.dtype == "U8" ? 1 : each.dtype == "F16" || each.dtype == "BF16" ? 2 : 4;
     for (const std::int64_t extent : each.shape) size *= static_cast<std::size_t>(extent);
     header += fmt::format(R"(,"{}":{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
                           each.name, each.dtype, fmt::join(each.shape, ","), offset, offset + size);

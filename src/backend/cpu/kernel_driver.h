@@ -5,7 +5,7 @@
 //
 // An Isa provides
 //   static constexpr int kRowBlocks[]: numbers of input rows it has inner kernels for, falling to
-//   1; template <int kBits, ScaleKind kKind, int kRows> static void quantized_tile(
+//   1; template <Codes kCodes, ScaleKind kKind, int kRows> static void quantized_tile(
 //       const TileLayout&, const uint8_t* tile, const InputGroup* input, float* out, ptrdiff_t
 //       stride): out[row * stride + r] of kRows input rows (interleaved) and the tile's 16 rows;
 //   template <Encoding kFloats, int kRows> static void float_tile(columns, tile, values,
@@ -37,10 +37,10 @@ class KernelDriver {
  public:
   static void prepare(const PackedMatrix& matrix, const InputRows& input, PreparedInput& prepared) {
     const TileLayout& layout = static_cast<const PackedTiles&>(matrix).layout();
-    InputGroup* groups = prepared.begin(input, layout.code_bits != 0);
-    if (layout.code_bits == 0) return;
-    const bool halves = layout.scale_kind == ScaleKind::k_half_scale;
-    const int zero = zero_point(layout.code_bits, layout.scale_kind);
+    InputGroup* groups = prepared.begin(input, layout.codes != Codes::none);
+    if (layout.codes == Codes::none) return;
+    const bool halves = has_halves(layout.scale_kind);
+    const int zero = bias_zero(layout.codes, layout.scale_kind);
     const int row_groups = input.columns / kGroupColumns;
     for (int done = 0; done < input.rows;) {
       const int block = next_block(Isa::kRowBlocks, input.rows - done);
@@ -63,17 +63,34 @@ class KernelDriver {
     const Product product{
         static_cast<const PackedTiles&>(matrix), input, first_row, rows, first_tile, end_tile,
         {matrix.rows(), out, out_stride}};
-    switch (product.matrix.layout().code_bits) {
-      case 0:
+    switch (product.matrix.layout().codes) {
+      case Codes::none:
         return multiply_floats(product);
-      case 4:
-        return multiply_bits<4>(product);
-      case 5:
-        return multiply_bits<5>(product);
-      case 6:
-        return multiply_bits<6>(product);
-      default:
-        return multiply_bits<8>(product);
+      case Codes::bits1:
+        return multiply_codes<Codes::bits1, ScaleKind::scale>(product);
+      case Codes::bits2:
+        return multiply_codes<Codes::bits2, ScaleKind::scale, ScaleKind::k_half_scale_and_min>(
+            product);
+      case Codes::bits3:
+        return multiply_codes<Codes::bits3, ScaleKind::k_half_scale>(product);
+      case Codes::bits4:
+        return multiply_codes<Codes::bits4, ScaleKind::scale, ScaleKind::scale_and_min,
+                              ScaleKind::k_scale_and_min>(product);
+      case Codes::bits5:
+        return multiply_codes<Codes::bits5, ScaleKind::scale, ScaleKind::scale_and_min,
+                              ScaleKind::k_scale_and_min>(product);
+      case Codes::bits6:
+        return multiply_codes<Codes::bits6, ScaleKind::scale_and_min, ScaleKind::k_half_scale>(
+            product);
+      case Codes::bits8:
+        return multiply_codes<Codes::bits8, ScaleKind::scale, ScaleKind::scale_and_min>(product);
+      case Codes::table3:
+        return multiply_codes<Codes::table3, ScaleKind::k_scale, ScaleKind::k_half_scale>(product);
+      case Codes::table4:
+        return multiply_codes<Codes::table4, ScaleKind::scale, ScaleKind::k_scale>(product);
+      case Codes::small_table4:
+        return multiply_codes<Codes::small_table4, ScaleKind::k_scale, ScaleKind::exponent,
+                              ScaleKind::half_e4m3>(product);
     }
   }
 
@@ -92,29 +109,16 @@ class KernelDriver {
     Output output;
   };
 
-  template <int kBits>
-  static void multiply_bits(const Product& product) {
-    switch (product.matrix.layout().scale_kind) {
-      case ScaleKind::scale:
-        if constexpr (kBits != 6) multiply_tiles<kBits, ScaleKind::scale>(product);
-        return;
-      case ScaleKind::scale_and_min:
-        multiply_tiles<kBits, ScaleKind::scale_and_min>(product);
-        return;
-      case ScaleKind::k_scale_and_min:
-        if constexpr (kBits == 4 || kBits == 5) {
-          multiply_tiles<kBits, ScaleKind::k_scale_and_min>(product);
-        }
-        return;
-      case ScaleKind::k_half_scale:
-        if constexpr (kBits == 6) multiply_tiles<kBits, ScaleKind::k_half_scale>(product);
-        return;
-    }
+  // The kinds of scales that layouts of these codes have.
+  template <Codes kCodes, ScaleKind... kKinds>
+  static void multiply_codes(const Product& product) {
+    const ScaleKind kind = product.matrix.layout().scale_kind;
+    ((kind == kKinds ? multiply_tiles<kCodes, kKinds>(product) : void()), ...);
   }
 
   // A pass over the tiles for as many input rows as stay in cache: each tile is read from memory
   // once a pass, and from cache for the pass's further row blocks.
-  template <int kBits, ScaleKind kKind>
+  template <Codes kCodes, ScaleKind kKind>
   static void multiply_tiles(const Product& product) {
     const TileLayout& layout = product.matrix.layout();
     const std::size_t row_bytes = sizeof(InputGroup) * static_cast<std::size_t>(layout.groups);
@@ -126,8 +130,8 @@ class KernelDriver {
           product.input.groups() +
           static_cast<std::ptrdiff_t>(product.first_row + first) * layout.groups;
       for (int t = product.first_tile; t < product.end_tile; ++t) {
-        multiply_tile<kBits, kKind>(layout, product.matrix.tile(t), t, input, first, rows,
-                                    product.output);
+        multiply_tile<kCodes, kKind>(layout, product.matrix.tile(t), t, input, first, rows,
+                                     product.output);
       }
     }
   }
@@ -148,6 +152,12 @@ class KernelDriver {
         to.sum = sums[g];
         if constexpr (kBias) {
           const HalfSums of = Isa::half_sums(quantized);
+          if (zero < 0) {
+            const float sums_of_halves[] = {static_cast<float>(of.low),
+                                            static_cast<float>(of.high)};
+            __builtin_memcpy(to.bias, sums_of_halves, sizeof to.bias);
+            continue;
+          }
           to.bias[0] = -zero * (kHalves ? of.low : of.low + of.high);
           to.bias[1] = kHalves ? -zero * of.high : 0;
         }
@@ -155,13 +165,13 @@ class KernelDriver {
     }
   }
 
-  template <int kBits, ScaleKind kKind>
+  template <Codes kCodes, ScaleKind kKind>
   static void multiply_tile(const TileLayout& layout, const std::uint8_t* tile, int index,
                             const InputGroup* input, int first, int rows, const Output& output) {
     for (int done = 0; done < rows;) {
       const int block = next_block(Isa::kRowBlocks, rows - done);
       write_tile(output, index, first + done, block, [&](float* out, std::ptrdiff_t stride) {
-        run_quantized<kBits, kKind>(block, layout, tile, input, out, stride);
+        run_quantized<kCodes, kKind>(block, layout, tile, input, out, stride);
       });
       input += static_cast<std::ptrdiff_t>(layout.groups) * block;
       done += block;
@@ -206,16 +216,16 @@ class KernelDriver {
     return 1;
   }
 
-  template <int kBits, ScaleKind kKind, int kIndex = 0>
+  template <Codes kCodes, ScaleKind kKind, int kIndex = 0>
   static void run_quantized(int rows, const TileLayout& layout, const std::uint8_t* tile,
                             const InputGroup* input, float* out, std::ptrdiff_t stride) {
     constexpr int kRows = Isa::kRowBlocks[kIndex];
     if constexpr (kRows > 1) {
       if (rows != kRows) {
-        return run_quantized<kBits, kKind, kIndex + 1>(rows, layout, tile, input, out, stride);
+        return run_quantized<kCodes, kKind, kIndex + 1>(rows, layout, tile, input, out, stride);
       }
     }
-    Isa::template quantized_tile<kBits, kKind, kRows>(layout, tile, input, out, stride);
+    Isa::template quantized_tile<kCodes, kKind, kRows>(layout, tile, input, out, stride);
   }
 
   static void run_floats(int rows, const PackedTiles& matrix, int tile, const float* values,

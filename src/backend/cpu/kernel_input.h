@@ -13,7 +13,8 @@ struct InputGroup {
   float scale;
   float sum;
   // What an integer dot product over the group (bias[0]) or over its halves starts from: minus the
-  // zero point times the sum of the quantised. Not set where the zero point is 0.
+  // zero point times the sum of the quantised. Not set where the zero point is 0. For scales with
+  // minima of halves (ScaleKind::k_half_scale_and_min) the sums of the halves, as floats.
   std::int32_t bias[2];
 };
 static_assert(sizeof(InputGroup) == 48);

@@ -36,7 +36,7 @@ class PreparedInput;
 // Rows of a prepared input from which a product may begin: the multiples of this.
 inline constexpr int kPreparedRows = 48;
 
-inline constexpr int kInputKinds = 6;
+inline constexpr int kInputKinds = 11;
 
 // A weight matrix repacked at load into tiles of 16 rows for the kernels of one instruction set.
 // Opaque to the runner; owns its memory (2 MiB pages where the system gives them).

@@ -29,48 +29,90 @@ constexpr int kPrefetchBytes = 4096;  // measured: from 2 KiB on it makes no dif
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
 }
 
-// The scales of one group, ready to use. `second` is the minimum, or the second half's scale.
+[[gnu::always_inline]] inline __m512i load_bytes(const std::uint8_t* from) {
+  return _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(from)));
+}
+
+// 2^(exponent - 128) of 16 bytes; the exponent alone would say 0 for 2^-127.
+[[gnu::always_inline]] inline __m512 load_exponents(const std::uint8_t* from) {
+  const __m512i bits = _mm512_slli_epi32(load_bytes(from), 23);
+  const __m512i least = _mm512_max_epi32(bits, _mm512_set1_epi32(1 << 22));
+  return _mm512_mul_ps(_mm512_castsi512_ps(least), _mm512_set1_ps(0.5f));
+}
+
+// Half of 16 E4M3 numbers without sign, times the tensor's scale: at their places in a float they
+// lack only the bias.
+[[gnu::always_inline]] inline __m512 load_e4m3(const std::uint8_t* from, float tensor_scale) {
+  const __m512i bits = _mm512_slli_epi32(load_bytes(from), 20);
+  return _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p119f * tensor_scale));
+}
+
+// The scales of one group, ready to use. `second` is the minimum, or the second half's scale; with
+// halves and minima both, these are in the last two.
 struct GroupScales {
   __m512 first;
   __m512 second;
+  __m512 first_min;
+  __m512 second_min;
 };
 
 // Reads a block's header once, then a group's scales from it.
-template <int kBits, ScaleKind kKind>
+template <Codes kCodes, ScaleKind kKind>
 class BlockScales {
  public:
-  BlockScales(const std::uint8_t* header, bool bfloat16) : header_(header) {
+  BlockScales(const std::uint8_t* header, const TileLayout& layout)
+      : header_(header), scale_shift_(layout.scale_shift), tensor_scale_(layout.tensor_scale) {
     if constexpr (kKind == ScaleKind::scale_and_min) {
+      const bool bfloat16 = layout.bfloat16_scales;
       first_ = bfloat16 ? load_bfloats(header) : load_halves(header);
       second_ = bfloat16 ? load_bfloats(header + 32) : load_halves(header + 32);
-      if constexpr (zero_point(kBits, kKind) != 0) {
-        second_ = _mm512_fmadd_ps(first_, _mm512_set1_ps(zero_point(kBits, kKind)), second_);
+      if constexpr (zero_point(kCodes, kKind) != 0) {
+        second_ = _mm512_fmadd_ps(first_, _mm512_set1_ps(zero_point(kCodes, kKind)), second_);
       }
-    } else if constexpr (kKind == ScaleKind::k_scale_and_min) {
+    } else if constexpr (kKind == ScaleKind::k_scale_and_min ||
+                         kKind == ScaleKind::k_half_scale_and_min) {
       first_ = load_halves(header);
       second_ = _mm512_sub_ps(_mm512_setzero_ps(), load_halves(header + 32));
-    } else if constexpr (kKind == ScaleKind::k_half_scale) {
+    } else if constexpr (kKind == ScaleKind::k_scale || kKind == ScaleKind::k_half_scale) {
       first_ = _mm512_load_ps(header);
     }
   }
 
   GroupScales group(int g) const {
+    const __m512 none = _mm512_setzero_ps();
     const std::uint8_t* levels = header_ + 64;
     if constexpr (kKind == ScaleKind::scale) {
-      return {load_halves(header_ + 32 * g), _mm512_setzero_ps()};
+      return {load_halves(header_ + 32 * (g >> scale_shift_)), none, none, none};
     } else if constexpr (kKind == ScaleKind::scale_and_min) {
-      return {first_, second_};
+      return {first_, second_, none, none};
+    } else if constexpr (kKind == ScaleKind::k_scale) {
+      return {_mm512_mul_ps(first_, load_signed_bytes(levels + 16 * g)), none, none, none};
     } else if constexpr (kKind == ScaleKind::k_scale_and_min) {
       return {_mm512_mul_ps(first_, load_unsigned_bytes(levels + 16 * g)),
-              _mm512_mul_ps(second_, load_unsigned_bytes(levels + 128 + 16 * g))};
-    } else {
+              _mm512_mul_ps(second_, load_unsigned_bytes(levels + 128 + 16 * g)), none, none};
+    } else if constexpr (kKind == ScaleKind::k_half_scale) {
       return {_mm512_mul_ps(first_, load_signed_bytes(levels + 32 * g)),
-              _mm512_mul_ps(first_, load_signed_bytes(levels + 32 * g + 16))};
+              _mm512_mul_ps(first_, load_signed_bytes(levels + 32 * g + 16)), none, none};
+    } else if constexpr (kKind == ScaleKind::exponent) {
+      return {load_exponents(header_ + 16 * g), none, none, none};
+    } else if constexpr (kKind == ScaleKind::half_e4m3) {
+      return {load_e4m3(header_ + 32 * g, tensor_scale_),
+              load_e4m3(header_ + 32 * g + 16, tensor_scale_), none, none};
+    } else {
+      const auto low = [](__m512i pair) {
+        return _mm512_cvtepi32_ps(_mm512_and_si512(pair, _mm512_set1_epi32(15)));
+      };
+      const auto high = [](__m512i pair) { return _mm512_cvtepi32_ps(_mm512_srli_epi32(pair, 4)); };
+      const __m512i first = load_bytes(levels + 32 * g), second = load_bytes(levels + 32 * g + 16);
+      return {_mm512_mul_ps(first_, low(first)), _mm512_mul_ps(first_, low(second)),
+              _mm512_mul_ps(second_, high(first)), _mm512_mul_ps(second_, high(second))};
     }
   }
 
  private:
   const std::uint8_t* header_;
+  int scale_shift_;
+  float tensor_scale_;
   __m512 first_, second_;
 };
 
@@ -82,49 +124,78 @@ template <int kShift>
   return value;
 }
 
-// code | (plane shifted so that the wanted bits stand at bit 4) & mask
-template <int kShift>
-[[gnu::always_inline]] inline __m512i with_high_bits(__m512i code, __m512i plane, __m512i mask) {
-  return _mm512_ternarylogic_epi32(code, shift<kShift>(plane), mask, 0xf8);  // A | (B & C)
+// code | (plane with bit kFrom moved to bit kTo) & mask
+template <int kFrom, int kTo>
+[[gnu::always_inline]] inline __m512i with_bits(__m512i code, __m512i plane, __m512i mask) {
+  return _mm512_ternarylogic_epi32(code, shift<kTo - kFrom>(plane), mask, 0xf8);  // A | (B & C)
 }
 
-template <int kBits>
-[[gnu::always_inline]] inline void load_codes(const std::uint8_t* group, __m512i (&codes)[kSteps]) {
+// The same for each step with its bit of one plane.
+template <int kTo, int kStep = 0>
+[[gnu::always_inline]] inline void add_single_bits(__m512i plane, __m512i (&codes)[kSteps]) {
+  codes[kStep] = with_bits<kStep, kTo>(codes[kStep], plane, _mm512_set1_epi8(1 << kTo));
+  if constexpr (kStep + 1 < kSteps) add_single_bits<kTo, kStep + 1>(plane, codes);
+}
+
+// The same for the four steps of a half with their pairs of bits of one plane.
+template <int kTo, int kStep = 0>
+[[gnu::always_inline]] inline void add_pairs(__m512i plane, __m512i* codes) {
+  codes[kStep] = with_bits<2 * kStep, kTo>(codes[kStep], plane, _mm512_set1_epi8(3 << kTo));
+  if constexpr (kStep < 3) add_pairs<kTo, kStep + 1>(plane, codes);
+}
+
+template <Codes kCodes>
+[[gnu::always_inline]] inline void load_codes(const std::uint8_t* group, __m512i table,
+                                              __m512i (&codes)[kSteps]) {
+  constexpr int kBits = code_bits(kCodes);
   const auto plane = [group](int i) { return _mm512_load_si512(group + 64 * i); };
   if constexpr (kBits == 8) {
 #pragma GCC unroll 8
     for (int k = 0; k < kSteps; ++k) codes[k] = plane(k);
     return;
   }
-  const __m512i low = _mm512_set1_epi8(15);
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const __m512i pair = plane(i);
-    codes[2 * i] = _mm512_and_si512(pair, low);
-    codes[2 * i + 1] = _mm512_and_si512(_mm512_srli_epi16(pair, 4), low);
-  }
-  if constexpr (kBits == 5) {
-    const __m512i high = plane(4), bit = _mm512_set1_epi8(16);
-    codes[0] = with_high_bits<4>(codes[0], high, bit);
-    codes[1] = with_high_bits<3>(codes[1], high, bit);
-    codes[2] = with_high_bits<2>(codes[2], high, bit);
-    codes[3] = with_high_bits<1>(codes[3], high, bit);
-    codes[4] = with_high_bits<0>(codes[4], high, bit);
-    codes[5] = with_high_bits<-1>(codes[5], high, bit);
-    codes[6] = with_high_bits<-2>(codes[6], high, bit);
-    codes[7] = with_high_bits<-3>(codes[7], high, bit);
-  }
-  if constexpr (kBits == 6) {
-    const __m512i bits = _mm512_set1_epi8(48);
+  if constexpr (kBits == 1) {
+#pragma GCC unroll 8
+    for (int k = 0; k < kSteps; ++k) codes[k] = _mm512_setzero_si512();
+    add_single_bits<1>(plane(0), codes);
+  } else if constexpr (kBits < 4) {
+    const __m512i low = _mm512_set1_epi8(3);
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
-      const __m512i high = plane(4 + half);
-      codes[4 * half + 0] = with_high_bits<4>(codes[4 * half + 0], high, bits);
-      codes[4 * half + 1] = with_high_bits<2>(codes[4 * half + 1], high, bits);
-      codes[4 * half + 2] = with_high_bits<0>(codes[4 * half + 2], high, bits);
-      codes[4 * half + 3] = with_high_bits<-2>(codes[4 * half + 3], high, bits);
+      const __m512i pairs = plane(half);
+      codes[4 * half] = _mm512_and_si512(pairs, low);
+      codes[4 * half + 1] = _mm512_and_si512(shift<-2>(pairs), low);
+      codes[4 * half + 2] = _mm512_and_si512(shift<-4>(pairs), low);
+      codes[4 * half + 3] = _mm512_and_si512(shift<-6>(pairs), low);
+    }
+    if constexpr (kBits == 3) add_single_bits<2>(plane(2), codes);
+  } else {
+    const __m512i low = _mm512_set1_epi8(15);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const __m512i pair = plane(i);
+      codes[2 * i] = _mm512_and_si512(pair, low);
+      codes[2 * i + 1] = _mm512_and_si512(shift<-4>(pair), low);
+    }
+    if constexpr (kBits == 5) add_single_bits<4>(plane(4), codes);
+    if constexpr (kBits == 6) {
+      add_pairs<4>(plane(4), codes);
+      add_pairs<4>(plane(5), codes + 4);
     }
   }
+  if constexpr (has_table(kCodes)) {
+#pragma GCC unroll 8
+    for (int k = 0; k < kSteps; ++k) codes[k] = _mm512_shuffle_epi8(table, codes[k]);
+  }
+}
+
+// The numbers that codes stand for, with the zero point, in each quarter of a register.
+template <Codes kCodes>
+[[gnu::always_inline]] inline __m512i load_table(const TileLayout& layout) {
+  if constexpr (!has_table(kCodes)) return _mm512_setzero_si512();
+  const auto* from = reinterpret_cast<const __m128i*>(layout.table.data());
+  const auto zero = static_cast<char>(zero_point(kCodes, ScaleKind::scale));
+  return _mm512_add_epi8(_mm512_broadcast_i32x4(_mm_load_si128(from)), _mm512_set1_epi8(zero));
 }
 
 [[gnu::always_inline]] inline __m512i broadcast_step(const InputGroup& input, int step) {
@@ -136,12 +207,12 @@ template <int kBits>
 // Adds one group's products of `kRows` input rows to their sums. The rows are interleaved so that
 // their chains of dot products overlap; integer sums do not depend on the order, and the float
 // operations are the same for every kRows.
-template <int kBits, ScaleKind kKind, int kRows>
+template <Codes kCodes, ScaleKind kKind, int kRows>
 [[gnu::always_inline]] inline void accumulate(const __m512i (&codes)[kSteps],
                                               const GroupScales& scales, const InputGroup* input,
                                               __m512* sums) {
-  constexpr bool kBias = zero_point(kBits, kKind) != 0;
-  constexpr bool kHalves = kKind == ScaleKind::k_half_scale;
+  constexpr bool kBias = bias_zero(kCodes, kKind) > 0;
+  constexpr bool kHalves = has_halves(kKind);
   // Chains for one row: few rows alone would wait for the instruction's latency.
   constexpr int kChains = kHalves || kRows <= 2 ? 2 : 1;
   __m512i dots[kRows][kChains];
@@ -149,7 +220,7 @@ template <int kBits, ScaleKind kKind, int kRows>
   for (int b = 0; b < kRows; ++b) {
     dots[b][0] = kBias ? _mm512_set1_epi32(input[b].bias[0]) : _mm512_setzero_si512();
     if constexpr (kChains == 2) {
-      dots[b][1] = kHalves ? _mm512_set1_epi32(input[b].bias[1]) : _mm512_setzero_si512();
+      dots[b][1] = kBias && kHalves ? _mm512_set1_epi32(input[b].bias[1]) : _mm512_setzero_si512();
     }
   }
 #pragma GCC unroll 8
@@ -166,6 +237,12 @@ template <int kBits, ScaleKind kKind, int kRows>
     if constexpr (kHalves) {
       scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(dots[b][0]), scales.first);
       scaled = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[b][1]), scales.second, scaled);
+      if constexpr (kKind == ScaleKind::k_half_scale_and_min) {
+        float sums_of_halves[2];
+        __builtin_memcpy(sums_of_halves, input[b].bias, sizeof sums_of_halves);
+        scaled = _mm512_fmadd_ps(_mm512_set1_ps(sums_of_halves[0]), scales.first_min, scaled);
+        scaled = _mm512_fmadd_ps(_mm512_set1_ps(sums_of_halves[1]), scales.second_min, scaled);
+      }
     } else {
       __m512i dot = dots[b][0];
       if constexpr (kChains == 2) dot = _mm512_add_epi32(dot, dots[b][1]);
@@ -178,27 +255,27 @@ template <int kBits, ScaleKind kKind, int kRows>
   }
 }
 
-template <int kBits, ScaleKind kKind, int kRows>
-[[gnu::always_inline]] inline void accumulate_group(const std::uint8_t* group,
+template <Codes kCodes, ScaleKind kKind, int kRows>
+[[gnu::always_inline]] inline void accumulate_group(const std::uint8_t* group, __m512i table,
                                                     const GroupScales& scales,
                                                     const InputGroup* input,
                                                     __m512 (&sums)[kRows]) {
   // Registers: kRows sums, 8 codes, 2 scales, and the dots of the rows taken together.
-  constexpr int kTogether = kKind == ScaleKind::k_half_scale ? 2 : 4;
-  constexpr int kBytes = group_bytes(kBits);
+  constexpr int kTogether = has_halves(kKind) ? 2 : 4;
+  constexpr int kBytes = group_bytes(kCodes);
 #pragma GCC unroll 8
   for (int line = 0; line < kBytes; line += 64) {
     _mm_prefetch(reinterpret_cast<const char*>(group) + kPrefetchBytes + line, _MM_HINT_T0);
   }
   __m512i codes[kSteps];
-  load_codes<kBits>(group, codes);
+  load_codes<kCodes>(group, table, codes);
 #pragma GCC unroll 16
   for (int b = 0; b + kTogether <= kRows; b += kTogether) {
-    accumulate<kBits, kKind, kTogether>(codes, scales, input + b, sums + b);
+    accumulate<kCodes, kKind, kTogether>(codes, scales, input + b, sums + b);
   }
   constexpr int kRest = kRows % kTogether;
   if constexpr (kRest > 0) {
-    accumulate<kBits, kKind, kRest>(codes, scales, input + kRows - kRest, sums + kRows - kRest);
+    accumulate<kCodes, kKind, kRest>(codes, scales, input + kRows - kRest, sums + kRows - kRest);
   }
 }
 
@@ -223,19 +300,20 @@ struct Avx512Vnni {
     return {_mm_cvtsi128_si32(halves), _mm_extract_epi32(halves, 1)};
   }
 
-  template <int kBits, ScaleKind kKind, int kRows>
+  template <Codes kCodes, ScaleKind kKind, int kRows>
   static void quantized_tile(const TileLayout& layout, const std::uint8_t* tile,
                              const InputGroup* input, float* out, std::ptrdiff_t stride) {
     __m512 sums[kRows];
 #pragma GCC unroll 16
     for (int b = 0; b < kRows; ++b) sums[b] = _mm512_setzero_ps();
     const std::size_t block_bytes = layout.block_bytes();
+    const __m512i table = load_table<kCodes>(layout);
     for (int left = layout.groups; left > 0; left -= layout.groups_per_block) {
-      const BlockScales<kBits, kKind> scales(tile, layout.bfloat16_scales);
+      const BlockScales<kCodes, kKind> scales(tile, layout);
       const std::uint8_t* codes = tile + header_bytes(kKind);
       const int count = left < layout.groups_per_block ? left : layout.groups_per_block;
-      for (int g = 0; g < count; ++g, input += kRows, codes += group_bytes(kBits)) {
-        accumulate_group<kBits, kKind, kRows>(codes, scales.group(g), input, sums);
+      for (int g = 0; g < count; ++g, input += kRows, codes += group_bytes(kCodes)) {
+        accumulate_group<kCodes, kKind, kRows>(codes, table, scales.group(g), input, sums);
       }
       tile += block_bytes;
     }

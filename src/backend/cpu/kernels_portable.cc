@@ -34,23 +34,38 @@ float load_float(const std::uint8_t* from) {
   return value;
 }
 
-// The scales of one group; `second` is the minimum, or the second half's scale.
+// The scales of one group; `second` is the minimum, or the second half's scale; with halves and
+// minima both, these are in the last two.
 struct GroupScales {
   Lanes first;
   Lanes second;
+  Lanes first_min;
+  Lanes second_min;
 };
 
-template <int kBits, ScaleKind kKind>
-GroupScales load_scales(const std::uint8_t* header, int g, bool bfloat16) {
-  constexpr auto kZero = static_cast<float>(zero_point(kBits, kKind));
+// 2^(exponent - 128).
+float half_of_e8m0(std::uint8_t exponent) {
+  const std::uint32_t bits = std::uint32_t{exponent} << 23;
+  constexpr std::uint32_t kLeast = 1u << 22;  // 2^-127, where the exponent alone would say 0
+  return std::bit_cast<float>(bits < kLeast ? kLeast : bits) * 0.5f;
+}
+
+// Half of E4M3 without a sign, times the tensor's scale; exponent and fraction at their places lack
+// only the bias.
+float scale_of_e4m3(std::uint8_t byte, float tensor_scale) {
+  return std::bit_cast<float>(std::uint32_t{byte} << 20) * (0x1p119f * tensor_scale);
+}
+
+template <Codes kCodes, ScaleKind kKind>
+GroupScales load_scales(const std::uint8_t* header, int g, const TileLayout& layout) {
+  constexpr auto kZero = static_cast<float>(zero_point(kCodes, kKind));
   const std::uint8_t* levels = header + 64;
   GroupScales scales;
   for (int r = 0; r < kTileRows; ++r) {
     if constexpr (kKind == ScaleKind::scale) {
-      scales.first[r] = load_half(header + 32 * g + 2 * r);
-      scales.second[r] = 0;
+      scales.first[r] = load_half(header + 32 * (g >> layout.scale_shift) + 2 * r);
     } else if constexpr (kKind == ScaleKind::scale_and_min) {
-      const auto load = bfloat16 ? load_bfloat : load_half;
+      const auto load = layout.bfloat16_scales ? load_bfloat : load_half;
       scales.first[r] = load(header + 2 * r);
       scales.second[r] = load(header + 32 + 2 * r);
       if (kZero != 0) scales.second[r] = std::fma(scales.first[r], kZero, scales.second[r]);
@@ -58,6 +73,21 @@ GroupScales load_scales(const std::uint8_t* header, int g, bool bfloat16) {
       scales.first[r] = load_half(header + 2 * r) * static_cast<float>(levels[16 * g + r]);
       scales.second[r] =
           -load_half(header + 32 + 2 * r) * static_cast<float>(levels[128 + 16 * g + r]);
+    } else if constexpr (kKind == ScaleKind::k_scale) {
+      const auto level = static_cast<std::int8_t>(levels[16 * g + r]);
+      scales.first[r] = load_float(header + 4 * r) * static_cast<float>(level);
+    } else if constexpr (kKind == ScaleKind::k_half_scale_and_min) {
+      const float d = load_half(header + 2 * r), dmin = -load_half(header + 32 + 2 * r);
+      const std::uint8_t low = levels[32 * g + r], high = levels[32 * g + 16 + r];
+      scales.first[r] = d * static_cast<float>(low & 15);
+      scales.second[r] = d * static_cast<float>(high & 15);
+      scales.first_min[r] = dmin * static_cast<float>(low >> 4);
+      scales.second_min[r] = dmin * static_cast<float>(high >> 4);
+    } else if constexpr (kKind == ScaleKind::exponent) {
+      scales.first[r] = half_of_e8m0(header[16 * g + r]);
+    } else if constexpr (kKind == ScaleKind::half_e4m3) {
+      scales.first[r] = scale_of_e4m3(header[32 * g + r], layout.tensor_scale);
+      scales.second[r] = scale_of_e4m3(header[32 * g + 16 + r], layout.tensor_scale);
     } else {
       const auto level = [&](int i) { return static_cast<std::int8_t>(levels[32 * g + i]); };
       const float d = load_float(header + 4 * r);
@@ -68,19 +98,29 @@ GroupScales load_scales(const std::uint8_t* header, int g, bool bfloat16) {
   return scales;
 }
 
-template <int kBits>
-void load_codes(const std::uint8_t* group, std::uint8_t (&codes)[kSteps][kStepBytes]) {
+// The codes less nothing: numbers of a table are made unsigned by the zero point.
+template <Codes kCodes>
+void load_codes(const std::uint8_t* group, const TileLayout& layout,
+                std::uint8_t (&codes)[kSteps][kStepBytes]) {
+  constexpr int kBits = code_bits(kCodes);
   if constexpr (kBits == 8) {
     std::memcpy(codes, group, sizeof codes);
     return;
   }
+  // Where the pairs of bits begin, and the single ones.
+  const std::uint8_t* pairs = group + (kBits == 6 ? 4 * kStepBytes : 0);
+  const std::uint8_t* singles = group + (kBits == 5 ? 4 : 2) * kStepBytes;
   for (int k = 0; k < kSteps; ++k) {
-    const std::uint8_t* nibbles = group + kStepBytes * (k / 2);
-    const std::uint8_t* high = group + 4 * kStepBytes + (kBits == 6 ? kStepBytes * (k / 4) : 0);
     for (int i = 0; i < kStepBytes; ++i) {
-      unsigned code = (nibbles[i] >> (k % 2 * 4)) & 15u;
-      if constexpr (kBits == 5) code |= ((high[i] >> k) & 1u) << 4;
-      if constexpr (kBits == 6) code |= ((high[i] >> (k % 4 * 2)) & 3u) << 4;
+      const unsigned pair = (pairs[kStepBytes * (k / 4) + i] >> (k % 4 * 2)) & 3u;
+      unsigned code = kBits < 4 ? pair : (group[kStepBytes * (k / 2) + i] >> (k % 2 * 4)) & 15u;
+      if constexpr (kBits == 1) code = ((group[i] >> k) & 1u) * 2;
+      if constexpr (kBits == 6) code |= pair << 4;
+      if constexpr (kBits == 3) code |= ((singles[i] >> k) & 1u) << 2;
+      if constexpr (kBits == 5) code |= ((singles[i] >> k) & 1u) << 4;
+      if constexpr (has_table(kCodes)) {
+        code = static_cast<unsigned>(layout.table[code] + zero_point(kCodes, ScaleKind::scale));
+      }
       codes[k][i] = static_cast<std::uint8_t>(code);
     }
   }
@@ -98,22 +138,26 @@ void dot(const std::uint8_t (&codes)[kSteps][kStepBytes], const InputGroup& inpu
   }
 }
 
-template <int kBits, ScaleKind kKind>
+template <Codes kCodes, ScaleKind kKind>
 void accumulate(const std::uint8_t (&codes)[kSteps][kStepBytes], const GroupScales& scales,
                 const InputGroup& input, Lanes& sums) {
-  constexpr bool kHalves = kKind == ScaleKind::k_half_scale;
-  constexpr bool kBias = zero_point(kBits, kKind) != 0;
+  constexpr bool kHalves = has_halves(kKind);
+  constexpr bool kBias = bias_zero(kCodes, kKind) > 0;
   constexpr bool kMin = kKind == ScaleKind::scale_and_min || kKind == ScaleKind::k_scale_and_min;
   std::int32_t low[kTileRows], high[kTileRows];
   for (int r = 0; r < kTileRows; ++r) {
     low[r] = kBias ? input.bias[0] : 0;
-    high[r] = kHalves ? input.bias[1] : 0;
+    high[r] = kBias && kHalves ? input.bias[1] : 0;
   }
   dot(codes, input, 0, kHalves ? kSteps / 2 : kSteps, low);
   if (kHalves) dot(codes, input, kSteps / 2, kSteps, high);
   for (int r = 0; r < kTileRows; ++r) {
     float scaled = static_cast<float>(low[r]) * scales.first[r];
     if (kHalves) scaled = std::fma(static_cast<float>(high[r]), scales.second[r], scaled);
+    if (kKind == ScaleKind::k_half_scale_and_min) {
+      scaled = std::fma(std::bit_cast<float>(input.bias[0]), scales.first_min[r], scaled);
+      scaled = std::fma(std::bit_cast<float>(input.bias[1]), scales.second_min[r], scaled);
+    }
     sums[r] = std::fma(scaled, input.scale, sums[r]);
     if (kMin) sums[r] = std::fma(scales.second[r], input.sum, sums[r]);
   }
@@ -140,19 +184,19 @@ struct Portable {
     return sums;
   }
 
-  template <int kBits, ScaleKind kKind, int kRows>
+  template <Codes kCodes, ScaleKind kKind, int kRows>
   static void quantized_tile(const TileLayout& layout, const std::uint8_t* tile,
                              const InputGroup* input, float* out, std::ptrdiff_t stride) {
     Lanes sums[kRows] = {};
     for (int left = layout.groups; left > 0; left -= layout.groups_per_block) {
       const std::uint8_t* group = tile + header_bytes(kKind);
       const int count = left < layout.groups_per_block ? left : layout.groups_per_block;
-      for (int g = 0; g < count; ++g, input += kRows, group += group_bytes(kBits)) {
+      for (int g = 0; g < count; ++g, input += kRows, group += group_bytes(kCodes)) {
         std::uint8_t codes[kSteps][kStepBytes];
-        load_codes<kBits>(group, codes);
-        const GroupScales scales = load_scales<kBits, kKind>(tile, g, layout.bfloat16_scales);
+        load_codes<kCodes>(group, layout, codes);
+        const GroupScales scales = load_scales<kCodes, kKind>(tile, g, layout);
         for (int b = 0; b < kRows; ++b) {
-          accumulate<kBits, kKind>(codes, scales, input[b], sums[b]);
+          accumulate<kCodes, kKind>(codes, scales, input[b], sums[b]);
         }
       }
       tile += layout.block_bytes();

@@ -1,237 +1,51 @@
-// Repacking: each source format as a class that gives the codes of one group of a row and writes
-// the scales of one block, over one loop that places them in the tiles.
+// Repacking: one loop over the sources of pack_sources.h that places their codes in the tiles.
 #include <bit>
 #include <cstring>
+#include <vector>
 
+#include "backend/cpu/pack_sources.h"
 #include "backend/cpu/packed_matrix.h"
-#include "base/check.h"
+#include "model/coded_blocks.h"
 
 namespace mlxd::cpu {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "files and tiles are little-endian");
 
-// The 32 codes of a group, one a byte: word k holds columns 4k .. 4k + 3.
-using Codes = std::uint32_t[8];
-
-constexpr std::uint32_t kLowNibbles = 0x0f0f0f0f;
-
-template <class T>
-T load(const std::uint8_t* from) {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
-
-void put_u16(std::uint8_t* to, const std::uint8_t* from) { std::memcpy(to, from, 2); }
-
-// Bits 0..3 of `bits` as the lowest bits of four bytes.
-std::uint32_t spread_bits(std::uint32_t bits) { return ((bits & 15) * 0x00204081u) & 0x01010101u; }
-
-// A nibble-coded group of the legacy GGUF formats: columns 0..15 low, 16..31 high.
-void legacy_nibbles(const std::uint8_t* nibbles, Codes& codes) {
-  for (int k = 0; k < 4; ++k) {
-    const auto word = load<std::uint32_t>(nibbles + 4 * k);
-    codes[k] = word & kLowNibbles;
-    codes[k + 4] = (word >> 4) & kLowNibbles;
-  }
-}
-
-void add_fifth_bits(std::uint32_t bits, Codes& codes) {
-  for (int k = 0; k < 8; ++k) codes[k] |= spread_bits(bits >> (4 * k)) << 4;
-}
-
-// Q4_0, Q4_1, Q5_0, Q5_1, Q8_0: blocks of 32 with their own scale.
-template <int kBits, bool kMin>
-class LegacySource {
- public:
-  static constexpr int kCodeBits = kBits;
-
-  LegacySource(const Tensor& tensor, std::int64_t row)
-      : row_(reinterpret_cast<const std::uint8_t*>(tensor.data.data()) +
-             row * (tensor.columns / kGroupColumns) * kBlockBytes) {}
-
-  void codes(int group, Codes& out) const {
-    const std::uint8_t* block = row_ + group * kBlockBytes + kScaleBytes;
-    if constexpr (kBits == 8) {
-      for (int k = 0; k < 8; ++k) out[k] = load<std::uint32_t>(block + 4 * k) ^ 0x80808080u;
-    } else if constexpr (kBits == 5) {
-      legacy_nibbles(block + 4, out);
-      add_fifth_bits(load<std::uint32_t>(block), out);
-    } else {
-      legacy_nibbles(block, out);
-    }
-  }
-
-  void scales(int first_group, int count, std::uint8_t* header, int row) const {
-    for (int g = 0; g < count; ++g) {
-      const std::uint8_t* block = row_ + (first_group + g) * kBlockBytes;
-      put_u16(header + 32 * g + 2 * row, block);
-      if (kMin) put_u16(header + 32 + 2 * row, block + 2);
-    }
-  }
-
- private:
-  static constexpr int kScaleBytes = kMin ? 4 : 2;
-  static constexpr int kBlockBytes = kScaleBytes + kBits * kGroupColumns / 8;
-  const std::uint8_t* row_;
-};
-
-// Q4_K and Q5_K: 256 columns with f16 d and dmin over 6-bit scales and minima of each 32.
-template <int kBits>
-class KSource {
- public:
-  static constexpr int kCodeBits = kBits;
-
-  KSource(const Tensor& tensor, std::int64_t row)
-      : row_(reinterpret_cast<const std::uint8_t*>(tensor.data.data()) +
-             row * (tensor.columns / 256) * kBlockBytes) {}
-
-  void codes(int group, Codes& out) const {
-    const std::uint8_t* block = row_ + group / 8 * kBlockBytes;
-    const int sub = group % 8;  // even: low nibbles of the pair's 32 bytes, odd: high nibbles
-    const std::uint8_t* nibbles = block + kBlockBytes - 128 + sub / 2 * 32;
-    for (int k = 0; k < 8; ++k) {
-      out[k] = (load<std::uint32_t>(nibbles + 4 * k) >> (sub % 2 * 4)) & kLowNibbles;
-      if constexpr (kBits == 5) {
-        out[k] |= ((load<std::uint32_t>(block + 16 + 4 * k) >> sub) & 0x01010101u) << 4;
-      }
-    }
-  }
-
-  void scales(int first_group, int, std::uint8_t* header, int row) const {
-    const std::uint8_t* block = row_ + first_group / 8 * kBlockBytes;
-    put_u16(header + 2 * row, block);
-    put_u16(header + 32 + 2 * row, block + 2);
-    const std::uint8_t* packed = block + 4;
-    std::uint8_t* levels = header + 64 + row;
-    for (int j = 0; j < 4; ++j) {
-      levels[16 * j] = packed[j] & 63;
-      levels[128 + 16 * j] = packed[j + 4] & 63;
-      levels[16 * (j + 4)] =
-          static_cast<std::uint8_t>((packed[j + 8] & 15) | ((packed[j] >> 6) << 4));
-      levels[128 + 16 * (j + 4)] =
-          static_cast<std::uint8_t>((packed[j + 8] >> 4) | ((packed[j + 4] >> 6) << 4));
-    }
-  }
-
- private:
-  static constexpr int kBlockBytes = 16 + (kBits == 5 ? 32 : 0) + 128;
-  const std::uint8_t* row_;
-};
-
-// Q6_K: 256 columns with an f16 d over an int8 scale of each 16.
-class Q6Source {
- public:
-  static constexpr int kCodeBits = 6;
-
-  Q6Source(const Tensor& tensor, std::int64_t row)
-      : row_(reinterpret_cast<const std::uint8_t*>(tensor.data.data()) +
-             row * (tensor.columns / 256) * kBlockBytes) {}
-
-  void codes(int group, Codes& out) const {
-    const int half = group % 8 / 4, quarter = group % 4;
-    const std::uint8_t* block = row_ + group / 8 * kBlockBytes;
-    const std::uint8_t* low = block + 64 * half + 32 * (quarter % 2);
-    const std::uint8_t* high = block + 128 + 32 * half;
-    for (int k = 0; k < 8; ++k) {
-      const auto nibbles = load<std::uint32_t>(low + 4 * k) >> (quarter / 2 * 4);
-      const auto pairs = load<std::uint32_t>(high + 4 * k) >> (quarter * 2);
-      out[k] = (nibbles & kLowNibbles) | ((pairs & 0x03030303u) << 4);
-    }
-  }
-
-  void scales(int first_group, int, std::uint8_t* header, int row) const {
-    const std::uint8_t* block = row_ + first_group / 8 * kBlockBytes;
-    const float d = half_to_float(load<std::uint16_t>(block + 208));
-    std::memcpy(header + 4 * row, &d, sizeof d);
-    for (int s = 0; s < 16; ++s) header[64 + 16 * s + row] = block[192 + s];
-  }
-
- private:
-  static constexpr int kBlockBytes = 210;
-  const std::uint8_t* row_;
-};
-
-// MLX affine: a bit stream of codes, one scale and bias for a whole block.
-template <int kCodeBitsOfTile>
-class AffineSource {
- public:
-  static constexpr int kCodeBits = kCodeBitsOfTile;
-
-  AffineSource(const Tensor& tensor, std::int64_t row)
-      : bits_(tensor.quantization.bits), encoding_(tensor.quantization.scale_encoding) {
-    const std::int64_t blocks = tensor.columns / tensor.quantization.group_size;
-    const std::int64_t scale_bytes = encoding_ == Encoding::f32 ? 4 : 2;
-    row_ = bytes(tensor.data) + row * (tensor.columns / 8 * bits_);
-    scales_ = bytes(tensor.scales) + row * blocks * scale_bytes;
-    biases_ = bytes(tensor.biases) + row * blocks * scale_bytes;
-  }
-
-  void codes(int group, Codes& out) const {
-    std::uint8_t padded[kGroupColumns + 8] = {};  // so that 8 bytes may be read at any code
-    std::memcpy(padded, row_ + static_cast<std::ptrdiff_t>(group) * 4 * bits_,
-                static_cast<std::size_t>(4 * bits_));
-    const std::uint32_t mask = (1u << bits_) - 1;
-    for (int k = 0; k < 8; ++k) {
-      const int first_bit = 4 * k * bits_;
-      const std::uint64_t stream = load<std::uint64_t>(padded + first_bit / 8) >> (first_bit % 8);
-      std::uint32_t word = 0;
-      for (int c = 0; c < 4; ++c) {
-        word |= (static_cast<std::uint32_t>(stream >> (c * bits_)) & mask) << (8 * c);
-      }
-      out[k] = word;
-    }
-  }
-
-  void scales(int first_group, int count, std::uint8_t* header, int row) const {
-    const int block = first_group / count;
-    put_scale(header + 2 * row, scales_, block);
-    put_scale(header + 32 + 2 * row, biases_, block);
-  }
-
- private:
-  static const std::uint8_t* bytes(std::span<const std::byte> data) {
-    return reinterpret_cast<const std::uint8_t*>(data.data());
-  }
-
-  void put_scale(std::uint8_t* to, const std::uint8_t* from, int index) const {
-    if (encoding_ != Encoding::f32) return put_u16(to, from + 2 * index);
-    const std::uint16_t half = float_to_half(load<float>(from + 4 * index));
-    std::memcpy(to, &half, sizeof half);
-  }
-
-  int bits_;
-  Encoding encoding_;
-  const std::uint8_t *row_, *scales_, *biases_;
-};
-
 // Places one row's codes into a group; packed_matrix.h describes the planes.
 template <int kBits>
-void place_codes(const Codes& codes, std::uint8_t* group, int row) {
+void place_codes(const GroupCodes& codes, std::uint8_t* group, int row) {
   const auto put = [&](int plane, std::uint32_t word) {
     std::memcpy(group + 64 * plane + 4 * row, &word, sizeof word);
   };
-  if constexpr (kBits == 8) {
-    for (int k = 0; k < 8; ++k) put(k, codes[k]);
-    return;
-  }
-  for (int i = 0; i < 4; ++i) {
-    put(i, (codes[2 * i] & kLowNibbles) | (codes[2 * i + 1] & kLowNibbles) << 4);
-  }
-  if constexpr (kBits == 5) {
-    std::uint32_t plane = 0;
-    for (int k = 0; k < 8; ++k) plane |= ((codes[k] >> 4) & 0x01010101u) << k;
-    put(4, plane);
-  }
-  if constexpr (kBits == 6) {
+  // Bits `shift` and up of all steps, in two planes of pairs or in one of single bits.
+  const auto put_pairs = [&](int first_plane, int shift) {
     for (int half = 0; half < 2; ++half) {
       std::uint32_t plane = 0;
       for (int k = 0; k < 4; ++k) {
-        plane |= ((codes[4 * half + k] >> 4) & 0x03030303u) << (2 * k);
+        plane |= ((codes[4 * half + k] >> shift) & 0x03030303u) << (2 * k);
       }
-      put(4 + half, plane);
+      put(first_plane + half, plane);
     }
+  };
+  const auto put_bits = [&](int at, int shift) {
+    std::uint32_t plane = 0;
+    for (int k = 0; k < 8; ++k) plane |= ((codes[k] >> shift) & 0x01010101u) << k;
+    put(at, plane);
+  };
+  if constexpr (kBits == 8) {
+    for (int k = 0; k < 8; ++k) put(k, codes[k]);
+  } else if constexpr (kBits == 1) {
+    put_bits(0, 0);
+  } else if constexpr (kBits < 4) {
+    put_pairs(0, 0);
+    if constexpr (kBits == 3) put_bits(2, 2);
+  } else {
+    for (int i = 0; i < 4; ++i) {
+      put(i, (codes[2 * i] & kLowNibbles) | (codes[2 * i + 1] & kLowNibbles) << 4);
+    }
+    if constexpr (kBits == 5) put_bits(4, 4);
+    if constexpr (kBits == 6) put_pairs(4, 4);
   }
 }
 
@@ -243,10 +57,10 @@ void pack_row(const Source& source, const TileLayout& layout, std::uint8_t* tile
     const int count = layout.groups - first < per_block ? layout.groups - first : per_block;
     source.scales(first, count, tile, row);
     for (int g = 0; g < count; ++g) {
-      Codes codes;
+      GroupCodes codes;
       source.codes(first + g, codes);
       constexpr int kBits = Source::kCodeBits;
-      place_codes<kBits>(codes, tile + header_size + g * group_bytes(kBits), row);
+      place_codes<kBits>(codes, tile + header_size + g * group_bytes(layout.codes), row);
     }
   }
 }
@@ -263,6 +77,19 @@ void pack_float_row(const Tensor& tensor, std::int64_t row, std::uint8_t* tile, 
   }
 }
 
+// MXFP8 as the 16-bit floats that hold its numbers exactly (all but those below 2^-133).
+void pack_mxfp8_row(const Tensor& tensor, const TileLayout&, std::int64_t row, std::uint8_t* tile,
+                    int tile_row) {
+  std::vector<float> values(static_cast<std::size_t>(tensor.columns));
+  dequantize_rows(tensor, row, 1, values);
+  std::uint8_t* to = tile + 2 * tile_row;
+  for (const float value : values) {
+    const auto high = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
+    std::memcpy(to, &high, sizeof high);
+    to += 2 * kTileRows;
+  }
+}
+
 using RowPacker = void (*)(const Tensor&, const TileLayout&, std::int64_t row, std::uint8_t* tile,
                            int tile_row);
 
@@ -270,6 +97,12 @@ template <class Source>
 void pack_one(const Tensor& tensor, const TileLayout& layout, std::int64_t row, std::uint8_t* tile,
               int tile_row) {
   pack_row(Source(tensor, row), layout, tile, tile_row);
+}
+
+template <int kBits>
+void pack_one_coded(const Tensor& tensor, const TileLayout& layout, std::int64_t row,
+                    std::uint8_t* tile, int tile_row) {
+  pack_row(CodedSource<kBits>(tensor, layout, row), layout, tile, tile_row);
 }
 
 template <class Word>
@@ -288,6 +121,19 @@ RowPacker affine_packer(int bits) {
       return pack_one<AffineSource<5>>;
     default:
       return pack_one<AffineSource<4>>;
+  }
+}
+
+RowPacker coded_packer(const CodeTable& table) {
+  switch (table.bits) {
+    case 1:
+      return pack_one_coded<1>;
+    case 2:
+      return pack_one_coded<2>;
+    case 3:
+      return pack_one_coded<3>;
+    default:
+      return pack_one_coded<4>;
   }
 }
 
@@ -316,9 +162,11 @@ RowPacker packer_for(const Quantization& quantization) {
       return pack_one<Q6Source>;
     case Encoding::mlx_affine:
       return affine_packer(quantization.bits);
+    case Encoding::mlx_mxfp8:
+      return pack_mxfp8_row;
+    default:
+      return coded_packer(*code_table(quantization.encoding));
   }
-  check(false, "a tensor has one of the known encodings");
-  return nullptr;
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ std::size_t prepared_bytes(const ModelPlan& plan, int rows) {
   std::array<std::size_t, kInputKinds> groups{};
   for (const Tensor* matrix : matrices_of(plan)) {
     const TileLayout layout = choose_layout(*matrix);
-    if (layout.code_bits == 0) continue;
+    if (layout.codes == Codes::none) continue;
     std::size_t& most = groups[input_kind_of(layout)];
     most = std::max(most, static_cast<std::size_t>(layout.groups));
   }

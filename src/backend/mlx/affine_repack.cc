@@ -1,6 +1,10 @@
 #include "backend/mlx/affine_repack.h"
 
 #include <array>
+#include <span>
+
+#include "base/check.h"
+#include "model/coded_blocks.h"
 
 namespace mlxd::mlx_backend {
 namespace {
@@ -125,14 +129,86 @@ void pack(const Group& group, int bits, std::vector<std::uint32_t>& words) {
   }
 }
 
+// Numbers out of a table (model/coded_blocks.h) in even steps: number = lowest + step * code.
+struct EvenSteps {
+  int bits;
+  int lowest, step;
+};
+
+std::optional<EvenSteps> even_steps(Encoding encoding) {
+  switch (encoding) {
+    case Encoding::iq3_s:
+      return EvenSteps{4, -15, 2};
+    case Encoding::iq1_s:
+      return EvenSteps{4, -9, 2};
+    case Encoding::tq1_0:
+    case Encoding::tq2_0:
+    case Encoding::q1_0:
+    case Encoding::q2_0:
+      return EvenSteps{2, -1, 1};
+    default:
+      return std::nullopt;
+  }
+}
+
+AffineMatrix from_even_steps(const Tensor& tensor, const EvenSteps& steps) {
+  const auto& numbers = code_table(tensor.quantization.encoding)->values;
+  std::vector<CodeRun> runs(static_cast<std::size_t>(tensor.columns / kRunColumns));
+  AffineMatrix out;
+  out.bits = steps.bits;
+  for (std::int64_t row = 0; row < tensor.rows; ++row) {
+    read_code_runs(tensor, row, runs);
+    for (std::size_t r = 0; r < runs.size(); r += 2) {
+      Group group;
+      for (std::size_t i = 0; i < group.codes.size(); ++i) {
+        const int number = numbers[runs[r + i / kRunColumns].codes[i % kRunColumns]];
+        group.codes[i] = static_cast<std::uint8_t>((number - steps.lowest) / steps.step);
+      }
+      pack(group, steps.bits, out.words);
+      out.scales.push_back(runs[r].scale * static_cast<float>(steps.step));
+      out.biases.push_back(runs[r].scale * static_cast<float>(steps.lowest));
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 int affine_bits(Encoding encoding) {
+  if (const auto steps = even_steps(encoding)) return steps->bits;
   const std::optional<Format> format = format_of(encoding);
   return format ? format->bits : 0;
 }
 
+SmallFloatMatrix to_small_floats(const Tensor& tensor) {
+  const Encoding encoding = tensor.quantization.encoding;
+  check(encoding == Encoding::mxfp4 || encoding == Encoding::nvfp4, "4-bit floats of GGUF");
+  const std::size_t runs_of_scale = encoding == Encoding::mxfp4 ? 2 : 1;
+  std::vector<CodeRun> runs(static_cast<std::size_t>(tensor.columns / kRunColumns));
+  SmallFloatMatrix out;
+  out.codes.reserve(static_cast<std::size_t>(tensor.rows) * runs.size() * kRunColumns / 2);
+  out.scales.reserve(static_cast<std::size_t>(tensor.rows) * runs.size() / runs_of_scale);
+  for (std::int64_t row = 0; row < tensor.rows; ++row) {
+    read_code_runs(tensor, row, runs);
+    for (std::size_t r = 0; r < runs.size(); ++r) {
+      const auto& codes = runs[r].codes;
+      for (std::size_t i = 0; i < codes.size(); i += 2) {
+        out.codes.push_back(static_cast<std::uint8_t>(codes[i] | codes[i + 1] << 4));
+      }
+      if (r % runs_of_scale != 0) continue;
+      // 127 is 480 in GGUF, where no writer makes it, and no number to MLX.
+      const int level = runs[r].level;
+      const bool is_number = encoding == Encoding::mxfp4 || level < 127;
+      out.scales.push_back(static_cast<std::uint8_t>(is_number ? level : 126));
+    }
+  }
+  return out;
+}
+
 std::optional<AffineMatrix> to_affine(const Tensor& tensor) {
+  if (const auto steps = even_steps(tensor.quantization.encoding)) {
+    return from_even_steps(tensor, *steps);
+  }
   const std::optional<Format> format = format_of(tensor.quantization.encoding);
   if (!format) return std::nullopt;
   const int columns = block_columns(tensor.quantization);

@@ -53,6 +53,54 @@ Matrix from_repacked(const AffineMatrix& affine, const Tensor& tensor, mx::Dtype
           AffineMatrix::kGroupSize};
 }
 
+// The mode of MLX in which it holds an encoding of 8-bit scales, as its name; "" for all others.
+std::string small_float_mode(Encoding encoding) {
+  switch (encoding) {
+    case Encoding::mxfp4:
+    case Encoding::mlx_mxfp4:
+      return "mxfp4";
+    case Encoding::nvfp4:
+    case Encoding::mlx_nvfp4:
+      return "nvfp4";
+    case Encoding::mlx_mxfp8:
+      return "mxfp8";
+    default:
+      return "";
+  }
+}
+
+int small_float_bits(Encoding encoding) { return encoding == Encoding::mlx_mxfp8 ? 8 : 4; }
+
+int small_float_group(const std::string& mode) { return mode == "nvfp4" ? 16 : 32; }
+
+Matrix from_small_floats(const Tensor& tensor) {
+  const Encoding encoding = tensor.quantization.encoding;
+  const std::string mode = small_float_mode(encoding);
+  const int bits = small_float_bits(encoding), group_size = small_float_group(mode);
+  const mx::Shape words = shape_of(tensor.rows, tensor.columns * bits / 32);
+  const mx::Shape groups = shape_of(tensor.rows, tensor.columns / group_size);
+  if (is_mlx(encoding)) {
+    return {copy_bytes(tensor.data, words, mx::uint32),
+            copy_bytes(tensor.scales, groups, mx::uint8),
+            {},
+            bits,
+            group_size,
+            mode};
+  }
+  const SmallFloatMatrix packed = to_small_floats(tensor);
+  return {copy_bytes(std::as_bytes(std::span(packed.codes)), words, mx::uint32),
+          copy_bytes(std::as_bytes(std::span(packed.scales)), groups, mx::uint8),
+          {},
+          bits,
+          group_size,
+          mode,
+          tensor.scale};
+}
+
+mx::array scaled(const mx::array& values, const Matrix& matrix) {
+  return matrix.factor == 1 ? values : values * mx::array(matrix.factor, values.dtype());
+}
+
 // Decoded some rows at a time, so that only the result is ever held whole.
 Matrix from_decoded(const Tensor& tensor, mx::Dtype type) {
   constexpr std::int64_t kRows = 4096;
@@ -74,8 +122,10 @@ Matrix from_decoded(const Tensor& tensor, mx::Dtype type) {
 
 mx::array multiply(const Matrix& matrix, const mx::array& x) {
   if (!matrix.scales) return mx::matmul(x, mx::transpose(matrix.weight));
-  return mx::quantized_matmul(x, matrix.weight, *matrix.scales, matrix.biases, /*transpose=*/true,
-                              matrix.group_size, matrix.bits);
+  return scaled(
+      mx::quantized_matmul(x, matrix.weight, *matrix.scales, matrix.biases,
+                           /*transpose=*/true, matrix.group_size, matrix.bits, matrix.mode),
+      matrix);
 }
 
 mx::array multiply_chosen(const Matrix& matrix, int experts, const mx::array& x,
@@ -85,26 +135,35 @@ mx::array multiply_chosen(const Matrix& matrix, int experts, const mx::array& x,
   };
   const mx::array rows = mx::expand_dims(x, 2);  // [T, 1 or chosen, 1, columns]
   const mx::array weight = of_experts(matrix.weight);
-  const mx::array y =
-      matrix.scales
-          ? mx::gather_qmm(rows, weight, of_experts(*matrix.scales), of_experts(*matrix.biases),
-                           /*lhs_indices=*/std::nullopt, chosen, /*transpose=*/true,
-                           matrix.group_size, matrix.bits)
-          : mx::gather_mm(rows, mx::swapaxes(weight, 1, 2), std::nullopt, chosen);
-  return mx::squeeze(y, 2);
+  if (!matrix.scales) {
+    return mx::squeeze(mx::gather_mm(rows, mx::swapaxes(weight, 1, 2), std::nullopt, chosen), 2);
+  }
+  const auto biases = matrix.biases ? std::optional(of_experts(*matrix.biases)) : std::nullopt;
+  const mx::array y = mx::gather_qmm(rows, weight, of_experts(*matrix.scales), biases,
+                                     /*lhs_indices=*/std::nullopt, chosen, /*transpose=*/true,
+                                     matrix.group_size, matrix.bits, matrix.mode);
+  return scaled(mx::squeeze(y, 2), matrix);
 }
 
 mx::array take_rows(const Matrix& matrix, const mx::array& ids, mx::Dtype type) {
   mx::array rows = mx::take(matrix.weight, ids, 0);
   if (matrix.scales) {
-    rows = mx::dequantize(rows, mx::take(*matrix.scales, ids, 0), mx::take(*matrix.biases, ids, 0),
-                          matrix.group_size, matrix.bits);
+    const auto biases =
+        matrix.biases ? std::optional(mx::take(*matrix.biases, ids, 0)) : std::nullopt;
+    // Affine numbers are of the scales' type; small floats would be 16-bit ones if nothing is said.
+    const auto of_type = matrix.biases ? std::nullopt : std::optional(type);
+    rows = mx::dequantize(rows, mx::take(*matrix.scales, ids, 0), biases, matrix.group_size,
+                          matrix.bits, matrix.mode, std::nullopt, of_type);
   }
-  return mx::astype(rows, type);
+  return mx::astype(scaled(rows, matrix), type);
 }
 
 std::size_t device_bytes(const Tensor& tensor, mx::Dtype type) {
   const Quantization& form = tensor.quantization;
+  if (const std::string mode = small_float_mode(form.encoding); !mode.empty()) {
+    const auto count = static_cast<std::size_t>(tensor.rows * tensor.columns);
+    return count * small_float_bits(form.encoding) / 8 + count / small_float_group(mode);
+  }
   const bool is_affine = form.encoding == Encoding::mlx_affine;
   const int bits = is_affine ? form.bits : affine_bits(form.encoding);
   const int group_size = is_affine ? form.group_size : AffineMatrix::kGroupSize;
@@ -118,7 +177,8 @@ Matrix WeightLoader::matrix(const Tensor& tensor) {
   if (found != made_.end()) return found->second;
   Matrix made = make(tensor);
   std::vector<mx::array> arrays = {made.weight};
-  if (made.scales) arrays.insert(arrays.end(), {*made.scales, *made.biases});
+  if (made.scales) arrays.push_back(*made.scales);
+  if (made.biases) arrays.push_back(*made.biases);
   mx::eval(arrays);
   for (const mx::array& array : arrays) bytes_ += array.nbytes();
   made_.emplace(tensor.data.data(), made);
@@ -137,6 +197,7 @@ Matrix WeightLoader::make(const Tensor& tensor) const {
     }
     return from_mlx_affine(tensor, type_);
   }
+  if (!small_float_mode(form.encoding).empty()) return from_small_floats(tensor);
   if (const auto affine = to_affine(tensor)) return from_repacked(*affine, tensor, type_);
   return from_decoded(tensor, type_);
 }

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include <mlx/mlx.h>
@@ -16,8 +17,10 @@ namespace mx = mlx::core;
 // A weight matrix [rows, columns] on the device: packed (with scales and biases) or plain numbers.
 struct Matrix {
   mx::array weight;
-  std::optional<mx::array> scales, biases;  // packed: [rows, columns / group_size]
+  std::optional<mx::array> scales, biases;  // packed: [rows, columns / group_size]; affine: both
   int bits = 0, group_size = 0;             // packed
+  std::string mode = "affine";              // packed: of mx::quantized_matmul
+  float factor = 1;                         // of all numbers
 };
 
 // x [T, columns] -> [T, rows], in x's type.
@@ -41,9 +44,10 @@ class WeightLoader {
   // `type`: of plain matrices, scales and biases.
   explicit WeightLoader(mx::Dtype type) : type_(type) {}
 
-  // MLX's own formats stay as they are and GGUF's affine ones become MLX's; Q6_K, which has no
-  // equal there, is held as plain numbers. Throws LoadError when MLX has no kernel for the tensor's
-  // bits or group.
+  // MLX's own formats stay as they are; GGUF's become MLX's where the numbers stay the same (its
+  // affine, MXFP4 and NVFP4 ones), and are held as plain numbers where they have no equal there
+  // (Q2_K, Q3_K, Q6_K, IQ2, IQ3_XXS, IQ4, IQ1_M). Throws LoadError when MLX has no kernel for the
+  // tensor's bits or group.
   Matrix matrix(const Tensor& tensor);
   mx::array vector(const std::vector<float>& values) const;  // in `type`
 

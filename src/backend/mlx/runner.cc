@@ -33,7 +33,9 @@ mx::Dtype compute_type(const Tensor& table, bool is_cpu) {
   const Encoding encoding =
       form.encoding == Encoding::mlx_affine ? form.scale_encoding : form.encoding;
   if (is_cpu || encoding == Encoding::f32) return mx::float32;
-  return encoding == Encoding::bf16 ? mx::bfloat16 : mx::float16;
+  // Small floats say nothing: as in mlx-lm.
+  const bool small_floats = is_mlx(encoding);
+  return encoding == Encoding::bf16 || small_floats ? mx::bfloat16 : mx::float16;
 }
 
 PagedCache make_cache(const ModelPlan& plan, int block_size, mx::Dtype type) {

@@ -199,8 +199,8 @@ class GgufParser {
     const auto type = number<std::uint32_t>(field);
     const auto encoding = gguf::tensor_encoding(type);
     if (!encoding) {
-      file_.fail(field, fmt::format("is stored as {}; mlxd reads F32, F16, BF16, Q4_0, Q4_1, Q5_0, "
-                                    "Q5_1, Q8_0, Q4_K, Q5_K and Q6_K",
+      file_.fail(field, fmt::format("is stored as {}, which mlxd does not read; take a file of a "
+                                    "usual type, such as Q4_K_M or IQ4_XS",
                                     gguf::tensor_type_name(type)));
     }
     tensor.quantization.encoding = *encoding;

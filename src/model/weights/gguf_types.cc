@@ -1,6 +1,8 @@
 #include "model/weights/gguf_types.h"
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -18,47 +20,69 @@ std::size_t value_size(std::uint32_t type) {
   return type < kSizes.size() ? kSizes[type] : 0;
 }
 
+namespace {
+
+// enum ggml_type in ggml.h, of which the types that mlxd reads have an encoding.
+struct TensorType {
+  std::uint32_t id;
+  std::string_view name;
+  std::optional<Encoding> encoding;
+};
+
+constexpr TensorType kTensorTypes[] = {
+    {0, "F32", Encoding::f32},
+    {1, "F16", Encoding::f16},
+    {2, "Q4_0", Encoding::q4_0},
+    {3, "Q4_1", Encoding::q4_1},
+    {6, "Q5_0", Encoding::q5_0},
+    {7, "Q5_1", Encoding::q5_1},
+    {8, "Q8_0", Encoding::q8_0},
+    {9, "Q8_1", {}},
+    {10, "Q2_K", Encoding::q2_k},
+    {11, "Q3_K", Encoding::q3_k},
+    {12, "Q4_K", Encoding::q4_k},
+    {13, "Q5_K", Encoding::q5_k},
+    {14, "Q6_K", Encoding::q6_k},
+    {15, "Q8_K", {}},
+    {16, "IQ2_XXS", Encoding::iq2_xxs},
+    {17, "IQ2_XS", Encoding::iq2_xs},
+    {18, "IQ3_XXS", Encoding::iq3_xxs},
+    {19, "IQ1_S", Encoding::iq1_s},
+    {20, "IQ4_NL", Encoding::iq4_nl},
+    {21, "IQ3_S", Encoding::iq3_s},
+    {22, "IQ2_S", Encoding::iq2_s},
+    {23, "IQ4_XS", Encoding::iq4_xs},
+    {24, "I8", {}},
+    {25, "I16", {}},
+    {26, "I32", {}},
+    {27, "I64", {}},
+    {28, "F64", {}},
+    {29, "IQ1_M", Encoding::iq1_m},
+    {30, "BF16", Encoding::bf16},
+    {34, "TQ1_0", Encoding::tq1_0},
+    {35, "TQ2_0", Encoding::tq2_0},
+    {39, "MXFP4", Encoding::mxfp4},
+    {40, "NVFP4", Encoding::nvfp4},
+    {41, "Q1_0", Encoding::q1_0},
+    {42, "Q2_0", Encoding::q2_0},
+};
+
+const TensorType* find_type(std::uint32_t id) {
+  const auto* const found = std::ranges::find(kTensorTypes, id, &TensorType::id);
+  return found == std::end(kTensorTypes) ? nullptr : found;
+}
+
+}  // namespace
+
 std::optional<Encoding> tensor_encoding(std::uint32_t ggml_type) {
-  switch (ggml_type) {  // enum ggml_type in ggml.h
-    case 0:
-      return Encoding::f32;
-    case 1:
-      return Encoding::f16;
-    case 2:
-      return Encoding::q4_0;
-    case 3:
-      return Encoding::q4_1;
-    case 6:
-      return Encoding::q5_0;
-    case 7:
-      return Encoding::q5_1;
-    case 8:
-      return Encoding::q8_0;
-    case 12:
-      return Encoding::q4_k;
-    case 13:
-      return Encoding::q5_k;
-    case 14:
-      return Encoding::q6_k;
-    case 30:
-      return Encoding::bf16;
-    default:
-      return std::nullopt;
-  }
+  const TensorType* type = find_type(ggml_type);
+  return type == nullptr ? std::nullopt : type->encoding;
 }
 
 std::string tensor_type_name(std::uint32_t ggml_type) {
-  // "" where ggml has retired the number.
-  static constexpr std::array<std::string_view, 40> kNames = {
-      "F32",     "F16",    "Q4_0",    "Q4_1",  "",       "",      "Q5_0",  "Q5_1",
-      "Q8_0",    "Q8_1",   "Q2_K",    "Q3_K",  "Q4_K",   "Q5_K",  "Q6_K",  "Q8_K",
-      "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS",
-      "I8",      "I16",    "I32",     "I64",   "F64",    "IQ1_M", "BF16",  "",
-      "",        "",       "TQ1_0",   "TQ2_0", "",       "",      "",      "MXFP4"};
-  if (ggml_type < kNames.size() && !kNames[ggml_type].empty()) {
-    return std::string(kNames[ggml_type]);
-  }
-  return fmt::format("type {}", ggml_type);
+  const TensorType* type = find_type(ggml_type);
+  if (type != nullptr) return std::string(type->name);
+  return fmt::format("type {} (of a fork of llama.cpp, or of a later version)", ggml_type);
 }
 
 }  // namespace mlxd::gguf

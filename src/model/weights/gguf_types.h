@@ -36,7 +36,7 @@ std::size_t value_size(std::uint32_t type);
 // The encoding behind a ggml tensor type id, when mlxd reads it.
 std::optional<Encoding> tensor_encoding(std::uint32_t ggml_type);
 
-// "IQ4_XS", or "type 99" for an id that ggml does not define.
+// "IQ4_XS"; for an id that is none of ggml's, "type 99 (of a fork of llama.cpp, ...)".
 std::string tensor_type_name(std::uint32_t ggml_type);
 
 template <class T>

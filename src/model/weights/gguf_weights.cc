@@ -63,6 +63,7 @@ class GgufWeights : public WeightSource {
         }
       }
     }
+    for (auto& [name, tensor] : tensors_) add_tensor_scale(name, tensor);
   }
 
   std::optional<Tensor> find(std::string_view name) const override {
@@ -81,6 +82,28 @@ class GgufWeights : public WeightSource {
   std::string description() const override { return parts_.front()->name(); }
 
  private:
+  // llama.cpp's converter puts NVFP4's scale of a whole tensor beside it: x.weight, x.scale.
+  void add_tensor_scale(const std::string& name, Tensor& tensor) {
+    constexpr std::string_view kWeight = ".weight";
+    if (tensor.quantization.encoding != Encoding::nvfp4 || !name.ends_with(kWeight)) return;
+    const auto scale = tensors_.find(name.substr(0, name.size() - kWeight.size()) + ".scale");
+    if (scale == tensors_.end()) return;
+    const Tensor& one = scale->second;
+    if (one.quantization.encoding != Encoding::f32 || one.rows * one.columns != 1) {
+      fail(one, "is not the one float that scales a whole NVFP4 tensor");
+    }
+    constexpr float kMost = 256;  // kernels multiply it by 2^119
+    const float value = dequantize(one).front();
+    if (!(value > 0 && value <= kMost)) {
+      fail(one, fmt::format("is {}; a scale of NVFP4 is above 0 and at most {}", value, kMost));
+    }
+    tensor.scale = value;
+  }
+
+  [[noreturn]] void fail(const Tensor& tensor, std::string_view problem) const {
+    parts_.front()->fail("tensor " + in_quotes(tensor.name), problem);
+  }
+
   std::vector<std::shared_ptr<const GgufFile>> parts_;
   std::map<std::string, Tensor, std::less<>> tensors_;
 };

@@ -13,6 +13,9 @@ namespace {
 constexpr std::array<std::int64_t, 6> kBits = {2, 3, 4, 5, 6, 8};
 constexpr std::array<std::int64_t, 3> kGroupSizes = {32, 64, 128};
 
+constexpr Quantization kSmallFloats[] = {
+    {Encoding::mlx_mxfp4, 4, 32}, {Encoding::mlx_nvfp4, 4, 16}, {Encoding::mlx_mxfp8, 8, 32}};
+
 template <std::size_t N>
 std::optional<int> one_of(const JsonFields& fields, std::string_view field,
                           const std::array<std::int64_t, N>& allowed, std::string_view list) {
@@ -24,13 +27,31 @@ std::optional<int> one_of(const JsonFields& fields, std::string_view field,
   return static_cast<int>(*value);
 }
 
-// What is not stated is as in `otherwise`.
+constexpr Quantization kAffineDefaults{Encoding::mlx_affine, 4, 64};
+
+// A mode of small floats allows one width and one group size, which need not be stated.
+Quantization read_small_floats(const JsonFields& fields, const Quantization& form) {
+  const auto must_be = [&](std::string_view field, int only) {
+    const auto value = fields.integer(field, 0, 1 << 20);
+    if (value && *value != only) {
+      fields.fail(field, fmt::format("is {}; {} has {}", *value, to_string(form), only));
+    }
+  };
+  must_be("bits", form.bits);
+  must_be("group_size", form.group_size);
+  return form;
+}
+
+// What is not stated of an affine form is as in `otherwise`.
 Quantization read_form(const JsonFields& fields, Quantization otherwise) {
   const auto mode = fields.string("mode").value_or("affine");
-  if (mode != "affine") {
-    fields.fail("mode", fmt::format("is {}; mlxd reads affine quantisation", in_quotes(mode)));
+  for (const Quantization& form : kSmallFloats) {
+    if (mode == to_string(form)) return read_small_floats(fields, form);
   }
-  otherwise.encoding = Encoding::mlx_affine;
+  if (mode != "affine") {
+    fields.fail("mode",
+                fmt::format("is {}; mlxd reads affine, mxfp4, nvfp4 and mxfp8", in_quotes(mode)));
+  }
   otherwise.bits = one_of(fields, "bits", kBits, "2, 3, 4, 5, 6 and 8").value_or(otherwise.bits);
   otherwise.group_size =
       one_of(fields, "group_size", kGroupSizes, "32, 64 and 128").value_or(otherwise.group_size);
@@ -48,13 +69,22 @@ MlxQuantization::MlxQuantization(const JsonFields& config) {
                                              "\"bits\" and \"group_size\") and GGUF files",
                                              in_quotes(*method)));
   }
-  const Quantization mlx_defaults{Encoding::mlx_affine, 4, 64};
-  common_ = read_form(*fields, mlx_defaults);
+  common_ = read_form(*fields, kAffineDefaults);
+  // As in mlx-lm, a module's own entry without a mode is affine.
+  const Quantization otherwise =
+      common_->encoding == Encoding::mlx_affine ? *common_ : kAffineDefaults;
   for (const auto& [key, value] : fields->members()) {
     if (!value.is_object()) continue;  // false: the module is not quantised, as its tensors show
     const std::string module(key.data(), key.size());
-    own_.emplace(module, read_form(fields->nested(module, value), *common_));
+    own_.emplace(module, read_form(fields->nested(module, value), otherwise));
   }
+}
+
+std::optional<Quantization> small_floats_of(std::int64_t words, std::int64_t scales) {
+  for (const Quantization& form : kSmallFloats) {
+    if (words * 32 == scales * form.bits * form.group_size) return form;
+  }
+  return std::nullopt;
 }
 
 std::optional<Quantization> MlxQuantization::of(std::string_view module) const {

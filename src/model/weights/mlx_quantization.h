@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -10,11 +11,15 @@
 
 namespace mlxd {
 
-// How config.json says that mlx-lm quantised a model: {"group_size": 64, "bits": 4} for all, and
-// under a module's path its own values.
+// The form of small floats (mxfp4, nvfp4, mxfp8) whose rows of so many 32-bit words have so many
+// 8-bit scales: each has its own ratio.
+std::optional<Quantization> small_floats_of(std::int64_t words, std::int64_t scales);
+
+// How config.json says that mlx-lm quantised a model: {"group_size": 64, "bits": 4, "mode":
+// "affine"} for all, and under a module's path its own values, or false.
 class MlxQuantization {
  public:
-  // Throws LoadError for widths, groups or modes that MLX's affine quantisation does not have, and
+  // Throws LoadError for widths, groups or modes that MLX does not have, and
   // for the formats of other tools (AWQ, GPTQ, ...).
   explicit MlxQuantization(const JsonFields& config);
 

@@ -86,14 +86,15 @@ class SafetensorsWeights : public WeightSource {
     const auto module_of = [&](std::string_view ending) {
       return std::string(name.substr(0, name.size() - ending.size()));
     };
-    for (const std::string_view side : {".scales", ".biases"}) {
+    for (const std::string_view side : {".scales", ".biases", ".global_scale"}) {
       if (name.ends_with(side) && entry(module_of(side) + ".weight")) return;  // part of the weight
     }
     Tensor tensor = shaped(own);
     if (name.ends_with(".weight") && own.dtype == "U32") {
       const std::string module = module_of(".weight");
       if (const SafetensorsEntry* scales = entry(module + ".scales")) {
-        make_affine(module, *scales, tensor);
+        scales->dtype == "U8" ? make_small_floats(module, *scales, tensor)
+                              : make_affine(module, *scales, tensor);
         insert(own, std::move(tensor));
         return;
       }
@@ -129,9 +130,14 @@ class SafetensorsWeights : public WeightSource {
                    Tensor& tensor) const {
     const auto form = quantization_.of(module);
     if (!form) fail(tensor.name, "is quantised, and config.json has no \"quantization\"");
+    if (form->encoding != Encoding::mlx_affine) {
+      fail(tensor.name,
+           fmt::format("is {} by config.json, whose scales are U8, and has scales of {}",
+                       to_string(*form), scales.dtype));
+    }
     const SafetensorsEntry* biases = entry(module + ".biases");
     if (biases == nullptr) {
-      fail(tensor.name, "has scales but no biases; mlxd reads affine quantisation");
+      fail(tensor.name, "has scales of floats but no biases, as affine quantisation needs them");
     }
     const auto scale_encoding = float_encoding(scales.dtype);
     if (!scale_encoding || biases->dtype != scales.dtype || biases->shape != scales.shape) {
@@ -152,6 +158,27 @@ class SafetensorsWeights : public WeightSource {
     tensor.columns = columns;
     tensor.scales = scales.data;
     tensor.biases = biases->data;
+  }
+
+  // The same for 8-bit scales without biases: which mode it is, the sizes say (as to mlx-lm, for
+  // modules that config.json does not name).
+  void make_small_floats(const std::string& module, const SafetensorsEntry& scales,
+                         Tensor& tensor) const {
+    if (entry(module + ".global_scale") != nullptr) {
+      fail(tensor.name,
+           "has a scale for the whole tensor, which mlxd does not read; convert the "
+           "model with mlx_lm.convert and without global scales");
+    }
+    const Tensor groups = shaped(scales);
+    const auto form = small_floats_of(tensor.columns, groups.columns);
+    if (!form || tensor.rows < 1 || groups.columns < 1 || groups.rows != tensor.rows) {
+      fail(tensor.name, fmt::format("has {} rows of {} words and {} rows of {} scales of 8 bits, "
+                                    "which fits none of mxfp4, nvfp4 and mxfp8",
+                                    tensor.rows, tensor.columns, groups.rows, groups.columns));
+    }
+    tensor.quantization = *form;
+    tensor.columns = groups.columns * form->group_size;
+    tensor.scales = scales.data;
   }
 
   std::vector<std::shared_ptr<const SafetensorsFile>> files_;

@@ -118,6 +118,9 @@ std::string name_of(const ::testing::TestParamInfo<const char*>& tested) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Floats, Family, ::testing::ValuesIn(golden::kTinyFloats), name_of);
+INSTANTIATE_TEST_SUITE_P(GgufTypes, Family, ::testing::ValuesIn(golden::kTinyTypes), name_of);
+INSTANTIATE_TEST_SUITE_P(SmallFloats, Family, ::testing::ValuesIn(golden::kTinySmallFloats),
+                         name_of);
 INSTANTIATE_TEST_SUITE_P(Affine, Family, ::testing::ValuesIn(golden::kTinyAffine), name_of);
 INSTANTIATE_TEST_SUITE_P(AffineRecurrent, Family, ::testing::ValuesIn(golden::kTinyAffineRecurrent),
                          name_of);

@@ -61,6 +61,12 @@ class CpuGoldenFloats : public testing::TestWithParam<const char*> {};
 class CpuGoldenAffine : public testing::TestWithParam<const char*> {};
 
 TEST_P(CpuGoldenFloats, AreNearMlxLm) { expect_near(golden::load_tiny(GetParam()), {5e-6, 5e-5}); }
+TEST(CpuGolden, ManyGgufTypesAreNearNumpy) {
+  expect_near(golden::load_tiny("gguf-types.gguf"), {0.006, 0.04});
+}
+TEST(CpuGolden, SmallFloatsAreNearMlxLm) {
+  expect_near(golden::load_tiny("llama-small-floats"), {0.004, 0.02});
+}
 TEST_P(CpuGoldenAffine, AreNearMlxLm) { expect_near(golden::load_tiny(GetParam()), {0.004, 0.02}); }
 
 class CpuGoldenRecurrent : public testing::TestWithParam<const char*> {};

@@ -16,122 +16,17 @@
 #include <gtest/gtest.h>
 
 #include "backend/cpu/kernel_input.h"
+#include "backend/random_tensor.h"
 #include "base/error.h"
 
 namespace mlxd::cpu {
 namespace {
 
+using test::all_quantizations;
+using test::RandomTensor;
+
 // ---------------------------------------------------------------- weights and inputs made at
 // random
-
-// Where a GGUF block keeps its f16 factors; all other bytes may be anything.
-struct BlockFactors {
-  int bytes;
-  std::vector<int> offsets;
-};
-
-BlockFactors block_factors(Encoding encoding) {
-  switch (encoding) {
-    case Encoding::q4_0:
-      return {18, {0}};
-    case Encoding::q4_1:
-      return {20, {0, 2}};
-    case Encoding::q5_0:
-      return {22, {0}};
-    case Encoding::q5_1:
-      return {24, {0, 2}};
-    case Encoding::q8_0:
-      return {34, {0}};
-    case Encoding::q4_k:
-      return {144, {0, 2}};
-    case Encoding::q5_k:
-      return {176, {0, 2}};
-    default:
-      return {210, {208}};
-  }
-}
-
-std::uint16_t encode_scale(float value, Encoding encoding) {
-  if (encoding == Encoding::f16) return float_to_half(value);
-  std::uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return static_cast<std::uint16_t>(bits >> 16);
-}
-
-// A tensor that owns its bytes.
-class RandomTensor {
- public:
-  RandomTensor(const Quantization& quantization, int rows, int columns, unsigned seed)
-      : random_(seed) {
-    tensor_.name = "random";
-    tensor_.quantization = quantization;
-    tensor_.rows = rows;
-    tensor_.columns = columns;
-    data_.resize(static_cast<std::size_t>(rows) * row_bytes(quantization, columns));
-    for (std::byte& byte : data_) byte = static_cast<std::byte>(random_() & 255);
-    switch (quantization.encoding) {
-      case Encoding::f32:
-      case Encoding::f16:
-      case Encoding::bf16:
-        fill_floats();
-        break;
-      case Encoding::mlx_affine: {
-        const int blocks = rows * (columns / quantization.group_size);
-        scales_ = factors(blocks);
-        biases_ = factors(blocks);
-        break;
-      }
-      default:
-        fill_factors();
-    }
-    tensor_.data = data_;
-    tensor_.scales = scales_;
-    tensor_.biases = biases_;
-  }
-  RandomTensor(const RandomTensor&) = delete;
-  RandomTensor& operator=(const RandomTensor&) = delete;
-
-  const Tensor& get() const { return tensor_; }
-
- private:
-  float factor() { return std::normal_distribution<float>(0.0f, 0.02f)(random_); }
-
-  void fill_floats() {
-    const Encoding encoding = tensor_.quantization.encoding;
-    const std::size_t size = encoding == Encoding::f32 ? 4 : 2;
-    for (std::size_t at = 0; at < data_.size(); at += size) {
-      const float value = factor();
-      const std::uint16_t bits = encode_scale(value, encoding);
-      std::memcpy(&data_[at], size == 4 ? static_cast<const void*>(&value) : &bits, size);
-    }
-  }
-
-  void fill_factors() {
-    const BlockFactors block = block_factors(tensor_.quantization.encoding);
-    for (std::size_t at = 0; at < data_.size(); at += static_cast<std::size_t>(block.bytes)) {
-      for (const int offset : block.offsets) {
-        const std::uint16_t bits = float_to_half(factor());
-        std::memcpy(&data_[at + static_cast<std::size_t>(offset)], &bits, sizeof bits);
-      }
-    }
-  }
-
-  std::vector<std::byte> factors(int count) {
-    const Encoding encoding = tensor_.quantization.scale_encoding;
-    const std::size_t size = encoding == Encoding::f32 ? 4 : 2;
-    std::vector<std::byte> out(static_cast<std::size_t>(count) * size);
-    for (std::size_t at = 0; at < out.size(); at += size) {
-      const float value = half_to_float(float_to_half(factor()));
-      const std::uint16_t bits = encode_scale(value, encoding);
-      std::memcpy(&out[at], size == 4 ? static_cast<const void*>(&value) : &bits, size);
-    }
-    return out;
-  }
-
-  std::mt19937 random_;
-  Tensor tensor_;
-  std::vector<std::byte> data_, scales_, biases_;
-};
 
 // Input rows in both forms; the quantised one made by `kernels`.
 class Input {
@@ -211,23 +106,6 @@ std::vector<const Kernels*> all_kernels() {
   for (const char* name : {"portable", "avx2", "avx512_vnni"}) {
     if (const Kernels* kernels = find_kernels(name)) all.push_back(kernels);
   }
-  return all;
-}
-
-std::vector<Quantization> all_quantizations() {
-  std::vector<Quantization> all;
-  for (const Encoding encoding : {Encoding::f32, Encoding::f16, Encoding::bf16, Encoding::q4_0,
-                                  Encoding::q4_1, Encoding::q5_0, Encoding::q5_1, Encoding::q8_0,
-                                  Encoding::q4_k, Encoding::q5_k, Encoding::q6_k}) {
-    all.push_back({.encoding = encoding});
-  }
-  for (const int bits : {2, 3, 4, 5, 6, 8}) {
-    for (const int group_size : {32, 64, 128}) {
-      const Encoding scales = group_size == 64 ? Encoding::bf16 : Encoding::f16;
-      all.push_back({Encoding::mlx_affine, bits, group_size, scales});
-    }
-  }
-  all.push_back({Encoding::mlx_affine, 4, 64, Encoding::f32});
   return all;
 }
 

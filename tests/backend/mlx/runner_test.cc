@@ -70,6 +70,9 @@ std::string name_of(const testing::TestParamInfo<const char*>& tested) {
 
 INSTANTIATE_TEST_SUITE_P(Floats, TinyModel, testing::ValuesIn(golden::kTinyFloats), name_of);
 INSTANTIATE_TEST_SUITE_P(Gguf, TinyModel, testing::ValuesIn(golden::kTinyGguf), name_of);
+INSTANTIATE_TEST_SUITE_P(GgufTypes, TinyModel, testing::ValuesIn(golden::kTinyTypes), name_of);
+INSTANTIATE_TEST_SUITE_P(SmallFloats, TinyModel, testing::ValuesIn(golden::kTinySmallFloats),
+                         name_of);
 INSTANTIATE_TEST_SUITE_P(Affine, TinyModel, testing::ValuesIn(golden::kTinyAffine), name_of);
 INSTANTIATE_TEST_SUITE_P(AffineRecurrent, TinyModel,
                          testing::ValuesIn(golden::kTinyAffineRecurrent), name_of);
