@@ -102,7 +102,10 @@ TEST_F(Embeddings, MistakesAreNamed) {
 }
 
 TEST_F(Embeddings, WhatTheModelRefusesIsTheAnswer) {
-  model_->refuse_after(0, Error{.code = "context_length_exceeded", .message = "too long"});
+  Error error;
+  error.code = "context_length_exceeded";
+  error.message = "too long";
+  model_->refuse_after(0, error);
   EXPECT_EQ(refusal("/v1/embeddings", R"({"model":"tiny","input":"x"})"), "too long");
 }
 

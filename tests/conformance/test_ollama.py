@@ -212,7 +212,7 @@ def test_calls_come_as_objects_whole_and_streamed(qwen):
         (lambda c: c.chat(MODEL, ASK, format={"not": {}}), 400, "not"),
         (lambda c: c.chat(MODEL, [{"role": "user", "content": "a " * 9000}]), 400, "context"),
         (lambda c: list(c.chat("nobody", ASK, stream=True)), 404, "model 'nobody' not found"),
-        (lambda c: c.embed(MODEL, "a"), 404, "/api/embed"),
+        (lambda c: c.embed(MODEL, "a"), 400, "embedding model"),
     ],
 )
 def test_errors_are_the_clients_own(client, ask, status, named):
