@@ -86,7 +86,7 @@ TEST_F(Embeddings, MistakesAreNamed) {
   };
   EXPECT_THAT(says(""), HasSubstr("'input' is missing"));
   EXPECT_THAT(says(R"(,"input":[])"), HasSubstr("0 entries; send 1 to 2048"));
-  EXPECT_THAT(says(R"(,"input":7)"), HasSubstr("'input' is a number"));
+  EXPECT_THAT(says(R"(,"input":7)"), HasSubstr("'input' is an integer"));
   EXPECT_THAT(says(R"(,"input":["a",null])"), HasSubstr("'input[1]'"));
   EXPECT_THAT(says(R"(,"input":[1,-2])"), HasSubstr("'input[1]' is not a token id"));
   EXPECT_THAT(says(R"(,"input":[[1],[2.5]])"), HasSubstr("'input[1][0]' is not a token id"));
