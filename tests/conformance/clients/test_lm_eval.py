@@ -38,7 +38,7 @@ dataset_path: json
 dataset_kwargs: {data_files: {test: FILE}}
 test_split: test
 output_type: generate_until
-doc_to_text: "What is the capital of {{country}}?"
+doc_to_text: "Name the capital of {{country}}."
 doc_to_target: "{{choices[answer] | trim}}"
 generation_kwargs: {until: ["\\n\\n"], max_gen_toks: 24, do_sample: false, temperature: 0}
 filter_list: [{name: city, filter: [{function: regex, regex_pattern: "(Paris|Rome|Berlin|Tokyo)"}, {function: take_first}]}]
