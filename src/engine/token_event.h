@@ -64,8 +64,7 @@ struct RequestFinished {
   double queue_seconds = 0;
 };
 
-using TokenEvent =
-    std::variant<SampledToken, PromptToken, PromptProgress, PooledVector, SampleFinished,
-                 RequestFinished>;
+using TokenEvent = std::variant<SampledToken, PromptToken, PromptProgress, PooledVector,
+                                SampleFinished, RequestFinished>;
 
 }  // namespace mlxd

@@ -230,9 +230,9 @@ TEST(ModelFuzz, MutatedConfigOfEveryArchitectureLoadsOrIsRefused) {
 
 TEST(ModelFuzz, MutatedGgufOfEveryArchitectureLoadsOrIsRefused) {
   const std::filesystem::path tiny = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
-  for (const char* name : {"granite.gguf", "ministral3.gguf", "olmo3.gguf", "phi3-longrope.gguf",
-                           "smollm3.gguf", "bert.gguf", "bert-cross.gguf", "gguf-types.gguf",
-                           "qwen3-5-moe.gguf", "glm4-moe.gguf"}) {
+  for (const char* name :
+       {"granite.gguf", "ministral3.gguf", "olmo3.gguf", "phi3-longrope.gguf", "smollm3.gguf",
+        "bert.gguf", "bert-cross.gguf", "gguf-types.gguf", "qwen3-5-moe.gguf", "glm4-moe.gguf"}) {
     SCOPED_TRACE(name);
     const auto mapped = MappedFile::open(tiny / name);
     const Bytes whole(mapped->bytes().begin(), mapped->bytes().end());

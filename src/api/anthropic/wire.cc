@@ -118,9 +118,9 @@ void MessageWriter::write_end(JsonWriter& json, const End& end) const {
   }
 }
 
-// The three counts of input add up to the prompt. Its last token is computed each time, and so never
-// counts as kept. Claude Code relies on that: where the last event says 0, it goes on with the first
-// event's count, and would add what is kept to the whole.
+// The three counts of input add up to the prompt. Its last token is computed each time, and so
+// never counts as kept. Claude Code relies on that: where the last event says 0, it goes on with
+// the first event's count, and would add what is kept to the whole.
 void MessageWriter::write_usage(JsonWriter& json, const Usage& usage) const {
   const int computed = usage.prompt_tokens - usage.cached_prompt_tokens;
   const int kept = wire_.cache_control ? std::max(computed - 1, 0) : 0;
