@@ -187,7 +187,8 @@ TEST(GgufConfig, NamesTheArchitecturesThatAreSupported) {
   GgufWriter writer;
   writer.text("general.architecture", "mamba");
   const std::string text = complaint(writer);
-  EXPECT_THAT(text, HasSubstr("\"general.architecture\" is \"mamba\"; mlxd runs dots1, gemma3, "));
+  EXPECT_THAT(text,
+              HasSubstr("\"general.architecture\" is \"mamba\"; mlxd runs bert, dots1, gemma3, "));
   for (const Architecture& each : architectures()) {
     EXPECT_THAT(text, HasSubstr(std::string(each.gguf_name)));
   }
