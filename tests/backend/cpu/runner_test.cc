@@ -172,6 +172,7 @@ TEST(Runner, ARowGivesTheSameBitsInAnyBatchOnAnyNumberOfThreads) {
   for (const TinyModelOptions& model :
        {quantized, experts, recurrent, TinyModelOptions{.bias = true}}) {
     const ModelPlan plan = tiny_model(model);
+    const unsigned seeds = model.experts > 0 || model.delta_net ? 6 : 24;
     const std::vector<std::vector<int>> prompts = {random_tokens(200, 1), random_tokens(70, 2),
                                                    random_tokens(131, 3), random_tokens(20, 4),
                                                    random_tokens(64, 5),  random_tokens(90, 6)};
@@ -179,14 +180,14 @@ TEST(Runner, ARowGivesTheSameBitsInAnyBatchOnAnyNumberOfThreads) {
       const KvFormat format = model.bias ? KvFormat::int8 : KvFormat::f16;
       const SequenceDriver::Logits expected = alone(plan, isa, prompts, format);
       int steps = 0;
-      for (unsigned seed = 0; seed < 24; ++seed) {
+      for (unsigned seed = 0; seed < seeds; ++seed) {
         const int threads = static_cast<int>(seed % 3) + 1;
         const int block_size = seed % 4 == 3 ? 48 : 16;
         steps +=
             run_random_batches(plan, {threads, isa, block_size, format}, seed, prompts, expected);
         if (HasFailure()) return;
       }
-      EXPECT_GT(steps, 500);
+      EXPECT_GT(steps, 20 * static_cast<int>(seeds));
     }
   }
 }
