@@ -31,6 +31,7 @@ fn grammars() -> &'static Grammars {
             .collect();
         let scores = vec![0.0; tokens.len()];
         let vocabulary = Vocabulary {
+            wordpiece: false,
             sentencepiece: true,
             pre_tokenizer: "",
             add_space_prefix: false,
