@@ -1,39 +1,16 @@
 #include "model/encoder_config.h"
 
-#include <algorithm>
-#include <span>
 #include <string>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "model/config_limits.h"
+#include "model/gguf_fields.h"
 #include "model/quoted.h"
 
 namespace mlxd {
 namespace {
-
-int require_count(const JsonFields& fields, std::string_view field, std::int64_t high) {
-  const auto value = fields.integer(field, 1, high);
-  if (!value) fields.fail(field, "is missing");
-  return static_cast<int>(*value);
-}
-
-int require_count(const GgufFile& file, const std::string& key, std::int64_t high) {
-  const auto value = file.integer(key, 1, high);
-  if (!value) file.fail(in_quotes(key), "is missing");
-  return static_cast<int>(*value);
-}
-
-void require_text(const JsonFields& fields, std::string_view field,
-                  std::span<const std::string_view> known) {
-  const auto text = fields.string(field);
-  if (text && std::ranges::count(known, *text) == 0) {
-    fields.fail(field, fmt::format("is {}; mlxd computes {} here", in_quotes(*text),
-                                   fmt::join(known, " or ")));
-  }
-}
 
 void set_heads(ModelConfig& config, std::string_view file) {
   if (config.hidden_size % config.heads != 0) {
@@ -69,21 +46,21 @@ ModelConfig read_json_encoder_config(const JsonFields& fields, const Architectur
   config.architecture = architecture.name;
   config.name = fields.string("_name_or_path").value_or("");
   config.is_encoder = true;
-  require_text(fields, architecture.activation_key, architecture.activations);
+  fields.require_one_of(architecture.activation_key, architecture.activations);
   static constexpr std::string_view kAbsolute[] = {"absolute"};
-  require_text(fields, "position_embedding_type", kAbsolute);
+  fields.require_one_of("position_embedding_type", kAbsolute);
   for (const char* field : {"is_decoder", "add_cross_attention"}) {
     if (fields.boolean(field).value_or(false)) {
       fields.fail(field, "is true; mlxd runs such models as encoders");
     }
   }
-  config.layers = require_count(fields, "num_hidden_layers", kMaxLayers);
-  config.hidden_size = require_count(fields, "hidden_size", kMaxHiddenSize);
-  config.heads = require_count(fields, "num_attention_heads", kMaxHeads);
+  config.layers = fields.count("num_hidden_layers", kMaxLayers);
+  config.hidden_size = fields.count("hidden_size", kMaxHiddenSize);
+  config.heads = fields.count("num_attention_heads", kMaxHeads);
   set_heads(config, fields.file());
-  config.intermediate_size = require_count(fields, "intermediate_size", kMaxIntermediateSize);
-  config.context_length = require_count(fields, "max_position_embeddings", kMaxContextLength);
-  config.vocab_size = require_count(fields, "vocab_size", kMaxVocabSize);
+  config.intermediate_size = fields.count("intermediate_size", kMaxIntermediateSize);
+  config.context_length = fields.count("max_position_embeddings", kMaxContextLength);
+  config.vocab_size = fields.count("vocab_size", kMaxVocabSize);
   config.norm_epsilon = static_cast<float>(fields.number("layer_norm_eps", 0, 1).value_or(1e-12));
   config.is_cross_encoder = reads_pairs(fields);
   if (architecture.json_finish) architecture.json_finish(config, fields);
@@ -92,9 +69,8 @@ ModelConfig read_json_encoder_config(const JsonFields& fields, const Architectur
 }
 
 ModelConfig read_gguf_encoder_config(const GgufFile& file, const Architecture& architecture) {
-  const auto key = [&](std::string_view field) {
-    return fmt::format("{}.{}", architecture.gguf_name, field);
-  };
+  const GgufFields fields(file, architecture.gguf_name);
+  const auto key = [&](std::string_view field) { return fields.key(field); };
   ModelConfig config;
   config.architecture = architecture.name;
   config.name = file.string("general.name").value_or("");
@@ -102,20 +78,18 @@ ModelConfig read_gguf_encoder_config(const GgufFile& file, const Architecture& a
   if (file.boolean(key("attention.causal")).value_or(false)) {
     file.fail(in_quotes(key("attention.causal")), "is true; mlxd runs such models as encoders");
   }
-  config.layers = require_count(file, key("block_count"), kMaxLayers);
-  config.hidden_size = require_count(file, key("embedding_length"), kMaxHiddenSize);
-  config.heads = require_count(file, key("attention.head_count"), kMaxHeads);
+  config.layers = fields.integer("block_count", kMaxLayers);
+  config.hidden_size = fields.integer("embedding_length", kMaxHiddenSize);
+  config.heads = fields.integer("attention.head_count", kMaxHeads);
   set_heads(config, file.name());
-  config.intermediate_size = require_count(file, key("feed_forward_length"), kMaxIntermediateSize);
-  config.context_length = require_count(file, key("context_length"), kMaxContextLength);
+  config.intermediate_size = fields.integer("feed_forward_length", kMaxIntermediateSize);
+  config.context_length = fields.integer("context_length", kMaxContextLength);
   const auto tokens = file.strings("tokenizer.ggml.tokens");
   if (!tokens || tokens->empty() || tokens->size() > static_cast<std::size_t>(kMaxVocabSize)) {
     file.fail("\"tokenizer.ggml.tokens\"", "is missing, empty or too long");
   }
   config.vocab_size = static_cast<int>(tokens->size());
-  const auto epsilon = file.number(key("attention.layer_norm_epsilon"), 0, 1);
-  if (!epsilon) file.fail(in_quotes(key("attention.layer_norm_epsilon")), "is missing");
-  config.norm_epsilon = static_cast<float>(*epsilon);
+  config.norm_epsilon = fields.number("attention.layer_norm_epsilon", 0, 1);
   config.is_cross_encoder = file.integer(key("pooling_type"), 0, 4).value_or(0) == 4;
   check_config(config, file.name());
   return config;

@@ -7,47 +7,13 @@
 #include "model/config_limits.h"
 #include "model/config_reader.h"
 #include "model/encoder_config.h"
+#include "model/gguf_fields.h"
 #include "model/quoted.h"
 
 namespace mlxd {
 namespace {
 
-// The keys "<architecture>.<field>" of one file.
-class Fields {
- public:
-  Fields(const GgufFile& file, std::string_view architecture)
-      : file_(file), architecture_(architecture) {}
-
-  int integer(std::string_view field, std::int64_t high) const {
-    const auto value = optional_integer(field, 1, high);
-    if (!value) file_.fail(in_quotes(key(field)), "is missing");
-    return *value;
-  }
-  std::optional<int> optional_integer(std::string_view field, std::int64_t low,
-                                      std::int64_t high) const {
-    const auto value = file_.integer(key(field), low, high);
-    if (!value) return std::nullopt;
-    return static_cast<int>(*value);
-  }
-  float number(std::string_view field, double low, double high) const {
-    const auto value = file_.number(key(field), low, high);
-    if (!value) file_.fail(in_quotes(key(field)), "is missing");
-    return static_cast<float>(*value);
-  }
-  float number(std::string_view field, double low, double high, float otherwise) const {
-    const auto value = file_.number(key(field), low, high);
-    return value ? static_cast<float>(*value) : otherwise;
-  }
-  std::string key(std::string_view field) const {
-    return fmt::format("{}.{}", architecture_, field);
-  }
-
- private:
-  const GgufFile& file_;
-  std::string_view architecture_;
-};
-
-int read_vocab_size(const GgufFile& file, const Fields& fields) {
+int read_vocab_size(const GgufFile& file, const GgufFields& fields) {
   if (const auto tokens = file.strings("tokenizer.ggml.tokens")) {
     if (tokens->empty() || tokens->size() > static_cast<std::size_t>(kMaxVocabSize)) {
       file.fail("\"tokenizer.ggml.tokens\"",
@@ -58,7 +24,7 @@ int read_vocab_size(const GgufFile& file, const Fields& fields) {
   return fields.integer("vocab_size", kMaxVocabSize);
 }
 
-RopeScaling read_scaling(const GgufFile& file, const Fields& fields, int context_length) {
+RopeScaling read_scaling(const GgufFile& file, const GgufFields& fields, int context_length) {
   RopeScaling scaling;
   // llama.cpp: the factor also goes by its older name, 0 is none, and a factor alone is linear.
   auto factor = file.number(fields.key("rope.scaling.factor"), 0, 1e6);
@@ -104,7 +70,7 @@ std::vector<float> read_divisors(const GgufFile& file, const WeightSource& weigh
   return dequantize(*tensor);
 }
 
-void read_rope(const GgufFile& file, const Fields& fields, const WeightSource& weights,
+void read_rope(const GgufFile& file, const GgufFields& fields, const WeightSource& weights,
                bool partial, ModelConfig& config) {
   RopeConfig& rope = config.rope;
   rope.theta = fields.number("rope.freq_base", 1, 1e12, rope.theta);
@@ -128,7 +94,7 @@ void read_rope(const GgufFile& file, const Fields& fields, const WeightSource& w
 }
 
 // Settings that change what a model computes and that have one value here.
-void check_settings(const GgufFile& file, const Fields& fields) {
+void check_settings(const GgufFile& file, const GgufFields& fields) {
   const auto type = file.string("general.type").value_or("model");
   if (type != "model") {
     file.fail("\"general.type\"", fmt::format("is {}; mlxd runs models", in_quotes(type)));
@@ -154,7 +120,7 @@ constexpr int kMaxShared = 1024;
 
 // The experts of a model that has some (llama.cpp, llama-hparams.h). What a file leaves out is as
 // the architecture's defaults have it.
-void read_experts(const GgufFile& file, const Fields& fields, bool known, ModelConfig& config) {
+void read_experts(const GgufFile& file, const GgufFields& fields, bool known, ModelConfig& config) {
   ExpertsConfig& experts = config.experts;
   experts.count = fields.optional_integer("expert_count", 0, kMaxExperts).value_or(0);
   if (experts.count == 0) return;
@@ -199,7 +165,7 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   if (!name) file.fail("\"general.architecture\"", "is missing");
   const Architecture& architecture = architecture_of_gguf(*name, file.name());
   if (architecture.is_encoder) return read_gguf_encoder_config(file, architecture);
-  const Fields fields(file, *name);
+  const GgufFields fields(file, *name);
 
   check_settings(file, fields);
   ModelConfig config;

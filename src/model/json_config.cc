@@ -1,11 +1,9 @@
 // config.json, as transformers writes it and mlx-lm passes it on.
 #include <algorithm>
 #include <cmath>
-#include <span>
 #include <string>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "model/architectures/registry.h"
 #include "model/config_limits.h"
@@ -18,25 +16,15 @@
 namespace mlxd {
 namespace {
 
-// A count that the file states, or what `value` holds already as the architecture's default (0:
-// there is none, the field must be there).
-void read_count(const JsonFields& fields, std::string_view field, std::int64_t high, int& value) {
-  if (const auto stated = fields.integer(field, 1, high)) {
-    value = static_cast<int>(*stated);
-  } else if (value == 0) {
-    fields.fail(field, "is missing");
-  }
-}
-
 void read_number(const JsonFields& fields, std::string_view field, double low, double high,
                  float& value) {
   if (const auto stated = fields.number(field, low, high)) value = static_cast<float>(*stated);
 }
 
 void read_heads(const JsonFields& fields, ModelConfig& config) {
-  read_count(fields, "num_attention_heads", kMaxHeads, config.heads);
+  config.heads = fields.count("num_attention_heads", kMaxHeads, config.heads);
   if (config.kv_heads == 0) config.kv_heads = config.heads;
-  read_count(fields, "num_key_value_heads", kMaxHeads, config.kv_heads);
+  config.kv_heads = fields.count("num_key_value_heads", kMaxHeads, config.kv_heads);
   if (config.head_dim == 0 && !fields.has("head_dim")) {
     if (config.hidden_size % config.heads != 0) {
       fields.fail("num_attention_heads",
@@ -45,7 +33,7 @@ void read_heads(const JsonFields& fields, ModelConfig& config) {
     }
     config.head_dim = config.hidden_size / config.heads;
   }
-  read_count(fields, "head_dim", kMaxHeadDim, config.head_dim);
+  config.head_dim = fields.count("head_dim", kMaxHeadDim, config.head_dim);
 }
 
 // layer_types: which layers see only the sliding window, and which have no attention.
@@ -72,15 +60,6 @@ void read_layer_types(const JsonFields& fields, bool recurrent, ModelConfig& con
   }
 }
 
-void require_text(const JsonFields& fields, std::string_view field,
-                  std::span<const std::string_view> known) {
-  const auto text = fields.string(field);
-  if (text && std::ranges::count(known, *text) == 0) {
-    fields.fail(field, fmt::format("is {}; mlxd computes {} here", in_quotes(*text),
-                                   fmt::join(known, " or ")));
-  }
-}
-
 void require_false(const JsonFields& fields, std::string_view field, std::string_view why) {
   if (fields.boolean(field).value_or(false)) fields.fail(field, fmt::format("is true; {}", why));
 }
@@ -98,7 +77,7 @@ void require_bias(const JsonFields& fields, std::string_view field, const Weight
 // computes: each must say what is computed here.
 void check_settings(const JsonFields& fields, const Architecture& architecture,
                     const WeightSource& weights) {
-  require_text(fields, architecture.activation_key, architecture.activations);
+  fields.require_one_of(architecture.activation_key, architecture.activations);
   require_false(fields, "use_bidirectional_attention", "mlxd's attention looks back alone");
   require_false(fields, "rope_traditional", "mlxd pairs the halves of a head");
   require_false(fields, "is_encoder_decoder", "mlxd runs decoders");
@@ -111,7 +90,7 @@ void read_vocab_size(const JsonFields& fields, const WeightSource& weights, Mode
   if (const auto table = weights.find("model.embed_tokens.weight")) {
     config.vocab_size = static_cast<int>(std::min<std::int64_t>(table->rows, kMaxVocabSize));
   }
-  read_count(fields, "vocab_size", kMaxVocabSize, config.vocab_size);
+  config.vocab_size = fields.count("vocab_size", kMaxVocabSize, config.vocab_size);
 }
 
 }  // namespace
@@ -128,11 +107,13 @@ ModelConfig read_json_config(const JsonFields& root, const WeightSource& weights
   config.name = root.string("_name_or_path").value_or("");
   check_settings(fields, architecture, weights);
   if (architecture.json_defaults) architecture.json_defaults(config);
-  read_count(fields, "num_hidden_layers", kMaxLayers, config.layers);
-  read_count(fields, "hidden_size", kMaxHiddenSize, config.hidden_size);
+  config.layers = fields.count("num_hidden_layers", kMaxLayers, config.layers);
+  config.hidden_size = fields.count("hidden_size", kMaxHiddenSize, config.hidden_size);
   read_heads(fields, config);
-  read_count(fields, "intermediate_size", kMaxIntermediateSize, config.intermediate_size);
-  read_count(fields, "max_position_embeddings", kMaxContextLength, config.context_length);
+  config.intermediate_size =
+      fields.count("intermediate_size", kMaxIntermediateSize, config.intermediate_size);
+  config.context_length =
+      fields.count("max_position_embeddings", kMaxContextLength, config.context_length);
   read_vocab_size(fields, weights, config);
   read_number(fields, "rms_norm_eps", 0, 1, config.norm_epsilon);
   read_number(fields, "attn_logit_softcapping", 0, 1e6, config.attention_softcap);

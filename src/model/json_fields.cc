@@ -1,11 +1,13 @@
 #include "model/json_fields.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -86,6 +88,12 @@ std::optional<std::int64_t> JsonFields::integer(std::string_view field, std::int
   fail_type(field, *value, fmt::format("an integer from {} to {}", low, high));
 }
 
+int JsonFields::count(std::string_view field, std::int64_t high, int otherwise) const {
+  if (const auto stated = integer(field, 1, high)) return static_cast<int>(*stated);
+  if (otherwise == 0) fail(field, "is missing");
+  return otherwise;
+}
+
 std::optional<double> JsonFields::number(std::string_view field, double low, double high) const {
   const boost::json::value* value = find(field);
   if (value == nullptr) return std::nullopt;
@@ -114,6 +122,15 @@ std::optional<JsonFields> JsonFields::object(std::string_view field) const {
   const boost::json::value* value = find(field);
   if (value == nullptr) return std::nullopt;
   return nested(field, *value);
+}
+
+void JsonFields::require_one_of(std::string_view field,
+                                std::span<const std::string_view> known) const {
+  const auto text = string(field);
+  if (text && std::ranges::count(known, *text) == 0) {
+    fail(field,
+         fmt::format("is {}; mlxd computes {} here", in_quotes(*text), fmt::join(known, " or ")));
+  }
 }
 
 JsonFields JsonFields::nested(std::string_view field, const boost::json::value& element) const {

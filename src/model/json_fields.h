@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -29,11 +30,16 @@ class JsonFields {
   bool has(std::string_view field) const { return find(field) != nullptr; }
   std::optional<std::int64_t> integer(std::string_view field, std::int64_t low,
                                       std::int64_t high) const;
+  // From 1; where the field is absent `otherwise`, or with 0, that must not be.
+  int count(std::string_view field, std::int64_t high, int otherwise = 0) const;
   std::optional<double> number(std::string_view field, double low, double high) const;
   std::optional<bool> boolean(std::string_view field) const;
   std::optional<std::string> string(std::string_view field) const;
   std::optional<JsonFields> object(std::string_view field) const;
   const boost::json::array* array(std::string_view field) const;  // null when absent
+
+  // Throws unless the field is absent or one of these.
+  void require_one_of(std::string_view field, std::span<const std::string_view> known) const;
 
   // `element` of the array or map `field` as fields of its own; throws unless it is an object.
   JsonFields nested(std::string_view field, const boost::json::value& element) const;

@@ -23,10 +23,7 @@ using Custom = Rules::Custom;
 
 constexpr int kMaxInt = std::numeric_limits<int>::max();
 
-template <auto member>
-auto& own(Fields& fields) {
-  return fields.*member;
-}
+using To = FieldsOf<Fields>;
 
 std::string text_of(const json::value& value) { return std::string(value.get_string()); }
 
@@ -177,8 +174,8 @@ const Row kLongest = {
     "truncate_prompt_tokens", Custom{read_longest},
     "an integer of at least 1, or -1: what is longer is cut to so many tokens, or "
     "to the context"};
-const Row kPriority = {"priority", Integer{own<&Fields::priority>, 0, kHighestPriority}};
-const Row kTimeout = {"timeout", Number{own<&Fields::timeout_seconds>, 0, 1e6, true},
+const Row kPriority = {"priority", Integer{To::own<&Fields::priority>, 0, kHighestPriority}};
+const Row kTimeout = {"timeout", Number{To::own<&Fields::timeout_seconds>, 0, 1e6, true},
                       "seconds, more than 0 and at most the server's own limit"};
 const Row kUser = {"user", NoBehaviour::text};
 
@@ -187,9 +184,9 @@ const Row kEmbeddings[] = {
     {"input", Custom{read_input},
      "a string, an array of token ids, or an array of up to 2048 of either"},
     {"encoding_format", Custom{read_encoding}, "\"float\" or \"base64\""},
-    {"dimensions", Integer{own<&Fields::dimensions>, 1, kMaxInt}},
+    {"dimensions", Integer{To::own<&Fields::dimensions>, 1, kMaxInt}},
     kLongest,
-    {"add_special_tokens", Flag{own<&Fields::add_special>}},
+    {"add_special_tokens", Flag{To::own<&Fields::add_special>}},
     kPriority,
     kTimeout,
     kUser,
@@ -199,8 +196,8 @@ const Row kRerank[] = {
     {"query", Custom{read_query}, "a string"},
     {"documents", Custom{read_documents},
      "an array of up to 2048 strings, or of objects with the string as `text`"},
-    {"top_n", Integer{own<&Fields::most_results>, 0, kMaxInt}},
-    {"return_documents", Flag{own<&Fields::return_documents>}},
+    {"top_n", Integer{To::own<&Fields::most_results>, 0, kMaxInt}},
+    {"return_documents", Flag{To::own<&Fields::return_documents>}},
     kLongest,
     kPriority,
     kTimeout,
@@ -221,7 +218,7 @@ const Row kOllamaEmbed[] = {
     {"model", Custom{read_model}, "the name of a model (GET /api/tags lists them)"},
     {"input", Custom{read_input}, "a string or an array of up to 2048"},
     {"truncate", Custom{read_truncate}, "true (what is too long is cut) or false"},
-    {"dimensions", Integer{own<&Fields::dimensions>, 0, kMaxInt}},
+    {"dimensions", Integer{To::own<&Fields::dimensions>, 0, kMaxInt}},
     {"options", NoBehaviour::object},
     {"keep_alive", Custom{read_keep_alive}, "seconds, or a duration such as \"5m\""},
 };

@@ -20,15 +20,6 @@ void json_finish(ModelConfig& config, const JsonFields& fields) {
   }
 }
 
-ModelPlan plan(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
-  PlanBuilder builder(config, std::move(weights));
-  for (int layer = 0; layer < config.layers; ++layer) {
-    builder.add(builder.attention_normed_over_rows(layer));
-    builder.add(builder.feed_forward_or_experts(layer));
-  }
-  return builder.finish();
-}
-
 constexpr std::string_view kModelTypes[] = {"minimax_m2", "minimax"};
 
 }  // namespace
@@ -44,7 +35,7 @@ Architecture minimax_m2_architecture() {
       .gguf_defaults = defaults,
       .json_defaults = defaults,
       .json_finish = json_finish,
-      .plan = plan,
+      .plan = plan_normed_over_rows,
   };
 }
 

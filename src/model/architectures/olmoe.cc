@@ -7,15 +7,6 @@
 namespace mlxd {
 namespace {
 
-ModelPlan plan(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
-  PlanBuilder builder(config, std::move(weights));
-  for (int layer = 0; layer < config.layers; ++layer) {
-    builder.add(builder.attention_normed_over_rows(layer));
-    builder.add(builder.feed_forward_or_experts(layer));
-  }
-  return builder.finish();
-}
-
 constexpr std::string_view kModelTypes[] = {"olmoe"};
 
 }  // namespace
@@ -27,7 +18,7 @@ Architecture olmoe_architecture() {
       .gguf_name = "olmoe",
       .gguf_names = kQwen3GgufNames,
       .experts = true,
-      .plan = plan,
+      .plan = plan_normed_over_rows,
   };
 }
 

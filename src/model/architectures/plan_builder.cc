@@ -289,6 +289,16 @@ Linear rows_of(const Linear& linear, std::int64_t first, std::int64_t count) {
   return rows;
 }
 
+ModelPlan plan_normed_over_rows(const ModelConfig& config,
+                                std::shared_ptr<const WeightSource> weights) {
+  PlanBuilder builder(config, std::move(weights));
+  for (int layer = 0; layer < config.layers; ++layer) {
+    builder.add(builder.attention_normed_over_rows(layer));
+    builder.add(builder.feed_forward_or_experts(layer));
+  }
+  return builder.finish();
+}
+
 ModelPlan plan_llama_like(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
   PlanBuilder builder(config, std::move(weights));
   for (int layer = 0; layer < config.layers; ++layer) {

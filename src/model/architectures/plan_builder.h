@@ -90,6 +90,10 @@ class PlanBuilder {
 // projections as one matrix.
 Linear rows_of(const Linear& linear, std::int64_t first, std::int64_t count);
 
+// That of a Llama with a norm over all heads of q and of k, each as one vector.
+ModelPlan plan_normed_over_rows(const ModelConfig& config,
+                                std::shared_ptr<const WeightSource> weights);
+
 // The plan of a Llama: attention and feed-forward, each behind a norm. What its layers differ in is
 // described by the config.
 ModelPlan plan_llama_like(const ModelConfig& config, std::shared_ptr<const WeightSource> weights);

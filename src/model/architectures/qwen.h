@@ -16,6 +16,8 @@ void qwen_json_finish(ModelConfig& config, const JsonFields& fields);
 // qwen3.cc: with a norm on every head of q and k before the rotation.
 AttentionBlock qwen3_attention(const PlanBuilder& builder, const ModelConfig& config, int layer,
                                PlanBuilder::Gate gate = PlanBuilder::Gate::none);
+// That, with feed-forward blocks or experts.
+ModelPlan plan_qwen3_like(const ModelConfig& config, std::shared_ptr<const WeightSource> weights);
 inline constexpr GgufName kQwen3GgufNames[] = {{"attn_q_norm", "self_attn.q_norm"},
                                                {"attn_k_norm", "self_attn.k_norm"}};
 

@@ -14,16 +14,16 @@ AttentionBlock qwen3_attention(const PlanBuilder& builder, const ModelConfig& co
   return attention;
 }
 
-namespace {
-
-ModelPlan plan(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
+ModelPlan plan_qwen3_like(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
   PlanBuilder builder(config, std::move(weights));
   for (int layer = 0; layer < config.layers; ++layer) {
     builder.add(qwen3_attention(builder, config, layer));
-    builder.add(builder.feed_forward(layer));
+    builder.add(builder.feed_forward_or_experts(layer));
   }
   return builder.finish();
 }
+
+namespace {
 
 constexpr std::string_view kModelTypes[] = {"qwen3"};
 
@@ -37,7 +37,7 @@ Architecture qwen3_architecture() {
       .gguf_names = kQwen3GgufNames,
       .json_defaults = qwen_json_defaults,
       .json_finish = qwen_json_finish,
-      .plan = plan,
+      .plan = plan_qwen3_like,
   };
 }
 

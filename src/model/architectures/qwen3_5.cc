@@ -1,12 +1,8 @@
 // Qwen3.5 to 3.8 (Qwen Team 2026), the text model: three of four layers are gated delta nets, the
 // fourth is attention whose heads have a gate.
-#include <string>
-
-#include <fmt/format.h>
-
 #include "model/architectures/qwen.h"
 #include "model/config_limits.h"
-#include "model/quoted.h"
+#include "model/gguf_fields.h"
 
 namespace mlxd {
 namespace {
@@ -30,22 +26,17 @@ void gguf_defaults(ModelConfig& config) {
 
 // llama.cpp, conversion/qwen.py.
 void gguf_finish(ModelConfig& config, const GgufFile& file) {
-  const std::string architecture(file.string("general.architecture").value_or(""));
-  const auto count = [&](std::string_view field, std::int64_t high) {
-    const std::string key = fmt::format("{}.{}", architecture, field);
-    const auto value = file.integer(key, 1, high);
-    if (!value) file.fail(in_quotes(key), "is missing");
-    return static_cast<int>(*value);
-  };
+  const GgufFields fields(file, file.string("general.architecture").value_or(""));
   DeltaNetConfig& net = config.delta_net;
-  net.key_heads = count("ssm.group_count", kMaxHeads);
-  net.value_heads = count("ssm.time_step_rank", kMaxHeads);
-  net.key_dim = count("ssm.state_size", kMaxHeadDim);
-  net.value_dim = count("ssm.inner_size", kMaxHeads * kMaxHeadDim) / net.value_heads;
-  net.kernel = count("ssm.conv_kernel", kMaxConvolution);
+  net.key_heads = fields.integer("ssm.group_count", kMaxHeads);
+  net.value_heads = fields.integer("ssm.time_step_rank", kMaxHeads);
+  net.key_dim = fields.integer("ssm.state_size", kMaxHeadDim);
+  net.value_dim = fields.integer("ssm.inner_size", kMaxHeads * kMaxHeadDim) / net.value_heads;
+  net.kernel = fields.integer("ssm.conv_kernel", kMaxConvolution);
   net.tiled = true;
-  attend_every(config, file.integer(architecture + ".full_attention_interval", 1, kMaxLayers)
-                           .value_or(kUsualInterval));
+  attend_every(
+      config,
+      fields.optional_integer("full_attention_interval", 1, kMaxLayers).value_or(kUsualInterval));
 }
 
 // transformers, Qwen3_5TextConfig.
@@ -58,15 +49,12 @@ void json_defaults(ModelConfig& config) {
 }
 
 void json_finish(ModelConfig& config, const JsonFields& fields) {
-  const auto count = [&](std::string_view field, std::int64_t high, int otherwise) {
-    return static_cast<int>(fields.integer(field, 1, high).value_or(otherwise));
-  };
   DeltaNetConfig& net = config.delta_net;
-  net.key_heads = count("linear_num_key_heads", kMaxHeads, 16);
-  net.value_heads = count("linear_num_value_heads", kMaxHeads, 32);
-  net.key_dim = count("linear_key_head_dim", kMaxHeadDim, 128);
-  net.value_dim = count("linear_value_head_dim", kMaxHeadDim, 128);
-  net.kernel = count("linear_conv_kernel_dim", kMaxConvolution, 4);
+  net.key_heads = fields.count("linear_num_key_heads", kMaxHeads, 16);
+  net.value_heads = fields.count("linear_num_value_heads", kMaxHeads, 32);
+  net.key_dim = fields.count("linear_key_head_dim", kMaxHeadDim, 128);
+  net.value_dim = fields.count("linear_value_head_dim", kMaxHeadDim, 128);
+  net.kernel = fields.count("linear_conv_kernel_dim", kMaxConvolution, 4);
   if (!fields.has("layer_types")) {
     attend_every(config,
                  fields.integer("full_attention_interval", 1, kMaxLayers).value_or(kUsualInterval));

@@ -1,7 +1,6 @@
 // Qwen3 with experts (Yang et al. 2025): Qwen3 whose layers choose a few experts for each row by
 // the softmax over all of them.
 #include "model/architectures/architecture.h"
-#include "model/architectures/plan_builder.h"
 #include "model/architectures/qwen.h"
 
 namespace mlxd {
@@ -9,15 +8,6 @@ namespace {
 
 // llama.cpp makes the weights of those chosen sum to 1 whatever the file says.
 void gguf_defaults(ModelConfig& config) { config.experts.normalised = true; }
-
-ModelPlan plan(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
-  PlanBuilder builder(config, std::move(weights));
-  for (int layer = 0; layer < config.layers; ++layer) {
-    builder.add(qwen3_attention(builder, config, layer));
-    builder.add(builder.feed_forward_or_experts(layer));
-  }
-  return builder.finish();
-}
 
 constexpr std::string_view kModelTypes[] = {"qwen3_moe"};
 
@@ -33,7 +23,7 @@ Architecture qwen3_moe_architecture() {
       .gguf_defaults = gguf_defaults,
       .json_defaults = qwen_json_defaults,
       .json_finish = qwen_json_finish,
-      .plan = plan,
+      .plan = plan_qwen3_like,
   };
 }
 
