@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -54,7 +56,7 @@ class TextEncoder {
         request_(request),
         context_(std::min(model.info().context_length, model.engine->longest_sequence())) {}
 
-  Result<std::vector<PooledText>> encode() const {
+  Result<std::vector<PooledText>> encode() {
     std::vector<PooledText> texts;
     texts.reserve(request_.inputs.size());
     for (std::size_t i = 0; i < request_.inputs.size(); ++i) {
@@ -94,18 +96,49 @@ class TextEncoder {
     return tokens;
   }
 
+  // What the tokeniser puts around a text: its tokens of none, and how many of these come before
+  // it.
+  struct Around {
+    std::vector<int> tokens;
+    std::size_t before = 0;
+  };
+  // Asked once for all texts.
+  Result<std::reference_wrapper<const Around>> around() {
+    if (!around_) {
+      auto tokens = model_.tokenizer->encode("", true, true);
+      if (!tokens) return tokens.error();
+      const auto any = model_.tokenizer->encode("a", true, true);
+      if (!any) return any.error();
+      const auto parting = std::ranges::mismatch(*tokens, *any);
+      const auto before = static_cast<std::size_t>(parting.in1 - tokens->begin());
+      around_ = Around{*std::move(tokens), before};
+    }
+    return std::cref(*around_);
+  }
+
   // How many of the last tokens the tokeniser has put behind the text.
-  Result<std::size_t> suffix_of(std::span<const int> tokens) const {
+  Result<std::size_t> suffix_of(std::span<const int> tokens) {
     if (!request_.add_special) return std::size_t{0};
-    const auto around = model_.tokenizer->encode("", true, true);
-    if (!around) return around.error();
-    const auto parting =
-        std::mismatch(around->rbegin(), around->rend(), tokens.rbegin(), tokens.rend());
-    return static_cast<std::size_t>(parting.first - around->rbegin());
+    const auto known = around();
+    if (!known) return known.error();
+    const std::vector<int>& none = known->get().tokens;
+    const auto parting = std::mismatch(none.rbegin(), none.rend(), tokens.rbegin(), tokens.rend());
+    return static_cast<std::size_t>(parting.first - none.rbegin());
+  }
+
+  // The first text of a pair, which is the same for all documents of a ranking.
+  Result<std::vector<int>> first_of_pair(const std::string& text, const std::string& place) {
+    if (!first_text_ || *first_text_ != text) {
+      auto tokens = tokens_of(text, place);
+      if (!tokens) return tokens.error();
+      first_tokens_ = *std::move(tokens);
+      first_text_ = text;
+    }
+    return first_tokens_;
   }
 
   // Cut to `most` tokens in front of those behind the text.
-  Result<void> cut(std::vector<int>& tokens, std::size_t most, const std::string& place) const {
+  Result<void> cut(std::vector<int>& tokens, std::size_t most, const std::string& place) {
     if (tokens.size() <= most) return {};
     if (!request_.longest) return too_long(place, tokens.size());
     const auto suffix = suffix_of(tokens);
@@ -116,7 +149,7 @@ class TextEncoder {
     return {};
   }
 
-  Result<PooledText> encode_one(const EmbedInput& input, const std::string& place) const {
+  Result<PooledText> encode_one(const EmbedInput& input, const std::string& place) {
     PooledText text;
     if (const auto* given = std::get_if<std::vector<int>>(&input.text)) {
       for (const int token : *given) {
@@ -143,22 +176,19 @@ class TextEncoder {
 
   // [CLS] a [SEP] b [SEP], or <s> a </s></s> b </s>: the second with its end, and without the
   // beginning, behind all of the first. RoBERTa's tokenisers write the end twice between them.
-  Result<PooledText> encode_pair(const EmbedInput& input, const std::string& place) const {
-    auto first = tokens_of(std::get<std::string>(input.text), place);
+  Result<PooledText> encode_pair(const EmbedInput& input, const std::string& place) {
+    auto first = first_of_pair(std::get<std::string>(input.text), place);
     if (!first) return first.error();
     auto second = tokens_of(*input.second, place);
     if (!second) return second.error();
-    const auto around = model_.tokenizer->encode("", true, true);
-    if (!around) return around.error();
-    const auto any = model_.tokenizer->encode("a", true, true);
-    if (!any) return any.error();
-    const auto parting = std::mismatch(around->begin(), around->end(), any->begin(), any->end());
-    const auto prefix = parting.first - around->begin();
-    if (prefix > 0 && prefix < static_cast<std::ptrdiff_t>(second->size())) {
-      second->erase(second->begin(), second->begin() + prefix);
+    const auto known = around();
+    if (!known) return known.error();
+    const auto& [none, before] = known->get();
+    if (before < second->size()) {
+      second->erase(second->begin(), second->begin() + static_cast<std::ptrdiff_t>(before));
     }
-    if (!around->empty() && model_.tokenizer->token_bytes(around->back(), true) == "</s>") {
-      first->push_back(around->back());
+    if (!none.empty() && model_.tokenizer->token_bytes(none.back(), true) == "</s>") {
+      first->push_back(none.back());
     }
     const auto most = static_cast<std::size_t>(longest());
     const std::size_t left = most > first->size() ? most - first->size() : 0;
@@ -177,6 +207,9 @@ class TextEncoder {
   const ServedModel& model_;
   const EmbedRequest& request_;
   const int context_;
+  std::optional<Around> around_;
+  std::optional<std::string> first_text_;  // of the pair before, with
+  std::vector<int> first_tokens_;          // its tokens
 };
 
 }  // namespace

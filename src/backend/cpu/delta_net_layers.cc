@@ -175,11 +175,7 @@ void DeltaNetLayers::finish(const PackedDeltaNet& block, const Stream& to, int r
     ops.rms_norm(at, block.norm.weight.data(), block.norm.epsilon, block.value_dim, at);
   }
   ops.silu_gate(gate, out, block.values());
-  if (quantized(block.output)) {
-    gated_.quantize(step_.kernels(), row, 0, block.values(), gate);
-  } else {
-    std::copy_n(gate, block.values(), gated_.values(row));
-  }
+  gated_.put(step_.kernels(), quantized(block.output), row, 0, block.values(), gate);
 }
 
 void DeltaNetLayers::reserve(int rows) {

@@ -10,10 +10,6 @@ namespace {
 // caches.
 constexpr int kTaskRows = 64;
 
-// Rows and columns of the hidden layer computed at a time, as in feed_forward_layers.cc.
-constexpr int kHiddenRows = kPreparedRows;
-constexpr int kHiddenColumns = 256;
-
 }  // namespace
 
 EncoderPass::EncoderPass(const PackedEncoder& model, const Kernels& kernels, const VectorOps& ops,
@@ -22,8 +18,8 @@ EncoderPass::EncoderPass(const PackedEncoder& model, const Kernels& kernels, con
       ops_(ops),
       pool_(pool),
       step_(model.hidden_size, kernels, ops, pool.size()),
+      feed_forward_(step_),
       scratch_(static_cast<std::size_t>(pool.size())) {
-  for (Scratch& scratch : scratch_) scratch.hidden.reserve(kHiddenRows * kHiddenColumns);
   assemble();
 }
 
@@ -53,8 +49,8 @@ void EncoderPass::add_layer(const PackedEncoderLayer& layer) {
   }
   step_.add_products(
       {{.linear = &layer.output, .stream = &all, .input = &attended_, .out = &step_.y()}});
-  add_residual_norm(layer.attention_norm, quantized(layer.up));
-  add_feed_forward(layer);
+  add_residual_norm(layer.attention_norm, layer.mlp.reads_quantized());
+  feed_forward_.add_mlp(layer.mlp, all, step_.y());
   const bool last = &layer == &model_.layers.back();
   add_residual_norm(layer.output_norm, !last && quantized((&layer)[1].query));
 }
@@ -69,27 +65,6 @@ void EncoderPass::add_residual_norm(const LayerNorm& norm, bool quantize) {
     ops_.layer_norm(y, norm.weight.data(), norm.bias.data(), norm.epsilon, d, input.values(row));
     if (quantize) input.quantize(step_.kernels(), row, 0, d, input.values(row));
   });
-}
-
-void EncoderPass::add_feed_forward(const PackedEncoderLayer& layer) {
-  const Stream& all = step_.all();
-  const int groups = model_.intermediate_size / kGroupColumns;
-  const auto run = [this, &layer, &all, index = step_.next_phase()](int worker, int first,
-                                                                    int end) {
-    for (int group = first; group < end; group += kHiddenColumns / kGroupColumns) {
-      const Range columns = {group * kGroupColumns,
-                             std::min(end * kGroupColumns, group * kGroupColumns + kHiddenColumns)};
-      for (int row = 0; row < all.rows; row += kHiddenRows) {
-        activate(worker, layer, step_.moment(index), {row, std::min(row + kHiddenRows, all.rows)},
-                 columns);
-      }
-    }
-  };
-  step_.add({.units = [groups] { return groups; },
-             .run = run,
-             .piece = pieces(layer.up.matrix->bytes() / groups)});
-  step_.add_products(
-      {{.linear = &layer.down, .stream = &all, .input = &hidden_, .out = &step_.y()}});
 }
 
 void EncoderPass::add_pooling() {
@@ -110,7 +85,7 @@ void EncoderPass::reserve(int rows, int tiles, int texts) {
     step_.reserve(rows);
     for (RowBuffer* buffer : {&query_, &key_, &value_}) buffer->reserve(rows, d);
     attended_.reserve(rows, d);
-    hidden_.reserve(rows, model_.intermediate_size);
+    feed_forward_.reserve(rows);
     reserved_rows_ = rows;
   }
   pooled_rows_.reserve(texts, model_.hidden_size);
@@ -156,12 +131,10 @@ void EncoderPass::run(const Batch& batch, StepOutput& output) {
 }
 
 std::size_t EncoderPass::buffer_bytes() const {
-  std::size_t bytes = step_.bytes() + tiles_.bytes();
+  std::size_t bytes = step_.bytes() + feed_forward_.bytes() + tiles_.bytes();
   for (const RowBuffer* buffer : {&query_, &key_, &value_, &dense_}) bytes += buffer->bytes();
-  for (const InputBuffer* buffer : {&attended_, &hidden_, &pooled_rows_}) bytes += buffer->bytes();
-  for (const Scratch& scratch : scratch_) {
-    bytes += scratch.attention.bytes() + scratch.hidden.bytes();
-  }
+  for (const InputBuffer* buffer : {&attended_, &pooled_rows_}) bytes += buffer->bytes();
+  for (const AttentionWork::Scratch& scratch : scratch_) bytes += scratch.bytes();
   return bytes;
 }
 
@@ -177,7 +150,7 @@ std::size_t EncoderPass::most_bytes(const ModelPlan& plan, int rows, int texts, 
   const AttentionShape shape{encoder.heads, encoder.heads, encoder.head_dim};
   const std::size_t groups = static_cast<std::size_t>(std::max(d, hidden)) / kGroupColumns;
   const std::size_t of_worker =
-      RowBuffer::bytes_for(1, d) + kHiddenRows * kHiddenColumns * sizeof(float) +
+      RowBuffer::bytes_for(1, d) + FeedForwardLayers::worker_bytes() +
       std::max(AttentionWork::most_scratch_bytes(shape),
                kTaskRows * (kPartition + 2 * static_cast<std::size_t>(encoder.head_dim) + 8) *
                    sizeof(float)) +
@@ -224,8 +197,7 @@ void EncoderPass::store(int row) {
 
 // A row folds the partitions of its text from the first to the last, as a decoder's does, so that
 // its result is the same bits whatever else is in the step.
-void EncoderPass::attend(const Task& task, Scratch& of_worker) {
-  AttentionWork::Scratch& scratch = of_worker.attention;
+void EncoderPass::attend(const Task& task, AttentionWork::Scratch& scratch) {
   const Text& text = texts_[task.text];
   const int d = model_.head_dim, queries = task.rows;
   scratch.scores.reserve(static_cast<std::size_t>(queries) * kPartition);
@@ -268,32 +240,6 @@ void EncoderPass::attend(const Task& task, Scratch& of_worker) {
     float* to = attended_.values(text.first_row + task.first + i) + task.head * d;
     std::copy_n(out + i * d, d, to);
     ops_.scale(to, 1 / scratch.sums.data()[i], d);
-  }
-}
-
-// hidden = gelu(up) for some rows and whole groups of columns.
-void EncoderPass::activate(int worker, const PackedEncoderLayer& layer, Moment moment, Range rows,
-                           Range columns) {
-  const Kernels& kernels = step_.kernels();
-  const PackedMatrix& matrix = *layer.up.matrix;
-  float* const hidden = scratch_[worker].hidden.data();
-  const Stream& all = step_.all();
-  const int count = columns.end - columns.first, row_count = rows.end - rows.first;
-  const InputRows input = all.input->view(0, all.rows);
-  kernels.multiply(matrix, step_.prepared(worker, matrix, input, moment), rows.first, row_count,
-                   columns.first / kTileRows, columns.end / kTileRows, hidden - columns.first,
-                   count);
-  const bool quantize = quantized(layer.down);
-  for (int row = 0; row < row_count; ++row) {
-    float* values = hidden + static_cast<std::ptrdiff_t>(row) * count;
-    ops_.add(values, &layer.up.bias[columns.first], count);
-    ops_.gelu(values, count);
-    const int to = rows.first + row;
-    if (quantize) {
-      hidden_.quantize(kernels, to, columns.first, count, values);
-    } else {
-      std::copy_n(values, count, hidden_.values(to) + columns.first);
-    }
   }
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backend/cpu/attention.h"
+#include "backend/cpu/feed_forward_layers.h"
 #include "backend/cpu/packed_encoder.h"
 #include "backend/cpu/row_buffer.h"
 #include "backend/cpu/step_phases.h"
@@ -45,14 +46,9 @@ class EncoderPass {
     int first_tile;
     int tiles() const { return (rows + kKeyTile - 1) / kKeyTile; }
   };
-  struct Scratch {
-    AttentionWork::Scratch attention;
-    AlignedArray<float> hidden;
-  };
 
   void assemble();
   void add_layer(const PackedEncoderLayer& layer);
-  void add_feed_forward(const PackedEncoderLayer& layer);
   void add_residual_norm(const LayerNorm& norm, bool quantize);
   void add_pooling();
   void reserve(int rows, int tiles, int texts);
@@ -60,9 +56,7 @@ class EncoderPass {
 
   void embed(int row, bool quantize);
   void store(int row);
-  void attend(const Task& task, Scratch& scratch);
-  void activate(int worker, const PackedEncoderLayer& layer, Moment moment, Range rows,
-                Range columns);
+  void attend(const Task& task, AttentionWork::Scratch& scratch);
   void pool(int wanted);
   void score(int wanted);
   std::uint8_t* keys(const Text& text, int head, int tile) const;
@@ -77,7 +71,8 @@ class EncoderPass {
   const VectorOps& ops_;
   WorkerPool& pool_;
   StepPhases step_;
-  std::vector<Scratch> scratch_;  // of each worker
+  FeedForwardLayers feed_forward_;
+  std::vector<AttentionWork::Scratch> scratch_;  // of each worker
 
   // Of the step.
   std::vector<Text> texts_;
@@ -89,7 +84,7 @@ class EncoderPass {
 
   int reserved_rows_ = 0;
   RowBuffer query_, key_, value_, dense_;  // [rows, D]; dense_ [texts, D]
-  InputBuffer attended_, hidden_, pooled_rows_;
+  InputBuffer attended_, pooled_rows_;
   AlignedArray<std::uint8_t> tiles_;
 };
 

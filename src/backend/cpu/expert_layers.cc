@@ -12,10 +12,9 @@ namespace {
 constexpr int kFewPairs = 4;
 
 bool inputs_are_quantized(const PackedExperts& block) {
-  bool quantize = quantized(block.router) || quantized(block.mlp.gate) || quantized(block.mlp.up);
+  bool quantize = quantized(block.router) || block.mlp.reads_quantized();
   if (const auto& shared = block.shared) {
-    quantize |= quantized(shared->mlp.gate) || quantized(shared->mlp.up) ||
-                (shared->weight && quantized(*shared->weight));
+    quantize |= shared->mlp.reads_quantized() || (shared->weight && quantized(*shared->weight));
   }
   return quantize;
 }
@@ -108,11 +107,11 @@ void ExpertLayers::add_hidden(const PackedExperts& block, const Stream& stream,
       unit += to - from;
     }
   };
-  const std::size_t bytes = block.mlp.gate.matrix->bytes() + block.mlp.up.matrix->bytes();
   step_.add(
       {.units = [&sorted, groups] { return static_cast<int>(sorted.segments.size()) * groups; },
        .run = run,
-       .piece = pieces(bytes / (static_cast<std::size_t>(block.experts) * groups))});
+       .piece =
+           pieces(block.mlp.input_bytes() / (static_cast<std::size_t>(block.experts) * groups))});
 }
 
 void ExpertLayers::add_output(const PackedExperts& block, const Sorted& sorted) {
@@ -126,17 +125,9 @@ void ExpertLayers::add_output(const PackedExperts& block, const Sorted& sorted) 
       const int matrix_row = segment.expert * block.hidden_size;
       const InputRows input = hidden_.view(segment.first, segment.rows);
       float* const out = out_.row(segment.first) - matrix_row;
-      step_.kernels().multiply(*down.matrix,
-                               step_.prepared(worker, *down.matrix, input, step_.moment(index)), 0,
-                               input.rows, segment.expert * tiles + from,
-                               segment.expert * tiles + to, out, out_.stride());
-      if (!down.bias.empty()) {
-        const int column = matrix_row + from * kTileRows;
-        for (int row = 0; row < input.rows; ++row) {
-          step_.ops().add(out + row * out_.stride() + column, &down.bias[column],
-                          (to - from) * kTileRows);
-        }
-      }
+      const int first_tile = segment.expert * tiles;
+      step_.multiply(worker, down, input, step_.moment(index), {0, input.rows},
+                     {first_tile + from, first_tile + to}, out, out_.stride());
       unit += to - from;
     }
   };

@@ -21,27 +21,26 @@ FeedForwardLayers::FeedForwardLayers(StepPhases& step) : step_(step), workers_(s
 
 void FeedForwardLayers::add(const PackedFeedForward& block, const Residual* left,
                             const Stream& stream) {
-  step_.add_norm(stream, left, address(block.input_norm),
-                 quantized(block.mlp.gate) || quantized(block.mlp.up));
+  step_.add_norm(stream, left, address(block.input_norm), block.mlp.reads_quantized());
   add_mlp(block.mlp, stream, step_.y());
 }
 
 void FeedForwardLayers::add_mlp(const PackedMlp& mlp, const Stream& stream, const RowBuffer& out) {
-  hidden_columns_ = std::max(hidden_columns_, mlp.gate.matrix->rows());
-  const int groups = mlp.gate.matrix->rows() / kGroupColumns;
-  const std::size_t bytes = mlp.gate.matrix->bytes() + mlp.up.matrix->bytes();
+  hidden_columns_ = std::max(hidden_columns_, mlp.up.matrix->rows());
+  const int groups = mlp.up.matrix->rows() / kGroupColumns;
   const auto run = [this, &mlp, &stream, index = step_.next_phase()](int worker, int first,
                                                                      int end) {
     const HiddenRows rows{
         .mlp = &mlp, .input = stream.input->view(0, stream.rows), .hidden = &hidden_};
     gate_groups(worker, rows, step_.moment(index), {first, end});
   };
-  const auto reads = [&gate = *mlp.gate.matrix](int group) {
-    return gate.tile_bytes(group * kGroupColumns / kTileRows);
+  const PackedMatrix& first_read = mlp.gate ? *mlp.gate->matrix : *mlp.up.matrix;
+  const auto reads = [&first_read](int group) {
+    return first_read.tile_bytes(group * kGroupColumns / kTileRows);
   };
   step_.add({.units = [&stream, groups] { return stream.rows > 0 ? groups : 0; },
              .run = run,
-             .piece = pieces(bytes / groups),
+             .piece = pieces(mlp.input_bytes() / groups),
              .reads = reads});
   step_.add_products({{.linear = &mlp.down, .stream = &stream, .input = &hidden_, .out = &out}});
 }
@@ -50,6 +49,10 @@ std::size_t FeedForwardLayers::bytes() const {
   std::size_t bytes = hidden_.bytes();
   for (const Worker& worker : workers_) bytes += worker.gate.bytes() + worker.up.bytes();
   return bytes;
+}
+
+std::size_t FeedForwardLayers::worker_bytes() {
+  return std::size_t{2} * kGateRows * kGateColumns * sizeof(float);
 }
 
 void FeedForwardLayers::gate_groups(int worker, const HiddenRows& rows, Moment moment,
@@ -66,34 +69,29 @@ void FeedForwardLayers::gate_groups(int worker, const HiddenRows& rows, Moment m
 
 void FeedForwardLayers::gate_columns(int worker, const HiddenRows& of, Moment moment, Range rows,
                                      Range columns) {
-  const Kernels& kernels = step_.kernels();
   const VectorOps& ops = step_.ops();
+  const PackedMlp& mlp = *of.mlp;
   Worker& scratch = workers_[worker];
   const int count = columns.end - columns.first, row_count = rows.end - rows.first;
   const Range matrix = {of.first_matrix_row + columns.first, of.first_matrix_row + columns.end};
   const auto multiply = [&](const PackedLinear& linear, float* out) {
-    kernels.multiply(*linear.matrix, step_.prepared(worker, *linear.matrix, of.input, moment),
-                     rows.first, row_count, matrix.first / kTileRows, matrix.end / kTileRows,
-                     out - matrix.first, count);
-    if (linear.bias.empty()) return;
-    for (int row = 0; row < row_count; ++row) {
-      ops.add(out + static_cast<std::ptrdiff_t>(row) * count, &linear.bias[matrix.first], count);
-    }
+    step_.multiply(worker, linear, of.input, moment, rows,
+                   {matrix.first / kTileRows, matrix.end / kTileRows}, out - matrix.first, count);
   };
-  multiply(of.mlp->gate, scratch.gate.data());
-  multiply(of.mlp->up, scratch.up.data());
-  const bool silu = of.mlp->activation == Activation::silu;
-  const bool quantize = quantized(of.mlp->down);
+  if (mlp.gate) multiply(*mlp.gate, scratch.gate.data());
+  multiply(mlp.up, scratch.up.data());
+  const auto gate_by = mlp.activation == Activation::silu ? ops.silu_gate : ops.gelu_gate;
   for (int row = 0; row < row_count; ++row) {
-    float* gate = scratch.gate.data() + static_cast<std::ptrdiff_t>(row) * count;
-    const float* up = scratch.up.data() + static_cast<std::ptrdiff_t>(row) * count;
-    (silu ? ops.silu_gate : ops.gelu_gate)(gate, up, count);
-    const int to = of.first_row + rows.first + row;
-    if (quantize) {
-      of.hidden->quantize(kernels, to, columns.first, count, gate);
+    const auto at = static_cast<std::ptrdiff_t>(row) * count;
+    float* hidden = scratch.up.data() + at;
+    if (mlp.gate) {
+      hidden = scratch.gate.data() + at;
+      gate_by(hidden, scratch.up.data() + at, count);
     } else {
-      std::copy_n(gate, count, of.hidden->values(to) + columns.first);
+      ops.gelu(hidden, count);
     }
+    of.hidden->put(step_.kernels(), quantized(mlp.down), of.first_row + rows.first + row,
+                   columns.first, count, hidden);
   }
 }
 

@@ -34,6 +34,8 @@ class FeedForwardLayers {
   // Between two steps.
   void reserve(int rows) { hidden_.reserve(rows, hidden_columns_); }
   std::size_t bytes() const;
+  // Of that, what each worker has.
+  static std::size_t worker_bytes();
 
   // On a worker, within a phase: hidden = activation(gate) * up for whole groups of columns.
   void gate_groups(int worker, const HiddenRows& rows, Moment moment, Range groups);

@@ -94,8 +94,8 @@ PackedEncoder pack_encoder(const ModelPlan& plan, const Kernels& kernels, Worker
     packer.want(from.key, to.key);
     packer.want(from.value, to.value);
     packer.want(from.output, to.output);
-    packer.want(from.up, to.up);
-    packer.want(from.down, to.down);
+    packer.want(from.up, to.mlp.up);
+    packer.want(from.down, to.mlp.down);
     to.attention_norm = from.attention_norm;
     to.output_norm = from.output_norm;
   }

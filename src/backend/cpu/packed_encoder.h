@@ -16,7 +16,7 @@ namespace mlxd::cpu {
 struct PackedEncoderLayer {
   PackedLinear query, key, value, output;
   LayerNorm attention_norm;
-  PackedLinear up, down;
+  PackedMlp mlp;  // without a gate
   LayerNorm output_norm;
 };
 

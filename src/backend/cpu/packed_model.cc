@@ -230,7 +230,7 @@ class Packer {
     packed.intermediate_size = f;
     linear(block.router, block.experts, d, packed.router);
     const std::int64_t experts = block.experts;
-    linear(block.gate, experts * f, d, packed.mlp.gate);
+    linear(block.gate, experts * f, d, packed.mlp.gate.emplace());
     linear(block.up, experts * f, d, packed.mlp.up);
     linear(block.down, experts * d, f, packed.mlp.down);
     packed.mlp.activation = block.activation;
@@ -244,7 +244,7 @@ class Packer {
   void mlp(const auto& block, Activation activation, PackedMlp& packed) {
     const std::int64_t intermediate = block.gate.weight.rows;
     packed.activation = activation;
-    linear(block.gate, intermediate, model_.hidden_size, packed.gate);
+    linear(block.gate, intermediate, model_.hidden_size, packed.gate.emplace());
     linear(block.up, intermediate, model_.hidden_size, packed.up);
     linear(block.down, model_.hidden_size, intermediate, packed.down);
   }

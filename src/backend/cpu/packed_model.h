@@ -47,10 +47,19 @@ struct PackedAttention {
   bool norms_rows(const std::optional<RmsNorm>& norm) const { return norm && !norms_heads(norm); }
 };
 
-// down(activation(gate(h)) * up(h))
+// down(activation(gate(h)) * up(h)), or without a gate down(gelu(up(h))).
 struct PackedMlp {
-  PackedLinear gate, up, down;
-  Activation activation = Activation::silu;
+  std::optional<PackedLinear> gate;
+  PackedLinear up, down;
+  Activation activation = Activation::silu;  // of the gate
+
+  bool reads_quantized() const {
+    return up.matrix->reads_quantized() || (gate && gate->matrix->reads_quantized());
+  }
+  // Of a hidden layer's columns.
+  std::size_t input_bytes() const {
+    return up.matrix->bytes() + (gate ? gate->matrix->bytes() : 0);
+  }
 };
 
 struct PackedFeedForward {

@@ -95,6 +95,17 @@ class InputBuffer {
                      scales_.data() + group, sums_.data() + group);
   }
 
+  // Columns [first, first + count) of a row from `values`: quantised where the products that read
+  // them want that, whole groups, and else as they are.
+  void put(const Kernels& kernels, bool quantized, int row, int first, int count,
+           const float* from) const {
+    if (quantized) {
+      quantize(kernels, row, first, count, from);
+    } else {
+      std::copy_n(from, count, values(row) + first);
+    }
+  }
+
   // Row `from` of `source` as row `to` of this: the quantised form and the values.
   void copy_row(int to, const InputBuffer& source, int from) const {
     std::copy_n(source.values(from), columns_, values(to));

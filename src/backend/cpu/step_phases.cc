@@ -170,22 +170,30 @@ void StepPhases::set_aside(int row) {
   narrow_input_.copy_row(index, input_, row);
 }
 
+void StepPhases::multiply(int worker, const PackedLinear& linear, const InputRows& input,
+                          Moment moment, Range rows, Range tiles, float* out,
+                          std::ptrdiff_t stride) {
+  const PackedMatrix& matrix = *linear.matrix;
+  const int count = rows.end - rows.first;
+  kernels_.multiply(matrix, prepared(worker, matrix, input, moment), rows.first, count, tiles.first,
+                    tiles.end, out, stride);
+  if (linear.bias.empty()) return;
+  const int first = tiles.first * kTileRows, end = std::min(tiles.end * kTileRows, matrix.rows());
+  for (int i = 0; i < count; ++i)
+    ops_.add(out + i * stride + first, &linear.bias[first], end - first);
+}
+
 void StepPhases::multiply_tiles(int worker, const Product& product, Moment moment, Range tiles) {
   const PackedMatrix& matrix = *product.linear->matrix;
   float* const out = product.out ? product.out->row(0) : logits_;
   const std::ptrdiff_t stride = product.out ? product.out->stride() : matrix.rows();
   const InputRows input =
       (product.input ? *product.input : *product.stream->input).view(0, product.stream->rows);
-  kernels_.multiply(matrix, prepared(worker, matrix, input, moment), 0, input.rows, tiles.first,
-                    tiles.end, out, stride);
-  const int first = tiles.first * kTileRows,
-            count = std::min(tiles.end * kTileRows, matrix.rows()) - first;
-  const std::vector<float>& bias = product.linear->bias;
-  if (bias.empty() && product.softcap == 0) return;
+  multiply(worker, *product.linear, input, moment, {0, input.rows}, tiles, out, stride);
+  if (product.softcap == 0) return;
+  const int first = tiles.first * kTileRows, end = std::min(tiles.end * kTileRows, matrix.rows());
   for (int row = 0; row < input.rows; ++row) {
-    float* values = out + row * stride + first;
-    if (!bias.empty()) ops_.add(values, &bias[first], count);
-    if (product.softcap != 0) ops_.softcap(values, product.softcap, count);
+    ops_.softcap(out + row * stride + first, product.softcap, end - first);
   }
 }
 

@@ -100,11 +100,16 @@ class StepPhases {
 
   // On a worker, within a phase.
   Moment moment(std::size_t phase) const { return steps_ << 16 | phase; }
+  // The product of some of the input's rows and some tiles, its bias added: matrix row r of input
+  // row rows.first + i is out[i * stride + r]. `rows` begins and ends as Kernels::multiply has it.
+  void multiply(int worker, const PackedLinear& linear, const InputRows& input, Moment moment,
+                Range rows, Range tiles, float* out, std::ptrdiff_t stride);
+
+ private:
   // The input as `matrix` reads it, made once for all matrices of its kind in this phase.
   const PreparedInput& prepared(int worker, const PackedMatrix& matrix, const InputRows& input,
                                 Moment moment);
 
- private:
   // Scratch memory of one worker.
   struct Worker {
     RowBuffer post_normed;                            // [1, D]

@@ -5,12 +5,10 @@
 #include <memory>
 #include <utility>
 
+#include "backend/mlx/matrix.h"
+
 namespace mlxd::mlx_backend {
 namespace {
-
-mx::array int_array(const std::vector<int>& values) {
-  return mx::array(values.begin(), {static_cast<mx::ShapeElem>(values.size())}, mx::int32);
-}
 
 std::vector<StepLayout::Part> make_parts(const Batch& batch, int block_size, int kv_groups) {
   std::vector<StepLayout::Part> parts;

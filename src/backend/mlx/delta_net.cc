@@ -12,10 +12,6 @@ namespace {
 // from chunk to chunk with their number.
 constexpr int kChunk = 16;
 
-mx::array floats(const std::vector<float>& values, mx::Shape shape) {
-  return mx::array(values.begin(), std::move(shape));
-}
-
 mx::array as_float(const mx::array& x) { return mx::astype(x, mx::float32); }
 
 mx::array silu(const mx::array& x) { return x * mx::sigmoid(x); }
@@ -54,16 +50,16 @@ DeltaNetLayer::DeltaNetLayer(const DeltaNetBlock& block, WeightLoader& loader)
       gate_(block.gate, loader),
       alpha_(block.alpha, loader),
       beta_(block.beta, loader),
-      convolution_(mx::contiguous(
-          mx::transpose(floats(block.convolution, {block.channels(), block.kernel})))),
-      decay_(floats(block.decay, {block.value_heads})),
-      time_bias_(floats(block.time_bias, {block.value_heads})),
+      convolution_(mx::contiguous(mx::transpose(
+          mx::reshape(float_array(block.convolution), {block.channels(), block.kernel})))),
+      decay_(float_array(block.decay)),
+      time_bias_(float_array(block.time_bias)),
       key_heads_(mx::array(0)),
       norm_(block.norm),
       output_(block.output, loader) {
   std::vector<int> heads;
   for (int head = 0; head < block.value_heads; ++head) heads.push_back(block.key_head_of(head));
-  key_heads_ = mx::array(heads.begin(), {block.value_heads}, mx::int32);
+  key_heads_ = int_array(heads);
 }
 
 // input [kernel - 1 + rows, channels] -> [rows, channels]

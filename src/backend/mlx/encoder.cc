@@ -10,14 +10,6 @@
 namespace mlxd::mlx_backend {
 namespace {
 
-mx::array float_array(const std::vector<float>& values) {
-  return mx::array(values.begin(), {static_cast<mx::ShapeElem>(values.size())});
-}
-
-mx::array int_array(const std::vector<int>& values) {
-  return mx::array(values.begin(), {static_cast<mx::ShapeElem>(values.size())}, mx::int32);
-}
-
 // In float32, as the stream that it norms.
 class LayerNormLayer {
  public:

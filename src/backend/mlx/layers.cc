@@ -8,10 +8,6 @@
 namespace mlxd::mlx_backend {
 namespace {
 
-mx::array float_array(const std::vector<float>& values) {
-  return mx::array(values.begin(), {static_cast<mx::ShapeElem>(values.size())});
-}
-
 std::optional<NormLayer> optional_norm(const std::optional<RmsNorm>& norm) {
   if (!norm) return std::nullopt;
   return NormLayer(*norm);
@@ -173,19 +169,19 @@ mx::array AttentionLayer::apply(const mx::array& x, mx::Dtype type, PagedCache& 
   return add_residual(x, output_.apply(out), post_norm_, block_.residual_scale);
 }
 
+mx::array GatedLayer::apply(const mx::array& h) const {
+  return down_.apply(activate(activation_, gate_.apply(h)) * up_.apply(h));
+}
+
 FeedForwardLayer::FeedForwardLayer(const FeedForwardBlock& block, WeightLoader& loader)
-    : activation_(block.activation),
-      residual_scale_(block.residual_scale),
+    : residual_scale_(block.residual_scale),
       input_norm_(optional_norm(block.input_norm)),
-      gate_(block.gate, loader),
-      up_(block.up, loader),
-      down_(block.down, loader),
+      gated_(block, block.activation, loader),
       post_norm_(optional_norm(block.post_norm)) {}
 
 mx::array FeedForwardLayer::apply(const mx::array& x, mx::Dtype type) const {
   const mx::array h = block_input(x, input_norm_, type);
-  const mx::array gated = activate(activation_, gate_.apply(h)) * up_.apply(h);
-  return add_residual(x, down_.apply(gated), post_norm_, residual_scale_);
+  return add_residual(x, gated_.apply(h), post_norm_, residual_scale_);
 }
 
 ExpertsLayer::ExpertsLayer(const ExpertsBlock& block, WeightLoader& loader)
@@ -200,10 +196,7 @@ ExpertsLayer::ExpertsLayer(const ExpertsBlock& block, WeightLoader& loader)
       post_norm_(optional_norm(block.post_norm)) {
   if (!choice_.bias.empty()) choice_bias_ = float_array(choice_.bias);
   if (!block.shared) return;
-  shared_ = Shared{{block.shared->gate, loader},
-                   {block.shared->up, loader},
-                   {block.shared->down, loader},
-                   std::nullopt};
+  shared_ = Shared{GatedLayer(*block.shared, block.activation, loader), std::nullopt};
   if (block.shared->weight) shared_->weight.emplace(*block.shared->weight, loader);
 }
 
@@ -234,8 +227,7 @@ mx::array ExpertsLayer::apply(const mx::array& x, mx::Dtype type) const {
   const mx::array outputs = mx::astype(down_.apply(gated, choice.experts), mx::float32);
   mx::array sum = mx::sum(outputs * choice.weights, 1);
   if (shared_) {
-    const mx::array hidden = activate(activation_, shared_->gate.apply(h)) * shared_->up.apply(h);
-    mx::array out = mx::astype(shared_->down.apply(hidden), mx::float32);
+    mx::array out = mx::astype(shared_->gated.apply(h), mx::float32);
     if (shared_->weight) {
       out = out * mx::sigmoid(mx::astype(shared_->weight->apply(h), mx::float32));
     }

@@ -74,16 +74,30 @@ class AttentionLayer {
   std::optional<RopeLayer> rope_;
 };
 
+// down(activation(gate(h)) * up(h)), of a feed-forward block or a shared expert.
+class GatedLayer {
+ public:
+  GatedLayer(const auto& block, Activation activation, WeightLoader& loader)
+      : activation_(activation),
+        gate_(block.gate, loader),
+        up_(block.up, loader),
+        down_(block.down, loader) {}
+  mx::array apply(const mx::array& h) const;
+
+ private:
+  Activation activation_;
+  LinearLayer gate_, up_, down_;
+};
+
 class FeedForwardLayer {
  public:
   FeedForwardLayer(const FeedForwardBlock& block, WeightLoader& loader);
   mx::array apply(const mx::array& x, mx::Dtype type) const;
 
  private:
-  Activation activation_;
   float residual_scale_;
   std::optional<NormLayer> input_norm_;
-  LinearLayer gate_, up_, down_;
+  GatedLayer gated_;
   std::optional<NormLayer> post_norm_;
 };
 
@@ -94,7 +108,7 @@ class ExpertsLayer {
 
  private:
   struct Shared {
-    LinearLayer gate, up, down;
+    GatedLayer gated;
     std::optional<LinearLayer> weight;
   };
   struct Choice {

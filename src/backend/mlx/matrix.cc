@@ -120,6 +120,14 @@ Matrix from_decoded(const Tensor& tensor, mx::Dtype type) {
 
 }  // namespace
 
+mx::array float_array(const std::vector<float>& values) {
+  return mx::array(values.begin(), {static_cast<mx::ShapeElem>(values.size())});
+}
+
+mx::array int_array(const std::vector<int>& values) {
+  return mx::array(values.begin(), {static_cast<mx::ShapeElem>(values.size())}, mx::int32);
+}
+
 mx::array multiply(const Matrix& matrix, const mx::array& x) {
   if (!matrix.scales) return mx::matmul(x, mx::transpose(matrix.weight));
   return scaled(

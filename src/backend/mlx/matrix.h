@@ -14,6 +14,10 @@ namespace mlxd::mlx_backend {
 
 namespace mx = mlx::core;
 
+// [values]
+mx::array float_array(const std::vector<float>& values);
+mx::array int_array(const std::vector<int>& values);  // int32
+
 // A weight matrix [rows, columns] on the device: packed (with scales and biases) or plain numbers.
 struct Matrix {
   mx::array weight;

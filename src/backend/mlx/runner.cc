@@ -146,7 +146,7 @@ mx::array MlxRunner::forward(StepLayout& layout) {
 mx::array MlxRunner::last_hidden(const mx::array& x, std::span<const WantedRow> rows) const {
   std::vector<int> indices;
   for (const WantedRow& wanted : rows) indices.push_back(wanted.row);
-  const mx::array wanted(indices.begin(), {static_cast<mx::ShapeElem>(rows.size())}, mx::int32);
+  const mx::array wanted = int_array(indices);
   return head_norm_.apply(mx::take(x, wanted, 0));
 }
 
