@@ -1,55 +1,18 @@
 #include "backend/cpu/packed_encoder.h"
 
-#include <atomic>
-
 #include <fmt/format.h>
 
 #include "backend/cpu/kv_cache.h"
+#include "backend/cpu/matrix_packer.h"
 #include "base/error.h"
 
 namespace mlxd::cpu {
 namespace {
 
-class Packer {
- public:
-  explicit Packer(const Kernels& kernels) : kernels_(kernels) {}
-
-  void want(const Tensor& tensor, std::shared_ptr<const PackedMatrix>& target) {
-    jobs_.push_back({&tensor, &target});
-  }
-  void want(const Linear& linear, PackedLinear& target) {
-    target.bias = linear.bias;
-    want(linear.weight, target.matrix);
-  }
-
-  // Returns the bytes of all.
-  std::size_t run(WorkerPool& pool, void (*progress)(double)) {
-    std::atomic<std::size_t> done = 0, bytes = 0;
-    const auto pack = [&](int worker, int first, int end) {
-      for (int i = first; i < end; ++i) {
-        std::shared_ptr<const PackedMatrix> packed = kernels_.pack(*jobs_[i].tensor);
-        bytes += packed->bytes();
-        *jobs_[i].target = std::move(packed);
-        ++done;
-        if (worker == 0 && progress) progress(static_cast<double>(done) / jobs_.size());
-      }
-    };
-    const Phase phase = {
-        .units = [&] { return static_cast<int>(jobs_.size()); }, .run = pack, .in_order = true};
-    pool.run({&phase, 1});
-    if (progress) progress(1);
-    return bytes;
-  }
-
- private:
-  struct Job {
-    const Tensor* tensor;
-    std::shared_ptr<const PackedMatrix>* target;
-  };
-
-  const Kernels& kernels_;
-  std::vector<Job> jobs_;
-};
+void want(MatrixPacker& packer, const Linear& linear, PackedLinear& target) {
+  target.bias = linear.bias;
+  packer.want(linear.weight, target.matrix);
+}
 
 }  // namespace
 
@@ -83,25 +46,25 @@ PackedEncoder pack_encoder(const ModelPlan& plan, const Kernels& kernels, Worker
   packed.types = encoder.types;
   packed.embedding_norm = encoder.embedding_norm;
   packed.pooling = plan.pooled->pooling;
-  Packer packer(kernels);
+  MatrixPacker packer(kernels);
   packer.want(plan.embed.table, packed.words);
   packer.want(encoder.positions, packed.positions);
   packed.layers.resize(encoder.layers.size());  // targets must not move
   for (std::size_t i = 0; i < encoder.layers.size(); ++i) {
     const EncoderLayer& from = encoder.layers[i];
     PackedEncoderLayer& to = packed.layers[i];
-    packer.want(from.query, to.query);
-    packer.want(from.key, to.key);
-    packer.want(from.value, to.value);
-    packer.want(from.output, to.output);
-    packer.want(from.up, to.mlp.up);
-    packer.want(from.down, to.mlp.down);
+    want(packer, from.query, to.query);
+    want(packer, from.key, to.key);
+    want(packer, from.value, to.value);
+    want(packer, from.output, to.output);
+    want(packer, from.up, to.mlp.up);
+    want(packer, from.down, to.mlp.down);
     to.attention_norm = from.attention_norm;
     to.output_norm = from.output_norm;
   }
   if (const auto& classifier = encoder.classifier) {
     PackedClassifier& to = packed.classifier.emplace();
-    packer.want(classifier->dense, to.dense);
+    want(packer, classifier->dense, to.dense);
     to.weight = classifier->weight;
     to.bias = classifier->bias;
   }

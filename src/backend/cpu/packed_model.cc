@@ -1,20 +1,16 @@
 #include "backend/cpu/packed_model.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <cstring>
 #include <string>
 #include <utility>
 
+#include "backend/cpu/matrix_packer.h"
 #include "base/error.h"
 #include "base/overloaded.h"
 
 namespace mlxd::cpu {
 namespace {
-
-// Which rows of a matrix, in their order, make up the packed one.
-using RowList = std::vector<int>;
 
 // Where the rows of a head come from when the neighbours of its rotated part become halves.
 std::vector<int> halves_from_neighbours(int head_dim, int rotated) {
@@ -27,16 +23,6 @@ std::vector<int> halves_from_neighbours(int head_dim, int rotated) {
     }
   }
   return source;
-}
-
-std::vector<std::byte> reordered(std::span<const std::byte> rows, std::int64_t count,
-                                 const RowList& source) {
-  const std::size_t bytes = rows.size() / count;
-  std::vector<std::byte> result(source.size() * bytes);
-  for (std::size_t row = 0; row < source.size() && bytes > 0; ++row) {
-    std::memcpy(&result[row * bytes], &rows[source[row] * bytes], bytes);
-  }
-  return result;
 }
 
 void reorder(std::vector<float>& values, const RowList& source) {
@@ -59,13 +45,11 @@ RowList rows_of_heads(int heads, int stride, int offset, int head_dim,
 
 class Packer {
  public:
-  Packer(const ModelPlan& plan, const Kernels& kernels) : plan_(plan), kernels_(kernels) {}
+  Packer(const ModelPlan& plan, const Kernels& kernels) : plan_(plan), matrices_(kernels) {}
 
   PackedModel run(WorkerPool& pool, void (*progress)(double)) {
     describe();
-    pack_all(pool, progress);
-    for (const auto& [job, target] : targets_) *target = jobs_[job]->packed;
-    for (const auto& job : jobs_) model_.weight_bytes += job->packed->bytes();
+    model_.weight_bytes = matrices_.run(pool, progress);
     return std::move(model_);
   }
 
@@ -78,15 +62,8 @@ class Packer {
     model_.logit_softcap = plan_.head.softcap;
     model_.head_norm = plan_.head.norm;
     need_norm(model_.head_norm, model_.hidden_size, "head");
-    want(plan_.embed.table, model_.embedding);
-    const Tensor& head = plan_.head.weight.weight;
-    const std::int64_t vocabulary = plan_.embed.table.rows;
-    if (head.data.data() == plan_.embed.table.data.data()) {
-      targets_.push_back({0, &model_.head.matrix});
-      model_.head.bias = plan_.head.weight.bias;
-    } else {
-      linear(plan_.head.weight, vocabulary, model_.hidden_size, model_.head);
-    }
+    matrices_.want(plan_.embed.table, model_.embedding);
+    linear(plan_.head.weight, plan_.embed.table.rows, model_.hidden_size, model_.head);
     // Targets are addresses within the blocks, which must not move.
     model_.blocks.reserve(plan_.blocks.size());
     for (const auto& block : plan_.blocks) {
@@ -281,76 +258,13 @@ class Packer {
                       " numbers, not " + std::to_string(rows));
     }
     packed.bias = linear.bias;
-    want(weight, packed.matrix);
-    if (source.empty()) return;
-    jobs_.back()->source = source;
-    jobs_.back()->shape.rows = static_cast<std::int64_t>(source.size());
-    if (!packed.bias.empty()) reorder(packed.bias, source);
+    matrices_.want(weight, packed.matrix, source);
+    if (!source.empty() && !packed.bias.empty()) reorder(packed.bias, source);
   }
-
-  void want(const Tensor& tensor, std::shared_ptr<const PackedMatrix>& target) {
-    if (tensor.rows > kMostRows || tensor.columns > kMostRows) {
-      throw LoadError(tensor.name + " is too large");
-    }
-    targets_.push_back({jobs_.size(), &target});
-    jobs_.push_back(std::make_unique<Job>(Job{tensor, tensor, {}, nullptr}));
-  }
-
-  void pack_all(WorkerPool& pool, void (*progress)(double)) {
-    std::vector<Task> tasks;
-    for (const auto& job : jobs_) {
-      job->packed = kernels_.allocate(job->shape);
-      const int tiles = job->packed->tiles();
-      const int step = job->source.empty() ? kTaskTiles : tiles;
-      for (int first = 0; first < tiles; first += step) {
-        tasks.push_back({job.get(), first, std::min(first + step, tiles)});
-      }
-    }
-    std::atomic<std::size_t> done = 0;
-    const auto run = [&](int worker, int first, int end) {
-      for (int i = first; i < end; ++i) {
-        pack(tasks[i]);
-        ++done;
-        if (worker == 0 && progress) progress(static_cast<double>(done) / tasks.size());
-      }
-    };
-    const Phase phase = {
-        .units = [&] { return static_cast<int>(tasks.size()); }, .run = run, .in_order = true};
-    pool.run({&phase, 1});
-    if (progress) progress(1);
-  }
-
-  struct Job {
-    Tensor tensor;
-    Tensor shape;    // of what is packed of it, its data not to be read
-    RowList source;  // its rows, empty when they are the tensor's
-    std::shared_ptr<PackedMatrix> packed;
-  };
-  struct Task {
-    Job* job;
-    int first_tile, end_tile;
-  };
-
-  void pack(const Task& task) const {
-    const Tensor& stored = task.job->tensor;
-    Tensor tensor = task.job->shape;
-    std::vector<std::byte> data, scales, biases;
-    if (const auto& source = task.job->source; !source.empty()) {
-      tensor.data = data = reordered(stored.data, stored.rows, source);
-      tensor.scales = scales = reordered(stored.scales, stored.rows, source);
-      tensor.biases = biases = reordered(stored.biases, stored.rows, source);
-    }
-    kernels_.pack_tiles(*task.job->packed, tensor, task.first_tile, task.end_tile);
-  }
-
-  static constexpr std::int64_t kMostRows = 1 << 24;  // a vocabulary has some 2^18
-  static constexpr int kTaskTiles = 64;
 
   const ModelPlan& plan_;
-  const Kernels& kernels_;
+  MatrixPacker matrices_;
   PackedModel model_;
-  std::vector<std::unique_ptr<Job>> jobs_;
-  std::vector<std::pair<std::size_t, std::shared_ptr<const PackedMatrix>*>> targets_;
 };
 
 }  // namespace
