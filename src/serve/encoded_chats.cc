@@ -87,7 +87,7 @@ std::vector<EncodedChats::Kept> EncodedChats::kept_of(std::uint64_t salt) const 
 
 void EncodedChats::keep(Kept chat, const Kept& continued) {
   const std::size_t bytes = chat->bytes();
-  if (bytes > kKeptBytes || chat->borders.empty()) return;
+  if (bytes > most_bytes_ || chat->borders.empty()) return;
   const std::lock_guard lock(mutex_);
   if (const auto old = std::ranges::find(kept_, continued); continued && old != kept_.end()) {
     bytes_ -= (*old)->bytes();
@@ -95,7 +95,7 @@ void EncodedChats::keep(Kept chat, const Kept& continued) {
   }
   bytes_ += bytes;
   kept_.push_front(std::move(chat));
-  while (bytes_ > kKeptBytes || kept_.size() > kKeptChats) {
+  while (bytes_ > most_bytes_ || kept_.size() > kKeptChats) {
     bytes_ -= kept_.back()->bytes();
     kept_.pop_back();
   }

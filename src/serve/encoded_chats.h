@@ -21,14 +21,16 @@ namespace mlxd {
 // A chat is found by those of its own salt: no key learns from the time what another has sent.
 class EncodedChats {
  public:
-  // Of all that is kept; a chat of 25,000 tokens takes some 250 KB. One that is larger is not kept.
+  // A chat of 25,000 tokens takes some 250 KB; one that is larger than the bound is not kept.
   static constexpr std::size_t kKeptBytes = std::size_t{16} << 20;
   static constexpr std::size_t kKeptChats = 256;
   // Shorter ones are tokenised in less time than they are looked for in.
   static constexpr std::size_t kWorthKeeping = 4096;
 
-  explicit EncodedChats(std::shared_ptr<const Tokenizer> tokenizer)
-      : tokenizer_(std::move(tokenizer)) {}
+  // Keeps chats of no more than `kept_bytes` in all.
+  explicit EncodedChats(std::shared_ptr<const Tokenizer> tokenizer,
+                        std::size_t kept_bytes = kKeptBytes)
+      : tokenizer_(std::move(tokenizer)), most_bytes_(kept_bytes) {}
 
   // As Tokenizer::encode_chat. `salt`, none: neither found nor kept.
   Result<std::vector<int>> encode(RenderedChat chat, std::optional<std::uint64_t> salt);
@@ -52,6 +54,7 @@ class EncodedChats {
   void keep(Kept chat, const Kept& continued);
 
   const std::shared_ptr<const Tokenizer> tokenizer_;
+  const std::size_t most_bytes_;
   mutable std::mutex mutex_;  // of all that follows
   std::list<Kept> kept_;      // the last used first
   std::size_t bytes_ = 0;

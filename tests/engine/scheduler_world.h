@@ -383,6 +383,8 @@ class World {
       child->sequence.most_tokens = child->end;
       child->want_logits();
       scheduler_->fork(parent.sequence, child->sequence);
+      child->holds = parent.holds;  // which in the engine are the request's, of all its samples
+      child->sequence.holds = child->holds;
       draw(*child);
       lives_.push_back(std::move(child));
       ++forked_;

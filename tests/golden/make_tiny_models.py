@@ -13,6 +13,7 @@ import json
 import pathlib
 import shutil
 import sys
+import zlib
 
 import mlx.core as mx
 import numpy as np
@@ -239,7 +240,9 @@ MODELS |= HYBRIDS_WITH_GGUF | {
         "gate_proj": SMALL_FLOATS["mxfp4"], "up_proj": SMALL_FLOATS["mxfp8"],
         "down_proj": SMALL_FLOATS["mxfp4"], "lm_head": False,
     }.get(path.split(".")[-1], {"group_size": 64, "bits": 8}), 1),
-}  # new ones last: a model's seed is its place in the list
+}
+
+SEEDED_BY_PLACE = 27  # the first models; the seed of a later one comes from its name
 
 LENGTHS = [1, 2, 7, 16, 17, 33, 80]
 
@@ -356,9 +359,9 @@ def make(name, seed):
 
 def main():
     mx.set_default_device(mx.cpu)
-    for seed, name in enumerate(MODELS):
+    for place, name in enumerate(MODELS):
         if not sys.argv[1:] or name in sys.argv[1:]:
-            make(name, seed)
+            make(name, place if place < SEEDED_BY_PLACE else zlib.crc32(name.encode()))
 
 
 if __name__ == "__main__":

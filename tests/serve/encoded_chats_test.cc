@@ -37,11 +37,12 @@ class EncodedChatsTest : public ::testing::Test {
     EXPECT_EQ(*tokens, *tokenizer_->encode_chat(chat));
     return chats_.found_bytes() - before;
   }
+  static constexpr std::size_t kBound = std::size_t{1} << 20;
 
   const std::shared_ptr<const Tokenizer> tokenizer_ =
       Tokenizer::load(testing::byte_level_vocabulary({"a b", "c d"}));
   const std::string long_turn_ = std::string(EncodedChats::kWorthKeeping, 'a');
-  EncodedChats chats_{tokenizer_};
+  EncodedChats chats_{tokenizer_, kBound};
 };
 
 TEST_F(EncodedChatsTest, TheNextTurnIsEncodedFromTheEndOfTheLastOne) {
@@ -77,11 +78,11 @@ TEST_F(EncodedChatsTest, KeepsNoMoreThanItsBound) {
     return text;
   };
   for (int i = 0; i < 60; ++i) {
-    found_by(chat_of({std::to_string(i) + words(40'000)}));
-    ASSERT_LE(chats_.bytes(), EncodedChats::kKeptBytes);
+    found_by(chat_of({std::to_string(i) + words(2'500)}));
+    ASSERT_LE(chats_.bytes(), kBound);
   }
-  EXPECT_GT(chats_.bytes(), EncodedChats::kKeptBytes / 2);
-  const RenderedChat too_long = chat_of({words(1'700'000)});
+  EXPECT_GT(chats_.bytes(), kBound / 2);
+  const RenderedChat too_long = chat_of({words(110'000)});
   for (int i = 0; i < 2; ++i) EXPECT_EQ(found_by(too_long), 0U);
 }
 
