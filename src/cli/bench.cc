@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 #include <limits>
 #include <memory>
@@ -78,16 +79,39 @@ Timing run_round(Engine& engine, int batch, int prompt_tokens, int generated_tok
   return {seconds_between(start, first), seconds_between(first, last)};
 }
 
-// Multiplications by weights that one prompt token takes, the head's excepted: a prompt's last
-// token alone reaches it.
-double multiply_adds_per_token(const ModelPlan& plan) {
+// The share of a block's experts that a step of so many rows reads, were they chosen at random.
+double share_of_experts(const ExpertsBlock& experts, int rows) {
+  return 1 - std::pow(1 - static_cast<double>(experts.choice.chosen) / experts.experts, rows);
+}
+
+// Adds up what `count` says of each matrix of the blocks, the share of it that a step of so many
+// rows reads.
+template <class Count>
+double sum_over_blocks(const ModelPlan& plan, int rows, Count count) {
   double sum = 0;
   for (const Block& block : plan.blocks) {
+    const auto* experts = std::get_if<ExpertsBlock>(&block);
     for (const Linear* linear : linears_of(block)) {
-      sum += static_cast<double>(linear->weight.rows) * linear->weight.columns;
+      const bool chosen = experts != nullptr && (linear == &experts->gate ||
+                                                 linear == &experts->up || linear == &experts->down);
+      sum += count(linear->weight) * (chosen ? share_of_experts(*experts, rows) : 1);
     }
   }
   return sum;
+}
+
+// Multiplications by weights that one prompt token takes, the head's excepted: a prompt's last
+// token alone reaches it.
+double multiply_adds_per_token(const ModelPlan& plan) {
+  return sum_over_blocks(plan, 1, [](const Tensor& weight) {
+    return static_cast<double>(weight.rows) * weight.columns;
+  });
+}
+
+// Of the weights as the file has them, what a step of so many decoded rows reads.
+double read_bytes_per_step(const ModelPlan& plan, int rows) {
+  const auto bytes = [](const Tensor& weight) { return static_cast<double>(weight.byte_size()); };
+  return sum_over_blocks(plan, rows, bytes) + bytes(plan.head.weight.weight);
 }
 
 double median(std::vector<double> values) {
@@ -138,12 +162,12 @@ int run_bench(const BenchSettings& settings) {
                       "\"batch\":{},\"prompt_tokens\":{},\"prompt_tokens_per_second\":{:.1f},"
                       "\"depth\":{},\"generated_tokens\":{},"
                       "\"generated_tokens_per_second\":{:.1f},\"repeat\":{},"
-                      "\"weight_bytes\":{},\"kv_bytes_per_token\":{},"
+                      "\"read_bytes_per_step\":{:.0f},\"kv_bytes_per_token\":{},"
                       "\"multiply_adds_per_token\":{:.0f}}}",
                       files.path.filename().string(), info.backend, info.instruction_set, batch,
                       settings.prompt_tokens, median(prompt_rates), settings.depth,
                       settings.generated_tokens, median(generation_rates), settings.repeat,
-                      info.weight_bytes, info.block_bytes() / info.block_size,
+                      read_bytes_per_step(files.plan, batch), info.block_bytes() / info.block_size,
                       multiply_adds_per_token(files.plan))
               .c_str());
     } else {
