@@ -19,6 +19,17 @@ void check_rope(const RopeConfig& rope, int head_dim, std::string_view file) {
   }
 }
 
+void check_heads(int heads, int kv_heads, int head_dim, std::string_view file) {
+  if (heads % kv_heads != 0) {
+    throw LoadError(fmt::format("{}: {} attention heads cannot share {} KV heads evenly", file,
+                                heads, kv_heads));
+  }
+  if (head_dim % 2 != 0) {
+    throw LoadError(fmt::format("{}: the head dimension is {}, and rotary embeddings turn pairs",
+                                file, head_dim));
+  }
+}
+
 void check_delta_net(const DeltaNetConfig& net, std::string_view file) {
   if (net.key_heads == 0) return;
   if (net.value_heads < 1 || net.key_dim < 1 || net.value_dim < 1 || net.kernel < 2) {
@@ -53,16 +64,12 @@ void check_experts(const ExpertsConfig& experts, std::string_view file) {
 }  // namespace
 
 void check_config(const ModelConfig& config, std::string_view file) {
-  if (config.heads % config.kv_heads != 0) {
-    throw LoadError(fmt::format("{}: {} attention heads cannot share {} KV heads evenly", file,
-                                config.heads, config.kv_heads));
-  }
-  if (config.head_dim % 2 != 0) {
-    throw LoadError(fmt::format("{}: the head dimension is {}, and rotary embeddings turn pairs",
-                                file, config.head_dim));
-  }
+  check_heads(config.heads, config.kv_heads, config.head_dim, file);
   for (const AttentionConfig& attention : config.attention) {
-    if (attention.rope) check_rope(*attention.rope, config.head_dim, file);
+    const int kv_heads = attention.kv_heads > 0 ? attention.kv_heads : config.kv_heads;
+    const int head_dim = attention.head_dim > 0 ? attention.head_dim : config.head_dim;
+    check_heads(config.heads, kv_heads, head_dim, file);
+    if (attention.rope) check_rope(*attention.rope, head_dim, file);
   }
   check_experts(config.experts, file);
   check_delta_net(config.delta_net, file);

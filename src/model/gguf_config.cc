@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -175,8 +176,8 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   config.layers = fields.integer("block_count", kMaxLayers);
   config.hidden_size = fields.integer("embedding_length", kMaxHiddenSize);
   config.heads = fields.integer("attention.head_count", kMaxHeads);
-  config.kv_heads =
-      fields.optional_integer("attention.head_count_kv", 1, kMaxHeads).value_or(config.heads);
+  const auto kv_heads = fields.of_layers("attention.head_count_kv", kMaxHeads, config.layers);
+  config.kv_heads = kv_heads ? kv_heads->front() : config.heads;
   const auto head_dim = fields.optional_integer("attention.key_length", 1, kMaxHeadDim);
   if (!head_dim && config.hidden_size % config.heads != 0) {
     file.fail(in_quotes(fields.key("attention.head_count")),
@@ -190,8 +191,13 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
     file.fail(in_quotes(fields.key("attention.value_length")),
               fmt::format("is {}, unlike the key length {}", value_dim, config.head_dim));
   }
-  config.intermediate_size = fields.optional_integer("feed_forward_length", 1, kMaxIntermediateSize)
-                                 .value_or(config.intermediate_size);
+  if (const auto sizes =
+          fields.of_layers("feed_forward_length", kMaxIntermediateSize, config.layers)) {
+    config.intermediate_size = sizes->front();
+    if (std::ranges::count(*sizes, sizes->front()) < config.layers) {
+      config.intermediate_sizes = *sizes;
+    }
+  }
   if (config.intermediate_size == 0) {
     file.fail(in_quotes(fields.key("feed_forward_length")), "is missing");
   }
@@ -209,6 +215,9 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
       fields.optional_integer("nextn_predict_layers", 0, config.layers - 1).value_or(0);
   config.layers -= config.draft_layers;
   describe_layers(config);
+  for (int layer = 0; kv_heads && layer < config.layers; ++layer) {
+    config.attention[layer].kv_heads = (*kv_heads)[layer];
+  }
   read_experts(file, fields, architecture.experts, config);
   if (architecture.gguf_finish) architecture.gguf_finish(config, file);
   check_config(config, file.name());

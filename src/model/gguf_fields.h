@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -31,6 +32,21 @@ class GgufFields {
     const auto value = file_.integer(key(field), low, high);
     if (!value) return std::nullopt;
     return static_cast<int>(*value);
+  }
+  // One for each layer, from 1: an array, or a number that holds for all; none where it is missing.
+  std::optional<std::vector<int>> of_layers(std::string_view field, std::int64_t high,
+                                            int layers) const {
+    const std::string name = key(field);
+    if (!file_.is_array(name)) {
+      const auto one = optional_integer(field, 1, high);
+      if (!one) return std::nullopt;
+      return std::vector<int>(static_cast<std::size_t>(layers), *one);
+    }
+    const auto each = *file_.integers(name, 1, high);
+    if (each.size() != static_cast<std::size_t>(layers)) {
+      file_.fail(in_quotes(name), fmt::format("has {} entries for {} layers", each.size(), layers));
+    }
+    return std::vector<int>(each.begin(), each.end());
   }
   float number(std::string_view field, double low, double high) const {
     const auto value = file_.number(key(field), low, high);

@@ -1,6 +1,8 @@
 #include "model/json_rope.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -150,12 +152,25 @@ int turned_dimensions(const JsonFields& fields, bool partial, int head_dim) {
   return static_cast<int>(head_dim * *factor);
 }
 
+// Gemma 4's: of the whole head's frequencies the first part turns, at the pace that it has there.
+void read_proportional(const JsonFields& parameters, int head_dim, RopeConfig& rope) {
+  rope.theta = number_or(parameters, "rope_theta", 1, 1e12, rope.theta);
+  rope.dimensions = head_dim;
+  const double part = parameters.number("partial_rotary_factor", 0, 1).value_or(1);
+  const float factor = number_or(parameters, "factor", 1e-3, 1e6, 1);
+  rope.divisors.assign(head_dim / 2, std::numeric_limits<float>::infinity());
+  std::fill_n(rope.divisors.begin(), static_cast<int>(head_dim * part) / 2, factor);
+}
+
 }  // namespace
 
 void read_json_rope(const JsonFields& fields, bool partial, ModelConfig& config) {
   RopeConfig& rope = config.rope;
   rope.theta = number_or(fields, "rope_theta", 1, 1e12, rope.theta);
   const auto parameters = parameters_of(fields, "full_attention");
+  if (parameters && kind_of(*parameters) == "proportional") {
+    return read_proportional(*parameters, config.head_dim, rope);
+  }
   rope.dimensions = turned_dimensions(fields, partial, config.head_dim);
   if (parameters && parameters->has("partial_rotary_factor")) {
     rope.dimensions = turned_dimensions(*parameters, partial, config.head_dim);

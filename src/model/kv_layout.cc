@@ -19,12 +19,19 @@ std::vector<int> windows_of(const ModelPlan& plan) {
         if (block.layer < 0 || block.layer >= plan.kv_layers) {
           throw LoadError(block.query.weight.name + ": its KV layer is out of range");
         }
+        if (block.shares_cache) {
+          if (windows[block.layer] == kNoBlock) {
+            throw LoadError(block.query.weight.name + ": no block before it has the cache it reads");
+          }
+          return;
+        }
         const bool sees_all = block.window >= plan.config.context_length;
         windows[block.layer] = sees_all ? 0 : block.window;
       },
       [](const FeedForwardBlock&) {},
       [](const ExpertsBlock&) {},
       [](const DeltaNetBlock&) {},
+      [](const LayerInputBlock&) {},
   };
   for (const Block& block : plan.blocks) std::visit(note_window, block);
   if (std::ranges::count(windows, kNoBlock) > 0) {

@@ -42,6 +42,7 @@ struct PositionTemperature {
 // What the attention of one layer is, its weights apart.
 struct AttentionConfig {
   bool recurrent = false;          // none: the layer keeps a state instead of keys and values
+  int kv_heads = 0, head_dim = 0;  // 0: as the config's
   int window = 0;                  // tokens that a row sees, 0: all before it
   std::optional<RopeConfig> rope;  // none: positions do not turn q and k
   float scale = 1;
@@ -105,6 +106,9 @@ struct ModelConfig {
   float attention_softcap = 0;
   std::vector<AttentionConfig> attention;  // [layers]
 
+  std::vector<int> intermediate_sizes;  // [layers]; empty: all have intermediate_size
+  int sharing_layers = 0;               // the last ones, which read keys and values of earlier ones
+  int layer_input_size = 0;             // of what a layer learns of a token; 0: nothing
   ExpertsConfig experts;
   DeltaNetConfig delta_net;
   int draft_layers = 0;  // that a file has behind `layers`, to guess further tokens by (not run)

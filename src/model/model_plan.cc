@@ -9,6 +9,7 @@ std::vector<const Linear*> linears_of(const Block& block) {
   return std::visit(
       Overloaded{
           [](const AttentionBlock& attention) -> Linears {
+            if (attention.shares_cache) return {&attention.query, &attention.output};
             return {&attention.query, &attention.key, &attention.value, &attention.output};
           },
           [](const FeedForwardBlock& feed_forward) -> Linears {
@@ -18,6 +19,7 @@ std::vector<const Linear*> linears_of(const Block& block) {
             return {&delta_net.qkv, &delta_net.gate, &delta_net.alpha, &delta_net.beta,
                     &delta_net.output};
           },
+          [](const LayerInputBlock& input) -> Linears { return {&input.gate, &input.output}; },
           [](const ExpertsBlock& experts) -> Linears {
             Linears linears = {&experts.router, &experts.gate, &experts.up, &experts.down};
             if (const auto& shared = experts.shared) {
@@ -45,9 +47,14 @@ std::vector<const Tensor*> matrices_of(const ModelPlan& plan) {
     return matrices;
   }
   const Tensor& head = plan.head.weight.weight;
-  if (head.data.data() != plan.embed.table.data.data()) matrices.push_back(&head);
+  const auto add = [&](const Tensor& matrix) {
+    // Keys that are values too stand beside these.
+    if (matrix.data.data() != matrices.back()->data.data()) matrices.push_back(&matrix);
+  };
+  add(head);
+  if (plan.layer_inputs) add(plan.layer_inputs->projection.weight);
   for (const Block& block : plan.blocks) {
-    for (const Linear* linear : linears_of(block)) matrices.push_back(&linear->weight);
+    for (const Linear* linear : linears_of(block)) add(linear->weight);
   }
   return matrices;
 }

@@ -40,15 +40,18 @@ struct Embed {
   float scale = 1;
 };
 
-// x += residual_scale * post_norm(output(attend(rope(q_norm(q(h))), rope(k_norm(k(h))), v(h)))),
-// h = input_norm(x). Query head i reads KV head i / (heads / kv_heads). What a model does not have
-// of this is absent, and costs nothing.
+// x += residual_scale * post_norm(output(attend(rope(q_norm(q(h))), rope(k_norm(k(h))),
+// v_norm(v(h))))), h = input_norm(x). Query head i reads KV head i / (heads / kv_heads). What a
+// model does not have of this is absent, and costs nothing.
 struct AttentionBlock {
   int layer = 0;  // index of this block's KV cache, 0 .. plan.kv_layers - 1
+  // It has no keys and values of its own, but reads those of the block before it with that index.
+  bool shares_cache = false;
   std::optional<RmsNorm> input_norm;
   Linear query, key, value;  // [H d, D], [K d, D], [K d, D]
   // Over each head, [d], or over all of them as one vector, [H d] and [K d].
   std::optional<RmsNorm> query_norm, key_norm;
+  std::optional<RmsNorm> value_norm;  // over each head
   std::optional<Rope> rope;
   int heads = 0, kv_heads = 0, head_dim = 0;
   float scale = 1;    // scores = scale * q.k
@@ -73,41 +76,47 @@ struct ExpertChoice {
   int chosen = 0;
   bool normalised = false;
   float scale = 1;
+  std::vector<float> expert_scales = {};  // [E], on the weights of those chosen; empty: none
 };
 
-// x += residual_scale * post_norm(down(activation(gate(h)) * up(h))), h = input_norm(x).
+// x = stream_scale * (x + residual_scale * post_norm(down(activation(gate(h)) * up(h)))), h =
+// input_norm(x).
 struct FeedForwardBlock {
   std::optional<RmsNorm> input_norm;
   Linear gate, up;  // [F, D]
   Linear down;      // [D, F]
   Activation activation = Activation::silu;
   std::optional<RmsNorm> post_norm;
-  float residual_scale = 1;
+  float residual_scale = 1, stream_scale = 1;
 };
 
 // A feed-forward layer that every row takes beside its experts.
 struct SharedExpert {
-  Linear gate, up;               // [S, D]
-  Linear down;                   // [D, S]
-  std::optional<Linear> weight;  // [1, D]: its output is multiplied by sigmoid(weight h)
+  std::optional<RmsNorm> input_norm;  // it reads input_norm(x) instead of h
+  Linear gate, up;                    // [S, D]
+  Linear down;                        // [D, S]
+  std::optional<Linear> weight;       // [1, D]: its output is multiplied by sigmoid(weight h)
+  std::optional<RmsNorm> output_norm;
 };
 
-// x += residual_scale * post_norm(sum of weight(e) * down_e(activation(gate_e(h)) * up_e(h)) over
-// the experts that the router chooses for the row, + the shared expert's output), h =
-// input_norm(x).
+// x = stream_scale * (x + residual_scale * post_norm(experts_norm(sum of weight(e) *
+// down_e(activation(gate_e(h)) * up_e(h)) over the experts that the router chooses for the row) +
+// the shared expert's output)), h = input_norm(x).
 struct ExpertsBlock {
   std::optional<RmsNorm> input_norm;
-  Linear router;  // [E, D]: the scores (Shazeer et al. 2017)
+  std::optional<RmsNorm> router_norm;  // the router reads router_norm(x) instead of h
+  Linear router;                       // [E, D]: the scores (Shazeer et al. 2017)
   ExpertChoice choice;
   int experts = 0;  // E
   Linear gate, up;  // [E F, D], an expert's rows after another's
   Linear down;      // [E D, F]
   Activation activation = Activation::silu;
+  std::optional<RmsNorm> experts_norm;
   std::optional<SharedExpert> shared;
   std::optional<RmsNorm> post_norm;
-  float residual_scale = 1;
+  float residual_scale = 1, stream_scale = 1;
 
-  int intermediate_size() const { return static_cast<int>(gate.weight.rows / experts); }
+  int intermediate_size() const { return static_cast<int>(gate.out() / experts); }
 };
 
 // Gated delta net (Yang, Kautz, Hatamizadeh 2025): of each value head a state S [key_dim,
@@ -139,9 +148,30 @@ struct DeltaNetBlock {
   }
 };
 
+// What layers learn of a row's token beside the residual stream (Gemma 3n and 4): of each of `layers`
+// P numbers, input[i] = scale * (norm(projection_scale * projection(x)[i]) + table_scale *
+// table[token][i]), x the embedded token.
+struct LayerInputs {
+  int layers = 0, size = 0;  // P
+  Tensor table;              // [V, layers P]: rows are read where they lie in the file
+  Linear projection;         // [layers P, D]
+  RmsNorm norm;              // [P]
+  float table_scale = 1, projection_scale = 1, scale = 1;
+};
+
+// x = stream_scale * (x + post_norm(output(gelu(gate(x)) * the row's input[index])))
+struct LayerInputBlock {
+  int index = 0;  // 0 .. LayerInputs::layers - 1
+  Linear gate;    // [P, D]
+  Linear output;  // [D, P]
+  std::optional<RmsNorm> post_norm;
+  float stream_scale = 1;
+};
+
 // The kinds of block. Whoever runs, counts or measures a plan visits them with std::visit and a
 // function for each kind, so that a new kind does not compile until all of them know it.
-using Block = std::variant<AttentionBlock, FeedForwardBlock, ExpertsBlock, DeltaNetBlock>;
+using Block = std::variant<AttentionBlock, FeedForwardBlock, ExpertsBlock, DeltaNetBlock,
+                           LayerInputBlock>;
 
 // logits[V] = softcap * tanh(weight * norm(x) / softcap)
 struct Head {
@@ -153,6 +183,7 @@ struct Head {
 struct ModelPlan {
   ModelConfig config;
   Embed embed;
+  std::optional<LayerInputs> layer_inputs;
   std::vector<Block> blocks;  // in order
   Head head;
   int kv_layers = 0;

@@ -10,7 +10,7 @@ namespace {
 std::int64_t numbers_in(const Tensor& tensor) { return tensor.rows * tensor.columns; }
 
 std::int64_t numbers_in(const Linear& linear) {
-  return numbers_in(linear.weight) + static_cast<std::int64_t>(linear.bias.size());
+  return linear.out() * linear.weight.columns + static_cast<std::int64_t>(linear.bias.size());
 }
 
 std::int64_t numbers_in(const RmsNorm& norm) {
@@ -20,9 +20,15 @@ std::int64_t numbers_in(const RmsNorm& norm) {
 std::int64_t numbers_in(const std::optional<RmsNorm>& norm) { return norm ? numbers_in(*norm) : 0; }
 
 std::int64_t numbers_in(const AttentionBlock& block) {
-  return numbers_in(block.input_norm) + numbers_in(block.query) + numbers_in(block.key) +
-         numbers_in(block.value) + numbers_in(block.query_norm) + numbers_in(block.key_norm) +
-         numbers_in(block.output) + numbers_in(block.post_norm);
+  std::int64_t count = numbers_in(block.input_norm) + numbers_in(block.query_norm) +
+                       numbers_in(block.post_norm);
+  if (!block.shares_cache) count += numbers_in(block.key_norm);
+  const std::byte* last = nullptr;  // keys that are values too count once
+  for (const Linear* linear : linears_of(block)) {
+    if (linear->weight.data.data() != last) count += numbers_in(*linear);
+    last = linear->weight.data.data();
+  }
+  return count;
 }
 
 std::int64_t numbers_in(const FeedForwardBlock& block) {
@@ -31,10 +37,19 @@ std::int64_t numbers_in(const FeedForwardBlock& block) {
 }
 
 std::int64_t numbers_in(const ExpertsBlock& block) {
-  std::int64_t count = numbers_in(block.input_norm) + numbers_in(block.post_norm) +
-                       static_cast<std::int64_t>(block.choice.bias.size());
+  std::int64_t count = numbers_in(block.input_norm) + numbers_in(block.router_norm) +
+                       numbers_in(block.experts_norm) + numbers_in(block.post_norm) +
+                       static_cast<std::int64_t>(block.choice.bias.size() +
+                                                 block.choice.expert_scales.size());
+  if (block.shared) {
+    count += numbers_in(block.shared->input_norm) + numbers_in(block.shared->output_norm);
+  }
   for (const Linear* linear : linears_of(block)) count += numbers_in(*linear);
   return count;
+}
+
+std::int64_t numbers_in(const LayerInputBlock& block) {
+  return numbers_in(block.gate) + numbers_in(block.output) + numbers_in(block.post_norm);
 }
 
 std::int64_t numbers_in(const DeltaNetBlock& block) {
@@ -67,6 +82,9 @@ std::int64_t count_parameters(const ModelPlan& plan) {
   if (plan.encoder) return numbers_in(plan.embed.table) + numbers_in(*plan.encoder);
   std::int64_t count = numbers_in(plan.embed.table) + numbers_in(plan.head.norm);
   if (!plan.config.tied_embeddings) count += numbers_in(plan.head.weight);
+  if (const auto& inputs = plan.layer_inputs) {
+    count += numbers_in(inputs->table) + numbers_in(inputs->projection) + numbers_in(inputs->norm);
+  }
   for (const auto& block : plan.blocks) {
     count += std::visit([](const auto& each) { return numbers_in(each); }, block);
   }

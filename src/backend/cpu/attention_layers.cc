@@ -39,23 +39,26 @@ void AttentionLayers::add_angles() {
   }
 }
 
-void AttentionLayers::add(const PackedAttention& block, const Residual* left, bool last) {
+void AttentionLayers::add(const PackedAttention& block, const Residual* left, const Stream& from,
+                          const Stream& to) {
   query_columns_ = std::max(query_columns_, block.heads * block.head_dim);
   kv_columns_ = std::max(kv_columns_, block.kv_heads * block.head_dim);
-  const Stream& all = step_.all();
-  const Stream& to = last ? step_.last() : all;
-  const bool quantize = quantized(block.query) || quantized(block.key) || quantized(block.value);
   gate_columns_ = std::max(gate_columns_, block.gate ? block.heads * block.head_dim : 0);
-  step_.add_norm(all, left, address(block.input_norm), quantize, last);
-  std::vector<Product> products = {{.linear = &block.key, .stream = &all, .out = &key_},
-                                   {.linear = &block.value, .stream = &all, .out = &value_},
-                                   {.linear = &block.query, .stream = &to, .out = &query_}};
+  bool quantize = quantized(block.query);
+  std::vector<Product> products;
+  if (!block.shares_cache) {
+    quantize = quantize || quantized(block.key) || quantized(block.value);
+    products = {{.linear = &block.key, .stream = &from, .out = &key_},
+                {.linear = &block.value, .stream = &from, .out = &value_}};
+  }
+  step_.add_norm(from, left, address(block.input_norm), quantize, /*narrow=*/&from != &to);
+  products.push_back({.linear = &block.query, .stream = &to, .out = &query_});
   if (block.gate) products.push_back({.linear = &*block.gate, .stream = &to, .out = &gate_});
   step_.add_products(std::move(products));
   if (block.norms_rows(block.query_norm)) add_row_norm(to, block.query_norm, query_);
-  if (block.norms_rows(block.key_norm)) add_row_norm(all, block.key_norm, key_);
+  if (block.norms_rows(block.key_norm)) add_row_norm(from, block.key_norm, key_);
   add_rotation(block, to);
-  add_tasks(block, to, last);
+  add_tasks(block, to);
   step_.add_products(
       {{.linear = &block.output, .stream = &to, .input = &attended_, .out = &step_.y()}});
 }
@@ -71,7 +74,9 @@ void AttentionLayers::add_row_norm(const Stream& stream, const std::optional<Rms
 
 // Per-head norms, rotation and scale of q and k in place; k and v into the cache.
 void AttentionLayers::add_rotation(const PackedAttention& block, const Stream& to) {
-  const auto keys = [this, &block] { return step_.all().rows * block.kv_heads; };
+  const auto keys = [this, &block] {
+    return block.shares_cache ? 0 : step_.all().rows * block.kv_heads;
+  };
   const auto heads = [&block, &to, keys] { return keys() + to.rows * block.heads; };
   step_.add_grains(
       std::max(1, kFewNumbers / block.head_dim), heads, [this, &block, &to, keys](int, Range part) {
@@ -81,11 +86,12 @@ void AttentionLayers::add_rotation(const PackedAttention& block, const Stream& t
       });
 }
 
-void AttentionLayers::add_tasks(const PackedAttention& block, const Stream& to, bool last) {
-  const std::size_t shape = index_of(shape_of(block));
-  if (last) last_shape_ = shape;
-  const auto work = [this, shape, last]() -> AttentionWork& {
-    return last && step_.narrows() ? narrow_work_ : work_[shape];
+void AttentionLayers::add_tasks(const PackedAttention& block, const Stream& to) {
+  const bool last = &to == &step_.last();
+  const std::size_t index = all_.index_of(shape_of(block));
+  const std::size_t narrow_index = last ? narrow_.index_of(shape_of(block)) : 0;
+  const auto work = [this, last, index, narrow_index]() -> AttentionWork& {
+    return last && step_.narrows() ? narrow_.work[narrow_index] : all_.work[index];
   };
   const auto add_part = [&](auto count, auto compute) {
     const auto run = [this, &block, work, compute](int worker, int first, int end) {
@@ -104,12 +110,12 @@ void AttentionLayers::add_tasks(const PackedAttention& block, const Stream& to, 
   });
 }
 
-std::size_t AttentionLayers::index_of(const AttentionShape& shape) {
-  const auto known = std::find(shapes_.begin(), shapes_.end(), shape);
-  const auto index = static_cast<std::size_t>(known - shapes_.begin());
-  if (known == shapes_.end()) {
-    shapes_.push_back(shape);
-    work_.emplace_back();
+std::size_t AttentionLayers::Attentions::index_of(const AttentionShape& shape) {
+  const auto known = std::find(shapes.begin(), shapes.end(), shape);
+  const auto index = static_cast<std::size_t>(known - shapes.begin());
+  if (known == shapes.end()) {
+    shapes.push_back(shape);
+    work.emplace_back();
   }
   return index;
 }
@@ -143,12 +149,12 @@ void AttentionLayers::plan() {
     narrow_rows += narrow.rows;
     narrow_queries_.push_back(narrow);
   }
-  for (std::size_t i = 0; i < shapes_.size(); ++i) {
-    work_[i].plan(shapes_[i], queries_, batch.positions, step_.workers());
+  for (std::size_t i = 0; i < all_.shapes.size(); ++i) {
+    all_.work[i].plan(all_.shapes[i], queries_, batch.positions, step_.workers());
   }
-  if (step_.narrows() && !shapes_.empty()) {
-    narrow_work_.plan(shapes_[last_shape_], narrow_queries_, step_.positions(step_.last()),
-                      step_.workers());
+  for (std::size_t i = 0; step_.narrows() && i < narrow_.shapes.size(); ++i) {
+    narrow_.work[i].plan(narrow_.shapes[i], narrow_queries_, step_.positions(step_.last()),
+                         step_.workers());
   }
 }
 
@@ -157,9 +163,11 @@ void AttentionLayers::complete() {
 }
 
 std::size_t AttentionLayers::bytes() const {
-  std::size_t bytes = narrow_work_.bytes() + attended_.bytes();
+  std::size_t bytes = attended_.bytes();
   for (const RowBuffer* buffer : {&query_, &key_, &value_, &gate_}) bytes += buffer->bytes();
-  for (const AttentionWork& work : work_) bytes += work.bytes();
+  for (const Attentions* of : {&all_, &narrow_}) {
+    for (const AttentionWork& work : of->work) bytes += work.bytes();
+  }
   for (const RopeTable& rope : ropes_) bytes += rope.bytes();
   for (const AttentionWork::Scratch& scratch : scratch_) bytes += scratch.bytes();
   return bytes;
@@ -191,8 +199,11 @@ void AttentionLayers::store_keys(const PackedAttention& block, Range heads) {
     float* key = key_.row(row) + head * d;
     turn(block, block.key_norm, position, key);
     kv.store_key(key, d, cache_.keys(block.layer, cache_block, head, tile), slot);
-    kv.store_value(value_.row(row) + head * d, d,
-                   cache_.values(block.layer, cache_block, head, tile), slot);
+    float* value = value_.row(row) + head * d;
+    if (const auto& norm = block.value_norm) {
+      step_.ops().rms_norm(value, norm->weight.data(), norm->epsilon, d, value);
+    }
+    kv.store_value(value, d, cache_.values(block.layer, cache_block, head, tile), slot);
   }
 }
 

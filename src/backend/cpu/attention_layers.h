@@ -24,8 +24,9 @@ class AttentionLayers {
 
   // The phases that compute angles which this step is the first to need; before all blocks.
   void add_angles();
-  // `last`: after its keys and values only rows whose logits are wanted go on.
-  void add(const PackedAttention& block, const Residual* left, bool last);
+  // `from` has the rows that it reads, `to` those that go on after its keys and values.
+  void add(const PackedAttention& block, const Residual* left, const Stream& from,
+           const Stream& to);
 
   // Between two steps.
   void reserve(int rows);
@@ -37,8 +38,7 @@ class AttentionLayers {
   void add_row_norm(const Stream& stream, const std::optional<RmsNorm>& norm,
                     const RowBuffer& rows);
   void add_rotation(const PackedAttention& block, const Stream& to);
-  void add_tasks(const PackedAttention& block, const Stream& to, bool last);
-  std::size_t index_of(const AttentionShape& shape);
+  void add_tasks(const PackedAttention& block, const Stream& to);
 
   void store_keys(const PackedAttention& block, Range heads);
   void rotate_queries(const PackedAttention& block, const Stream& to, Range heads);
@@ -53,10 +53,15 @@ class AttentionLayers {
 
   std::vector<Range> rope_fill_;  // by rope: positions that this step is the first to need
   std::vector<QueryRows> queries_, narrow_queries_;
-  std::vector<AttentionShape> shapes_;
-  std::size_t last_shape_ = 0;                   // index of that of the last attention block
-  std::vector<AttentionWork> work_;              // by shape
-  AttentionWork narrow_work_;                    // of that block, when narrowing
+  // Of the rows before the last block that writes keys and values, and of those after it: which
+  // shapes there are, and by shape the work.
+  struct Attentions {
+    std::vector<AttentionShape> shapes;
+    std::vector<AttentionWork> work;
+
+    std::size_t index_of(const AttentionShape& shape);
+  };
+  Attentions all_, narrow_;  // the second where a step narrows
   std::vector<AttentionWork::Scratch> scratch_;  // by worker
 
   RowBuffer query_, key_, value_, gate_;  // [rows, ...]

@@ -95,7 +95,10 @@ void choose_experts(const ExpertChoice& choice, std::span<float> scores, ExpertS
     for (const ChosenExpert& each : chosen) sum += each.weight;
   }
   const float factor = sum > 0 ? choice.scale / sum : choice.scale;
-  for (ChosenExpert& each : chosen) each.weight *= factor;
+  for (ChosenExpert& each : chosen) {
+    each.weight *= factor;
+    if (!choice.expert_scales.empty()) each.weight *= choice.expert_scales[each.expert];
+  }
 }
 
 }  // namespace mlxd::cpu

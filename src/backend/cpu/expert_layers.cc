@@ -33,9 +33,19 @@ void ExpertLayers::add(const PackedExperts& block, const Residual* left, const S
   sorted.segments.reserve(block.experts);
 
   step_.add_norm(stream, left, address(block.input_norm), inputs_are_quantized(block));
-  std::vector<Product> scores = {{.linear = &block.router, .stream = &stream, .out = &scores_}};
+  Product score = {.linear = &block.router, .stream = &stream, .out = &scores_};
+  if (block.router_norm) {
+    router_norm_ = true;
+    score.input = &router_input_;
+    add_own_input(stream, *block.router_norm, quantized(block.router), router_input_);
+  }
+  std::vector<Product> scores = {score};
   if (const auto& shared = block.shared) {
     shared_ = true;
+    if (shared->input_norm) {
+      shared_norm_ = true;
+      add_own_input(stream, *shared->input_norm, shared->mlp.reads_quantized(), shared_input_);
+    }
     if (shared->weight) {
       scores.push_back({.linear = &*shared->weight, .stream = &stream, .out = &shared_weight_});
     }
@@ -44,8 +54,22 @@ void ExpertLayers::add(const PackedExperts& block, const Residual* left, const S
   add_choice(block, stream, sorted);
   add_hidden(block, stream, sorted);
   add_output(block, sorted);
-  if (block.shared) feed_forward_.add_mlp(block.shared->mlp, stream, shared_out_);
+  if (const auto& shared = block.shared) {
+    feed_forward_.add_mlp(shared->mlp, stream, shared_out_,
+                          shared->input_norm ? &shared_input_ : nullptr);
+  }
   add_sum(block, stream);
+}
+
+// input = norm(the residual stream), beside what the experts read.
+void ExpertLayers::add_own_input(const Stream& stream, const RmsNorm& norm, bool quantize,
+                                 const InputBuffer& input) {
+  step_.add_rows(stream, [this, &stream, &norm, quantize, &input](int, int row) {
+    const int d = static_cast<int>(norm.weight.size());
+    float* const values = input.values(row);
+    step_.ops().rms_norm(stream.x->row(row), norm.weight.data(), norm.epsilon, d, values);
+    if (quantize) input.quantize(step_.kernels(), row, 0, d, values);
+  });
 }
 
 // Rows choose; the pairs are sorted; inputs are gathered where an expert has several.
@@ -156,8 +180,13 @@ void ExpertLayers::sum(const PackedExperts& block, int row) {
   for (int i = 0; i < block.choice.chosen; ++i) {
     add(out_.row(places_[pair + i]), choices_[pair + i].weight, i == 0);
   }
+  const auto norm_in_place = [&](const std::optional<RmsNorm>& norm, float* values) {
+    if (norm) ops.rms_norm(values, norm->weight.data(), norm->epsilon, d, values);
+  };
+  norm_in_place(block.experts_norm, y);
   if (!block.shared) return;
   const float weight = block.shared->weight ? 1 / (1 + std::exp(-shared_weight_.row(row)[0])) : 1;
+  norm_in_place(block.shared->output_norm, shared_out_.row(row));
   add(shared_out_.row(row), weight, false);
 }
 
@@ -172,26 +201,31 @@ void ExpertLayers::reserve(int rows) {
   gathered_.reserve(pairs, columns_);
   hidden_.reserve(pairs, hidden_columns_);
   out_.reserve(pairs, columns_);
+  if (router_norm_) router_input_.reserve(rows, columns_);
+  if (shared_norm_) shared_input_.reserve(rows, columns_);
   if (!shared_) return;
   shared_out_.reserve(rows, columns_);
   shared_weight_.reserve(rows, 1);
 }
 
+
+
 std::size_t ExpertLayers::bytes() const {
   return choices_.capacity() * sizeof(ChosenExpert) +
          (places_.capacity() + rows_.capacity() + next_place_.capacity()) * sizeof(int) +
          scores_.bytes() + shared_out_.bytes() + shared_weight_.bytes() + gathered_.bytes() +
-         hidden_.bytes() + out_.bytes();
+         hidden_.bytes() + out_.bytes() + router_input_.bytes() + shared_input_.bytes();
 }
 
 std::size_t ExpertLayers::bytes_for(int rows, int experts, int chosen, int hidden_size,
-                                    int intermediate_size, bool shared) {
+                                    int intermediate_size, bool shared, int own_inputs) {
   const int pairs = rows * chosen;
   return static_cast<std::size_t>(pairs) * (sizeof(ChosenExpert) + 2 * sizeof(int)) +
          experts * sizeof(int) + RowBuffer::bytes_for(rows, experts) +
          InputBuffer::bytes_for(pairs, hidden_size) +
          InputBuffer::bytes_for(pairs, intermediate_size) +
          RowBuffer::bytes_for(pairs, hidden_size) +
+         own_inputs * InputBuffer::bytes_for(rows, hidden_size) +
          (shared ? RowBuffer::bytes_for(rows, hidden_size) + RowBuffer::bytes_for(rows, 1) : 0);
 }
 

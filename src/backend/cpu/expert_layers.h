@@ -30,7 +30,7 @@ class ExpertLayers {
   std::size_t bytes() const;
   // What `reserve` takes for blocks of these widths.
   static std::size_t bytes_for(int rows, int experts, int chosen, int hidden_size,
-                               int intermediate_size, bool shared);
+                               int intermediate_size, bool shared, int own_inputs);
 
  private:
   // The pairs of one expert: places [first, first + rows).
@@ -43,6 +43,8 @@ class ExpertLayers {
     std::vector<Segment> segments;  // of the experts that somebody chose
   };
 
+  void add_own_input(const Stream& stream, const RmsNorm& norm, bool quantize,
+                     const InputBuffer& input);
   void add_choice(const PackedExperts& block, const Stream& stream, Sorted& sorted);
   void add_hidden(const PackedExperts& block, const Stream& stream, const Sorted& sorted);
   void add_output(const PackedExperts& block, const Sorted& sorted);
@@ -58,7 +60,7 @@ class ExpertLayers {
   std::vector<ExpertScratch> scratch_;  // by worker
   // Of the widest block.
   int experts_ = 0, chosen_ = 0, hidden_columns_ = 0, columns_ = 0;
-  bool shared_ = false;
+  bool shared_ = false, router_norm_ = false, shared_norm_ = false;
 
   // Of the block that is computed.
   std::vector<ChosenExpert> choices_;  // [rows, chosen]
@@ -67,6 +69,7 @@ class ExpertLayers {
   std::vector<int> next_place_;        // by expert
   RowBuffer scores_;                   // [rows, E]
   RowBuffer shared_out_, shared_weight_;
+  InputBuffer router_input_, shared_input_;  // [rows, D], where they have a norm of their own
   InputBuffer gathered_;  // [rows * chosen, D], of segments of more rows than one
   InputBuffer hidden_;    // [rows * chosen, F]
   RowBuffer out_;         // [rows * chosen, D]

@@ -25,13 +25,14 @@ void FeedForwardLayers::add(const PackedFeedForward& block, const Residual* left
   add_mlp(block.mlp, stream, step_.y());
 }
 
-void FeedForwardLayers::add_mlp(const PackedMlp& mlp, const Stream& stream, const RowBuffer& out) {
+void FeedForwardLayers::add_mlp(const PackedMlp& mlp, const Stream& stream, const RowBuffer& out,
+                                const InputBuffer* input) {
   hidden_columns_ = std::max(hidden_columns_, mlp.up.matrix->rows());
   const int groups = mlp.up.matrix->rows() / kGroupColumns;
-  const auto run = [this, &mlp, &stream, index = step_.next_phase()](int worker, int first,
-                                                                     int end) {
-    const HiddenRows rows{
-        .mlp = &mlp, .input = stream.input->view(0, stream.rows), .hidden = &hidden_};
+  const auto run = [this, &mlp, &stream, input, index = step_.next_phase()](int worker, int first,
+                                                                            int end) {
+    const InputBuffer& read = input != nullptr ? *input : *stream.input;
+    const HiddenRows rows{.mlp = &mlp, .input = read.view(0, stream.rows), .hidden = &hidden_};
     gate_groups(worker, rows, step_.moment(index), {first, end});
   };
   const PackedMatrix& first_read = mlp.gate ? *mlp.gate->matrix : *mlp.up.matrix;

@@ -28,8 +28,9 @@ class FeedForwardLayers {
   FeedForwardLayers& operator=(const FeedForwardLayers&) = delete;
 
   void add(const PackedFeedForward& block, const Residual* left, const Stream& stream);
-  // out = mlp(the stream's normed rows)
-  void add_mlp(const PackedMlp& mlp, const Stream& stream, const RowBuffer& out);
+  // out = mlp(the stream's normed rows), or of as many rows of another input.
+  void add_mlp(const PackedMlp& mlp, const Stream& stream, const RowBuffer& out,
+               const InputBuffer* input = nullptr);
 
   // Between two steps.
   void reserve(int rows) { hidden_.reserve(rows, hidden_columns_); }

@@ -16,25 +16,27 @@ ForwardPass::ForwardPass(const PackedModel& model, const Kernels& kernels, const
       attention_(model, step_, cache),
       feed_forward_(step_),
       experts_(step_, feed_forward_),
-      delta_net_(step_, states) {
+      delta_net_(step_, states),
+      layer_inputs_(model, step_) {
   assemble();
 }
 
 void ForwardPass::assemble() {
   attention_.add_angles();
   step_.add_rows(step_.all(), [this](int, int row) { embed(row); });
+  layer_inputs_.add_inputs();
   const Residual* left = nullptr;
   const std::size_t last = last_mixer(model_);
   for (std::size_t i = 0; i < model_.blocks.size(); ++i) {
+    const Stream& stream = i > last ? step_.last() : step_.all();
     const Overloaded add_block = {
-        [&](const PackedAttention& block) { attention_.add(block, left, i == last); },
-        [&](const PackedFeedForward& block) {
-          feed_forward_.add(block, left, i > last ? step_.last() : step_.all());
+        [&](const PackedAttention& block) {
+          attention_.add(block, left, stream, i == last ? step_.last() : stream);
         },
+        [&](const PackedFeedForward& block) { feed_forward_.add(block, left, stream); },
         [&](const PackedDeltaNet& block) { delta_net_.add(block, left, i == last); },
-        [&](const PackedExperts& block) {
-          experts_.add(block, left, i > last ? step_.last() : step_.all());
-        },
+        [&](const PackedExperts& block) { experts_.add(block, left, stream); },
+        [&](const PackedLayerInput& block) { layer_inputs_.add(block, left, stream); },
     };
     std::visit(add_block, model_.blocks[i]);
     left = std::visit([](const auto& block) { return &block.residual; }, model_.blocks[i]);
@@ -52,6 +54,7 @@ void ForwardPass::reserve(int rows) {
   feed_forward_.reserve(rows);
   experts_.reserve(rows);
   delta_net_.reserve(rows);
+  layer_inputs_.reserve(rows);
   reserved_rows_ = rows;
 }
 
@@ -89,7 +92,7 @@ void ForwardPass::hand_out(const Batch& batch, StepOutput& output) const {
 
 std::size_t ForwardPass::buffer_bytes() const {
   return step_.bytes() + attention_.bytes() + feed_forward_.bytes() + experts_.bytes() +
-         delta_net_.bytes();
+         delta_net_.bytes() + layer_inputs_.bytes();
 }
 
 void ForwardPass::embed(int row) {

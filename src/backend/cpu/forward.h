@@ -8,6 +8,7 @@
 #include "backend/cpu/feed_forward_layers.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kv_cache.h"
+#include "backend/cpu/layer_input_layers.h"
 #include "backend/cpu/packed_model.h"
 #include "backend/cpu/state_cache.h"
 #include "backend/cpu/step_phases.h"
@@ -47,6 +48,7 @@ class ForwardPass {
   FeedForwardLayers feed_forward_;
   ExpertLayers experts_;
   DeltaNetLayers delta_net_;
+  LayerInputLayers layer_inputs_;
 };
 
 }  // namespace mlxd::cpu

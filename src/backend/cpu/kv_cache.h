@@ -23,6 +23,7 @@ struct KvShape {
   int kv_heads = 0;
   int head_dim = 0;  // multiple of 16
   int group = 0;     // of the layers that are kept and let go together (RunnerInfo::kv)
+  bool operator==(const KvShape&) const = default;
 };
 
 // Keys and values of past tokens, for each group in blocks of `block_size` tokens of its layers:

@@ -64,6 +64,7 @@ class Packer {
     need_norm(model_.head_norm, model_.hidden_size, "head");
     matrices_.want(plan_.embed.table, model_.embedding);
     linear(plan_.head.weight, plan_.embed.table.rows, model_.hidden_size, model_.head);
+    if (plan_.layer_inputs) describe(*plan_.layer_inputs);
     // Targets are addresses within the blocks, which must not move.
     model_.blocks.reserve(plan_.blocks.size());
     for (const auto& block : plan_.blocks) {
@@ -71,12 +72,38 @@ class Packer {
     }
   }
 
+  void describe(const LayerInputs& inputs) {
+    PackedLayerInputs& packed = model_.layer_inputs.emplace();
+    packed.layers = inputs.layers;
+    packed.size = inputs.size;
+    packed.table = inputs.table;
+    packed.file = plan_.weights;
+    packed.norm = inputs.norm;
+    packed.table_scale = inputs.table_scale;
+    packed.projection_scale = inputs.projection_scale;
+    packed.scale = inputs.scale;
+    need_norm(packed.norm, inputs.size, inputs.table.name);
+    linear(inputs.projection, inputs.table.columns, model_.hidden_size, packed.projection);
+  }
+
+  void add(const LayerInputBlock& block) {
+    auto& packed = std::get<PackedLayerInput>(model_.blocks.emplace_back(PackedLayerInput{}));
+    const int size = plan_.layer_inputs->size;
+    packed.first = block.index * size;
+    packed.residual = {block.post_norm, 1, block.stream_scale};
+    need_norm(packed.residual.norm, model_.hidden_size, block.gate.weight.name);
+    linear(block.gate, size, model_.hidden_size, packed.gate);
+    linear(block.output, model_.hidden_size, size, packed.output);
+  }
+
   void add(const AttentionBlock& block) {
     auto& packed = std::get<PackedAttention>(model_.blocks.emplace_back(PackedAttention{}));
     const int query_rows = block.heads * block.head_dim;
     const int kv_rows = block.kv_heads * block.head_dim;
     packed.layer = block.layer;
+    packed.shares_cache = block.shares_cache;
     packed.input_norm = block.input_norm;
+    packed.value_norm = block.value_norm;
     packed.query_norm = block.query_norm;
     packed.key_norm = block.key_norm;
     packed.heads = block.heads;
@@ -92,6 +119,7 @@ class Packer {
     if (!packed.norms_heads(packed.query_norm)) {
       need_norm(packed.query_norm, query_rows, block.query.weight.name);
     }
+    need_norm(packed.value_norm, block.head_dim, block.value.weight.name);
     if (!packed.norms_heads(packed.key_norm)) {
       need_norm(packed.key_norm, kv_rows, block.key.weight.name);
     }
@@ -117,8 +145,10 @@ class Packer {
       linear(block.query, block.heads * stride, model_.hidden_size, packed.gate.emplace(),
              rows_of_heads(block.heads, stride, d, d, {}));
     }
-    linear(block.key, kv_rows, model_.hidden_size, packed.key, key);
-    linear(block.value, kv_rows, model_.hidden_size, packed.value);
+    if (!block.shares_cache) {
+      linear(block.key, kv_rows, model_.hidden_size, packed.key, key);
+      linear(block.value, kv_rows, model_.hidden_size, packed.value);
+    }
     linear(block.output, model_.hidden_size, query_rows, packed.output);
     if (!source.empty()) {
       for (auto* norm : {&packed.query_norm, &packed.key_norm}) {
@@ -132,7 +162,7 @@ class Packer {
   void add(const FeedForwardBlock& block) {
     auto& packed = std::get<PackedFeedForward>(model_.blocks.emplace_back(PackedFeedForward{}));
     packed.input_norm = block.input_norm;
-    packed.residual = {block.post_norm, block.residual_scale};
+    packed.residual = {block.post_norm, block.residual_scale, block.stream_scale};
     need_norm(packed.input_norm, model_.hidden_size, block.gate.weight.name);
     need_norm(packed.residual.norm, model_.hidden_size, block.gate.weight.name);
     mlp(block, block.activation, packed.mlp);
@@ -188,11 +218,15 @@ class Packer {
     const std::string& name = block.gate.weight.name;
     const int d = model_.hidden_size;
     packed.input_norm = block.input_norm;
-    packed.residual = {block.post_norm, block.residual_scale};
-    need_norm(packed.input_norm, d, name);
-    need_norm(packed.residual.norm, d, name);
-    if (block.experts < 1 || block.gate.weight.rows % block.experts != 0) {
-      throw LoadError(name + ": " + std::to_string(block.gate.weight.rows) +
+    packed.router_norm = block.router_norm;
+    packed.experts_norm = block.experts_norm;
+    packed.residual = {block.post_norm, block.residual_scale, block.stream_scale};
+    for (const auto* norm : {&packed.input_norm, &packed.router_norm, &packed.experts_norm,
+                             &packed.residual.norm}) {
+      need_norm(*norm, d, name);
+    }
+    if (block.experts < 1 || block.gate.out() % block.experts != 0) {
+      throw LoadError(name + ": " + std::to_string(block.gate.out()) +
                       " rows are not those of " + std::to_string(block.experts) + " experts");
     }
     const int f = block.intermediate_size();
@@ -213,6 +247,10 @@ class Packer {
     packed.mlp.activation = block.activation;
     if (!block.shared) return;
     PackedSharedExpert& shared = packed.shared.emplace();
+    shared.input_norm = block.shared->input_norm;
+    shared.output_norm = block.shared->output_norm;
+    need_norm(shared.input_norm, d, name);
+    need_norm(shared.output_norm, d, name);
     mlp(*block.shared, block.activation, shared.mlp);
     if (block.shared->weight) linear(*block.shared->weight, 1, d, shared.weight.emplace());
   }
@@ -248,8 +286,8 @@ class Packer {
   void linear(const Linear& linear, std::int64_t rows, std::int64_t columns, PackedLinear& packed,
               const RowList& source = {}) {
     const Tensor& weight = linear.weight;
-    if (weight.rows != rows || weight.columns != columns) {
-      throw LoadError(weight.name + " is [" + std::to_string(weight.rows) + ", " +
+    if (linear.out() != rows || weight.columns != columns) {
+      throw LoadError(weight.name + " is [" + std::to_string(linear.out()) + ", " +
                       std::to_string(weight.columns) + "], not [" + std::to_string(rows) + ", " +
                       std::to_string(columns) + "]");
     }
@@ -258,8 +296,20 @@ class Packer {
                       " numbers, not " + std::to_string(rows));
     }
     packed.bias = linear.bias;
-    matrices_.want(weight, packed.matrix, source);
+    matrices_.want(weight, packed.matrix, linear.rows.stride > 0 ? rows_of(linear, source) : source);
     if (!source.empty() && !packed.bias.empty()) reorder(packed.bias, source);
+  }
+
+  // Of the weight, those of a linear that has some of them, in this order (empty: their own).
+  static RowList rows_of(const Linear& linear, const RowList& order) {
+    const auto& [first, count, stride] = linear.rows;
+    RowList rows;
+    rows.reserve(static_cast<std::size_t>(linear.out()));
+    for (int i = 0; i < static_cast<int>(linear.out()); ++i) {
+      const int row = order.empty() ? i : order[static_cast<std::size_t>(i)];
+      rows.push_back(row / count * stride + first + row % count);
+    }
+    return rows;
   }
 
   const ModelPlan& plan_;
@@ -272,10 +322,9 @@ class Packer {
 std::size_t last_mixer(const PackedModel& model) {
   std::size_t last = 0;
   for (std::size_t i = 0; i < model.blocks.size(); ++i) {
-    if (std::holds_alternative<PackedAttention>(model.blocks[i]) ||
-        std::holds_alternative<PackedDeltaNet>(model.blocks[i])) {
-      last = i;
-    }
+    const auto* attention = std::get_if<PackedAttention>(&model.blocks[i]);
+    const bool writes = attention != nullptr && !attention->shares_cache;
+    if (writes || std::holds_alternative<PackedDeltaNet>(model.blocks[i])) last = i;
   }
   return last;
 }

@@ -12,8 +12,8 @@
 
 namespace mlxd::cpu {
 
-// A ModelPlan with its matrices repacked for the kernels; it needs the plan and the model's file no
-// more. The rows of q and k that a Rope would turn as neighbours (2i, 2i + 1) are reordered within
+// A ModelPlan with its matrices repacked for the kernels; it needs the plan no more, and the model's
+// file only for the table of its layers' inputs. The rows of q and k that a Rope would turn as neighbours (2i, 2i + 1) are reordered within
 // their heads, so that every rotation pairs halves; scores are sums over the head and do not care.
 
 struct PackedLinear {
@@ -21,18 +21,21 @@ struct PackedLinear {
   std::vector<float> bias;  // [rows], empty when there is none
 };
 
-// How a block's output y goes into the residual stream: x += scale * norm(y).
+// How a block's output y goes into the residual stream: x = stream_scale * (x + scale * norm(y)).
 struct Residual {
   std::optional<RmsNorm> norm;
   float scale = 1;
+  float stream_scale = 1;
 };
 
 struct PackedAttention {
   int layer = 0;
+  bool shares_cache = false;  // it has no key and value
   std::optional<RmsNorm> input_norm;
   PackedLinear query, key, value;
   std::optional<PackedLinear> gate;  // of the query's shape; its sigmoid multiplies the output
   std::optional<RmsNorm> query_norm, key_norm;  // of each head, or of all heads as one vector
+  std::optional<RmsNorm> value_norm;            // of each head
   int rope = -1;                                // index into PackedModel::ropes, -1: none
   int heads = 0, kv_heads = 0, head_dim = 0;
   float scale = 1, softcap = 0;
@@ -69,18 +72,21 @@ struct PackedFeedForward {
 };
 
 struct PackedSharedExpert {
+  std::optional<RmsNorm> input_norm;  // of its own
   PackedMlp mlp;
   std::optional<PackedLinear> weight;  // [1, D]
+  std::optional<RmsNorm> output_norm;
 };
 
 struct PackedExperts {
-  std::optional<RmsNorm> input_norm;
+  std::optional<RmsNorm> input_norm, router_norm;
   PackedLinear router;
   ExpertChoice choice;
   int experts = 0;
   int hidden_size = 0;        // D
   int intermediate_size = 0;  // F of one, a multiple of kGroupColumns
   PackedMlp mlp;              // of all, their rows one after another's
+  std::optional<RmsNorm> experts_norm;
   std::optional<PackedSharedExpert> shared;
   Residual residual;
 };
@@ -104,7 +110,24 @@ struct PackedDeltaNet {
   }
 };
 
-using PackedBlock = std::variant<PackedAttention, PackedFeedForward, PackedExperts, PackedDeltaNet>;
+struct PackedLayerInput {
+  int first = 0;  // of its numbers among those of all layers
+  PackedLinear gate, output;
+  Residual residual;
+};
+
+// What the layers learn of a row's token (LayerInputs).
+struct PackedLayerInputs {
+  int layers = 0, size = 0;
+  Tensor table;  // where it lies in the file
+  std::shared_ptr<const WeightSource> file;
+  PackedLinear projection;
+  RmsNorm norm;
+  float table_scale = 1, projection_scale = 1, scale = 1;
+};
+
+using PackedBlock = std::variant<PackedAttention, PackedFeedForward, PackedExperts, PackedDeltaNet,
+                                 PackedLayerInput>;
 
 struct PackedModel {
   int hidden_size = 0;
@@ -112,6 +135,7 @@ struct PackedModel {
   int kv_layers = 0;
   std::shared_ptr<const PackedMatrix> embedding;
   float embedding_scale = 1;
+  std::optional<PackedLayerInputs> layer_inputs;
   std::vector<PackedBlock> blocks;
   RmsNorm head_norm;
   PackedLinear head;  // its matrix is the embedding's where they are tied
@@ -120,8 +144,8 @@ struct PackedModel {
   std::size_t weight_bytes = 0;
 };
 
-// The index of the last block whose rows read others, after which rows that nobody asks for are
-// left out.
+// The index of the last block of whose rows later ones read something, in keys and values or a
+// state: after it rows that nobody asks for are left out.
 std::size_t last_mixer(const PackedModel& model);
 
 // Packs all matrices, every worker taking the next that is left. Throws LoadError that names the

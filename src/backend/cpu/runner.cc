@@ -36,11 +36,16 @@ std::vector<KvShape> kv_shapes(const ModelPlan& plan, const KvLayout& layout) {
         if (block.kv_heads <= 0 || block.head_dim <= 0) {
           throw LoadError(block.query.weight.name + ": its heads are out of range");
         }
-        shapes[block.layer] = {block.kv_heads, block.head_dim, layout.group_of[block.layer]};
+        const KvShape shape = {block.kv_heads, block.head_dim, layout.group_of[block.layer]};
+        if (block.shares_cache && shape != shapes[block.layer]) {
+          throw LoadError(block.query.weight.name + ": its heads are not those whose cache it reads");
+        }
+        shapes[block.layer] = shape;
       },
       [](const FeedForwardBlock&) {},
       [](const ExpertsBlock&) {},
       [](const DeltaNetBlock&) {},
+      [](const LayerInputBlock&) {},
   };
   for (const Block& block : plan.blocks) std::visit(add_shape, block);
   return shapes;

@@ -11,6 +11,7 @@
 #include "backend/cpu/delta_net_layers.h"
 #include "backend/cpu/expert_layers.h"
 #include "backend/cpu/kernel_input.h"
+#include "backend/cpu/layer_input_layers.h"
 #include "backend/cpu/packed_matrix.h"
 #include "backend/cpu/row_buffer.h"
 #include "base/overloaded.h"
@@ -25,7 +26,7 @@ constexpr std::size_t kWorkerBytes = std::size_t{128} << 10;
 struct Widths {
   int query = 0, kv = 0, hidden = 0;
   int experts = 0, chosen = 0, expert_hidden = 0;
-  bool shared = false;
+  bool shared = false, router_norm = false, shared_norm = false;
   int channels = 0, values = 0, state_heads = 0;
   int gate = 0;
 };
@@ -47,15 +48,19 @@ std::size_t prepared_bytes(const ModelPlan& plan, int rows) {
 std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int workers) {
   Widths widths;
   std::vector<AttentionShape> shapes;
+  std::vector<AttentionShape> narrow_shapes;  // of the rows that go on after the last own cache
   std::set<std::pair<std::vector<float>, float>> ropes;
   const Overloaded measure = {
       [&](const AttentionBlock& block) {
         widths.query = std::max(widths.query, block.heads * block.head_dim);
         widths.kv = std::max(widths.kv, block.kv_heads * block.head_dim);
+        if (!block.shares_cache) narrow_shapes.clear();
         widths.gate = std::max(widths.gate, block.gated ? block.heads * block.head_dim : 0);
         const AttentionShape shape{block.heads, block.kv_heads, block.head_dim, block.softcap,
                                    block.window};
-        if (std::ranges::count(shapes, shape) == 0) shapes.push_back(shape);
+        for (auto* list : {&shapes, &narrow_shapes}) {
+          if (std::ranges::count(*list, shape) == 0) list->push_back(shape);
+        }
         if (block.rope) ropes.insert({block.rope->inverse_frequencies, block.rope->magnitude});
       },
       [&](const FeedForwardBlock& block) {
@@ -70,10 +75,13 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int wor
         widths.experts = std::max(widths.experts, block.experts);
         widths.chosen = std::max(widths.chosen, block.choice.chosen);
         widths.expert_hidden = std::max(widths.expert_hidden, block.intermediate_size());
+        if (block.router_norm) widths.router_norm = true;
         if (!block.shared) return;
         widths.shared = true;
+        if (block.shared->input_norm) widths.shared_norm = true;
         widths.hidden = std::max(widths.hidden, static_cast<int>(block.shared->gate.weight.rows));
       },
+      [&](const LayerInputBlock&) {},
   };
   for (const Block& block : plan.blocks) std::visit(measure, block);
   const int rows = limits.rows, model = static_cast<int>(plan.embed.table.columns);
@@ -91,19 +99,23 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int wor
   }
   if (widths.experts > 0) {
     bytes += ExpertLayers::bytes_for(rows, widths.experts, widths.chosen, model,
-                                     widths.expert_hidden, widths.shared);
+                                     widths.expert_hidden, widths.shared,
+                                     widths.router_norm + widths.shared_norm);
+  }
+  if (const auto& inputs = plan.layer_inputs) {
+    bytes += LayerInputLayers::bytes_for(rows, inputs->layers, inputs->size) +
+             workers * sizeof(float) * inputs->table.columns;
   }
   for (const auto& [frequencies, magnitude] : ropes) {
     bytes += std::size_t{2} * frequencies.size() * context * sizeof(float);
   }
-  std::size_t partials = 0, most_partials = 0, scratch = 0;
-  for (const AttentionShape& shape : shapes) {
-    const std::size_t held = AttentionWork::most_bytes(shape, rows, context, workers);
-    partials += held;
-    most_partials = std::max(most_partials, held);
-    scratch = std::max(scratch, AttentionWork::most_scratch_bytes(shape));
+  std::size_t scratch = 0;
+  for (const auto* list : {&shapes, &narrow_shapes}) {
+    for (const AttentionShape& shape : *list) {
+      bytes += AttentionWork::most_bytes(shape, rows, context, workers);
+      scratch = std::max(scratch, AttentionWork::most_scratch_bytes(shape));
+    }
   }
-  bytes += partials + most_partials;
   bytes += workers *
            (RowBuffer::bytes_for(1, model) + scratch + prepared_bytes(plan, rows) + kWorkerBytes);
   const auto vocabulary = static_cast<std::size_t>(plan.head.weight.weight.rows);

@@ -152,6 +152,7 @@ void StepPhases::normalize(Worker& worker, const Stream& stream, const Residual*
     }
     if (left->scale != 1) ops_.scale(y, left->scale, d);
     ops_.add(x, y, d);
+    if (left->stream_scale != 1) ops_.scale(x, left->stream_scale, d);
   }
   const InputBuffer& input = *stream.input;
   if (norm) {

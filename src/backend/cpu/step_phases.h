@@ -48,7 +48,8 @@ using Moment = std::uint64_t;
 // before it wrote. Layers of one kind (attention_layers.h, ...) add the phases of their blocks, and
 // own the memory that they alone need.
 //
-// After the keys and values of the last attention block only rows whose logits are wanted go on.
+// After the last block that writes keys and values or a state only rows whose logits are wanted go
+// on.
 class StepPhases {
  public:
   // All references must outlive this.
@@ -85,7 +86,7 @@ class StepPhases {
 
   // Of the step.
   const Batch& batch() const { return *batch_; }
-  const Stream& all() const { return all_; }    // the rows before the last attention block
+  const Stream& all() const { return all_; }    // the rows before that block
   const Stream& last() const { return last_; }  // and after it
   bool narrows() const { return narrows_; }     // fewer leave that block than enter it
   // The rows that logits are computed of: those of last(), or none where all are to be pooled.
@@ -94,6 +95,10 @@ class StepPhases {
   std::span<const int> narrow_index() const { return narrow_index_; }
   std::span<const int> positions(const Stream& stream) const {
     return stream.rows < all_.rows ? last_positions_ : batch_->positions;
+  }
+  // The row of the batch that a row of the stream is.
+  int batch_row(const Stream& stream, int row) const {
+    return stream.rows < all_.rows ? batch_->wanted[row].row : row;
   }
   const RowBuffer& x() const { return x_; }
   const RowBuffer& y() const { return y_; }  // what a block adds to the stream

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <utility>
 #include <vector>
 
 namespace mlxd::mlx_backend {
@@ -28,12 +29,14 @@ mx::array activate(Activation activation, const mx::array& x) {
   return number(0.5) * x * (number(1) + mx::tanh(inner));
 }
 
-// x + scale * norm(update), in float32.
+mx::array scaled(const mx::array& x, float scale) { return scale == 1 ? x : x * mx::array(scale); }
+
+// stream_scale * (x + scale * norm(update)), in float32.
 mx::array add_residual(const mx::array& x, const mx::array& update,
-                       const std::optional<NormLayer>& norm, float scale) {
+                       const std::optional<NormLayer>& norm, float scale, float stream_scale = 1) {
   mx::array wide = mx::astype(update, mx::float32);
   if (norm) wide = norm->apply(wide);
-  return x + (scale == 1 ? wide : wide * mx::array(scale));
+  return scaled(x + scaled(wide, scale), stream_scale);
 }
 
 // What the products of a block read.
@@ -82,6 +85,13 @@ mx::array NormLayer::apply(const mx::array& x) const {
 
 LinearLayer::LinearLayer(const Linear& linear, WeightLoader& loader)
     : matrix_(loader.matrix(linear.weight)) {
+  if (linear.rows.stride > 0) {
+    matrix_ = rows_of(matrix_, linear.rows);
+    for (auto* part : {&matrix_.scales, &matrix_.biases}) {
+      if (*part) *part = mx::flatten(**part, 0, 1);
+    }
+    matrix_.weight = mx::flatten(matrix_.weight, 0, 1);
+  }
   if (!linear.bias.empty()) bias_ = loader.vector(linear.bias);
 }
 
@@ -92,6 +102,7 @@ mx::array LinearLayer::apply(const mx::array& x) const {
 
 ExpertLinearLayer::ExpertLinearLayer(const Linear& linear, int experts, WeightLoader& loader)
     : matrix_(loader.matrix(linear.weight)), experts_(experts) {
+  if (linear.rows.stride > 0) matrix_ = rows_of(matrix_, linear.rows);
   if (!linear.bias.empty()) bias_ = mx::reshape(loader.vector(linear.bias), {experts, -1});
 }
 
@@ -125,13 +136,15 @@ AttentionLayer::AttentionLayer(const AttentionBlock& block, WeightLoader& loader
     : block_(block),
       input_norm_(optional_norm(block.input_norm)),
       query_(block.query, loader),
-      key_(block.key, loader),
-      value_(block.value, loader),
       output_(block.output, loader),
       query_norm_(optional_norm(block.query_norm)),
       key_norm_(optional_norm(block.key_norm)),
+      value_norm_(optional_norm(block.value_norm)),
       post_norm_(optional_norm(block.post_norm)) {
   if (block.rope) rope_.emplace(*block.rope);
+  if (block.shares_cache) return;
+  key_.emplace(block.key, loader);
+  value_.emplace(block.value, loader);
 }
 
 // y in heads, normed over each of them or over all at once. [T, count, head_dim]
@@ -156,14 +169,14 @@ mx::array AttentionLayer::apply(const mx::array& x, mx::Dtype type, PagedCache& 
     gate = parts[1];
   }
   mx::array q = heads(all, query_norm_, block_.heads);
-  mx::array k = heads(key_.apply(h), key_norm_, block_.kv_heads);
-  const mx::array v = heads(value_.apply(h), std::nullopt, block_.kv_heads);
-  if (rope_) {
-    q = rope_->apply(q, layout.positions());
-    k = rope_->apply(k, layout.positions());
-  }
+  if (rope_) q = rope_->apply(q, layout.positions());
   if (block_.temperature) q = q * mx::astype(layout.temperatures(*block_.temperature), type);
-  cache.write(block_.layer, layout.slots(cache.group_of(block_.layer)), k, v);
+  if (key_) {
+    mx::array k = heads(key_->apply(h), key_norm_, block_.kv_heads);
+    if (rope_) k = rope_->apply(k, layout.positions());
+    const mx::array v = heads(value_->apply(h), value_norm_, block_.kv_heads);
+    cache.write(block_.layer, layout.slots(cache.group_of(block_.layer)), k, v);
+  }
   mx::array out = attend(block_, q, cache, layout);
   if (gate) out = out * mx::reshape(mx::sigmoid(*gate), out.shape());
   return add_residual(x, output_.apply(out), post_norm_, block_.residual_scale);
@@ -175,28 +188,35 @@ mx::array GatedLayer::apply(const mx::array& h) const {
 
 FeedForwardLayer::FeedForwardLayer(const FeedForwardBlock& block, WeightLoader& loader)
     : residual_scale_(block.residual_scale),
+      stream_scale_(block.stream_scale),
       input_norm_(optional_norm(block.input_norm)),
       gated_(block, block.activation, loader),
       post_norm_(optional_norm(block.post_norm)) {}
 
 mx::array FeedForwardLayer::apply(const mx::array& x, mx::Dtype type) const {
   const mx::array h = block_input(x, input_norm_, type);
-  return add_residual(x, gated_.apply(h), post_norm_, residual_scale_);
+  return add_residual(x, gated_.apply(h), post_norm_, residual_scale_, stream_scale_);
 }
 
 ExpertsLayer::ExpertsLayer(const ExpertsBlock& block, WeightLoader& loader)
     : choice_(block.choice),
       activation_(block.activation),
       residual_scale_(block.residual_scale),
+      stream_scale_(block.stream_scale),
       input_norm_(optional_norm(block.input_norm)),
+      router_norm_(optional_norm(block.router_norm)),
       router_(block.router, loader),
       gate_(block.gate, block.experts, loader),
       up_(block.up, block.experts, loader),
       down_(block.down, block.experts, loader),
+      experts_norm_(optional_norm(block.experts_norm)),
       post_norm_(optional_norm(block.post_norm)) {
   if (!choice_.bias.empty()) choice_bias_ = float_array(choice_.bias);
+  if (!choice_.expert_scales.empty()) expert_scales_ = float_array(choice_.expert_scales);
   if (!block.shared) return;
-  shared_ = Shared{GatedLayer(*block.shared, block.activation, loader), std::nullopt};
+  shared_ = Shared{optional_norm(block.shared->input_norm),
+                   GatedLayer(*block.shared, block.activation, loader), std::nullopt,
+                   optional_norm(block.shared->output_norm)};
   if (block.shared->weight) shared_->weight.emplace(*block.shared->weight, loader);
 }
 
@@ -215,25 +235,69 @@ ExpertsLayer::Choice ExpertsLayer::choose(const mx::array& h) const {
   } else if (choice_.normalised) {
     weights = weights / mx::sum(weights, -1, /*keepdims=*/true);
   }
-  return {experts, mx::expand_dims(weights * mx::array(choice_.scale), -1)};
+  weights = weights * mx::array(choice_.scale);
+  if (expert_scales_) weights = weights * mx::take(*expert_scales_, experts, 0);
+  return {experts, mx::expand_dims(weights, -1)};
 }
 
 mx::array ExpertsLayer::apply(const mx::array& x, mx::Dtype type) const {
   const mx::array h = block_input(x, input_norm_, type);
-  const Choice choice = choose(h);
+  const Choice choice = choose(router_norm_ ? block_input(x, router_norm_, type) : h);
   const mx::array row = mx::expand_dims(h, 1);  // [T, 1, D]
   const mx::array gated =
       activate(activation_, gate_.apply(row, choice.experts)) * up_.apply(row, choice.experts);
   const mx::array outputs = mx::astype(down_.apply(gated, choice.experts), mx::float32);
   mx::array sum = mx::sum(outputs * choice.weights, 1);
+  if (experts_norm_) sum = experts_norm_->apply(sum);
   if (shared_) {
-    mx::array out = mx::astype(shared_->gated.apply(h), mx::float32);
+    const mx::array read = shared_->input_norm ? block_input(x, shared_->input_norm, type) : h;
+    mx::array out = mx::astype(shared_->gated.apply(read), mx::float32);
     if (shared_->weight) {
       out = out * mx::sigmoid(mx::astype(shared_->weight->apply(h), mx::float32));
     }
-    sum = sum + out;
+    sum = sum + (shared_->output_norm ? shared_->output_norm->apply(out) : out);
   }
-  return add_residual(x, sum, post_norm_, residual_scale_);
+  return add_residual(x, sum, post_norm_, residual_scale_, stream_scale_);
+}
+
+LayerInputsLayer::LayerInputsLayer(const LayerInputs& inputs,
+                                   std::shared_ptr<const WeightSource> file, WeightLoader& loader)
+    : layers_(inputs.layers),
+      size_(inputs.size),
+      table_(inputs.table),
+      file_(std::move(file)),
+      projection_(inputs.projection, loader),
+      norm_(inputs.norm),
+      table_scale_(inputs.table_scale),
+      projection_scale_(inputs.projection_scale),
+      scale_(inputs.scale) {}
+
+mx::array LayerInputsLayer::apply(const mx::array& x, std::span<const int> tokens,
+                                  mx::Dtype type) const {
+  const mx::Shape shape = {static_cast<mx::ShapeElem>(tokens.size()), layers_, size_};
+  const auto columns = static_cast<std::size_t>(table_.columns);
+  std::vector<float> rows(tokens.size() * columns);
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    dequantize_rows(table_, tokens[i], 1, std::span(rows).subspan(i * columns, columns));
+  }
+  const mx::array projected =
+      mx::astype(projection_.apply(mx::astype(x, type)), mx::float32) * mx::array(projection_scale_);
+  const mx::array own = mx::array(rows.begin(), shape) * mx::array(table_scale_);
+  return (norm_.apply(mx::reshape(projected, shape)) + own) * mx::array(scale_);
+}
+
+LayerInputLayer::LayerInputLayer(const LayerInputBlock& block, WeightLoader& loader)
+    : index_(block.index),
+      stream_scale_(block.stream_scale),
+      gate_(block.gate, loader),
+      output_(block.output, loader),
+      post_norm_(optional_norm(block.post_norm)) {}
+
+mx::array LayerInputLayer::apply(const mx::array& x, const mx::array& inputs,
+                                 mx::Dtype type) const {
+  const mx::array gate = activate(Activation::gelu_tanh, gate_.apply(mx::astype(x, type)));
+  const mx::array input = mx::astype(mx::take(inputs, index_, 1), type);
+  return add_residual(x, output_.apply(gate * input), post_norm_, 1, stream_scale_);
 }
 
 }  // namespace mlxd::mlx_backend

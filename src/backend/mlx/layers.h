@@ -1,6 +1,8 @@
 #pragma once
 
+#include <memory>
 #include <optional>
+#include <span>
 
 #include "backend/mlx/attention.h"
 #include "backend/mlx/matrix.h"
@@ -69,8 +71,9 @@ class AttentionLayer {
 
   AttentionBlock block_;
   std::optional<NormLayer> input_norm_;
-  LinearLayer query_, key_, value_, output_;
-  std::optional<NormLayer> query_norm_, key_norm_, post_norm_;
+  LinearLayer query_, output_;
+  std::optional<LinearLayer> key_, value_;  // of a block with a cache of its own
+  std::optional<NormLayer> query_norm_, key_norm_, value_norm_, post_norm_;
   std::optional<RopeLayer> rope_;
 };
 
@@ -95,7 +98,7 @@ class FeedForwardLayer {
   mx::array apply(const mx::array& x, mx::Dtype type) const;
 
  private:
-  float residual_scale_;
+  float residual_scale_, stream_scale_;
   std::optional<NormLayer> input_norm_;
   GatedLayer gated_;
   std::optional<NormLayer> post_norm_;
@@ -108,8 +111,10 @@ class ExpertsLayer {
 
  private:
   struct Shared {
+    std::optional<NormLayer> input_norm;
     GatedLayer gated;
     std::optional<LinearLayer> weight;
+    std::optional<NormLayer> output_norm;
   };
   struct Choice {
     mx::array experts, weights;  // [T, chosen], [T, chosen, 1] float32
@@ -119,12 +124,43 @@ class ExpertsLayer {
 
   ExpertChoice choice_;
   Activation activation_;
-  float residual_scale_;
-  std::optional<NormLayer> input_norm_;
+  float residual_scale_, stream_scale_;
+  std::optional<NormLayer> input_norm_, router_norm_;
   LinearLayer router_;
-  std::optional<mx::array> choice_bias_;
+  std::optional<mx::array> choice_bias_, expert_scales_;  // [E]
   ExpertLinearLayer gate_, up_, down_;
+  std::optional<NormLayer> experts_norm_;
   std::optional<Shared> shared_;
+  std::optional<NormLayer> post_norm_;
+};
+
+// What the layers learn of each row's token (LayerInputs).
+class LayerInputsLayer {
+ public:
+  LayerInputsLayer(const LayerInputs& inputs, std::shared_ptr<const WeightSource> file,
+                   WeightLoader& loader);
+  // x [T, D] float32, the embedded `tokens` -> [T, layers, P] float32
+  mx::array apply(const mx::array& x, std::span<const int> tokens, mx::Dtype type) const;
+
+ private:
+  int layers_, size_;
+  Tensor table_;  // read where it lies in the file
+  std::shared_ptr<const WeightSource> file_;
+  LinearLayer projection_;
+  NormLayer norm_;
+  float table_scale_, projection_scale_, scale_;
+};
+
+class LayerInputLayer {
+ public:
+  LayerInputLayer(const LayerInputBlock& block, WeightLoader& loader);
+  // `inputs` as LayerInputsLayer makes them.
+  mx::array apply(const mx::array& x, const mx::array& inputs, mx::Dtype type) const;
+
+ private:
+  int index_;
+  float stream_scale_;
+  LinearLayer gate_, output_;
   std::optional<NormLayer> post_norm_;
 };
 

@@ -128,6 +128,19 @@ mx::array int_array(const std::vector<int>& values) {
   return mx::array(values.begin(), {static_cast<mx::ShapeElem>(values.size())}, mx::int32);
 }
 
+Matrix rows_of(const Matrix& matrix, const RowPattern& rows) {
+  const auto part = [&](const mx::array& all) {
+    const int columns = all.shape(1), groups = all.shape(0) / rows.stride;
+    return mx::slice(mx::reshape(all, {groups, rows.stride, columns}), {0, rows.first, 0},
+                     {groups, rows.first + rows.count, columns});
+  };
+  Matrix some = matrix;
+  some.weight = part(matrix.weight);
+  if (matrix.scales) some.scales = part(*matrix.scales);
+  if (matrix.biases) some.biases = part(*matrix.biases);
+  return some;
+}
+
 mx::array multiply(const Matrix& matrix, const mx::array& x) {
   if (!matrix.scales) return mx::matmul(x, mx::transpose(matrix.weight));
   return scaled(
@@ -139,7 +152,7 @@ mx::array multiply(const Matrix& matrix, const mx::array& x) {
 mx::array multiply_chosen(const Matrix& matrix, int experts, const mx::array& x,
                           const mx::array& chosen) {
   const auto of_experts = [&](const mx::array& all) {
-    return mx::reshape(all, {experts, -1, all.shape(1)});
+    return all.ndim() == 3 ? all : mx::reshape(all, {experts, -1, all.shape(1)});
   };
   const mx::array rows = mx::expand_dims(x, 2);  // [T, 1 or chosen, 1, columns]
   const mx::array weight = of_experts(matrix.weight);

@@ -27,11 +27,14 @@ struct Matrix {
   float factor = 1;                         // of all numbers
 };
 
+// Some of the matrix's rows: [rows / stride, count, columns], views of the whole.
+Matrix rows_of(const Matrix& matrix, const RowPattern& rows);
+
 // x [T, columns] -> [T, rows], in x's type.
 mx::array multiply(const Matrix& matrix, const mx::array& x);
 
-// The matrix as those of `experts` one after another, [experts * out, columns]: x [T, 1 or chosen,
-// columns] by each row's own, `chosen` [T, chosen] -> [T, chosen, out], in x's type.
+// The matrix as those of `experts` one after another, [experts * out, columns] or [experts, out,
+// columns]: x [T, 1 or chosen, columns] by each row's own, `chosen` [T, chosen] -> [T, chosen, out], in x's type.
 mx::array multiply_chosen(const Matrix& matrix, int experts, const mx::array& x,
                           const mx::array& chosen);
 

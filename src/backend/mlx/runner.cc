@@ -48,12 +48,14 @@ PagedCache make_cache(const ModelPlan& plan, int block_size, mx::Dtype type) {
       [](const FeedForwardBlock&) {},
       [](const ExpertsBlock&) {},
       [](const DeltaNetBlock&) {},
+      [](const LayerInputBlock&) {},
   };
   for (const Block& block : plan.blocks) std::visit(add_layer, block);
   return PagedCache(std::move(layers), layout.windows, block_size, type);
 }
 
-using Layer = std::variant<AttentionLayer, FeedForwardLayer, ExpertsLayer, DeltaNetLayer>;
+using Layer =
+    std::variant<AttentionLayer, FeedForwardLayer, ExpertsLayer, DeltaNetLayer, LayerInputLayer>;
 
 std::vector<Layer> make_layers(const ModelPlan& plan, WeightLoader& loader) {
   std::vector<Layer> layers;
@@ -62,6 +64,7 @@ std::vector<Layer> make_layers(const ModelPlan& plan, WeightLoader& loader) {
       [&](const FeedForwardBlock& block) -> Layer { return FeedForwardLayer(block, loader); },
       [&](const ExpertsBlock& block) -> Layer { return ExpertsLayer(block, loader); },
       [&](const DeltaNetBlock& block) -> Layer { return DeltaNetLayer(block, loader); },
+      [&](const LayerInputBlock& block) -> Layer { return LayerInputLayer(block, loader); },
   };
   for (const Block& block : plan.blocks) layers.push_back(std::visit(make_layer, block));
   return layers;
@@ -82,6 +85,7 @@ class MlxRunner final : public ModelRunner {
         softcap_(plan.head.softcap),
         cache_(make_cache(plan, options.block_size, type_)),
         states_(plan) {
+    if (plan.layer_inputs) layer_inputs_.emplace(*plan.layer_inputs, plan.weights, loader_);
     info_.backend = "mlx";
     info_.vocab_size = static_cast<int>(plan.head.weight.weight.rows);
     info_.context_length = plan.config.context_length;
@@ -119,6 +123,7 @@ class MlxRunner final : public ModelRunner {
   WeightLoader loader_;
   Matrix table_;
   float embed_scale_;
+  std::optional<LayerInputsLayer> layer_inputs_;
   std::vector<Layer> layers_;
   NormLayer head_norm_;
   LinearLayer head_;
@@ -132,11 +137,14 @@ class MlxRunner final : public ModelRunner {
 
 mx::array MlxRunner::forward(StepLayout& layout) {
   mx::array x = take_rows(table_, layout.tokens(), mx::float32) * mx::array(embed_scale_);
+  std::optional<mx::array> inputs;  // [T, layers, P]
+  if (layer_inputs_) inputs = layer_inputs_->apply(x, batch_.tokens, type_);
   const Overloaded apply = {
       [&](const AttentionLayer& layer) { return layer.apply(x, type_, cache_, layout); },
       [&](const FeedForwardLayer& layer) { return layer.apply(x, type_); },
       [&](const ExpertsLayer& layer) { return layer.apply(x, type_); },
       [&](const DeltaNetLayer& layer) { return layer.apply(x, type_, states_, layout); },
+      [&](const LayerInputLayer& layer) { return layer.apply(x, *inputs, type_); },
   };
   for (const Layer& layer : layers_) x = std::visit(apply, layer);
   return x;
@@ -198,7 +206,7 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, mx::Dty
   const Overloaded widen = {
       [&](const AttentionBlock& block) {
         query = std::max(query, static_cast<std::size_t>(block.query.weight.rows));
-        kv = std::max(kv, static_cast<std::size_t>(block.key.weight.rows));
+        kv = std::max(kv, static_cast<std::size_t>(block.kv_heads) * block.head_dim);
       },
       [&](const FeedForwardBlock& block) {
         hidden = std::max(hidden, static_cast<std::size_t>(block.gate.weight.rows));
@@ -208,6 +216,7 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, mx::Dty
         const std::size_t values = block.value_heads * block.value_dim;
         hidden = std::max(hidden, 3 * static_cast<std::size_t>(block.channels()) + 4 * values);
       },
+      [](const LayerInputBlock&) {},
       [&](const ExpertsBlock& block) {
         // Of each expert that a row chose, in place of one hidden layer: and its output.
         const auto each =
@@ -217,7 +226,8 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, mx::Dty
   };
   for (const Block& block : plan.blocks) std::visit(widen, block);
   const auto model = static_cast<std::size_t>(plan.embed.table.columns);
-  const std::size_t row = (7 * model + 3 * query + 2 * kv + 2 * hidden) * sizeof(float);
+  const std::size_t inputs = plan.layer_inputs ? 4 * plan.layer_inputs->table.columns : 0;
+  const std::size_t row = (inputs + 7 * model + 3 * query + 2 * kv + 2 * hidden) * sizeof(float);
   const auto context = static_cast<std::size_t>(plan.config.context_length);
   const std::size_t gathered = 2 * context * kv * mx::size_of(type);
   const auto vocabulary = static_cast<std::size_t>(plan.head.weight.weight.rows);

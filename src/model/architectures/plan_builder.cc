@@ -75,8 +75,8 @@ AttentionBlock PlanBuilder::describe_attention(int layer) const {
   AttentionBlock block;
   if (described.rope) block.rope = make_rope(*described.rope);
   block.heads = config_.heads;
-  block.kv_heads = config_.kv_heads;
-  block.head_dim = config_.head_dim;
+  block.kv_heads = described.kv_heads > 0 ? described.kv_heads : config_.kv_heads;
+  block.head_dim = described.head_dim > 0 ? described.head_dim : config_.head_dim;
   block.scale = described.scale;
   block.softcap = described.softcap;
   block.window = described.window;
@@ -88,9 +88,8 @@ AttentionBlock PlanBuilder::describe_attention(int layer) const {
 AttentionBlock PlanBuilder::attention(int layer, Bias qkv_bias, std::string_view norm_name,
                                       Gate gate) const {
   const int hidden = config_.hidden_size;
-  const int query_size = config_.heads * config_.head_dim;
-  const int kv_size = config_.kv_heads * config_.head_dim;
   AttentionBlock block = describe_attention(layer);
+  const int query_size = block.heads * block.head_dim, kv_size = block.kv_heads * block.head_dim;
   if (!norm_name.empty()) block.input_norm = norm(layer, norm_name, hidden);
   block.gated = gate == Gate::behind_query;
   block.query = linear(layer, "self_attn.q_proj", block.gated ? 2 * query_size : query_size, hidden,
@@ -104,13 +103,16 @@ AttentionBlock PlanBuilder::attention(int layer, Bias qkv_bias, std::string_view
 AttentionBlock PlanBuilder::attention_normed_over_rows(int layer,
                                                        std::string_view norm_name) const {
   AttentionBlock block = attention(layer, Bias::where_present, norm_name);
-  block.query_norm = norm(layer, "self_attn.q_norm", config_.heads * config_.head_dim);
-  block.key_norm = norm(layer, "self_attn.k_norm", config_.kv_heads * config_.head_dim);
+  block.query_norm = norm(layer, "self_attn.q_norm", block.heads * block.head_dim);
+  block.key_norm = norm(layer, "self_attn.k_norm", block.kv_heads * block.head_dim);
   return block;
 }
 
 FeedForwardBlock PlanBuilder::feed_forward(int layer, std::string_view norm_name) const {
-  const int hidden = config_.hidden_size, intermediate = config_.intermediate_size;
+  const int hidden = config_.hidden_size;
+  const int intermediate = config_.intermediate_sizes.empty()
+                               ? config_.intermediate_size
+                               : config_.intermediate_sizes[static_cast<std::size_t>(layer)];
   FeedForwardBlock block;
   if (!norm_name.empty()) block.input_norm = norm(layer, norm_name, hidden);
   block.gate = linear(layer, "mlp.gate_proj", intermediate, hidden);
@@ -129,7 +131,7 @@ Block PlanBuilder::feed_forward_or_experts(int layer, std::string_view norm_name
   for (const std::string module : {"mlp", "block_sparse_moe"}) {
     if (has(layer, module + ".switch_mlp.down_proj.weight") ||
         has(layer, module + ".experts.down_proj.weight")) {
-      return experts(layer, module, norm_name);
+      return experts_of(layer, module, norm_name);
     }
     for (const char* apart :
          {".experts.0.down_proj.weight", ".experts.0.w2.weight", ".experts.down_proj"}) {
@@ -143,7 +145,7 @@ Block PlanBuilder::feed_forward_or_experts(int layer, std::string_view norm_name
   return feed_forward(layer, norm_name);
 }
 
-ExpertsBlock PlanBuilder::experts(int layer, const std::string& module,
+ExpertsBlock PlanBuilder::experts(int layer, const std::string& router, const std::string& stacked,
                                   std::string_view norm_name) const {
   const ExpertsConfig& described = config_.experts;
   const int hidden = config_.hidden_size;
@@ -151,26 +153,40 @@ ExpertsBlock PlanBuilder::experts(int layer, const std::string& module,
   ExpertsBlock block;
   if (!norm_name.empty()) block.input_norm = norm(layer, norm_name, hidden);
   block.experts = described.count;
-  block.router = linear(layer, module + ".gate", count, hidden);
+  block.router = linear(layer, router, count, hidden);
   block.choice.scoring = described.scoring;
   block.choice.groups = described.groups;
   block.choice.chosen_groups = described.chosen_groups;
   block.choice.chosen = described.chosen;
   block.choice.normalised = described.normalised;
   block.choice.scale = described.scale;
+  if (has(layer, stacked + ".gate_up_proj.weight")) {
+    block.gate = linear(layer, stacked + ".gate_up_proj", 2 * rows, hidden);
+    block.up = block.gate;
+    const int size = described.intermediate_size;
+    block.gate.rows = {.first = 0, .count = size, .stride = 2 * size};
+    block.up.rows = {.first = size, .count = size, .stride = 2 * size};
+  } else {
+    block.gate = linear(layer, stacked + ".gate_proj", rows, hidden);
+    block.up = linear(layer, stacked + ".up_proj", rows, hidden);
+  }
+  block.down = linear(layer, stacked + ".down_proj", count * hidden, described.intermediate_size);
+  block.residual_scale = config_.residual_scale;
+  return block;
+}
+
+ExpertsBlock PlanBuilder::experts_of(int layer, const std::string& module,
+                                     std::string_view norm_name) const {
+  const bool stacked = has(layer, module + ".switch_mlp.down_proj.weight");
+  ExpertsBlock block = experts(layer, module + ".gate",
+                               module + (stacked ? ".switch_mlp" : ".experts"), norm_name);
   for (const char* bias : {".gate.e_score_correction_bias", ".gate.e_score_correction.bias",
                            ".e_score_correction_bias"}) {
     if (has(layer, module + bias)) {
-      block.choice.bias = vector(layer_module(layer, module + bias), count);
+      block.choice.bias = vector(layer_module(layer, module + bias), config_.experts.count);
     }
   }
-  const bool stacked = has(layer, module + ".switch_mlp.down_proj.weight");
-  const std::string own = module + (stacked ? ".switch_mlp" : ".experts");
-  block.gate = linear(layer, own + ".gate_proj", rows, hidden);
-  block.up = linear(layer, own + ".up_proj", rows, hidden);
-  block.down = linear(layer, own + ".down_proj", count * hidden, described.intermediate_size);
   block.shared = shared_expert(layer, module);
-  block.residual_scale = config_.residual_scale;
   return block;
 }
 
@@ -236,13 +252,19 @@ DeltaNetBlock PlanBuilder::delta_net(int layer, std::string_view norm_name) cons
   return block;
 }
 
+std::optional<std::vector<float>> PlanBuilder::numbers(int layer, std::string_view name,
+                                                       int size) const {
+  if (!has(layer, name)) return std::nullopt;
+  return vector(layer_module(layer, name), size);
+}
+
 void PlanBuilder::add(DeltaNetBlock block) {
   block.layer = plan_.state_layers++;
   add(Block(std::move(block)));
 }
 
 void PlanBuilder::add(AttentionBlock block) {
-  block.layer = plan_.kv_layers++;
+  if (!block.shares_cache) block.layer = plan_.kv_layers++;
   plan_.blocks.emplace_back(std::move(block));
 }
 

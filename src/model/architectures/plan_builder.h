@@ -62,7 +62,20 @@ class PlanBuilder {
   // and A_log (or dt_proj.bias and A, which is -exp(A_log)).
   DeltaNetBlock delta_net(int layer, std::string_view norm_name = "input_layernorm") const;
 
-  // Gives the block the next index of a KV layer, or of a state.
+  // The layer's experts: `router` scores them, and their matrices, all experts' rows one after
+  // another, are <stacked>.{gate,up,down}_proj, or each expert's gate and up <stacked>.gate_up_proj.
+  ExpertsBlock experts(int layer, const std::string& router, const std::string& stacked,
+                       std::string_view norm_name) const;
+
+  // A layer's tensor of so many numbers, if the file has it.
+  std::optional<std::vector<float>> numbers(int layer, std::string_view name, int size) const;
+  // <module>.weight [rows, columns], to be read in the file.
+  Tensor table(const std::string& module, std::int64_t rows, std::int64_t columns) const {
+    return matrix(module + ".weight", rows, columns);
+  }
+  void set(LayerInputs inputs) { plan_.layer_inputs = std::move(inputs); }
+
+  // Gives the block the next index of a KV layer (unless it shares one), or of a state.
   void add(AttentionBlock block);
   void add(DeltaNetBlock block);
   void add(FeedForwardBlock block) { add(Block(std::move(block))); }
@@ -72,7 +85,7 @@ class PlanBuilder {
   ModelPlan finish();
 
  private:
-  ExpertsBlock experts(int layer, const std::string& module, std::string_view norm_name) const;
+  ExpertsBlock experts_of(int layer, const std::string& module, std::string_view norm_name) const;
   std::optional<SharedExpert> shared_expert(int layer, const std::string& module) const;
   std::vector<float> convolution(int layer, int channels, int kernel) const;
   std::vector<float> decay(int layer, int heads) const;

@@ -120,7 +120,10 @@ std::string hugging_face_name(std::string_view gguf_name, std::span<const GgufNa
     return fmt::format("{}.{}", name, parameter);
   }
   constexpr std::string_view kLayer = "blk.";
-  if (!module.starts_with(kLayer)) return std::string(gguf_name);
+  if (!module.starts_with(kLayer)) {
+    const std::string_view name = counterpart(own, module);
+    return name.empty() ? std::string(gguf_name) : fmt::format("{}.{}", name, parameter);
+  }
   const std::string_view rest = module.substr(kLayer.size());
   // A tensor that is no module's ("blk.0.ssm_a").
   if (const auto alone = counterpart(own, parameter); !alone.empty() && is_layer_number(rest)) {
