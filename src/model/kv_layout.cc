@@ -21,7 +21,8 @@ std::vector<int> windows_of(const ModelPlan& plan) {
         }
         if (block.shares_cache) {
           if (windows[block.layer] == kNoBlock) {
-            throw LoadError(block.query.weight.name + ": no block before it has the cache it reads");
+            throw LoadError(block.query.weight.name +
+                            ": no block before it has the cache it reads");
           }
           return;
         }

@@ -148,8 +148,8 @@ struct DeltaNetBlock {
   }
 };
 
-// What layers learn of a row's token beside the residual stream (Gemma 3n and 4): of each of `layers`
-// P numbers, input[i] = scale * (norm(projection_scale * projection(x)[i]) + table_scale *
+// What layers learn of a row's token beside the residual stream (Gemma 3n and 4): of each of
+// `layers` P numbers, input[i] = scale * (norm(projection_scale * projection(x)[i]) + table_scale *
 // table[token][i]), x the embedded token.
 struct LayerInputs {
   int layers = 0, size = 0;  // P
@@ -170,8 +170,8 @@ struct LayerInputBlock {
 
 // The kinds of block. Whoever runs, counts or measures a plan visits them with std::visit and a
 // function for each kind, so that a new kind does not compile until all of them know it.
-using Block = std::variant<AttentionBlock, FeedForwardBlock, ExpertsBlock, DeltaNetBlock,
-                           LayerInputBlock>;
+using Block =
+    std::variant<AttentionBlock, FeedForwardBlock, ExpertsBlock, DeltaNetBlock, LayerInputBlock>;
 
 // logits[V] = softcap * tanh(weight * norm(x) / softcap)
 struct Head {

@@ -20,8 +20,8 @@ std::int64_t numbers_in(const RmsNorm& norm) {
 std::int64_t numbers_in(const std::optional<RmsNorm>& norm) { return norm ? numbers_in(*norm) : 0; }
 
 std::int64_t numbers_in(const AttentionBlock& block) {
-  std::int64_t count = numbers_in(block.input_norm) + numbers_in(block.query_norm) +
-                       numbers_in(block.post_norm);
+  std::int64_t count =
+      numbers_in(block.input_norm) + numbers_in(block.query_norm) + numbers_in(block.post_norm);
   if (!block.shares_cache) count += numbers_in(block.key_norm);
   const std::byte* last = nullptr;  // keys that are values too count once
   for (const Linear* linear : linears_of(block)) {
@@ -37,10 +37,10 @@ std::int64_t numbers_in(const FeedForwardBlock& block) {
 }
 
 std::int64_t numbers_in(const ExpertsBlock& block) {
-  std::int64_t count = numbers_in(block.input_norm) + numbers_in(block.router_norm) +
-                       numbers_in(block.experts_norm) + numbers_in(block.post_norm) +
-                       static_cast<std::int64_t>(block.choice.bias.size() +
-                                                 block.choice.expert_scales.size());
+  std::int64_t count =
+      numbers_in(block.input_norm) + numbers_in(block.router_norm) +
+      numbers_in(block.experts_norm) + numbers_in(block.post_norm) +
+      static_cast<std::int64_t>(block.choice.bias.size() + block.choice.expert_scales.size());
   if (block.shared) {
     count += numbers_in(block.shared->input_norm) + numbers_in(block.shared->output_norm);
   }

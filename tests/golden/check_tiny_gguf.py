@@ -20,6 +20,7 @@ from make_logits import HERE, log_softmax
 
 TINY = HERE / "tiny"
 BOUND = 2e-3
+GELU_BOUND = 5e-3  # of Gemma: llama.cpp looks GELU up in a table of 16-bit floats
 
 
 class Model(llama_cpp.LlamaModel):
@@ -68,7 +69,7 @@ def check(name, folder):
             got = np.append(logprobs[row["ids"]], total)
             worst = max(worst, float(np.abs(got - np.append(row["logprobs"], row["logsumexp"])).max()))
     print(f"{name}: largest difference {worst:.6f}", flush=True)
-    return worst < BOUND
+    return worst < (GELU_BOUND if name.startswith("gemma") else BOUND)
 
 
 def main():

@@ -223,6 +223,36 @@ ROUTED_WITH_GGUF = {
     }, mx.float16, None, 1),
 }
 WITH_GGUF |= ROUTED_WITH_GGUF
+
+GEMMA4 = {
+    "model_type": "gemma4_text", "architectures": ["Gemma4ForCausalLM"], "head_dim": 16, "global_head_dim": 32,
+    "hidden_size": 64, "num_key_value_heads": 2, "sliding_window": 8, "rms_norm_eps": 1e-6, "rope_theta": None,
+    "hidden_activation": "gelu_pytorch_tanh", "hidden_act": "gelu_pytorch_tanh", "num_kv_shared_layers": 0,
+    "hidden_size_per_layer_input": 0, "use_double_wide_mlp": False, "enable_moe_block": False,
+    "final_logit_softcapping": 30.0, "rope_parameters": {
+        "full_attention": {"partial_rotary_factor": 0.25, "rope_theta": 1000000.0, "rope_type": "proportional"},
+        "sliding_attention": {"rope_theta": 10000.0, "rope_type": "default"},
+    },
+}
+# As the 12B and 31B models, the E2B and E4B ones, and 26B-A4B.
+GEMMA4_WITH_GGUF = {
+    "gemma4": (GEMMA4 | {
+        "num_hidden_layers": 3, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        "attention_k_eq_v": True, "num_global_key_value_heads": 1,
+    }, mx.float16, None, 1),
+    "gemma4-shared": (GEMMA4 | {
+        "num_hidden_layers": 5, "layer_types": ["sliding_attention", "sliding_attention", "full_attention",
+                                                "sliding_attention", "full_attention"],
+        "num_kv_shared_layers": 2, "use_double_wide_mlp": True, "hidden_size_per_layer_input": 32,
+        "vocab_size_per_layer_input": VOCAB, "num_key_value_heads": 1,
+    }, mx.float16, None, 1),
+    "gemma4-moe": (GEMMA4 | {
+        "num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"],
+        "attention_k_eq_v": True, "num_global_key_value_heads": 1, "enable_moe_block": True,
+        "num_experts": 8, "top_k_experts": 2, "moe_intermediate_size": 32,
+    }, mx.float16, None, 1),
+}
+WITH_GGUF |= GEMMA4_WITH_GGUF
 MODELS |= HYBRIDS_WITH_GGUF | {
     # The last layer is a delta net.
     "qwen3-5-4bit": (multimodal("qwen3_5", QWEN3_5 | {
@@ -240,7 +270,7 @@ MODELS |= HYBRIDS_WITH_GGUF | {
         "gate_proj": SMALL_FLOATS["mxfp4"], "up_proj": SMALL_FLOATS["mxfp8"],
         "down_proj": SMALL_FLOATS["mxfp4"], "lm_head": False,
     }.get(path.split(".")[-1], {"group_size": 64, "bits": 8}), 1),
-}
+} | GEMMA4_WITH_GGUF
 
 SEEDED_BY_PLACE = 27  # the first models; the seed of a later one comes from its name
 
@@ -256,10 +286,12 @@ def random_weights(model, seed):
             # Gemma stores its norm weights less 1, the others as they are.
             centre = 0.0 if model.model_type == "gemma3_text" else 1.0
             noise = centre + 0.2 * noise
+        elif name.endswith("scale") or name.endswith("layer_scalar"):
+            noise = 1 + 0.2 * noise
         elif value.ndim == 1:
             noise = (0.05 if "e_score_correction" in name else 0.3) * noise
         elif "embed_tokens" in name:
-            noise = (0.16 if model.model_type == "gemma3_text" else 0.4) * noise
+            noise = (0.16 if model.model_type.startswith("gemma") else 0.4) * noise
         else:
             noise = 2.0 * noise / np.sqrt(value.shape[-1])
         weights.append((name, mx.array(noise)))

@@ -24,6 +24,7 @@ FAMILIES = {
     "minimax_m2": (gguf.MODEL_ARCH.MINIMAXM2, False),
     "mixtral": (gguf.MODEL_ARCH.LLAMA, True),
     "olmoe": (gguf.MODEL_ARCH.OLMOE, False),
+    "gemma4_text": (gguf.MODEL_ARCH.GEMMA4, False),
     "seed_oss": (gguf.MODEL_ARCH.SEED_OSS, False),
     "qwen3_moe": (gguf.MODEL_ARCH.QWEN3MOE, False),
 }
@@ -64,18 +65,77 @@ def delta_net(name, value, config):
     return name.replace("dt_bias", "dt_proj.bias"), value
 
 
+def gemma4(weights, config):
+    """The weights under names that gguf's map knows, or GGUF's own (conversion/gemma.py)."""
+    named = {}
+    for name, value in weights.items():
+        layer = name.split(".")[2] if ".layers." in name else None
+        if "switch_glu.up_proj" in name:
+            continue
+        if "switch_glu.gate_proj" in name:
+            up = weights[name.replace("gate_proj", "up_proj")]
+            named[f"blk.{layer}.ffn_gate_up_exps.weight"] = np.concatenate([value, up], axis=1)
+        elif name.endswith("router.scale"):
+            named[f"blk.{layer}.ffn_gate_inp.scale"] = value
+        elif name.endswith("per_expert_scale"):
+            named[f"blk.{layer}.ffn_down_exps.scale"] = value
+        elif name.endswith("layer_scalar"):
+            named[name + ".weight"] = value
+        else:
+            named[name.replace("experts.switch_glu.down_proj.weight", "experts.down_proj.weight")] = value
+    rope = config["rope_parameters"]["full_attention"]
+    pairs = config["global_head_dim"] // 2
+    turned = int(pairs * rope["partial_rotary_factor"])
+    named["rope_freqs.weight"] = np.array([1.0] * turned + [1e30] * (pairs - turned), dtype=np.float32)
+    return named
+
+
+def add_gemma4(writer, config):
+    windowed = [kind == "sliding_attention" for kind in config["layer_types"]]
+    writer.add_shared_kv_layers(config["num_kv_shared_layers"])
+    writer.add_embedding_length_per_layer_input(config["hidden_size_per_layer_input"])
+    writer.add_sliding_window(config["sliding_window"])
+    writer.add_sliding_window_pattern(windowed)
+    writer.add_final_logit_softcapping(config["final_logit_softcapping"])
+    writer.add_key_length_swa(config["head_dim"])
+    writer.add_value_length_swa(config["head_dim"])
+    writer.add_rope_dimension_count_swa(config["head_dim"])
+    writer.add_rope_freq_base_swa(config["rope_parameters"]["sliding_attention"]["rope_theta"])
+
+
+def by_layer(config):
+    """The KV heads and hidden sizes of the feed-forward layers, which the families of one number a
+    model have as such."""
+    heads, size = config["num_key_value_heads"], config["intermediate_size"]
+    if config["model_type"] != "gemma4_text":
+        return heads, size
+    if config.get("attention_k_eq_v"):
+        heads = [heads if kind == "sliding_attention" else config["num_global_key_value_heads"]
+                 for kind in config["layer_types"]]
+    if config["use_double_wide_mlp"]:
+        layers, shared = config["num_hidden_layers"], config["num_kv_shared_layers"]
+        size = [size * (2 if i >= layers - shared else 1) for i in range(layers)]
+    return heads, size
+
+
 def add_usual(writer, config):
-    head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    head_dim = config.get("global_head_dim") or config.get("head_dim") or (
+        config["hidden_size"] // config["num_attention_heads"])
+    kv_heads, intermediate_size = by_layer(config)
+    rope = config.get("rope_parameters") or {}
+    rope = rope.get("full_attention", rope)
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
-    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_feed_forward_length(intermediate_size)
     writer.add_head_count(config["num_attention_heads"])
-    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_head_count_kv(kv_heads)
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
-    writer.add_rope_freq_base(config.get("rope_theta") or config["rope_parameters"]["rope_theta"])
-    partial = (config.get("rope_parameters") or config).get("partial_rotary_factor", 1)
+    writer.add_rope_freq_base(config.get("rope_theta") or rope["rope_theta"])
+    partial = (rope or config).get("partial_rotary_factor", 1)
+    if rope.get("rope_type") == "proportional":
+        partial = 1  # rope_freqs tells what turns
     writer.add_rope_dimension_count(config.get("rotary_dim") or int(head_dim * partial))
     if "head_dim" in config:
         writer.add_key_length(head_dim)
@@ -100,7 +160,7 @@ def add_experts(writer, config):
     if not count:
         return
     writer.add_expert_count(count)
-    writer.add_expert_used_count(config["num_experts_per_tok"])
+    writer.add_expert_used_count(config.get("num_experts_per_tok") or config["top_k_experts"])
     if config["model_type"] not in ("mixtral", "olmoe"):
         writer.add_expert_feed_forward_length(config.get("moe_intermediate_size", config["intermediate_size"]))
     if "routed_scaling_factor" in config:
@@ -133,6 +193,8 @@ def add_own(writer, config):
     elif kind == "olmo3":
         writer.add_sliding_window(config["sliding_window"])
         writer.add_sliding_window_pattern([t == "sliding_attention" for t in config["layer_types"]])
+    elif kind == "gemma4_text":
+        add_gemma4(writer, config)
     elif kind == "ministral3":
         writer.add_rope_scaling_yarn_log_mul(rope["mscale_all_dim"])
         writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
@@ -176,6 +238,8 @@ def write(path, config, weights, tokenizer, matrix_type=np.float16):
     add_own(writer, config)
     add_tokenizer(writer, tokenizer, config)
     names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
+    if config["model_type"] == "gemma4_text":
+        weights = gemma4(weights, config)
     for name, value in weights.items():
         heads = {"q_proj": config["num_attention_heads"],
                  "k_proj": config["num_key_value_heads"]}.get(name.split(".")[-2])
@@ -185,14 +249,14 @@ def write(path, config, weights, tokenizer, matrix_type=np.float16):
             name, value = delta_net(name, value, config)
         # gguf's map has the stacked experts under transformers' name, mlx-lm under its own; the
         # converter calls the bias of a router one.
-        own = names.get_name(
+        own = name if name.startswith(("blk.", "rope_freqs.")) else names.get_name(
             name.replace("block_sparse_moe.", "mlp.").replace("mlp.switch_mlp.", "mlp.experts.")
             .replace("mlp.e_score", "mlp.gate.e_score").replace("e_score_correction_bias", "e_score_correction.bias"),
             try_suffixes=(".weight", ".bias"))
         assert own, name
         # The converter keeps vectors and routers in 32 bits.
         is_wide = value.ndim == 1 or name.endswith(
-            ("mlp.gate.weight", "shared_expert_gate.weight", "conv1d.weight"))
+            ("mlp.gate.weight", "router.proj.weight", "shared_expert_gate.weight", "conv1d.weight"))
         writer.add_tensor(own, value.astype(np.float32 if is_wide else matrix_type))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

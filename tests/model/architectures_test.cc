@@ -185,6 +185,42 @@ TEST(Mistral3, RunsAnOlderTextModelWithoutThat) {
                LoadError);
 }
 
+TEST(Gemma4, LayersThatSeeAllHaveLargerHeadsWhoseFirstPairsTurn) {
+  const ModelPlan plan = open_tiny("gemma4");
+  const AttentionBlock windowed = attention_of(plan, 0), whole = attention_of(plan, 1);
+  EXPECT_EQ(windowed.head_dim, 16);
+  EXPECT_EQ(windowed.window, 8);
+  EXPECT_EQ(windowed.kv_heads, 2);
+  EXPECT_EQ(whole.head_dim, 32);
+  EXPECT_EQ(whole.window, 0);
+  EXPECT_EQ(whole.kv_heads, 1);
+  ASSERT_EQ(whole.rope->inverse_frequencies.size(), 16u);
+  EXPECT_FLOAT_EQ(whole.rope->inverse_frequencies[1], std::pow(1e6f, -2.0f / 32));
+  EXPECT_GT(whole.rope->inverse_frequencies[3], 0);
+  EXPECT_EQ(whole.rope->inverse_frequencies[4], 0);
+  EXPECT_FLOAT_EQ(whole.scale, 1);
+}
+
+TEST(Gemma4, ValuesAreKeysBeforeTheirNormWhereAFileHasNone) {
+  const ModelPlan plan = open_tiny("gemma4");
+  const AttentionBlock whole = attention_of(plan, 1);
+  EXPECT_EQ(whole.value.weight.data.data(), whole.key.weight.data.data());
+  const AttentionBlock windowed = attention_of(plan, 0);
+  EXPECT_NE(windowed.value.weight.data.data(), windowed.key.weight.data.data());
+}
+
+TEST(Gemma4, TheLastLayersReadTheCacheOfTheLastOwnLayerOfTheirKind) {
+  const ModelPlan plan = open_tiny("gemma4-shared");  // three blocks a layer
+  EXPECT_EQ(plan.kv_layers, 3);
+  const auto& windowed = std::get<AttentionBlock>(plan.blocks.at(9));
+  const auto& whole = std::get<AttentionBlock>(plan.blocks.at(12));
+  EXPECT_TRUE(windowed.shares_cache);
+  EXPECT_EQ(windowed.layer, 1);
+  EXPECT_TRUE(whole.shares_cache);
+  EXPECT_EQ(whole.layer, 2);
+  EXPECT_THROW(read("gemma4_text", R"(, "num_kv_shared_layers": 4)"), LoadError);  // of four
+}
+
 void expect_same(const std::optional<RmsNorm>& a, const std::optional<RmsNorm>& b) {
   ASSERT_EQ(a.has_value(), b.has_value());
   if (!a) return;
@@ -212,6 +248,10 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           expect_same(a.post_norm, b.post_norm);
           EXPECT_EQ(a.window, b.window);
           EXPECT_EQ(a.gated, b.gated);
+          EXPECT_EQ(a.head_dim, b.head_dim);
+          EXPECT_EQ(a.kv_heads, b.kv_heads);
+          EXPECT_EQ(a.shares_cache, b.shares_cache);
+          expect_same(a.value_norm, b.value_norm);
           EXPECT_EQ(a.layer, b.layer);
           EXPECT_EQ(a.temperature, b.temperature);
           EXPECT_FLOAT_EQ(a.scale, b.scale);
@@ -227,7 +267,16 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           expect_same(a.input_norm, b.input_norm);
           expect_same(a.post_norm, b.post_norm);
           EXPECT_EQ(a.activation, b.activation);
+          EXPECT_EQ(a.up.out(), b.up.out());
           EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
+          EXPECT_NEAR(a.stream_scale, b.stream_scale, 1e-3);  // the folder's are halves
+        },
+        [&](const LayerInputBlock& a) {
+          const auto& b = std::get<LayerInputBlock>(gguf.blocks[i]);
+          EXPECT_EQ(a.index, b.index);
+          EXPECT_EQ(a.gate.out(), b.gate.out());
+          expect_same(a.post_norm, b.post_norm);
+          EXPECT_NEAR(a.stream_scale, b.stream_scale, 1e-3);
         },
         [&](const ExpertsBlock& a) {
           const auto& b = std::get<ExpertsBlock>(gguf.blocks[i]);
@@ -239,6 +288,9 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           EXPECT_EQ(a.choice.normalised, b.choice.normalised);
           EXPECT_FLOAT_EQ(a.choice.scale, b.choice.scale);
           EXPECT_EQ(a.choice.bias.size(), b.choice.bias.size());
+          EXPECT_EQ(a.choice.expert_scales.size(), b.choice.expert_scales.size());
+          expect_same(a.router_norm, b.router_norm);
+          expect_same(a.experts_norm, b.experts_norm);
           ASSERT_EQ(a.shared.has_value(), b.shared.has_value());
           if (!a.shared) return;
           EXPECT_EQ(a.shared->weight.has_value(), b.shared->weight.has_value());
@@ -264,7 +316,8 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
-                         testing::Values("dots1", "glm4-moe", "granite", "minimax-m2", "ministral3",
+                         testing::Values("dots1", "gemma4", "gemma4-moe", "gemma4-shared",
+                                         "glm4-moe", "granite", "minimax-m2", "ministral3",
                                          "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
                                          "phi3-longrope", "qwen3-5", "qwen3-5-moe", "qwen3-moe",
                                          "seed-oss", "smollm3"),

@@ -61,7 +61,7 @@ class AttentionLayers {
 
     std::size_t index_of(const AttentionShape& shape);
   };
-  Attentions all_, narrow_;  // the second where a step narrows
+  Attentions all_, narrow_;                      // the second where a step narrows
   std::vector<AttentionWork::Scratch> scratch_;  // by worker
 
   RowBuffer query_, key_, value_, gate_;  // [rows, ...]

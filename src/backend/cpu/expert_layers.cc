@@ -208,8 +208,6 @@ void ExpertLayers::reserve(int rows) {
   shared_weight_.reserve(rows, 1);
 }
 
-
-
 std::size_t ExpertLayers::bytes() const {
   return choices_.capacity() * sizeof(ChosenExpert) +
          (places_.capacity() + rows_.capacity() + next_place_.capacity()) * sizeof(int) +

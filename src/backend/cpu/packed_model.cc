@@ -221,13 +221,13 @@ class Packer {
     packed.router_norm = block.router_norm;
     packed.experts_norm = block.experts_norm;
     packed.residual = {block.post_norm, block.residual_scale, block.stream_scale};
-    for (const auto* norm : {&packed.input_norm, &packed.router_norm, &packed.experts_norm,
-                             &packed.residual.norm}) {
+    for (const auto* norm :
+         {&packed.input_norm, &packed.router_norm, &packed.experts_norm, &packed.residual.norm}) {
       need_norm(*norm, d, name);
     }
     if (block.experts < 1 || block.gate.out() % block.experts != 0) {
-      throw LoadError(name + ": " + std::to_string(block.gate.out()) +
-                      " rows are not those of " + std::to_string(block.experts) + " experts");
+      throw LoadError(name + ": " + std::to_string(block.gate.out()) + " rows are not those of " +
+                      std::to_string(block.experts) + " experts");
     }
     const int f = block.intermediate_size();
     if (f % kGroupColumns != 0 || d % kTileRows != 0) {
@@ -296,7 +296,8 @@ class Packer {
                       " numbers, not " + std::to_string(rows));
     }
     packed.bias = linear.bias;
-    matrices_.want(weight, packed.matrix, linear.rows.stride > 0 ? rows_of(linear, source) : source);
+    matrices_.want(weight, packed.matrix,
+                   linear.rows.stride > 0 ? rows_of(linear, source) : source);
     if (!source.empty() && !packed.bias.empty()) reorder(packed.bias, source);
   }
 

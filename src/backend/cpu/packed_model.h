@@ -12,9 +12,10 @@
 
 namespace mlxd::cpu {
 
-// A ModelPlan with its matrices repacked for the kernels; it needs the plan no more, and the model's
-// file only for the table of its layers' inputs. The rows of q and k that a Rope would turn as neighbours (2i, 2i + 1) are reordered within
-// their heads, so that every rotation pairs halves; scores are sums over the head and do not care.
+// A ModelPlan with its matrices repacked for the kernels; it needs the plan no more, and the
+// model's file only for the table of its layers' inputs. The rows of q and k that a Rope would turn
+// as neighbours (2i, 2i + 1) are reordered within their heads, so that every rotation pairs halves;
+// scores are sums over the head and do not care.
 
 struct PackedLinear {
   std::shared_ptr<const PackedMatrix> matrix;

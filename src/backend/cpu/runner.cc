@@ -38,7 +38,8 @@ std::vector<KvShape> kv_shapes(const ModelPlan& plan, const KvLayout& layout) {
         }
         const KvShape shape = {block.kv_heads, block.head_dim, layout.group_of[block.layer]};
         if (block.shares_cache && shape != shapes[block.layer]) {
-          throw LoadError(block.query.weight.name + ": its heads are not those whose cache it reads");
+          throw LoadError(block.query.weight.name +
+                          ": its heads are not those whose cache it reads");
         }
         shapes[block.layer] = shape;
       },

@@ -98,9 +98,9 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int wor
     bytes += DeltaNetLayers::bytes_for(rows, widths.channels, widths.values, widths.state_heads);
   }
   if (widths.experts > 0) {
-    bytes += ExpertLayers::bytes_for(rows, widths.experts, widths.chosen, model,
-                                     widths.expert_hidden, widths.shared,
-                                     widths.router_norm + widths.shared_norm);
+    bytes +=
+        ExpertLayers::bytes_for(rows, widths.experts, widths.chosen, model, widths.expert_hidden,
+                                widths.shared, widths.router_norm + widths.shared_norm);
   }
   if (const auto& inputs = plan.layer_inputs) {
     bytes += LayerInputLayers::bytes_for(rows, inputs->layers, inputs->size) +

@@ -280,8 +280,8 @@ mx::array LayerInputsLayer::apply(const mx::array& x, std::span<const int> token
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     dequantize_rows(table_, tokens[i], 1, std::span(rows).subspan(i * columns, columns));
   }
-  const mx::array projected =
-      mx::astype(projection_.apply(mx::astype(x, type)), mx::float32) * mx::array(projection_scale_);
+  const mx::array projected = mx::astype(projection_.apply(mx::astype(x, type)), mx::float32) *
+                              mx::array(projection_scale_);
   const mx::array own = mx::array(rows.begin(), shape) * mx::array(table_scale_);
   return (norm_.apply(mx::reshape(projected, shape)) + own) * mx::array(scale_);
 }

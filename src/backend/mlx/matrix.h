@@ -34,7 +34,8 @@ Matrix rows_of(const Matrix& matrix, const RowPattern& rows);
 mx::array multiply(const Matrix& matrix, const mx::array& x);
 
 // The matrix as those of `experts` one after another, [experts * out, columns] or [experts, out,
-// columns]: x [T, 1 or chosen, columns] by each row's own, `chosen` [T, chosen] -> [T, chosen, out], in x's type.
+// columns]: x [T, 1 or chosen, columns] by each row's own, `chosen` [T, chosen] -> [T, chosen,
+// out], in x's type.
 mx::array multiply_chosen(const Matrix& matrix, int experts, const mx::array& x,
                           const mx::array& chosen);
 

@@ -1,9 +1,11 @@
-// Gemma 4, text (Gemma Team 2026): as Gemma 3 with norms around every block, and layers that see all
-// of a text with larger heads than those that see a window. Some sizes have in place of values the
-// keys before their norm, some give the last layers the keys and values of earlier ones and tell
-// every layer of the row's token once more, and some have experts beside their feed-forward layer.
+// Gemma 4, text (Gemma Team 2026): as Gemma 3 with norms around every block, and layers that see
+// all of a text with larger heads than those that see a window. Some sizes have in place of values
+// the keys before their norm, some give the last layers the keys and values of earlier ones and
+// tell every layer of the row's token once more, and some have experts beside their feed-forward
+// layer.
 #include <cmath>
 #include <initializer_list>
+#include <limits>
 #include <string>
 #include <utility>
 #include <variant>
@@ -11,11 +13,11 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
+#include "base/overloaded.h"
 #include "model/architectures/architecture.h"
 #include "model/architectures/plan_builder.h"
 #include "model/architectures/windowed_layers.h"
-#include "base/error.h"
-#include "base/overloaded.h"
 #include "model/config_limits.h"
 #include "model/gguf_fields.h"
 #include "model/json_rope.h"
@@ -43,14 +45,21 @@ void gguf_finish(ModelConfig& config, const GgufFile& file) {
   RopeConfig rope = gguf_sliding_rope(config, file, kWindowedTheta);
   const int head_dim =
       fields.optional_integer("attention.key_length_swa", 1, kMaxHeadDim).value_or(config.head_dim);
-  rope.dimensions = fields.optional_integer("rope.dimension_count_swa", 1, kMaxHeadDim)
-                        .value_or(head_dim);
+  rope.dimensions =
+      fields.optional_integer("rope.dimension_count_swa", 1, kMaxHeadDim).value_or(head_dim);
   turn_windowed_layers_by(config, rope);
   for (AttentionConfig& layer : config.attention) {
-    if (layer.window > 0) layer.head_dim = head_dim;
+    if (layer.window > 0) continue;
+    layer.head_dim = config.head_dim;
+    // Pairs that do not turn are written as ones that turn very slowly.
+    constexpr float kStands = 1e20f;
+    for (float& divisor : layer.rope->divisors) {
+      if (divisor > kStands) divisor = std::numeric_limits<float>::infinity();
+    }
   }
+  config.head_dim = head_dim;
   config.sharing_layers =
-      fields.optional_integer("attention.shared_kv_layers", 0, config.layers).value_or(0);
+      fields.optional_integer("attention.shared_kv_layers", 0, config.layers - 1).value_or(0);
   config.layer_input_size =
       fields.optional_integer("embedding_length_per_layer_input", 0, kMaxHiddenSize).value_or(0);
   // Files name its function as llama.cpp computes it, over all and then normalised: the same.
@@ -73,8 +82,8 @@ void json_defaults(ModelConfig& config) {
 void json_finish(ModelConfig& config, const JsonFields& fields) {
   constexpr std::int64_t kPattern = 5;
   if (!fields.has("layer_types")) {
-    window_by_pattern(
-        config, fields.integer("sliding_window_pattern", 1, kMaxLayers).value_or(kPattern));
+    window_by_pattern(config,
+                      fields.integer("sliding_window_pattern", 1, kMaxLayers).value_or(kPattern));
   }
   turn_windowed_layers_by(config, read_json_sliding_rope(fields, config, kWindowedTheta));
   ModelConfig whole = config;
@@ -90,15 +99,15 @@ void json_finish(ModelConfig& config, const JsonFields& fields) {
     if (keys_are_values) layer.kv_heads = kv_heads;
   }
   config.sharing_layers =
-      static_cast<int>(fields.integer("num_kv_shared_layers", 0, config.layers).value_or(0));
+      static_cast<int>(fields.integer("num_kv_shared_layers", 0, config.layers - 1).value_or(0));
   if (config.sharing_layers > 0 && fields.boolean("use_double_wide_mlp").value_or(true)) {
     config.intermediate_sizes.assign(config.layers, config.intermediate_size);
     for (int i = 0; i < config.sharing_layers; ++i) {
       config.intermediate_sizes[config.layers - 1 - i] *= 2;
     }
   }
-  config.layer_input_size =
-      static_cast<int>(fields.integer("hidden_size_per_layer_input", 0, kMaxHiddenSize).value_or(0));
+  config.layer_input_size = static_cast<int>(
+      fields.integer("hidden_size_per_layer_input", 0, kMaxHiddenSize).value_or(0));
   if (!fields.boolean("enable_moe_block").value_or(false)) config.experts = {};
   config.experts.chosen = static_cast<int>(
       fields.integer("top_k_experts", 1, kMaxExperts).value_or(config.experts.chosen));
@@ -143,7 +152,8 @@ std::vector<float> numbers(const PlanBuilder& builder, int layer,
   for (const char* name : names) {
     if (auto values = builder.numbers(layer, name, size)) return *std::move(values);
   }
-  throw LoadError(fmt::format("tensor {} is missing", PlanBuilder::layer_module(layer, *names.begin())));
+  throw LoadError(
+      fmt::format("tensor {} is missing", PlanBuilder::layer_module(layer, *names.begin())));
 }
 
 Block feed_forward(const PlanBuilder& builder, const ModelConfig& config, int layer) {
@@ -155,8 +165,8 @@ Block feed_forward(const PlanBuilder& builder, const ModelConfig& config, int la
     dense.activation = Activation::gelu_tanh;
     return dense;
   }
-  ExpertsBlock block = builder.experts(layer, "router.proj", "experts.switch_glu",
-                                       "pre_feedforward_layernorm_2");
+  ExpertsBlock block =
+      builder.experts(layer, "router.proj", "experts.switch_glu", "pre_feedforward_layernorm_2");
   block.router_norm = {numbers(builder, layer, {"router.scale", "router.proj.scale"}, hidden),
                        config.norm_epsilon};
   const float root = std::sqrt(static_cast<float>(hidden));
@@ -184,8 +194,7 @@ LayerInputs layer_inputs(const PlanBuilder& builder, const ModelConfig& config) 
   return {.layers = config.layers,
           .size = size,
           .table = builder.table("model.embed_tokens_per_layer", config.vocab_size, all),
-          .projection =
-              builder.linear("model.per_layer_model_projection", all, config.hidden_size),
+          .projection = builder.linear("model.per_layer_model_projection", all, config.hidden_size),
           .norm = builder.norm("model.per_layer_projection_norm", size),
           .table_scale = std::sqrt(static_cast<float>(size)),
           .projection_scale = 1 / std::sqrt(static_cast<float>(config.hidden_size)),

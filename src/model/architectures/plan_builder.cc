@@ -178,8 +178,8 @@ ExpertsBlock PlanBuilder::experts(int layer, const std::string& router, const st
 ExpertsBlock PlanBuilder::experts_of(int layer, const std::string& module,
                                      std::string_view norm_name) const {
   const bool stacked = has(layer, module + ".switch_mlp.down_proj.weight");
-  ExpertsBlock block = experts(layer, module + ".gate",
-                               module + (stacked ? ".switch_mlp" : ".experts"), norm_name);
+  ExpertsBlock block =
+      experts(layer, module + ".gate", module + (stacked ? ".switch_mlp" : ".experts"), norm_name);
   for (const char* bias : {".gate.e_score_correction_bias", ".gate.e_score_correction.bias",
                            ".e_score_correction_bias"}) {
     if (has(layer, module + bias)) {

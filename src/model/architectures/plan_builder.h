@@ -63,7 +63,8 @@ class PlanBuilder {
   DeltaNetBlock delta_net(int layer, std::string_view norm_name = "input_layernorm") const;
 
   // The layer's experts: `router` scores them, and their matrices, all experts' rows one after
-  // another, are <stacked>.{gate,up,down}_proj, or each expert's gate and up <stacked>.gate_up_proj.
+  // another, are <stacked>.{gate,up,down}_proj, or each expert's gate and up
+  // <stacked>.gate_up_proj.
   ExpertsBlock experts(int layer, const std::string& router, const std::string& stacked,
                        std::string_view norm_name) const;
 

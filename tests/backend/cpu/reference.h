@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/overloaded.h"
 #include "model/architectures/plan_builder.h"
 #include "model/model_plan.h"
 
@@ -27,9 +28,15 @@ class Reference {
   std::vector<Row> logits(const std::vector<int>& tokens) const {
     std::vector<Row> x;
     for (const int token : tokens) x.push_back(embed(token));
-    for (const auto& block : plan_.blocks) {
-      std::visit([&](const auto& each) { apply(each, x); }, block);
+    std::vector<Row> inputs;  // of all layers, by position
+    for (std::size_t i = 0; plan_.layer_inputs && i < x.size(); ++i) {
+      inputs.push_back(layer_inputs(*plan_.layer_inputs, tokens[i], x[i]));
     }
+    const Overloaded apply_block = {
+        [&](const LayerInputBlock& block) { apply(block, inputs, x); },
+        [&](const auto& block) { apply(block, x); },
+    };
+    for (const auto& block : plan_.blocks) std::visit(apply_block, block);
     std::vector<Row> result;
     for (const Row& row : x) {
       result.push_back(product(plan_.head.weight, normed(row, plan_.head.norm)));
@@ -129,9 +136,36 @@ class Reference {
     return gate;
   }
 
-  static void add(Row& x, const Row& y, const std::optional<RmsNorm>& post_norm, double scale) {
+  static void add(Row& x, const Row& y, const std::optional<RmsNorm>& post_norm, double scale,
+                  double stream_scale = 1) {
     const Row change = post_norm ? normed(y, *post_norm) : y;
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] += scale * change[i];
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = stream_scale * (x[i] + scale * change[i]);
+  }
+
+  static Row layer_inputs(const LayerInputs& inputs, int token, const Row& x) {
+    std::vector<float> own(inputs.table.columns);
+    dequantize_rows(inputs.table, token, 1, own);
+    Row projected = product(inputs.projection, x), all;
+    for (double& value : projected) value *= inputs.projection_scale;
+    for (int layer = 0; layer < inputs.layers; ++layer) {
+      const auto first = projected.begin() + layer * inputs.size;
+      for (const double value : normed(Row(first, first + inputs.size), inputs.norm)) {
+        all.push_back(inputs.scale * (value + inputs.table_scale * own[all.size()]));
+      }
+    }
+    return all;
+  }
+
+  static void apply(const LayerInputBlock& block, const std::vector<Row>& inputs,
+                    std::vector<Row>& x) {
+    for (std::size_t p = 0; p < x.size(); ++p) {
+      Row gate = product(block.gate, x[p]);
+      for (std::size_t i = 0; i < gate.size(); ++i) {
+        gate[i] =
+            activated(gate[i], Activation::gelu_tanh) * inputs[p][block.index * gate.size() + i];
+      }
+      add(x[p], product(block.output, gate), block.post_norm, 1, block.stream_scale);
+    }
   }
 
   static void apply(const AttentionBlock& block, std::vector<Row>& x) {
@@ -142,6 +176,7 @@ class Reference {
       if (block.gated) gates.push_back(take_gate(queries.back(), block.head_dim));
       keys.push_back(product(block.key, h));
       values.push_back(product(block.value, h));
+      prepare_heads(values.back(), block.head_dim, block.value_norm, std::nullopt, 0);
       const int p = static_cast<int>(position);
       prepare_heads(queries.back(), block.head_dim, block.query_norm, block.rope, p);
       prepare_heads(keys.back(), block.head_dim, block.key_norm, block.rope, p);
@@ -220,7 +255,7 @@ class Reference {
     for (Row& row : x) {
       const Row h = block.input_norm ? normed(row, *block.input_norm) : row;
       add(row, mlp(block.gate, block.up, block.down, block.activation, h), block.post_norm,
-          block.residual_scale);
+          block.residual_scale, block.stream_scale);
     }
   }
 
@@ -289,7 +324,9 @@ class Reference {
   static void apply(const ExpertsBlock& block, std::vector<Row>& x) {
     for (Row& row : x) {
       const Row h = block.input_norm ? normed(row, *block.input_norm) : row;
-      const Row weights = expert_weights(block.choice, product(block.router, h));
+      const Row weights = expert_weights(
+          block.choice,
+          product(block.router, block.router_norm ? normed(row, *block.router_norm) : h));
       Row y(row.size());
       const auto add_part = [&](const Row& part, double weight) {
         for (std::size_t i = 0; i < y.size(); ++i) y[i] += weight * part[i];
@@ -297,15 +334,19 @@ class Reference {
       for (int e = 0; e < block.experts; ++e) {
         if (weights[e] == 0) continue;
         const auto own = [&](const Linear& all) { return expert(all, block.experts, e); };
+        const double scale = block.choice.expert_scales.empty() ? 1 : block.choice.expert_scales[e];
         add_part(mlp(own(block.gate), own(block.up), own(block.down), block.activation, h),
-                 weights[e]);
+                 scale * weights[e]);
       }
+      if (block.experts_norm) y = normed(y, *block.experts_norm);
       if (const auto& shared = block.shared) {
         const double weight =
             shared->weight ? 1 / (1 + std::exp(-product(*shared->weight, h)[0])) : 1;
-        add_part(mlp(shared->gate, shared->up, shared->down, block.activation, h), weight);
+        const Row read = shared->input_norm ? normed(row, *shared->input_norm) : h;
+        const Row out = mlp(shared->gate, shared->up, shared->down, block.activation, read);
+        add_part(shared->output_norm ? normed(out, *shared->output_norm) : out, weight);
       }
-      add(row, y, block.post_norm, block.residual_scale);
+      add(row, y, block.post_norm, block.residual_scale, block.stream_scale);
     }
   }
 
