@@ -50,8 +50,8 @@ inline constexpr const char* kTinyGguf[] = {
     "phi3-longrope.gguf", "phi3.gguf",     "qwen3-5-moe.gguf", "qwen3-5.gguf",
     "qwen3-moe.gguf",     "seed-oss.gguf", "smollm3.gguf"};
 // Those in MLX's quantised form whose logits a small difference of activations changes little.
-inline constexpr const char* kTinyAffine[] = {"llama-4bit", "phi3-4bit", "qwen3-mixed",
-                                              "qwen3-moe-4bit"};
+inline constexpr const char* kTinyAffine[] = {"gemma4-4bit", "llama-4bit", "phi3-4bit",
+                                              "qwen3-mixed", "qwen3-moe-4bit"};
 
 // And those whose recurrent layers make much of it: a delta net's heads are normed, so that what a
 // head holds of a text's first tokens, nearly nothing, becomes as large as any other.

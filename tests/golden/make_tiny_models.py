@@ -270,7 +270,15 @@ MODELS |= HYBRIDS_WITH_GGUF | {
         "gate_proj": SMALL_FLOATS["mxfp4"], "up_proj": SMALL_FLOATS["mxfp8"],
         "down_proj": SMALL_FLOATS["mxfp4"], "lm_head": False,
     }.get(path.split(".")[-1], {"group_size": 64, "bits": 8}), 1),
-} | GEMMA4_WITH_GGUF
+} | GEMMA4_WITH_GGUF | {
+    # The text model of a multimodal folder, whose images alone see both ways.
+    "gemma4-4bit": ({
+        "model_type": "gemma4", "architectures": ["Gemma4ForConditionalGeneration"], "vocab_size": VOCAB,
+        "vision_config": {"model_type": "gemma4_vision"}, "tie_word_embeddings": True,
+        "text_config": {key: value for key, value in COMMON.items() if key != "rope_theta"}
+        | GEMMA4_WITH_GGUF["gemma4-shared"][0] | {"use_bidirectional_attention": "vision"},
+    }, mx.bfloat16, lambda path: {"group_size": 32, "bits": 4}, 1),
+}
 
 SEEDED_BY_PLACE = 27  # the first models; the seed of a later one comes from its name
 

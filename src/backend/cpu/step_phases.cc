@@ -204,7 +204,10 @@ const PreparedInput& StepPhases::prepared(int worker, const PackedMatrix& matrix
   const int kind = matrix.input_kind();
   PreparedInput& prepared = of.prepared[kind];
   if (of.prepared_for[kind] != moment || prepared.rows().values != input.values) {
-    kernels_.prepare(matrix, input, prepared);
+    // The buffer is as wide as the widest block needs it.
+    InputRows read = input;
+    read.columns = matrix.columns();
+    kernels_.prepare(matrix, read, prepared);
     of.prepared_for[kind] = moment;
   }
   return prepared;

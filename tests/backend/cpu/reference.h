@@ -32,7 +32,9 @@ class Reference {
     for (std::size_t i = 0; plan_.layer_inputs && i < x.size(); ++i) {
       inputs.push_back(layer_inputs(*plan_.layer_inputs, tokens[i], x[i]));
     }
+    Kept kept(plan_.kv_layers);
     const Overloaded apply_block = {
+        [&](const AttentionBlock& block) { apply(block, kept[block.layer], x); },
         [&](const LayerInputBlock& block) { apply(block, inputs, x); },
         [&](const auto& block) { apply(block, x); },
     };
@@ -46,6 +48,12 @@ class Reference {
   }
 
  private:
+  // The keys and values of a KV layer, by position.
+  struct KeysAndValues {
+    std::vector<Row> keys, values;
+  };
+  using Kept = std::vector<KeysAndValues>;
+
   static double capped(double x, double cap) { return cap == 0 ? x : cap * std::tanh(x / cap); }
 
   static double rounded(double x) { return half_to_float(float_to_half(static_cast<float>(x))); }
@@ -168,22 +176,24 @@ class Reference {
     }
   }
 
-  static void apply(const AttentionBlock& block, std::vector<Row>& x) {
-    std::vector<Row> queries, keys, values, gates;
+  static void apply(const AttentionBlock& block, KeysAndValues& kept, std::vector<Row>& x) {
+    std::vector<Row> queries, gates;
+    auto& [keys, values] = kept;
     for (std::size_t position = 0; position < x.size(); ++position) {
       const Row h = block.input_norm ? normed(x[position], *block.input_norm) : x[position];
       queries.push_back(product(block.query, h));
       if (block.gated) gates.push_back(take_gate(queries.back(), block.head_dim));
-      keys.push_back(product(block.key, h));
-      values.push_back(product(block.value, h));
-      prepare_heads(values.back(), block.head_dim, block.value_norm, std::nullopt, 0);
       const int p = static_cast<int>(position);
       prepare_heads(queries.back(), block.head_dim, block.query_norm, block.rope, p);
-      prepare_heads(keys.back(), block.head_dim, block.key_norm, block.rope, p);
       if (const auto& temperature = block.temperature) {
         const double factor = 1 + temperature->beta * std::log(1 + p / temperature->length);
         for (double& value : queries.back()) value *= factor;
       }
+      if (block.shares_cache) continue;
+      keys.push_back(product(block.key, h));
+      values.push_back(product(block.value, h));
+      prepare_heads(keys.back(), block.head_dim, block.key_norm, block.rope, p);
+      prepare_heads(values.back(), block.head_dim, block.value_norm, std::nullopt, p);
       for (double& value : keys.back()) value = rounded(value);
       for (double& value : values.back()) value = rounded(value);
     }
@@ -261,6 +271,9 @@ class Reference {
 
   // The part of a matrix that is one expert's.
   static Linear expert(const Linear& all, int experts, int index) {
+    if (all.rows.stride > 0) {
+      return rows_of(all, std::int64_t{index} * all.rows.stride + all.rows.first, all.rows.count);
+    }
     const std::int64_t rows = all.weight.rows / experts;
     return rows_of(all, index * rows, rows);
   }

@@ -60,6 +60,39 @@ TinyModelOptions deepseek_like() {
           .shared_expert = true};
 }
 
+TinyModelOptions gemma4_dense() {
+  return {.layers = 3,
+          .head_norms = true,
+          .sandwich_norms = true,
+          .window = 40,
+          .logit_softcap = 10,
+          .activation = Activation::gelu_tanh,
+          .other_head_dim = 32,
+          .keys_are_values = true,
+          .value_norms = true,
+          .stream_scale = 0.7f};
+}
+
+TinyModelOptions gemma4_small() {
+  TinyModelOptions options = gemma4_dense();
+  options.layers = 6;
+  options.sharing_layers = 3;
+  options.layer_input_size = 32;
+  return options;
+}
+
+TinyModelOptions gemma4_experts() {
+  TinyModelOptions options = gemma4_dense();
+  options.experts = 5;
+  options.choice = {.scoring = ExpertScoring::softmax_chosen,
+                    .chosen = 2,
+                    .expert_scales = {0.5f, 1, 1.5f, 0.8f, 1.2f}};
+  options.shared_expert = true;
+  options.norms_apart = true;
+  options.gate_and_up_in_one = true;
+  return options;
+}
+
 struct Flavour {
   const char* name;
   TinyModelOptions options;
@@ -104,6 +137,10 @@ const Flavour kFlavours[] = {
       .choice = {.scoring = ExpertScoring::softmax_chosen, .chosen = 2},
       .shared_expert = true}},
     {"ExpertsInGroupsBesideASharedOne", deepseek_like()},
+    {"HeadsByLayer", {.window = 40, .other_head_dim = 48}},
+    {"KeysThatAreNormedValues", gemma4_dense()},
+    {"SharedCachesAndInputsOfLayers", gemma4_small()},
+    {"ExpertsAndTheirRouterAndTheSharedOneNormedApart", gemma4_experts()},
     {"ExpertsByTheRootOfTheSoftplus",
      {.sandwich_norms = true,
       .activation = Activation::gelu_tanh,

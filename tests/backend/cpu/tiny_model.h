@@ -45,6 +45,15 @@ struct TinyModelOptions {
   ExpertChoice choice = {};
   int expert_intermediate_size = 64;
   bool shared_expert = false, weighed_shared_expert = false;
+  // As Gemma 4 has them.
+  int other_head_dim = 0;        // of the layers without the window, with one KV head; 0: same
+  bool keys_are_values = false;  // there
+  bool value_norms = false;
+  int sharing_layers = 0;           // the last ones, which read the cache of the last of their kind
+  int layer_input_size = 0;         // 0: none
+  float stream_scale = 1;           // after a layer's last block
+  bool norms_apart = false;         // of experts, their router and the shared expert
+  bool gate_and_up_in_one = false;  // of experts
   unsigned seed = 1;
 };
 
@@ -72,12 +81,13 @@ class TinyModelBuilder {
     plan.config.vocab_size = options_.vocab_size;
     plan.embed = {tensor("embedding", options_.vocab_size, options_.hidden_size),
                   options_.embedding_scale};
+    if (options_.layer_input_size > 0) plan.layer_inputs = layer_inputs();
     for (int layer = 0; layer < options_.layers; ++layer) {
       if (options_.delta_net && layer % 2 == 0) {
         plan.blocks.push_back(delta_net(plan.state_layers++));
       } else {
         AttentionBlock block = attention(layer);
-        block.layer = plan.kv_layers++;
+        if (!block.shares_cache) block.layer = plan.kv_layers++;
         plan.blocks.push_back(std::move(block));
       }
       if (options_.experts > 0 && layer % 2 == 0) {
@@ -85,6 +95,7 @@ class TinyModelBuilder {
       } else {
         plan.blocks.push_back(feed_forward());
       }
+      if (plan.layer_inputs) plan.blocks.push_back(layer_input(layer));
     }
     plan.head.norm = norm(options_.hidden_size);
     plan.head.softcap = options_.logit_softcap;
@@ -97,26 +108,35 @@ class TinyModelBuilder {
 
  private:
   AttentionBlock attention(int layer) {
-    const int d = options_.head_dim;
+    const bool is_other = options_.other_head_dim > 0 && layer % 2 == 1;
+    const int d = is_other ? options_.other_head_dim : options_.head_dim;
+    const int kv_heads = is_other ? 1 : options_.kv_heads;
+    const int own_layers = options_.layers - options_.sharing_layers;
     AttentionBlock block;
+    block.shares_cache = layer >= own_layers;
+    if (block.shares_cache) block.layer = own_layers - 1 - (layer - own_layers + 1) % 2;
     if (options_.input_norms) block.input_norm = norm(options_.hidden_size);
     block.gated = options_.gated;
     block.query = linear("q", options_.heads * d * (options_.gated ? 2 : 1), options_.hidden_size);
-    block.key = linear("k", options_.kv_heads * d, options_.hidden_size);
-    block.value = linear("v", options_.kv_heads * d, options_.hidden_size);
+    if (!block.shares_cache) {
+      block.key = linear("k", kv_heads * d, options_.hidden_size);
+      const bool is_key = options_.keys_are_values && is_other;
+      block.value = is_key ? block.key : linear("v", kv_heads * d, options_.hidden_size);
+      if (options_.value_norms) block.value_norm = norm(d);
+    }
     if (options_.head_norms) {
       block.query_norm = norm(d);
       block.key_norm = norm(d);
     }
     if (options_.row_norms) {
       block.query_norm = norm(options_.heads * d);
-      block.key_norm = norm(options_.kv_heads * d);
+      block.key_norm = norm(kv_heads * d);
     }
     if (options_.rope || layer % 2 == 1) block.rope = rope();
     block.temperature = options_.temperature;
     block.residual_scale = options_.residual_scale;
     block.heads = options_.heads;
-    block.kv_heads = options_.kv_heads;
+    block.kv_heads = kv_heads;
     block.head_dim = d;
     block.scale = 1 / std::sqrt(static_cast<float>(d));
     block.softcap = options_.softcap;
@@ -125,6 +145,31 @@ class TinyModelBuilder {
     if (options_.sandwich_norms) block.post_norm = norm(options_.hidden_size);
     return block;
   }
+
+  LayerInputs layer_inputs() {
+    const int size = options_.layer_input_size, all = size * options_.layers;
+    return {.layers = options_.layers,
+            .size = size,
+            .table = tensor("inputs of layers", options_.vocab_size, all),
+            .projection = linear("projection", all, options_.hidden_size),
+            .norm = norm(size),
+            .table_scale = 1.5f,
+            .projection_scale = 0.125f,
+            .scale = 0.7f};
+  }
+
+  LayerInputBlock layer_input(int layer) {
+    LayerInputBlock block;
+    block.index = layer;
+    block.gate = linear("input gate", options_.layer_input_size, options_.hidden_size);
+    block.output = linear("input output", options_.hidden_size, options_.layer_input_size);
+    block.post_norm = norm(options_.hidden_size);
+    block.stream_scale = options_.stream_scale;
+    return block;
+  }
+
+  // Of the block before a layer's input, or the layer's last.
+  float stream_scale() const { return options_.layer_input_size > 0 ? 1 : options_.stream_scale; }
 
   Rope rope() const {
     Rope rope;
@@ -140,6 +185,7 @@ class TinyModelBuilder {
     FeedForwardBlock block;
     if (options_.input_norms) block.input_norm = norm(options_.hidden_size);
     block.residual_scale = options_.residual_scale;
+    block.stream_scale = stream_scale();
     block.gate = linear("gate", options_.intermediate_size, options_.hidden_size);
     block.up = linear("up", options_.intermediate_size, options_.hidden_size);
     block.down = linear("down", options_.hidden_size, options_.intermediate_size);
@@ -182,11 +228,22 @@ class TinyModelBuilder {
     ExpertsBlock block;
     if (options_.input_norms) block.input_norm = norm(d);
     block.residual_scale = options_.residual_scale;
+    block.stream_scale = stream_scale();
     block.experts = options_.experts;
     block.choice = options_.choice;
     block.router = linear("router", options_.experts, d);
-    block.gate = linear("gate", options_.experts * f, d);
-    block.up = linear("up", options_.experts * f, d);
+    if (options_.gate_and_up_in_one) {
+      block.gate = block.up = linear("gate and up", options_.experts * 2 * f, d);
+      block.gate.rows = {0, f, 2 * f};
+      block.up.rows = {f, f, 2 * f};
+    } else {
+      block.gate = linear("gate", options_.experts * f, d);
+      block.up = linear("up", options_.experts * f, d);
+    }
+    if (options_.norms_apart) {
+      block.router_norm = norm(d);
+      block.experts_norm = norm(d);
+    }
     block.down = linear("down", options_.experts * d, f);
     block.activation = options_.activation;
     if (options_.shared_expert) {
@@ -194,6 +251,10 @@ class TinyModelBuilder {
       shared.gate = linear("shared gate", options_.intermediate_size, d);
       shared.up = linear("shared up", options_.intermediate_size, d);
       shared.down = linear("shared down", d, options_.intermediate_size);
+      if (options_.norms_apart) {
+        shared.input_norm = norm(d);
+        shared.output_norm = norm(d);
+      }
       if (options_.weighed_shared_expert) shared.weight = linear("shared weight", 1, d);
     }
     if (options_.sandwich_norms) block.post_norm = norm(d);
