@@ -78,7 +78,11 @@ void require_bias(const JsonFields& fields, std::string_view field, const Weight
 void check_settings(const JsonFields& fields, const Architecture& architecture,
                     const WeightSource& weights) {
   fields.require_one_of(architecture.activation_key, architecture.activations);
-  require_false(fields, "use_bidirectional_attention", "mlxd's attention looks back alone");
+  // "vision": the tokens of one image see each other, and mlxd serves texts.
+  const boost::json::value* both_ways = fields.find("use_bidirectional_attention");
+  if (both_ways == nullptr || *both_ways != "vision") {
+    require_false(fields, "use_bidirectional_attention", "mlxd's attention looks back alone");
+  }
   require_false(fields, "rope_traditional", "mlxd pairs the halves of a head");
   require_false(fields, "is_encoder_decoder", "mlxd runs decoders");
   require_false(fields, "add_cross_attention", "mlxd runs decoders without an encoder");

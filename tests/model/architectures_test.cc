@@ -221,6 +221,27 @@ TEST(Gemma4, TheLastLayersReadTheCacheOfTheLastOwnLayerOfTheirKind) {
   EXPECT_THROW(read("gemma4_text", R"(, "num_kv_shared_layers": 4)"), LoadError);  // of four
 }
 
+TEST(Gemma4, TheTableOfLayersInputsIsNoMatrixThatIsPackedOrCopied) {
+  for (const char* name : {"gemma4-shared", "gemma4-shared.gguf"}) {
+    const ModelPlan plan = open_tiny(name);
+    ASSERT_TRUE(plan.layer_inputs) << name;
+    EXPECT_EQ(plan.layer_inputs->table.columns, 5 * 32) << name;
+    for (const Tensor* matrix : matrices_of(plan)) {
+      EXPECT_NE(matrix->data.data(), plan.layer_inputs->table.data.data()) << matrix->name;
+    }
+  }
+}
+
+TEST(Gemma4, MayLookBothWaysWithinImagesAlone) {
+  const std::string rest = R"(, "layer_types": ["sliding_attention", "full_attention",
+                              "sliding_attention", "full_attention"])";
+  EXPECT_NO_THROW(read("gemma4_text", rest + R"(, "use_bidirectional_attention": "vision")"));
+  for (const char* other : {"\"all\"", "true"}) {
+    EXPECT_THROW(read("gemma4_text", rest + R"(, "use_bidirectional_attention": )" + other),
+                 LoadError);
+  }
+}
+
 void expect_same(const std::optional<RmsNorm>& a, const std::optional<RmsNorm>& b) {
   ASSERT_EQ(a.has_value(), b.has_value());
   if (!a) return;
