@@ -19,24 +19,17 @@ std::int64_t numbers_in(const RmsNorm& norm) {
 
 std::int64_t numbers_in(const std::optional<RmsNorm>& norm) { return norm ? numbers_in(*norm) : 0; }
 
-std::int64_t numbers_in(const AttentionBlock& block) {
-  std::int64_t count =
-      numbers_in(block.input_norm) + numbers_in(block.query_norm) + numbers_in(block.post_norm);
-  if (!block.shares_cache) count += numbers_in(block.key_norm);
-  const std::byte* last = nullptr;  // keys that are values too count once
-  for (const Linear* linear : linears_of(block)) {
-    if (linear->weight.data.data() != last) count += numbers_in(*linear);
-    last = linear->weight.data.data();
-  }
-  return count;
+// Of a block what is beside its products.
+std::int64_t others_in(const AttentionBlock& block) {
+  return numbers_in(block.input_norm) + numbers_in(block.query_norm) + numbers_in(block.post_norm) +
+         (block.shares_cache ? 0 : numbers_in(block.key_norm));
 }
 
-std::int64_t numbers_in(const FeedForwardBlock& block) {
-  return numbers_in(block.input_norm) + numbers_in(block.gate) + numbers_in(block.up) +
-         numbers_in(block.down) + numbers_in(block.post_norm);
+std::int64_t others_in(const FeedForwardBlock& block) {
+  return numbers_in(block.input_norm) + numbers_in(block.post_norm);
 }
 
-std::int64_t numbers_in(const ExpertsBlock& block) {
+std::int64_t others_in(const ExpertsBlock& block) {
   std::int64_t count =
       numbers_in(block.input_norm) + numbers_in(block.router_norm) +
       numbers_in(block.experts_norm) + numbers_in(block.post_norm) +
@@ -44,19 +37,27 @@ std::int64_t numbers_in(const ExpertsBlock& block) {
   if (block.shared) {
     count += numbers_in(block.shared->input_norm) + numbers_in(block.shared->output_norm);
   }
-  for (const Linear* linear : linears_of(block)) count += numbers_in(*linear);
   return count;
 }
 
-std::int64_t numbers_in(const LayerInputBlock& block) {
-  return numbers_in(block.gate) + numbers_in(block.output) + numbers_in(block.post_norm);
+std::int64_t others_in(const LayerInputBlock& block) { return numbers_in(block.post_norm); }
+
+std::int64_t others_in(const DeltaNetBlock& block) {
+  return numbers_in(block.input_norm) + numbers_in(block.norm) +
+         static_cast<std::int64_t>(block.convolution.size() + block.decay.size() +
+                                   block.time_bias.size());
 }
 
-std::int64_t numbers_in(const DeltaNetBlock& block) {
-  std::int64_t count = numbers_in(block.input_norm) + numbers_in(block.norm) +
-                       static_cast<std::int64_t>(block.convolution.size() + block.decay.size() +
-                                                 block.time_bias.size());
-  for (const Linear* linear : linears_of(block)) count += numbers_in(*linear);
+std::int64_t numbers_in(const Block& block) {
+  std::int64_t count = std::visit([](const auto& each) { return others_in(each); }, block);
+  const Linear* last = nullptr;
+  for (const Linear* linear : linears_of(block)) {
+    // Keys that are values too count once.
+    const bool again = last != nullptr && linear->weight.data.data() == last->weight.data.data() &&
+                       linear->rows.first == last->rows.first;
+    if (!again) count += numbers_in(*linear);
+    last = linear;
+  }
   return count;
 }
 
@@ -85,9 +86,7 @@ std::int64_t count_parameters(const ModelPlan& plan) {
   if (const auto& inputs = plan.layer_inputs) {
     count += numbers_in(inputs->table) + numbers_in(inputs->projection) + numbers_in(inputs->norm);
   }
-  for (const auto& block : plan.blocks) {
-    count += std::visit([](const auto& each) { return numbers_in(each); }, block);
-  }
+  for (const Block& block : plan.blocks) count += numbers_in(block);
   return count;
 }
 
