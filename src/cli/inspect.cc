@@ -18,6 +18,12 @@ std::string mebibytes(std::size_t bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
+// Of the file what is read where it lies, as tokens ask for it.
+std::size_t mapped(const ModelFiles& files) {
+  const auto& inputs = files.plan.layer_inputs;
+  return inputs ? inputs->table.byte_size() : 0;
+}
+
 std::size_t needed(const ModelMemory& memory, int tokens) {
   return memory.weights + memory.buffers + static_cast<std::size_t>(tokens) * memory.kv_token();
 }
@@ -47,6 +53,7 @@ boost::json::object as_json(const ModelSummary& summary, const ModelFiles& files
           {"chat_template", summary.has_chat_template},
           {"formats", std::move(formats)},
           {"weight_bytes", memory.weights},
+          {"mapped_bytes", mapped(files)},
           {"buffer_bytes", memory.buffers},
           {"kv_bytes_per_token", memory.kv_token()},
           {"kv_cache_bytes", memory.kv_cache},
@@ -99,6 +106,11 @@ void print_model(const ModelSummary& summary, const ModelFiles& files, const Mod
                                           summary.context_length));
   print_line("", fmt::format("of it weights {}, buffers of steps at most {}",
                              mebibytes(memory.weights), mebibytes(memory.buffers)));
+  if (mapped(files) > 0) {
+    print_line("", fmt::format("{} more stay in the file, a row read for a token: the system keeps "
+                               "in memory what it has room for",
+                               mebibytes(mapped(files))));
+  }
   print_line("KV cache",
              fmt::format("{} bytes a token; here it would get {}, {} tokens", memory.kv_token(),
                          mebibytes(memory.kv_cache), memory.kv_cache / memory.kv_token()));
