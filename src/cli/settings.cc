@@ -21,6 +21,8 @@ ModelSetting parse_model_setting(const std::string& text) {
     return {text.substr(0, equals), text.substr(equals + 1)};
   }
   if (text.empty()) throw StartupError("a model is named by an empty text");
+  // "hf:" says where it comes from, and is no part of its name.
+  if (text.starts_with("hf:")) return {text.substr(3), text};
   // A path is known by its last part; an id such as mlx-community/X by all of it.
   const bool is_file = text.ends_with(".gguf");
   if (!is_file && text.front() != '/' && text.front() != '.') {
