@@ -79,6 +79,9 @@ std::string contradiction(const Transfer& transfer) {
   if (!headers.linked_size.empty() && headers.linked_size != std::to_string(file.size)) {
     return fmt::format("it has {} bytes, and the list says {}", headers.linked_size, file.size);
   }
+  if (file.is_sha256 && !headers.linked_etag.empty() && headers.linked_etag != file.hash) {
+    return fmt::format("its hash is {}, and the list says {}", headers.linked_etag, file.hash);
+  }
   const auto& piece = transfer.file.partial.piece(transfer.piece);
   const auto range = fmt::format("bytes {}-{}/{}", transfer.first_byte, piece.end - 1, file.size);
   if (transfer.is_range && headers.content_range != range) {

@@ -88,7 +88,11 @@ Easy make_request(const Settings& settings, const std::string& url, char* error,
 }
 
 void AnswerHeaders::read(std::string_view line) {
-  if (line.starts_with("HTTP/")) *this = {};
+  if (line.starts_with("HTTP/")) {
+    error_code.clear();
+    content_range.clear();
+    retry_after = 0;
+  }
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) return;
   const std::string_view name = line.substr(0, colon);
@@ -97,10 +101,10 @@ void AnswerHeaders::read(std::string_view line) {
   if (begin == std::string_view::npos) return;
   value = value.substr(begin, value.find_last_not_of(" \t\r\n") - begin + 1);
   if (equals(name, "x-error-code")) error_code = value;
-  if (equals(name, "x-repo-commit")) commit = value;
-  if (equals(name, "x-linked-size")) linked_size = value;
+  if (equals(name, "x-repo-commit") && commit.empty()) commit = value;
+  if (equals(name, "x-linked-size") && linked_size.empty()) linked_size = value;
   if (equals(name, "content-range")) content_range = value;
-  if (equals(name, "x-linked-etag")) {
+  if (equals(name, "x-linked-etag") && linked_etag.empty()) {
     if (value.size() >= 2 && value.front() == '"') value = value.substr(1, value.size() - 2);
     linked_etag = value;
   }
@@ -191,6 +195,9 @@ std::string failure(const Settings& settings, CURLcode code, const char* error) 
         "the certificate of {} cannot be checked: {}; SSL_CERT_FILE names the file of a proxy's "
         "own certificates",
         host_of(settings), reason);
+  }
+  if (code == CURLE_PARTIAL_FILE || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING) {
+    return fmt::format("the connection to {} broke off: {}", host_of(settings), reason);
   }
   return fmt::format(
       "{} cannot be reached: {}; check the network, or HTTPS_PROXY, or HF_ENDPOINT for a mirror",

@@ -39,12 +39,14 @@ using HeaderList = std::unique_ptr<curl_slist, HeaderListDeleter>;
 Easy make_request(const Settings& settings, const std::string& url, char* error,
                   HeaderList& headers);
 
-// What the headers of an answer say; those of a redirect are forgotten when the next ones come.
+// What the headers of an answer say.
 struct AnswerHeaders {
+  // The hub says these of a file, and then sends on to where it is: the first ones count.
+  std::string commit;       // X-Repo-Commit
+  std::string linked_etag;  // X-Linked-Etag, without quotation marks
+  std::string linked_size;  // X-Linked-Size
+  // Those of the last answer.
   std::string error_code;     // X-Error-Code: "GatedRepo", "RevisionNotFound"
-  std::string commit;         // X-Repo-Commit
-  std::string linked_etag;    // X-Linked-Etag, without quotation marks
-  std::string linked_size;    // X-Linked-Size
   std::string content_range;  // Content-Range
   double retry_after = 0;     // seconds
 

@@ -118,7 +118,10 @@ class HubDouble:
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         if handler.command != "HEAD":
-            handler.wfile.write(body)
+            try:
+                handler.wfile.write(body)
+            except OSError:  # the client has heard enough
+                handler.close_connection = True
 
     def _hub(self, handler):
         url = urllib.parse.urlsplit(handler.path)
@@ -139,15 +142,14 @@ class HubDouble:
         path = urllib.parse.unquote(file.group(3))
         if path not in repository.files:
             return self._send(handler, 404, {"X-Error-Code": "EntryNotFound"}, b"no such file")
-        sibling = repository.sibling(path)
         headers = {"X-Repo-Commit": repository.commit} | self.headers
         if self.redirect or repository.is_lfs(path):
             place = self.redirect or f"{self.bytes_url}/{found.group(1)}?path={file.group(3)}"
             if repository.is_lfs(path):
-                headers |= {"X-Linked-Etag": f'"{sibling["lfs"]["sha256"]}"',
-                            "X-Linked-Size": str(sibling["lfs"]["size"])} | self.headers
+                headers = {"X-Linked-Etag": f'"{hashlib.sha256(repository.files[path]).hexdigest()}"',
+                           "X-Linked-Size": str(len(repository.files[path]))} | headers
             return self._send(handler, 302, headers | {"Location": place})
-        headers["ETag"] = f'"{sibling["blobId"]}"'
+        headers["ETag"] = f'"{git_hash(repository.files[path])}"'
         self._content(handler, repository.files[path], headers)
 
     def _bytes(self, handler):

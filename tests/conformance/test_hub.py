@@ -30,10 +30,12 @@ class Hub(HubDouble):
     def __init__(self, home, certificate=None):
         super().__init__(certificate)
         self.home = home
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLXD_", "HF_"))} | {
+        own = ("MLXD_", "HF_", "SSL_CERT", "CURL_CA", "REQUESTS_CA")
+        self.environment = {
+            k: v for k, v in os.environ.items() if not k.startswith(own) and not k.lower().endswith("_proxy")
+        } | {
             "HF_HOME": str(home),
             "HF_ENDPOINT": self.url,
-            "NO_PROXY": "localhost",
         }
 
     def mlxd(self, *arguments, **options):
@@ -56,10 +58,10 @@ class Hub(HubDouble):
         return result.stdout.strip()
 
     def refused(self, *arguments, **options):
-        """The one sentence that a pull says when it fails."""
+        """The one sentence that a pull says when it fails, whatever progress it told before."""
         result = self.mlxd("pull", *arguments, **options)
         assert result.returncode == 1 and result.stdout == "", result.stdout
-        assert re.fullmatch(r"(mlxd: warning: [^\n]+\n)*mlxd: [^\n]+\n", result.stderr), result.stderr
+        assert re.fullmatch(r"([^\n]+: \d+ %, [^\n]+\n)*mlxd: [^\n]+\n", result.stderr), result.stderr
         return result.stderr
 
     def folder(self, name=SMOL):
