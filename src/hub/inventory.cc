@@ -217,7 +217,6 @@ Removed remove_models(const HubId& id, const Settings& settings) {
       throw StartupError(
           fmt::format("{} cannot be removed: {}", repository.folder().string(), error.message()));
     }
-    fs::remove_all(repository.locks(), error);
     return removed;
   }
   std::vector<std::string> commits = repository.commits();

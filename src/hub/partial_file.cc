@@ -15,30 +15,66 @@
 namespace mlxd::hub {
 namespace {
 
+namespace fs = std::filesystem;
+
 // Small enough that several connections share a file of middling size, and so few that a hub which
 // counts requests does not mind.
 constexpr std::int64_t kSmallestPiece = std::int64_t{16} << 20;
 constexpr std::int64_t kMostPieces = 64;
 constexpr const char* kRangesHeader = "mlxd-ranges-1";
 
-std::filesystem::path with(const std::filesystem::path& blob, const char* ending) {
+fs::path with(const fs::path& blob, const char* ending) {
   return blob.parent_path() / (blob.filename().string() + ending);
 }
 
-[[noreturn]] void fail(const std::filesystem::path& path) {
+[[noreturn]] void fail(const fs::path& path) {
   throw StartupError(fmt::format("{} cannot be written: {}", path.string(), std::strerror(errno)));
+}
+
+fs::path partial_path(const fs::path& blob) { return with(blob, ".mlxd.incomplete"); }
+fs::path ranges_path(const fs::path& blob) { return with(blob, ".mlxd.ranges"); }
+
+std::int64_t sum_of(const std::vector<PartialFile::Piece>& pieces) {
+  return std::accumulate(
+      pieces.begin(), pieces.end(), std::int64_t{0},
+      [](std::int64_t sum, const PartialFile::Piece& piece) { return sum + piece.done; });
+}
+
+// What an earlier process wrote down; nothing when it does not fit together.
+std::vector<PartialFile::Piece> read_ranges(const fs::path& blob, std::int64_t size) {
+  std::ifstream file(ranges_path(blob));
+  std::string header;
+  std::int64_t stated = 0;
+  if (!(file >> header >> stated) || header != kRangesHeader || stated != size) return {};
+  std::error_code error;
+  const auto there = static_cast<std::int64_t>(fs::file_size(partial_path(blob), error));
+  if (error) return {};
+  std::vector<PartialFile::Piece> pieces;
+  std::int64_t end = 0;
+  for (PartialFile::Piece piece; file >> piece.begin >> piece.end >> piece.done; end = piece.end) {
+    if (piece.begin != end || piece.end <= piece.begin || piece.end > size || piece.done < 0 ||
+        piece.done > piece.end - piece.begin || pieces.size() == kMostPieces) {
+      return {};
+    }
+    // A crash of the machine may have kept the list and not the bytes.
+    if (piece.done > 0 && piece.begin + piece.done > there) return {};
+    pieces.push_back(piece);
+  }
+  if (end != size) return {};
+  return pieces;
 }
 
 }  // namespace
 
-PartialFile::PartialFile(std::filesystem::path blob, std::int64_t size)
+PartialFile::PartialFile(fs::path blob, std::int64_t size)
     : blob_(std::move(blob)),
-      path_(with(blob_, ".mlxd.incomplete")),
-      ranges_path_(with(blob_, ".mlxd.ranges")),
+      path_(partial_path(blob_)),
+      ranges_path_(ranges_path(blob_)),
       size_(size) {
   descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (descriptor_ < 0) fail(path_);
-  if (!read_ranges()) start_again(/*as_one_piece=*/false);
+  pieces_ = read_ranges(blob_, size_);
+  if (pieces_.empty()) start_again(/*as_one_piece=*/false);
 }
 
 PartialFile::~PartialFile() {
@@ -51,27 +87,6 @@ void PartialFile::divide() {
   for (std::int64_t begin = 0; begin < size_; begin += length) {
     pieces_.push_back({begin, std::min(begin + length, size_)});
   }
-}
-
-bool PartialFile::read_ranges() {
-  std::ifstream file(ranges_path_);
-  std::string header;
-  std::int64_t size = 0;
-  if (!(file >> header >> size) || header != kRangesHeader || size != size_) return false;
-  std::error_code error;
-  const auto there = static_cast<std::int64_t>(std::filesystem::file_size(path_, error));
-  if (error) return false;
-  std::int64_t end = 0;
-  for (Piece piece; file >> piece.begin >> piece.end >> piece.done; end = piece.end) {
-    if (piece.begin != end || piece.end <= piece.begin || piece.end > size_ || piece.done < 0 ||
-        piece.done > piece.end - piece.begin || pieces_.size() == kMostPieces) {
-      return false;
-    }
-    // A crash of the machine may have kept the list and not the bytes.
-    if (piece.done > 0 && piece.begin + piece.done > there) return false;
-    pieces_.push_back(piece);
-  }
-  return end == size_ && size_ > 0;
 }
 
 std::optional<std::size_t> PartialFile::take() {
@@ -97,9 +112,10 @@ bool PartialFile::write(std::size_t index, const char* data, std::size_t size) {
   return true;
 }
 
-std::int64_t PartialFile::done() const {
-  return std::accumulate(pieces_.begin(), pieces_.end(), std::int64_t{0},
-                         [](std::int64_t sum, const Piece& piece) { return sum + piece.done; });
+std::int64_t PartialFile::done() const { return sum_of(pieces_); }
+
+std::int64_t PartialFile::bytes_there(const fs::path& blob, std::int64_t size) {
+  return sum_of(read_ranges(blob, size));
 }
 
 void PartialFile::start_again(bool as_one_piece) {
@@ -119,20 +135,20 @@ void PartialFile::save() const {
     }
     if (!file.flush()) fail(temporary);
   }
-  std::filesystem::rename(temporary, ranges_path_);
+  fs::rename(temporary, ranges_path_);
 }
 
 void PartialFile::move_to_blob() {
   if (::fsync(descriptor_) != 0) fail(path_);
-  std::filesystem::rename(path_, blob_);
+  fs::rename(path_, blob_);
   std::error_code error;
-  std::filesystem::remove(ranges_path_, error);
+  fs::remove(ranges_path_, error);
 }
 
 void PartialFile::remove() {
   std::error_code error;
-  std::filesystem::remove(path_, error);
-  std::filesystem::remove(ranges_path_, error);
+  fs::remove(path_, error);
+  fs::remove(ranges_path_, error);
 }
 
 }  // namespace mlxd::hub

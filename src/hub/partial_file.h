@@ -29,6 +29,9 @@ class PartialFile {
   PartialFile(const PartialFile&) = delete;
   PartialFile& operator=(const PartialFile&) = delete;
 
+  // How much of such a file lies there, without opening it.
+  static std::int64_t bytes_there(const std::filesystem::path& blob, std::int64_t size);
+
   // A piece that nobody fetches, as an index; nothing when all are taken or there.
   std::optional<std::size_t> take();
   void give_back(std::size_t piece) { pieces_[piece].taken = false; }
@@ -51,7 +54,6 @@ class PartialFile {
 
  private:
   void divide();
-  bool read_ranges();
 
   const std::filesystem::path blob_, path_, ranges_path_;
   const std::int64_t size_;

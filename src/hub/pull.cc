@@ -55,7 +55,7 @@ bool is_there(const CachedRepository& repository, const RepositoryFile& file) {
 void check_space(const CachedRepository& repository, const std::vector<WantedFile>& files) {
   std::int64_t needed = 0;
   for (const WantedFile& wanted : files) {
-    needed += wanted.file.size - PartialFile(wanted.blob, wanted.file.size).done();
+    needed += wanted.file.size - PartialFile::bytes_there(wanted.blob, wanted.file.size);
   }
   std::error_code error;
   const auto space = fs::space(repository.folder(), error);

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import random
+import signal
 import subprocess
 
 import pytest
@@ -112,7 +114,7 @@ def test_the_disk_is_asked_for_room_first(hub):  # noqa: F811
     hub.repositories[SMOL].listed[Q4] = {"lfs": {"sha256": SHA256, "size": 1 << 45}}
     refused = hub.refused(SMOL)
     assert "35 TB is needed" in refused and "is free there" in refused and "HF_HOME" in refused
-    assert hub.asked() == []
+    assert hub.asked() == [] and blobs(hub) == []
 
 
 @pytest.mark.parametrize(
@@ -236,3 +238,27 @@ def test_https_checks_certificates_and_never_goes_back_to_http(https_hub, hub): 
     https_hub.redirect = f"{hub.bytes_url}/{SMOL}?path={Q4}"
     assert "not https" in https_hub.refused(SMOL)
     assert hub.requests == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_the_bytes_are_right_in_the_end(hub, seed):  # noqa: F811
+    generator = random.Random(seed)
+    for _ in range(6):
+        hub.break_after, hub.breaks = generator.randrange(20 << 20), generator.randrange(6)
+        hub.errors = generator.choices([503, 500, (429, {"Retry-After": "0"}), 404], k=generator.randrange(3))
+        hub.has_ranges = generator.random() < 0.8
+        hub.corrupt = generator.random() < 0.2
+        hub.bytes_per_second = generator.choice([None, 50 << 20])
+        pulling = hub.start("pull", SMOL, "--connections", str(generator.randint(1, 4)))
+        try:
+            pulling.wait(generator.choice([0.3, 1, 60]))
+        except subprocess.TimeoutExpired:
+            pulling.send_signal(generator.choice([signal.SIGINT, signal.SIGKILL, signal.SIGTERM]))
+        pulling.communicate(timeout=60)
+        for name in blobs(hub) if (hub.folder() / "blobs").exists() else ():
+            assert "." in name or hashlib.sha256((hub.folder() / "blobs" / name).read_bytes()).hexdigest() == name
+        if generator.random() < 0.3:
+            hub.mlxd("rm", SMOL)
+    hub.breaks, hub.errors, hub.has_ranges, hub.corrupt, hub.bytes_per_second = 0, [], True, False, None
+    assert open(hub.pull(SMOL), "rb").read() == WEIGHTS
+    assert blobs(hub) == [SHA256]
