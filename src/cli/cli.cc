@@ -118,9 +118,8 @@ void CommandLine::add_run() {
   CLI::App* command = app_.add_subcommand(
       "run", "talk to a model of the hub, which is fetched when it is not there");
   command->footer(
-      "What chat does, but that an id of the hub (owner/name, owner/name:Q4_K_M) need not be in "
-      "the\n"
-      "cache yet; mlxd help pull tells of ids.");
+      "What chat does, but that an id of the hub (owner/name, owner/name:Q4_K_M) need not lie in\n"
+      "the cache yet; mlxd help pull tells of ids.");
   add_chat_options(*command);
 }
 
@@ -140,13 +139,11 @@ void CommandLine::add_chat_options(CLI::App& command) {
 void CommandLine::add_pull() {
   CLI::App* command = app_.add_subcommand("pull", "fetch models from the Hugging Face hub");
   command->footer(
-      "An id is owner/name; owner/name:Q4_K_M for one of several .gguf files (Q4_K_M where none "
-      "is\n"
-      "named); @REVISION after it for a branch, a tag or a commit. Models go where "
-      "huggingface_hub\n"
-      "has them too, and its variables count: HF_HOME and HF_HUB_CACHE (the place), HF_TOKEN,\n"
-      "HF_ENDPOINT (a mirror), HF_HUB_OFFLINE; and HTTPS_PROXY. What was broken off is taken up\n"
-      "again. Standard output is the path of each model.");
+      "An id is owner/name; owner/name:Q4_K_M for one of several .gguf files (Q4_K_M where none\n"
+      "is named); @REVISION after it for a branch, a tag or a commit. Models go where\n"
+      "huggingface_hub has them too, and its variables count: HF_HOME and HF_HUB_CACHE (the\n"
+      "place), HF_TOKEN, HF_ENDPOINT (a mirror), HF_HUB_OFFLINE; and HTTPS_PROXY. What was broken\n"
+      "off is taken up again. Standard output is the path of each model.");
   command->add_option("ID", pull_.ids, "owner/name[:QUANT][@REVISION]");
   command->add_option("--connections", pull_.connections, "how many at a time")
       ->check(whole_number(1, 32))
