@@ -1,6 +1,5 @@
 // The commands about models of the hub: pull, list and rm.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <string>
@@ -17,10 +16,6 @@
 
 namespace mlxd {
 namespace {
-
-std::time_t to_time(std::filesystem::file_time_type time) {
-  return std::chrono::system_clock::to_time_t(std::chrono::file_clock::to_sys(time));
-}
 
 // "2026-11-28", where the machine is.
 std::string date_text(std::time_t time) {
@@ -63,7 +58,7 @@ int run_list(const ListSettings& settings) {
                                           {"family", model.family},
                                           {"bytes", model.bytes},
                                           {"complete", model.complete},
-                                          {"modified", to_time(model.modified)},
+                                          {"modified", model.modified},
                                           {"path", model.path.string()}};
       std::printf("%s\n", boost::json::serialize(object).c_str());
     }
@@ -87,7 +82,7 @@ int run_list(const ListSettings& settings) {
   print("ID", "QUANT", "SIZE", "FAMILY", "MODIFIED");
   for (const hub::CachedModel& model : models) {
     print(model.id, model.quant, hub::size_text(model.bytes), model.family,
-          date_text(to_time(model.modified)) + (model.complete ? "" : "  not all of it is there"));
+          date_text(model.modified) + (model.complete ? "" : "  not all of it is there"));
   }
   return 0;
 }

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "hub/cache.h"
@@ -31,6 +32,12 @@ std::int64_t bytes_of(const fs::path& root, const std::vector<std::string>& file
   return sum;
 }
 
+// Not std::filesystem's time, whose epoch is each library's own.
+std::time_t modified_at(const fs::path& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 ? status.st_mtime : 0;
+}
+
 // What is there of a commit, named as `main` is at that commit or not.
 void add_snapshot(const CachedRepository& repository, const HubId& id, const std::string& commit,
                   std::vector<CachedModel>& models) {
@@ -38,14 +45,13 @@ void add_snapshot(const CachedRepository& repository, const HubId& id, const std
   const fs::path root = repository.snapshot(commit);
   HubId named = id;
   if (repository.commit_of("main") != commit) named.revision = commit;
-  std::error_code error;
   if (is_model_folder(paths)) {
     CachedModel& model = models.emplace_back();
     model.id = named.text();
     model.bytes = bytes_of(root, folder_files(paths));
     model.complete = has_all_weights(root);
     model.path = root;
-    model.modified = fs::last_write_time(root, error);
+    model.modified = modified_at(root);
     try {
       const JsonFields config = JsonFields::open(root / "config.json");
       model.family = config.string("model_type").value_or("");
@@ -65,7 +71,7 @@ void add_snapshot(const CachedRepository& repository, const HubId& id, const std
     model.bytes = bytes_of(root, gguf.files);
     model.complete = gguf.complete;
     model.path = root / gguf.files.front();
-    model.modified = fs::last_write_time(model.path, error);
+    model.modified = modified_at(model.path);
     try {
       const auto file = GgufFile::open(model.path);
       model.family = file->string("general.architecture").value_or("");
@@ -86,14 +92,22 @@ std::optional<HubId> id_of(const fs::path& folder) {
   return parse_hub_id(text);
 }
 
-// Names of the blobs that snapshots link to.
+// Names of the blobs that snapshots link to. Throws when one cannot be read: what it links to would
+// seem unused.
 std::set<std::string> linked_blobs(const CachedRepository& repository) {
   std::set<std::string> linked;
+  const fs::path root = repository.folder() / "snapshots";
   std::error_code error;
-  for (auto entry = fs::recursive_directory_iterator(repository.folder() / "snapshots", error);
-       entry != fs::recursive_directory_iterator(); entry.increment(error)) {
-    if (!entry->is_symlink(error)) continue;
-    linked.insert(fs::read_symlink(entry->path(), error).filename().string());
+  if (!fs::exists(root, error) && !error) return linked;
+  for (auto entry = fs::recursive_directory_iterator(root, error);
+       !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    std::error_code no_link;
+    const fs::path target = fs::read_symlink(entry->path(), no_link);
+    if (!no_link) linked.insert(target.filename().string());
+  }
+  if (error) {
+    throw StartupError(fmt::format("{} cannot be read: {}; its blobs are left alone", root.string(),
+                                   error.message()));
   }
   return linked;
 }

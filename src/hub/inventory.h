@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ctime>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -19,7 +20,7 @@ struct CachedModel {
   std::int64_t bytes = 0;      // of its files
   bool complete = true;        // all of it is there
   std::filesystem::path path;  // what to open
-  std::filesystem::file_time_type modified;  // when it came
+  std::time_t modified = 0;    // when it came
 };
 
 // All models there, by id. What cannot be read is left out.

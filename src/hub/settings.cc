@@ -37,7 +37,10 @@ std::string find_token() {
     if (const std::string token = checked_token(variable(name), name); !token.empty()) return token;
   }
   std::filesystem::path path = variable("HF_TOKEN_PATH");
-  if (path.empty()) path = hub_home() / "token";
+  if (path.empty()) {
+    if (hub_home().empty()) return "";
+    path = hub_home() / "token";
+  }
   std::ifstream file(path);
   std::string token;
   std::getline(file, token);
