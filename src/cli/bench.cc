@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "cli/cli.h"
+#include "cli/hub_models.h"
 #include "cli/messages.h"
 #include "cli/version.h"
 #include "models/local_models.h"
@@ -92,8 +93,9 @@ double sum_over_blocks(const ModelPlan& plan, int rows, Count count) {
   for (const Block& block : plan.blocks) {
     const auto* experts = std::get_if<ExpertsBlock>(&block);
     for (const Linear* linear : linears_of(block)) {
-      const bool chosen = experts != nullptr && (linear == &experts->gate ||
-                                                 linear == &experts->up || linear == &experts->down);
+      const bool chosen =
+          experts != nullptr &&
+          (linear == &experts->gate || linear == &experts->up || linear == &experts->down);
       sum += count(linear->weight) * (chosen ? share_of_experts(*experts, rows) : 1);
     }
   }
@@ -127,7 +129,9 @@ int run_bench(const BenchSettings& settings) {
   engine_settings.max_running =
       *std::max_element(settings.batch_sizes.begin(), settings.batch_sizes.end());
   engine_settings.prefix_cache = false;  // every run is to read its prompts again
-  const LocalModels models({the_model(settings.models, "bench")}, engine_settings, kVersion);
+  std::vector<ModelSetting> named = {the_model(settings.models, "bench")};
+  locate_models(named, Missing::refuse);
+  const LocalModels models(named, engine_settings, kVersion);
   admit(models.memory());
   for (const std::string& warning : models.memory().warnings) print_warning(warning);
   const ModelFiles& files = models.files(0);

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
@@ -14,6 +15,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "cli/cli.h"
+#include "cli/hub_models.h"
 #include "cli/line_reader.h"
 #include "cli/messages.h"
 #include "cli/version.h"
@@ -226,7 +228,9 @@ int Conversation::run() {
 }  // namespace
 
 int run_chat(const ChatSettings& settings) {
-  LocalModels models({the_model(settings.models, "chat")}, settings.engine, kVersion);
+  std::vector<ModelSetting> named = {the_model(settings.models, settings.pulls ? "run" : "chat")};
+  locate_models(named, settings.pulls ? Missing::pull : Missing::refuse);
+  LocalModels models(named, settings.engine, kVersion);
   admit(models.memory());
   for (const std::string& warning : models.memory().warnings) print_warning(warning);
   const auto model = models.load(0);

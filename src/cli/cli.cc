@@ -55,7 +55,11 @@ class CommandLine {
     app_.get_formatter()->label("SUBCOMMAND", "COMMAND");
     app_.footer("mlxd help COMMAND, or mlxd COMMAND --help, lists the options of a command.");
     add_serve();
+    add_run();
     add_chat();
+    add_pull();
+    add_list();
+    add_remove();
     add_bench();
     add_inspect();
     app_.add_subcommand("help", "this text, or that of a command: mlxd help serve");
@@ -66,7 +70,12 @@ class CommandLine {
 
  private:
   void add_serve();
+  void add_run();
   void add_chat();
+  void add_chat_options(CLI::App& command);
+  void add_pull();
+  void add_list();
+  void add_remove();
   void add_bench();
   void add_inspect();
   std::vector<std::string> commands() const;
@@ -76,10 +85,14 @@ class CommandLine {
 
   CLI::App app_{
       "mlxd: a native inference server for MLX and GGUF models with the OpenAI API.\n"
+      "  mlxd run OWNER/NAME       fetch a model from the Hugging Face hub, and talk to it\n"
       "  mlxd serve model.gguf     then point any OpenAI client at http://127.0.0.1:10242/v1\n"
       "  mlxd chat model.gguf      or talk to it here"};
   ServeSettings serve_;
   ChatSettings chat_;
+  PullSettings pull_;
+  ListSettings list_;
+  RemoveSettings remove_;
   BenchSettings bench_;
   InspectSettings inspect_;
 };
@@ -98,16 +111,56 @@ void CommandLine::add_chat() {
   command->footer(
       "Ctrl-C stops an answer; Ctrl-D, /exit or Ctrl-C twice at the prompt ends. /help lists the\n"
       "commands that may be typed instead of a message.");
-  add_models(*command, chat_.models);
-  command->add_option("--system", chat_.system, "the system message");
-  command->add_option("--seed", chat_.seed, "the same seed gives the same answers")
+  add_chat_options(*command);
+}
+
+void CommandLine::add_run() {
+  CLI::App* command = app_.add_subcommand(
+      "run", "talk to a model of the hub, which is fetched when it is not there");
+  command->footer(
+      "What chat does, but that an id of the hub (owner/name, owner/name:Q4_K_M) need not lie in\n"
+      "the cache yet; mlxd help pull tells of ids.");
+  add_chat_options(*command);
+}
+
+void CommandLine::add_chat_options(CLI::App& command) {
+  add_models(command, chat_.models);
+  command.add_option("--system", chat_.system, "the system message");
+  command.add_option("--seed", chat_.seed, "the same seed gives the same answers")
       ->check(whole_number(0, std::numeric_limits<long long>::max()).description(""));
-  command->add_option("--temperature", chat_.temperature, "0 is greedy")
+  command.add_option("--temperature", chat_.temperature, "0 is greedy")
       ->check(in_range(0, 2))
       ->capture_default_str();
-  command->add_option("--max-tokens", chat_.max_tokens, "tokens of an answer at most")
+  command.add_option("--max-tokens", chat_.max_tokens, "tokens of an answer at most")
       ->check(whole_number(1, 1 << 20));
-  add_engine_options(*command, chat_.engine);
+  add_engine_options(command, chat_.engine);
+}
+
+void CommandLine::add_pull() {
+  CLI::App* command = app_.add_subcommand("pull", "fetch models from the Hugging Face hub");
+  command->footer(
+      "An id is owner/name; owner/name:Q4_K_M for one of several .gguf files (Q4_K_M where none\n"
+      "is named); @REVISION after it for a branch, a tag or a commit. Models go where\n"
+      "huggingface_hub has them too, and its variables count: HF_HOME and HF_HUB_CACHE (the\n"
+      "place), HF_TOKEN, HF_ENDPOINT (a mirror), HF_HUB_OFFLINE; and HTTPS_PROXY. What was broken\n"
+      "off is taken up again. Standard output is the path of each model.");
+  command->add_option("ID", pull_.ids, "owner/name[:QUANT][@REVISION]");
+  command->add_option("--connections", pull_.connections, "how many at a time")
+      ->check(whole_number(1, 32))
+      ->capture_default_str();
+}
+
+void CommandLine::add_list() {
+  CLI::App* command = app_.add_subcommand("list", "the models that were fetched from the hub");
+  command->add_flag("--json", list_.json, "one JSON object a line");
+}
+
+void CommandLine::add_remove() {
+  CLI::App* command = app_.add_subcommand("rm", "remove models that were fetched from the hub");
+  command->footer(
+      "owner/name removes all that is kept of it, owner/name:Q4_K_M that quantisation, and\n"
+      "owner/name@REVISION that revision. Nothing is asked.");
+  command->add_option("ID", remove_.ids, "owner/name[:QUANT][@REVISION], as mlxd list shows it");
 }
 
 void CommandLine::add_bench() {
@@ -231,7 +284,11 @@ int CommandLine::run(std::vector<std::string> words) {
     return run_serve(serve_);
   }
   for (const std::string& warning : variables.unknown()) print_warning(warning);
-  if (first == "chat") return run_chat(chat_);
+  chat_.pulls = first == "run";
+  if (first == "chat" || first == "run") return run_chat(chat_);
+  if (first == "pull") return run_pull(pull_);
+  if (first == "list") return run_list(list_);
+  if (first == "rm") return run_remove(remove_);
   if (first == "bench") return run_bench(bench_);
   return run_inspect(inspect_);
 }

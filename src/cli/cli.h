@@ -20,6 +20,7 @@ struct ChatSettings {
   std::optional<std::uint64_t> seed;
   float temperature = 0.7f;
   int max_tokens = -1;  // what is left of the context
+  bool pulls = false;   // a model that is not there is fetched from the hub
   EngineSettings engine;
 };
 
@@ -42,10 +43,27 @@ struct InspectSettings {
   int max_connections = kMaxConnections;
 };
 
+// Of the hub's models, by id: owner/name[:QUANT][@REVISION].
+struct PullSettings {
+  std::vector<std::string> ids;
+  int connections = 8;
+};
+
+struct ListSettings {
+  bool json = false;
+};
+
+struct RemoveSettings {
+  std::vector<std::string> ids;
+};
+
 // Each runs to its end and returns the exit status; a StartupError passes through.
 int run_serve(const ServeSettings& settings);
 int run_chat(const ChatSettings& settings);
 int run_bench(const BenchSettings& settings);
 int run_inspect(const InspectSettings& settings);
+int run_pull(const PullSettings& settings);
+int run_list(const ListSettings& settings);
+int run_remove(const RemoveSettings& settings);
 
 }  // namespace mlxd

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "cli/cli.h"
+#include "cli/hub_models.h"
 #include "cli/version.h"
 #include "http/server.h"
 #include "model/summary.h"
@@ -134,8 +135,9 @@ void print_plan(const MemoryPlan& plan, std::size_t connections) {
 }  // namespace
 
 int run_inspect(const InspectSettings& settings) {
-  const std::vector<ModelSetting> names = listed_models(settings.models);
+  std::vector<ModelSetting> names = listed_models(settings.models);
   if (names.empty()) throw StartupError(no_model_is_named("inspect"));
+  locate_models(names, Missing::refuse);
   const LocalModels models(names, settings.engine, kVersion);
   const MemoryPlan& plan = models.memory();
   http::ServerOptions server;

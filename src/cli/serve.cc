@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "cli/cli.h"
 #include "cli/descriptor_limit.h"
+#include "cli/hub_models.h"
 #include "cli/logging.h"
 #include "cli/service_manager.h"
 #include "cli/stop_signals.h"
@@ -202,11 +203,12 @@ void log_loaded(const std::string& id, const Engine& engine) {
   }
 }
 
-// Opens what is listed, makes sure that there is memory for all of it, and has it loaded. A signal
-// ends the process meanwhile.
-void load_models(const ServeSettings& settings, const std::vector<ModelSetting>& listed,
+// Fetches and opens what is listed, makes sure that there is memory for all of it, and has it
+// loaded. A signal ends the process meanwhile.
+void load_models(const ServeSettings& settings, std::vector<ModelSetting> listed,
                  const StopSignals& signals, EngineObserver* observer, ModelPool& pool) {
   const StopWhileLoading stop(signals);
+  locate_models(listed, Missing::refuse, [](const std::string& line) { spdlog::info("{}", line); });
   LocalModels local(listed, settings.engine, kVersion);
   admit(local.memory());
   log_memory(local.memory());

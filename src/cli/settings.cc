@@ -21,6 +21,8 @@ ModelSetting parse_model_setting(const std::string& text) {
     return {text.substr(0, equals), text.substr(equals + 1)};
   }
   if (text.empty()) throw StartupError("a model is named by an empty text");
+  // "hf:" says where it comes from, and is no part of its name.
+  if (text.starts_with("hf:")) return {text.substr(3), text};
   // A path is known by its last part; an id such as mlx-community/X by all of it.
   const bool is_file = text.ends_with(".gguf");
   if (!is_file && text.front() != '/' && text.front() != '.') {
@@ -101,7 +103,8 @@ void add_models(CLI::App& app, NamedModels& models) {
   app.add_option("FILE", models.files,
                  "a .gguf file, a folder with safetensors, or an id such as "
                  "mlx-community/Llama-3.2-1B-Instruct-4bit that lies in $MLXD_MODELS_DIR or the "
-                 "Hugging Face cache; NAME=FILE gives it a name of your own");
+                 "Hugging Face cache; hf:OWNER/NAME[:QUANT] is fetched when it is not there; "
+                 "NAME=FILE gives it a name of your own");
   add_list(app, "-m,--model", models.flags,
            "the same as an option: repeat it, or give a,b or a JSON list")
       ->envname("MLXD_MODEL")

@@ -53,8 +53,9 @@ constexpr Synonym kSynonyms[] = {
     {"-ctk -ctv --cache-type-k --cache-type-v --kv-cache-dtype --kv-bits", "--kv-cache-type", ""},
     {"--gpu-memory-utilization --mem-fraction-static", "--max-memory-gb", ""},
     {"-hf -hfr -hff --hf-repo --hf-file", "",
-     "mlxd downloads nothing; give --model a file, a folder, or an id that lies in the Hugging "
-     "Face cache"},
+     "a model of the hub is named with --model hf:OWNER/NAME:QUANT, which fetches it when it is "
+     "not "
+     "there"},
     {"--model-path --model_path --model-name --model-dir", "--model", ""},
     {"-a --alias --served-model-name --model-id", "",
      "give the name with the model, as in --model NAME=FILE"},
@@ -94,11 +95,13 @@ constexpr Synonym kSynonyms[] = {
 };
 
 constexpr Synonym kCommands[] = {
-    {"run generate cli talk repl", "chat", ""},
+    {"generate cli talk repl", "chat", ""},
     {"start server api launch up", "serve", ""},
-    {"show info list ls ps", "inspect", ""},
+    {"show info", "inspect", ""},
+    {"ls models", "list", ""},
+    {"remove delete", "rm", ""},
     {"benchmark perf", "bench", ""},
-    {"pull download", "", "mlxd downloads nothing; it finds ids in the Hugging Face cache"},
+    {"download fetch get", "pull", ""},
 };
 
 bool holds(std::string_view words, std::string_view word) {

@@ -30,15 +30,6 @@ bool is_plain_name(std::string_view name) {
          });
 }
 
-fs::path hub_cache() {
-  if (const std::string hub = environment("HF_HUB_CACHE"); !hub.empty()) return hub;
-  if (const std::string home = environment("HF_HOME"); !home.empty()) return fs::path(home) / "hub";
-  if (const std::string home = environment("HOME"); !home.empty()) {
-    return fs::path(home) / ".cache/huggingface/hub";
-  }
-  return {};
-}
-
 // <hub>/models--org--name, or nothing when the id is no org/name.
 std::optional<fs::path> hub_folder(std::string_view id) {
   const std::size_t slash = id.find('/');
@@ -79,6 +70,23 @@ fs::path single_gguf(const fs::path& path) {
 
 }  // namespace
 
+fs::path hub_home() {
+  if (const std::string home = environment("HF_HOME"); !home.empty()) return home;
+  if (const std::string cache = environment("XDG_CACHE_HOME"); !cache.empty()) {
+    return fs::path(cache) / "huggingface";
+  }
+  if (const std::string home = environment("HOME"); !home.empty()) {
+    return fs::path(home) / ".cache/huggingface";
+  }
+  return {};
+}
+
+fs::path hub_cache() {
+  if (const std::string hub = environment("HF_HUB_CACHE"); !hub.empty()) return hub;
+  const fs::path home = hub_home();
+  return home.empty() ? home : home / "hub";
+}
+
 fs::path find_model(std::string_view id) {
   std::vector<fs::path> places;
   if (!id.empty()) {
@@ -98,10 +106,11 @@ fs::path find_model(std::string_view id) {
     searched.push_back(place.string());
   }
   if (searched.empty()) throw StartupError("the model's name is empty");
-  throw StartupError(fmt::format(
-      "no model \"{}\" was found; searched: {}. Give a path to a .gguf file or a model folder, set "
-      "MLXD_MODELS_DIR, or download it into the Hugging Face cache",
-      id, fmt::join(searched, ", ")));
+  throw StartupError(
+      fmt::format("no model \"{0}\" was found; searched: {1}. Give a path to a .gguf file or a "
+                  "model folder, set "
+                  "MLXD_MODELS_DIR, or download one from the hub: mlxd pull OWNER/NAME",
+                  id, fmt::join(searched, ", ")));
 }
 
 }  // namespace mlxd

@@ -7,11 +7,15 @@
 
 namespace mlxd {
 
+// Where huggingface_hub keeps what it knows ($HF_HOME, or "huggingface" in $XDG_CACHE_HOME or
+// ~/.cache), and the models in it ($HF_HUB_CACHE, or "hub" there). Empty without any of these.
+std::filesystem::path hub_home();
+std::filesystem::path hub_cache();
+
 // Finds the files behind a model id that the operator named (never a request): a path as it is,
-// $MLXD_MODELS_DIR/<id>, or the Hugging Face cache ($HF_HUB_CACHE, $HF_HOME/hub,
-// ~/.cache/huggingface/hub: models--org--name/snapshots/<refs/main>). A folder with exactly one
-// .gguf model (a file, or all parts of a split one) and no config.json stands for that model.
-// Throws StartupError that lists the places that were searched.
+// $MLXD_MODELS_DIR/<id>, or the Hugging Face cache (models--org--name/snapshots/<refs/main>). A
+// folder with exactly one .gguf model (a file, or all parts of a split one) and no config.json
+// stands for that model. Throws StartupError that lists the places that were searched.
 std::filesystem::path find_model(std::string_view id);
 
 }  // namespace mlxd

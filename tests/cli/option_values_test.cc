@@ -77,7 +77,7 @@ TEST_F(OptionValues, UnknownOptionsAreToldInTheOrderInWhichTheyWereTyped) {
 TEST_F(OptionValues, OptionsOfOneLetterOfOtherServersAreNotTakenApart) {
   // -hf is not -h with an f.
   EXPECT_THAT(mistakes({"-hf", "org/model", "-c", "4096"}),
-              ElementsAre(HasSubstr("downloads nothing"), HasSubstr("--context")));
+              ElementsAre(HasSubstr("--model hf:OWNER/NAME"), HasSubstr("--context")));
   EXPECT_THAT(mistakes({"-m", "a.gguf", "-mb.gguf"}), IsEmpty());
 }
 

@@ -46,6 +46,8 @@ TEST(Settings, AModelIsKnownByItsNameOrByTheLastPartOfItsPath) {
   EXPECT_EQ(id("/models/small.Q4_0.gguf"), "small.Q4_0");
   EXPECT_EQ(id("/models/small-00001-of-00003.gguf"), "small");
   EXPECT_EQ(id("a.gguf"), "a");
+  EXPECT_EQ(id("hf:org/Small-GGUF:Q4_K_M"), "org/Small-GGUF:Q4_K_M");
+  EXPECT_EQ(id("small=hf:org/Small-GGUF"), "small");
   EXPECT_THROW(parse_model_setting(""), StartupError);
 }
 

@@ -34,7 +34,7 @@ TEST(Suggestions, OtherServersOptionsAreToldWithOurs) {
   }
   EXPECT_EQ(hint_for_option("-np", kServe), "; here it is --max-running");
   EXPECT_EQ(hint_for_option("--cache-type-k", kServe), "; here it is --kv-cache-type");
-  EXPECT_THAT(hint_for_option("-hf", kServe), HasSubstr("downloads nothing"));
+  EXPECT_THAT(hint_for_option("-hf", kServe), HasSubstr("--model hf:OWNER/NAME"));
   EXPECT_THAT(hint_for_option("--temp", kServe), HasSubstr("each request"));
 }
 
@@ -49,7 +49,7 @@ TEST(Suggestions, WhatACommandHasDecidesWhatAnOptionMeansThere) {
 TEST(Suggestions, AModelInThePlaceOfACommandIsServedOrTalkedTo) {
   const std::vector<std::string> commands = {"serve", "chat", "bench", "inspect", "help"};
   EXPECT_THAT(hint_for_command("a.gguf", commands), HasSubstr("mlxd serve a.gguf"));
-  EXPECT_EQ(hint_for_command("run", commands), "; here it is chat");
+  EXPECT_EQ(hint_for_command("talk", commands), "; here it is chat");
   EXPECT_EQ(hint_for_command("sevre", commands), "; did you mean serve?");
   EXPECT_EQ(hint_for_command("frobnicate", commands), "");
 }

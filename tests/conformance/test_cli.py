@@ -29,7 +29,7 @@ def test_help_and_version():
     assert "serve" in mlxd("--help").stdout
     version = mlxd("--version").stdout
     assert re.search(r"mlxd \d+\.\d+\.\d+", version) and "backends: cpu" in version
-    for command in ("serve", "chat", "bench", "inspect"):
+    for command in ("serve", "run", "chat", "pull", "bench", "inspect"):
         result = mlxd(command, "--help")
         assert result.returncode == 0 and len(result.stdout) > 200
 
@@ -39,7 +39,7 @@ def test_alone_and_help_list_the_commands():
     assert alone.returncode == 1  # nothing was done
     asked = mlxd("help")
     assert asked.returncode == 0 and asked.stdout == alone.stdout == mlxd("--help").stdout
-    for command in ("serve", "chat", "bench", "inspect", "help"):
+    for command in ("serve", "run", "chat", "pull", "list", "rm", "bench", "inspect", "help"):
         assert re.search(rf"^ +{command} ", asked.stdout, re.M), asked.stdout
         assert mlxd("help", command).stdout == mlxd(command, "--help").stdout
     assert "MLXD_PORT" in mlxd("help", "serve").stdout
@@ -286,13 +286,15 @@ def test_an_unknown_command_in_a_file_of_messages_is_not_sent():
         (["serve"], ["--model"]),
         (["serve", "--no-such-flag"], ["no-such-flag"]),
         (["serve", "--ctx-size", 4096, "--prot", 80], ["serve has no option --ctx-size", "--context", "--port?"]),
-        (["chat", "-hf", "org/model"], ["-hf", "Hugging Face cache"]),
+        (["chat", "-hf", "org/model"], ["-hf", "--model hf:OWNER/NAME"]),
         (["serve", "--threads", 5000, "x"], ["--threads", "5000", "from 0 to 1024"]),
         (["serve", "--port"], ["--port needs a value"]),
         (["serve", "--lenient=7x"], ["--lenient", "7x"]),
         (["--port", 80, "serve"], ["--port", "mlxd serve --port"]),
         (["model.gguf"], ["mlxd serve model.gguf", "mlxd chat model.gguf"]),
-        (["run", "x"], ["no command run", "chat"]),
+        (["talk", "x"], ["no command talk", "chat"]),
+        (["pull"], ["no model is named", "mlxd pull"]),
+        (["download", "x"], ["no command download", "pull"]),
         (
             ["serve", "--model", SMOLLM2, "--prefix-cache", "off", "--prefix-cache-dir", "cache"],
             ["--prefix-cache-dir", "--prefix-cache off"],
