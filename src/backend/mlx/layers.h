@@ -75,9 +75,10 @@ class AttentionLayer {
   std::optional<LinearLayer> key_, value_;  // of a block with a cache of its own
   std::optional<NormLayer> query_norm_, key_norm_, value_norm_, post_norm_;
   std::optional<RopeLayer> rope_;
+  std::optional<mx::array> sinks_;  // [heads]
 };
 
-// down(activation(gate(h)) * up(h)), of a feed-forward block or a shared expert.
+// down(activation(gate(h), up(h))), of a feed-forward block or a shared expert.
 class GatedLayer {
  public:
   GatedLayer(const auto& block, Activation activation, WeightLoader& loader)
