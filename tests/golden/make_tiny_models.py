@@ -303,6 +303,12 @@ MODELS |= SINKS_WITH_GGUF | {
         else {"group_size": 32, "bits": 8}, 1),
 }
 
+# As OpenAI has them: only the experts are quantised, in a layout of its own.
+MODELS |= {
+    "gpt-oss-openai": (GPT_OSS | {
+        "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"],
+    }, mx.bfloat16, lambda path: SMALL_FLOATS["mxfp4"] if ".experts." in path else False, 1),
+}
 SMALL_ONES_WITH_GGUF = {
     "granitemoe": (SMALL | {
         "model_type": "granitemoe", "architectures": ["GraniteMoeForCausalLM"], "attention_bias": False,
@@ -363,8 +369,28 @@ def random_weights(model, seed):
     model.load_weights(weights)
 
 
-def save_weights(folder, model, shards):
-    weights = sorted(tree_flatten(model.parameters()))
+def openai_layout(weights):
+    """Rows of gate and up in turns, and blocks of 16 bytes (what gpt_oss.py's sanitize undoes)."""
+    weights, own = dict(weights), {}
+    for name, value in weights.items():
+        if ".experts." not in name:
+            own[name] = value
+        elif ".up_proj." not in name:
+            if ".gate_proj." in name:
+                up = weights[name.replace("gate_proj", "up_proj")]
+                experts, rows = value.shape[:2]
+                value = mx.stack([value, up], axis=2).reshape(experts, 2 * rows, *value.shape[2:])
+                name = name.replace("gate_proj", "gate_up_proj")
+            if name.endswith(".weight"):
+                value = value.view(mx.uint8)
+                value = value.reshape(*value.shape[:-1], value.shape[-1] // 16, 16)
+            module, _, part = name.rpartition(".")
+            own[f"{module}_{part.replace('weight', 'blocks')}"] = mx.contiguous(value)
+    return sorted(own.items())
+
+
+def save_weights(folder, model, shards, layout=lambda weights: weights):
+    weights = layout(sorted(tree_flatten(model.parameters())))
     if shards == 1:
         mx.save_safetensors(str(folder / "model.safetensors"), dict(weights), {"format": "mlx"})
         return
@@ -431,12 +457,15 @@ def make(name, seed):
             model, config, 64, 4, quant_predicate=lambda path, module: quantization(path)
             if hasattr(module, "to_quantized") else False)
 
+    if name == "gpt-oss-openai":
+        del config["quantization"]
+        config["quantization_config"] = {"quant_method": "mxfp4"}
     folder = HERE / "tiny" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_json(folder / "config.json", config)
     write_tokenizer(folder)
-    save_weights(folder, model, shards)
+    save_weights(folder, model, shards, *([openai_layout] if name == "gpt-oss-openai" else []))
 
     model.set_dtype(mx.float32)
     if name in WITH_GGUF:

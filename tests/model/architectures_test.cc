@@ -116,7 +116,7 @@ TEST(Olmo, TheThirdHasWindowsAndScalesTheRopeOfTheOtherLayersAlone) {
 }
 
 TEST(GptOss, HasSinksBiasesAndWindowsInEveryOtherLayer) {
-  for (const char* name : {"gpt-oss", "gpt-oss.gguf", "gpt-oss-mxfp4"}) {
+  for (const char* name : {"gpt-oss", "gpt-oss.gguf", "gpt-oss-mxfp4", "gpt-oss-openai"}) {
     const ModelPlan plan = open_tiny(name);
     EXPECT_EQ(attention_of(plan, 0).window, 8) << name;
     EXPECT_EQ(attention_of(plan, 1).window, 0) << name;
@@ -131,6 +131,43 @@ TEST(GptOss, HasSinksBiasesAndWindowsInEveryOtherLayer) {
   EXPECT_EQ(windows(read("gpt_oss", R"(, "sliding_window": 16)")),
             (std::vector<int>{16, 0, 16, 0}));
   EXPECT_THROW(read("gpt_oss", R"(, "swiglu_limit": 5)"), LoadError);
+}
+
+TEST(GraniteMoe, HasTheMultipliersToo) {
+  for (const char* name : {"granitemoe", "granitemoe.gguf"}) {
+    const ModelPlan plan = open_tiny(name);
+    EXPECT_FLOAT_EQ(plan.embed.scale, 12) << name;
+    EXPECT_FLOAT_EQ(attention_of(plan, 1).scale, 0.1f) << name;
+    EXPECT_FLOAT_EQ(std::get<ExpertsBlock>(plan.blocks.at(3)).residual_scale, 0.22f) << name;
+  }
+}
+
+TEST(Ernie, TurnsNeighboursAndHasExpertsBehindItsDenseLayers) {
+  for (const char* name : {"ernie4-5-moe", "ernie4-5-moe.gguf"}) {
+    const ModelPlan plan = open_tiny(name);
+    EXPECT_TRUE(attention_of(plan, 0).rope->interleaved) << name;
+    EXPECT_TRUE(std::holds_alternative<FeedForwardBlock>(plan.blocks.at(1))) << name;
+    const auto& experts = std::get<ExpertsBlock>(plan.blocks.at(3));
+    EXPECT_EQ(experts.choice.scoring, ExpertScoring::softmax) << name;
+    EXPECT_TRUE(experts.choice.normalised) << name;
+    EXPECT_EQ(experts.shared->gate.out(), 64) << name;
+  }
+  EXPECT_EQ(read("ernie4_5_moe", R"(, "moe_gate_act": "sigmoid")").experts.scoring,
+            ExpertScoring::sigmoid);
+  EXPECT_THROW(read("ernie4_5_moe", R"(, "moe_gate_act": "relu")"), LoadError);
+}
+
+TEST(Exaone4, TurnsOnlyTheLayersThatSeeAWindowWhereSomeDo) {
+  const ModelConfig windowed =
+      read("exaone4", R"(, "sliding_window": 16, "sliding_window_pattern": "LLG")");
+  EXPECT_EQ(windows(windowed), (std::vector<int>{16, 16, 0, 16}));
+  EXPECT_EQ(turning(windowed), (std::vector<bool>{true, true, false, true}));
+  const ModelConfig plain =
+      read("exaone4", R"(, "sliding_window": null, "sliding_window_pattern": null)");
+  EXPECT_EQ(windows(plain), std::vector<int>(4, 0));
+  EXPECT_EQ(turning(plain), std::vector<bool>(4, true));
+  EXPECT_THROW(read("exaone4", R"(, "sliding_window": 16, "sliding_window_pattern": "LXG")"),
+               LoadError);
 }
 
 TEST(Phi3, ReadsItsFusedMatricesAsViewsOfTheirRows) {
@@ -366,7 +403,8 @@ INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
                                          "glm4-moe", "granite", "minimax-m2", "ministral3",
                                          "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
                                          "phi3-longrope", "qwen3-5", "qwen3-5-moe", "qwen3-moe",
-                                         "seed-oss", "smollm3", "gpt-oss"),
+                                         "seed-oss", "smollm3", "gpt-oss", "granitemoe", "ernie4-5",
+                                         "ernie4-5-moe", "exaone4"),
                          [](const auto& tested) {
                            std::string name = tested.param;
                            std::ranges::replace(name, '-', '_');

@@ -125,8 +125,26 @@ mx::array LinearLayer::apply(const mx::array& x) const {
 
 ExpertLinearLayer::ExpertLinearLayer(const Linear& linear, int experts, WeightLoader& loader)
     : matrix_(loader.matrix(linear.weight)), experts_(experts) {
-  if (linear.rows.stride > 0) matrix_ = rows_of(matrix_, linear.rows);
+  if (linear.rows.stride > 0) {
+    matrix_ = rows_of(matrix_, linear.rows);
+    if (matrix_.weight.shape(0) != experts) copy_rows();
+  }
   if (!linear.bias.empty()) bias_ = mx::reshape(loader.vector(linear.bias), {experts, -1});
+}
+
+// An expert's rows that lie apart from each other, which MLX's products would put together at each
+// call.
+void ExpertLinearLayer::copy_rows() {
+  copied_ = true;
+  std::vector<mx::array> parts;
+  const auto copy = [&](mx::array& part) {
+    part = mx::contiguous(mx::reshape(part, {experts_, -1, part.shape(-1)}));
+    parts.push_back(part);
+  };
+  copy(matrix_.weight);
+  if (matrix_.scales) copy(*matrix_.scales);
+  if (matrix_.biases) copy(*matrix_.biases);
+  mx::eval(parts);
 }
 
 mx::array ExpertLinearLayer::apply(const mx::array& x, const mx::array& chosen) const {
@@ -236,6 +254,7 @@ ExpertsLayer::ExpertsLayer(const ExpertsBlock& block, WeightLoader& loader)
       down_(block.down, block.experts, loader),
       experts_norm_(optional_norm(block.experts_norm)),
       post_norm_(optional_norm(block.post_norm)) {
+  if (gate_.copied() && up_.copied()) loader.forget(block.gate.weight);
   if (!choice_.bias.empty()) choice_bias_ = float_array(choice_.bias);
   if (!choice_.expert_scales.empty()) expert_scales_ = float_array(choice_.expert_scales);
   if (!block.shared) return;

@@ -41,10 +41,14 @@ class ExpertLinearLayer {
   ExpertLinearLayer(const Linear& linear, int experts, WeightLoader& loader);
   // x [T, 1 or chosen, in], `chosen` [T, chosen]: each row's experts -> [T, chosen, out]
   mx::array apply(const mx::array& x, const mx::array& chosen) const;
+  bool copied() const { return copied_; }  // its rows, out of the loader's matrix
 
  private:
+  void copy_rows();
+
   Matrix matrix_;
   int experts_;
+  bool copied_ = false;
   std::optional<mx::array> bias_;  // [experts, out]
 };
 

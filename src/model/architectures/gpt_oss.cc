@@ -53,7 +53,8 @@ ModelPlan plan(const ModelConfig& config, std::shared_ptr<const WeightSource> we
     attention.sinks = builder.vector(PlanBuilder::layer_module(layer, sinks), config.heads);
     builder.add(std::move(attention));
     ExpertsBlock experts =
-        builder.experts(layer, "mlp.router", "mlp.experts", "post_attention_layernorm");
+        builder.experts(layer, "mlp.router", "mlp.experts", "post_attention_layernorm",
+                        PlanBuilder::GateAndUp::turns);
     experts.activation = Activation::clamped_swiglu;
     builder.add(Block(std::move(experts)));
   }

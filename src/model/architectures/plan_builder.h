@@ -63,10 +63,11 @@ class PlanBuilder {
   DeltaNetBlock delta_net(int layer, std::string_view norm_name = "input_layernorm") const;
 
   // The layer's experts: `router` scores them, and their matrices, all experts' rows one after
-  // another, are <stacked>.{gate,up,down}_proj, or each expert's gate and up
-  // <stacked>.gate_up_proj; biases, where there are any, are [experts, out].
+  // another, are <stacked>.{gate,up,down}_proj, or those of gate and up lie in each expert's
+  // <stacked>.gate_up_proj as `both` says; biases, where there are any, are [experts, out].
+  enum class GateAndUp { halves, turns };
   ExpertsBlock experts(int layer, const std::string& router, const std::string& stacked,
-                       std::string_view norm_name) const;
+                       std::string_view norm_name, GateAndUp both = GateAndUp::halves) const;
 
   // A tensor of so many numbers.
   std::vector<float> vector(const std::string& name, std::int64_t size) const;
