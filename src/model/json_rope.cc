@@ -114,9 +114,7 @@ RopeScaling read_scaling(const JsonFields& fields, int context_length) {
   scaling.beta_fast = number_or(fields, "beta_fast", 1e-3, 1e6, 32);
   scaling.beta_slow = number_or(fields, "beta_slow", 1e-3, 1e6, 1);
   scaling.attention_factor = yarn_attention_factor(fields, scaling.factor);
-  if (!fields.boolean("truncate").value_or(true)) {
-    fields.fail("truncate", "is false; mlxd knows YaRN with whole correction bounds only");
-  }
+  scaling.whole_bounds = fields.boolean("truncate").value_or(true);
   return scaling;
 }
 

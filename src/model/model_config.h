@@ -14,6 +14,7 @@ struct RopeScaling {
   float low_frequency_factor = 1, high_frequency_factor = 4;  // llama3
   int original_context_length = 0;                            // llama3, yarn
   float beta_fast = 32, beta_slow = 1;                        // yarn
+  bool whole_bounds = true;    // yarn: pairs between which it passes over are rounded outwards
   float attention_factor = 0;  // on the rotated q and k; 0: yarn's own 0.1 ln(factor) + 1, else 1
 };
 

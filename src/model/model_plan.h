@@ -58,6 +58,9 @@ struct AttentionBlock {
   float softcap = 0;  // scores = softcap * tanh(scores / softcap), 0: none
   int window = 0;     // a row at position p sees keys p - window + 1 .. p; 0: all up to p
   std::optional<PositionTemperature> temperature;  // a factor on q
+  // [H]: a score of each head that its softmax counts beside those of the keys, and that has no
+  // value (Xiao et al. 2023, "attention sinks"); empty: none.
+  std::vector<float> sinks;
   // The query's rows are, of each head, those of q and then as many of a gate, by whose sigmoid the
   // head's output is multiplied: [2 H d, D].
   bool gated = false;
@@ -66,7 +69,9 @@ struct AttentionBlock {
   float residual_scale = 1;
 };
 
-enum class Activation { silu, gelu_tanh };
+// What a hidden layer makes of its two products, gate and up: activation(gate) * up, and of
+// clamped_swiglu with g = min(gate, 7), u = clamp(up, -7, 7): g * sigmoid(1.702 g) * (u + 1).
+enum class Activation { silu, gelu_tanh, clamped_swiglu };
 
 // Which experts a row goes to, and with which weights, by its scores of them.
 struct ExpertChoice {

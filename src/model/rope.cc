@@ -32,9 +32,14 @@ struct YarnRamp {
   double first, last;  // pairs before `first` keep their frequency, those past `last` are stretched
 
   YarnRamp(int dimensions, double theta, const RopeScaling& scaling) {
-    first = std::max(std::floor(yarn_pair(scaling.beta_fast, dimensions, theta, scaling)), 0.0);
-    last = std::min(std::ceil(yarn_pair(scaling.beta_slow, dimensions, theta, scaling)),
-                    dimensions - 1.0);
+    first = yarn_pair(scaling.beta_fast, dimensions, theta, scaling);
+    last = yarn_pair(scaling.beta_slow, dimensions, theta, scaling);
+    if (scaling.whole_bounds) {
+      first = std::floor(first);
+      last = std::ceil(last);
+    }
+    first = std::max(first, 0.0);
+    last = std::min(last, dimensions - 1.0);
     if (first == last) last += 0.001;  // as the reference implementation avoids 0 / 0
   }
 

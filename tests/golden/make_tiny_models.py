@@ -280,6 +280,69 @@ MODELS |= HYBRIDS_WITH_GGUF | {
     }, mx.bfloat16, lambda path: {"group_size": 32, "bits": 4}, 1),
 }
 
+# YaRN's bounds are below 0 and 1e-5 below 3, so that readers which round them are as right.
+GPT_OSS = SMALL | {
+    "model_type": "gpt_oss", "architectures": ["GptOssForCausalLM"], "head_dim": 32,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 3, "rope_theta": 237694.14,
+    "attention_bias": True, "sliding_window": 8, "swiglu_limit": 7.0, "intermediate_size": 32,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "num_local_experts": 8, "num_experts_per_tok": 3, "tie_word_embeddings": False,
+    "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64,
+                     "beta_fast": 32.0, "beta_slow": 1.0, "truncate": False},
+}
+SINKS_WITH_GGUF = {
+    "gpt-oss": (GPT_OSS, mx.float16, None, 1),
+}
+WITH_GGUF |= SINKS_WITH_GGUF
+MODELS |= SINKS_WITH_GGUF | {
+    # As mlx-community has them: small floats for the experts, affine numbers for all else.
+    "gpt-oss-mxfp4": (GPT_OSS | {
+        "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2,
+        "layer_types": ["sliding_attention", "full_attention"],
+    }, mx.bfloat16, lambda path: SMALL_FLOATS["mxfp4"] if ".experts." in path
+        else {"group_size": 32, "bits": 8}, 1),
+}
+
+# As OpenAI has them: only the experts are quantised, in a layout of its own.
+MODELS |= {
+    "gpt-oss-openai": (GPT_OSS | {
+        "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"],
+    }, mx.bfloat16, lambda path: SMALL_FLOATS["mxfp4"] if ".experts." in path else False, 1),
+}
+SMALL_ONES_WITH_GGUF = {
+    "granitemoe": (SMALL | {
+        "model_type": "granitemoe", "architectures": ["GraniteMoeForCausalLM"], "attention_bias": False,
+        "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "attention_multiplier": 0.1,
+        "logits_scaling": 1.5, "rope_scaling": None, "num_local_experts": 8, "num_experts_per_tok": 3,
+        "intermediate_size": 32,
+    }, mx.float16, None, 1),
+    "ernie4-5": (SMALL | {
+        "model_type": "ernie4_5", "architectures": ["Ernie4_5ForCausalLM"], "head_dim": 32,
+        "use_bias": False, "rope_theta": 500000.0,
+    }, mx.float16, None, 1),
+    "ernie4-5-moe": (SMALL | {
+        "model_type": "ernie4_5_moe", "architectures": ["Ernie4_5_MoeForCausalLM"], "head_dim": 32,
+        "use_bias": False, "rope_theta": 500000.0, "num_hidden_layers": 3, "moe_num_experts": 8,
+        "moe_k": 3, "moe_intermediate_size": 32, "moe_num_shared_experts": 2,
+        "moe_layer_start_index": 1, "moe_layer_interval": 1, "moe_gate_act": "softmax",
+    }, mx.float16, None, 1),
+    "exaone4": (SMALL | {
+        "model_type": "exaone4", "architectures": ["Exaone4ForCausalLM"], "head_dim": 16,
+        "rope_theta": 1000000.0, "sliding_window": None, "sliding_window_pattern": None,
+        "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                         "high_freq_factor": 4.0, "original_max_position_embeddings": 32},
+    }, mx.float16, None, 1),
+}
+WITH_GGUF |= SMALL_ONES_WITH_GGUF
+MODELS |= SMALL_ONES_WITH_GGUF | {
+    # As the 32B model; llama.cpp knows its windows by its 64 layers.
+    "exaone4-windows": (SMALL | {
+        "model_type": "exaone4", "architectures": ["Exaone4ForCausalLM"], "head_dim": 32,
+        "num_hidden_layers": 4, "sliding_window": 8, "sliding_window_pattern": "LLLG",
+        "rope_scaling": None, "tie_word_embeddings": False,
+    }, mx.float16, None, 1),
+}
+
 SEEDED_BY_PLACE = 27  # the first models; the seed of a later one comes from its name
 
 LENGTHS = [1, 2, 7, 16, 17, 33, 80]
@@ -306,8 +369,28 @@ def random_weights(model, seed):
     model.load_weights(weights)
 
 
-def save_weights(folder, model, shards):
-    weights = sorted(tree_flatten(model.parameters()))
+def openai_layout(weights):
+    """Rows of gate and up in turns, and blocks of 16 bytes (what gpt_oss.py's sanitize undoes)."""
+    weights, own = dict(weights), {}
+    for name, value in weights.items():
+        if ".experts." not in name:
+            own[name] = value
+        elif ".up_proj." not in name:
+            if ".gate_proj." in name:
+                up = weights[name.replace("gate_proj", "up_proj")]
+                experts, rows = value.shape[:2]
+                value = mx.stack([value, up], axis=2).reshape(experts, 2 * rows, *value.shape[2:])
+                name = name.replace("gate_proj", "gate_up_proj")
+            if name.endswith(".weight"):
+                value = value.view(mx.uint8)
+                value = value.reshape(*value.shape[:-1], value.shape[-1] // 16, 16)
+            module, _, part = name.rpartition(".")
+            own[f"{module}_{part.replace('weight', 'blocks')}"] = mx.contiguous(value)
+    return sorted(own.items())
+
+
+def save_weights(folder, model, shards, layout=lambda weights: weights):
+    weights = layout(sorted(tree_flatten(model.parameters())))
     if shards == 1:
         mx.save_safetensors(str(folder / "model.safetensors"), dict(weights), {"format": "mlx"})
         return
@@ -374,12 +457,15 @@ def make(name, seed):
             model, config, 64, 4, quant_predicate=lambda path, module: quantization(path)
             if hasattr(module, "to_quantized") else False)
 
+    if name == "gpt-oss-openai":
+        del config["quantization"]
+        config["quantization_config"] = {"quant_method": "mxfp4"}
     folder = HERE / "tiny" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_json(folder / "config.json", config)
     write_tokenizer(folder)
-    save_weights(folder, model, shards)
+    save_weights(folder, model, shards, *([openai_layout] if name == "gpt-oss-openai" else []))
 
     model.set_dtype(mx.float32)
     if name in WITH_GGUF:

@@ -25,6 +25,11 @@ FAMILIES = {
     "mixtral": (gguf.MODEL_ARCH.LLAMA, True),
     "olmoe": (gguf.MODEL_ARCH.OLMOE, False),
     "gemma4_text": (gguf.MODEL_ARCH.GEMMA4, False),
+    "ernie4_5": (gguf.MODEL_ARCH.ERNIE4_5, False),
+    "ernie4_5_moe": (gguf.MODEL_ARCH.ERNIE4_5_MOE, False),
+    "exaone4": (gguf.MODEL_ARCH.EXAONE4, False),
+    "granitemoe": (gguf.MODEL_ARCH.GRANITE_MOE, True),
+    "gpt_oss": (gguf.MODEL_ARCH.GPT_OSS, False),
     "seed_oss": (gguf.MODEL_ARCH.SEED_OSS, False),
     "qwen3_moe": (gguf.MODEL_ARCH.QWEN3MOE, False),
 }
@@ -155,12 +160,13 @@ def add_usual(writer, config):
 
 
 def add_experts(writer, config):
-    count = next((config[key] for key in ("num_experts", "num_local_experts", "n_routed_experts")
+    count = next((config[key] for key in ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
                   if key in config), 0)
     if not count:
         return
     writer.add_expert_count(count)
-    writer.add_expert_used_count(config.get("num_experts_per_tok") or config["top_k_experts"])
+    used = next(config[key] for key in ("num_experts_per_tok", "top_k_experts", "moe_k") if key in config)
+    writer.add_expert_used_count(used)
     if config["model_type"] not in ("mixtral", "olmoe"):
         writer.add_expert_feed_forward_length(config.get("moe_intermediate_size", config["intermediate_size"]))
     if "routed_scaling_factor" in config:
@@ -180,12 +186,24 @@ def add_yarn(writer, rope):
     writer.add_rope_scaling_yarn_beta_slow(rope["beta_slow"])
 
 
+def add_llama3_frequencies(writer, config, rope):
+    """The divisors of the frequencies (LlamaModel.generate_extra_tensors)."""
+    head_dim = config["head_dim"]
+    frequencies = 1 / config["rope_theta"] ** (np.arange(0, head_dim, 2) / head_dim)
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    turns = rope["original_max_position_embeddings"] * frequencies / (2 * np.pi)
+    smooth = (turns - low) / (high - low)
+    between = 1 / ((1 - smooth) / rope["factor"] + smooth)
+    divisors = np.where(turns > high, 1, np.where(turns < low, rope["factor"], between))
+    writer.add_tensor("rope_freqs.weight", divisors.astype(np.float32))
+
+
 def add_own(writer, config):
     kind = config["model_type"]
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if rope.get("rope_type") == "yarn":
         add_yarn(writer, rope)
-    if kind == "granite":
+    if kind.startswith("granite"):
         writer.add_attention_scale(config["attention_multiplier"])
         writer.add_embedding_scale(config["embedding_multiplier"])
         writer.add_residual_scale(config["residual_multiplier"])
@@ -195,6 +213,16 @@ def add_own(writer, config):
         writer.add_sliding_window_pattern([t == "sliding_attention" for t in config["layer_types"]])
     elif kind == "gemma4_text":
         add_gemma4(writer, config)
+    elif kind == "ernie4_5_moe":
+        writer.add_expert_shared_count(config["moe_num_shared_experts"])
+        writer.add_expert_shared_feed_forward_length(
+            config["moe_num_shared_experts"] * config["moe_intermediate_size"])
+        writer.add_leading_dense_block_count(config["moe_layer_start_index"])
+        writer.add_interleave_moe_layer_step(config["moe_layer_interval"])
+    elif kind == "exaone4":
+        add_llama3_frequencies(writer, config, rope)
+    elif kind == "gpt_oss":
+        writer.add_sliding_window(config["sliding_window"])
     elif kind == "ministral3":
         writer.add_rope_scaling_yarn_log_mul(rope["mscale_all_dim"])
         writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
@@ -245,18 +273,22 @@ def write(path, config, weights, tokenizer, matrix_type=np.float16):
                  "k_proj": config["num_key_value_heads"]}.get(name.split(".")[-2])
         if permuted and heads:
             value = permute(value, heads)
+        if name.endswith(".sinks"):
+            name += ".weight"
         if "linear_attn." in name:
             name, value = delta_net(name, value, config)
         # gguf's map has the stacked experts under transformers' name, mlx-lm under its own; the
         # converter calls the bias of a router one.
         own = name if name.startswith(("blk.", "rope_freqs.")) else names.get_name(
-            name.replace("block_sparse_moe.", "mlp.").replace("mlp.switch_mlp.", "mlp.experts.")
+            name.replace("block_sparse_moe.", "mlp.").replace("mlp.router.layer.", "mlp.gate.")
+            .replace("mlp.switch_mlp.", "mlp.experts.")
             .replace("mlp.e_score", "mlp.gate.e_score").replace("e_score_correction_bias", "e_score_correction.bias"),
             try_suffixes=(".weight", ".bias"))
         assert own, name
         # The converter keeps vectors and routers in 32 bits.
         is_wide = value.ndim == 1 or name.endswith(
-            ("mlp.gate.weight", "router.proj.weight", "shared_expert_gate.weight", "conv1d.weight"))
+            (".bias", "mlp.router.weight", "router.layer.weight", "router.proj.weight", "mlp.gate.weight",
+             "shared_expert_gate.weight", "conv1d.weight"))
         writer.add_tensor(own, value.astype(np.float32 if is_wide else matrix_type))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

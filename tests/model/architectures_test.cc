@@ -115,6 +115,61 @@ TEST(Olmo, TheThirdHasWindowsAndScalesTheRopeOfTheOtherLayersAlone) {
   EXPECT_EQ(windows(read("olmo2", "")), std::vector<int>(4, 0));
 }
 
+TEST(GptOss, HasSinksBiasesAndWindowsInEveryOtherLayer) {
+  for (const char* name : {"gpt-oss", "gpt-oss.gguf", "gpt-oss-mxfp4", "gpt-oss-openai"}) {
+    const ModelPlan plan = open_tiny(name);
+    EXPECT_EQ(attention_of(plan, 0).window, 8) << name;
+    EXPECT_EQ(attention_of(plan, 1).window, 0) << name;
+    EXPECT_EQ(attention_of(plan, 1).sinks.size(), 4u) << name;
+    EXPECT_FALSE(attention_of(plan, 1).output.bias.empty()) << name;
+    const auto& experts = std::get<ExpertsBlock>(plan.blocks.at(3));
+    EXPECT_EQ(experts.activation, Activation::clamped_swiglu) << name;
+    EXPECT_EQ(experts.choice.scoring, ExpertScoring::softmax_chosen) << name;
+    EXPECT_EQ(experts.down.bias.size(), static_cast<std::size_t>(experts.down.out())) << name;
+    EXPECT_FALSE(plan.config.attention[0].rope->scaling.whole_bounds) << name;
+  }
+  EXPECT_EQ(windows(read("gpt_oss", R"(, "sliding_window": 16)")),
+            (std::vector<int>{16, 0, 16, 0}));
+  EXPECT_THROW(read("gpt_oss", R"(, "swiglu_limit": 5)"), LoadError);
+}
+
+TEST(GraniteMoe, HasTheMultipliersToo) {
+  for (const char* name : {"granitemoe", "granitemoe.gguf"}) {
+    const ModelPlan plan = open_tiny(name);
+    EXPECT_FLOAT_EQ(plan.embed.scale, 12) << name;
+    EXPECT_FLOAT_EQ(attention_of(plan, 1).scale, 0.1f) << name;
+    EXPECT_FLOAT_EQ(std::get<ExpertsBlock>(plan.blocks.at(3)).residual_scale, 0.22f) << name;
+  }
+}
+
+TEST(Ernie, TurnsNeighboursAndHasExpertsBehindItsDenseLayers) {
+  for (const char* name : {"ernie4-5-moe", "ernie4-5-moe.gguf"}) {
+    const ModelPlan plan = open_tiny(name);
+    EXPECT_TRUE(attention_of(plan, 0).rope->interleaved) << name;
+    EXPECT_TRUE(std::holds_alternative<FeedForwardBlock>(plan.blocks.at(1))) << name;
+    const auto& experts = std::get<ExpertsBlock>(plan.blocks.at(3));
+    EXPECT_EQ(experts.choice.scoring, ExpertScoring::softmax) << name;
+    EXPECT_TRUE(experts.choice.normalised) << name;
+    EXPECT_EQ(experts.shared->gate.out(), 64) << name;
+  }
+  EXPECT_EQ(read("ernie4_5_moe", R"(, "moe_gate_act": "sigmoid")").experts.scoring,
+            ExpertScoring::sigmoid);
+  EXPECT_THROW(read("ernie4_5_moe", R"(, "moe_gate_act": "relu")"), LoadError);
+}
+
+TEST(Exaone4, TurnsOnlyTheLayersThatSeeAWindowWhereSomeDo) {
+  const ModelConfig windowed =
+      read("exaone4", R"(, "sliding_window": 16, "sliding_window_pattern": "LLG")");
+  EXPECT_EQ(windows(windowed), (std::vector<int>{16, 16, 0, 16}));
+  EXPECT_EQ(turning(windowed), (std::vector<bool>{true, true, false, true}));
+  const ModelConfig plain =
+      read("exaone4", R"(, "sliding_window": null, "sliding_window_pattern": null)");
+  EXPECT_EQ(windows(plain), std::vector<int>(4, 0));
+  EXPECT_EQ(turning(plain), std::vector<bool>(4, true));
+  EXPECT_THROW(read("exaone4", R"(, "sliding_window": 16, "sliding_window_pattern": "LXG")"),
+               LoadError);
+}
+
 TEST(Phi3, ReadsItsFusedMatricesAsViewsOfTheirRows) {
   const ModelPlan plan = open_tiny("phi3");
   const AttentionBlock& attention = attention_of(plan, 0);
@@ -275,6 +330,8 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           expect_same(a.value_norm, b.value_norm);
           EXPECT_EQ(a.layer, b.layer);
           EXPECT_EQ(a.temperature, b.temperature);
+          EXPECT_EQ(a.sinks.size(), b.sinks.size());
+          EXPECT_EQ(a.output.bias.size(), b.output.bias.size());
           EXPECT_FLOAT_EQ(a.scale, b.scale);
           EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
           ASSERT_EQ(a.rope.has_value(), b.rope.has_value());
@@ -312,6 +369,11 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           EXPECT_EQ(a.choice.expert_scales.size(), b.choice.expert_scales.size());
           expect_same(a.router_norm, b.router_norm);
           expect_same(a.experts_norm, b.experts_norm);
+          EXPECT_EQ(a.activation, b.activation);
+          EXPECT_EQ(a.router.bias.size(), b.router.bias.size());
+          EXPECT_EQ(a.gate.bias.size(), b.gate.bias.size());
+          EXPECT_EQ(a.down.bias.size(), b.down.bias.size());
+          EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
           ASSERT_EQ(a.shared.has_value(), b.shared.has_value());
           if (!a.shared) return;
           EXPECT_EQ(a.shared->weight.has_value(), b.shared->weight.has_value());
@@ -341,7 +403,8 @@ INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
                                          "glm4-moe", "granite", "minimax-m2", "ministral3",
                                          "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
                                          "phi3-longrope", "qwen3-5", "qwen3-5-moe", "qwen3-moe",
-                                         "seed-oss", "smollm3"),
+                                         "seed-oss", "smollm3", "gpt-oss", "granitemoe", "ernie4-5",
+                                         "ernie4-5-moe", "exaone4"),
                          [](const auto& tested) {
                            std::string name = tested.param;
                            std::ranges::replace(name, '-', '_');

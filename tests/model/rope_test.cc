@@ -86,5 +86,22 @@ TEST(Rope, YarnScalesAsMlxLmDoes) {
   EXPECT_FLOAT_EQ(rope.magnitude, 1.138629436f);  // 0.1 ln 4 + 1
 }
 
+// gpt-oss: of 32 pairs those from 8.09 to 17.40 pass over, and not those from 8 to 18.
+TEST(Rope, YarnPassesOverBetweenBoundsThatNeedNotBeWhole) {
+  RopeScaling scaling;
+  scaling.kind = RopeScaling::Kind::yarn;
+  scaling.factor = 32;
+  scaling.original_context_length = 4096;
+  scaling.whole_bounds = false;
+  const Rope rope = make_rope({.theta = 150000, .dimensions = 64, .scaling = scaling});
+  expect_frequencies(rope, {{0, 1.0f},
+                            {8, 0.05081327f},
+                            {9, 0.0317057f},
+                            {13, 0.003860359f},
+                            {17, 0.0001293187f},
+                            {18, 3.830881e-05f},
+                            {31, 3.023511e-07f}});
+}
+
 }  // namespace
 }  // namespace mlxd

@@ -246,6 +246,27 @@ TEST(SafetensorsFolder, RefusesOtherToolsQuantisation) {
   EXPECT_THAT(folder_complaint(folder), HasSubstr("quant_method\" is \"awq\""));
 }
 
+TEST(SafetensorsFolder, RefusesBlocksThatDoNotFitTheirScales) {
+  TemporaryFolder folder;
+  write_small_folder(folder);
+  const auto complaint = [&](std::vector<std::int64_t> blocks, std::vector<std::int64_t> scales,
+                             const std::string& scale_type = "U8") {
+    auto tensors = small_mlx_tensors();
+    tensors.push_back({"model.experts.down_proj_blocks", "U8", std::move(blocks)});
+    tensors.push_back({"model.experts.down_proj_scales", scale_type, std::move(scales)});
+    folder.write("model.safetensors", safetensors_bytes(tensors));
+    return folder_complaint(folder);
+  };
+  EXPECT_EQ(complaint({2, 3, 5, 16}, {2, 3, 5}), "");
+  for (const std::string& wrong :
+       {complaint({2, 3, 5, 16}, {2, 3, 4}), complaint({2, 3, 5, 16}, {2, 5, 3}),
+        complaint({2, 3, 10, 8}, {2, 3, 5}), complaint({30, 16}, {6, 5}),
+        complaint({2, 0, 5, 16}, {2, 0, 5})}) {
+    EXPECT_THAT(wrong, HasSubstr("down_proj_blocks\" has blocks of"));
+  }
+  EXPECT_THAT(complaint({2, 3, 5, 16}, {2, 3, 5}, "F32"), HasSubstr("has no scales of 8 bits"));
+}
+
 TEST(SafetensorsFolder, NamesWhatItDoesNotRun) {
   TemporaryFolder folder;
   EXPECT_THAT(folder_complaint(folder), HasSubstr("needs config.json"));

@@ -1,6 +1,7 @@
 #include "backend/cpu/attention.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace mlxd::cpu {
 namespace {
@@ -19,11 +20,6 @@ constexpr std::ptrdiff_t kMostPartials = std::ptrdiff_t{16} << 20;
 int first_partition(const AttentionShape& shape, int position) {
   if (shape.window == 0) return 0;
   return std::max(0, position - shape.window + 1) / kPartition;
-}
-
-void write_scaled(const VectorOps& ops, const float* from, float factor, int count, float* to) {
-  std::copy_n(from, count, to);
-  ops.scale(to, factor, count);
 }
 
 }  // namespace
@@ -178,8 +174,14 @@ void AttentionWork::attend(const Task& task, int partition, const VectorOps& ops
   ops.kv(data.cache->format()).attend(query);
 }
 
-float* AttentionWork::output(const Data& data, int row, int kv_head, int head) const {
-  return data.out->values(row) + (kv_head * shape_.group() + head) * shape_.head_dim;
+void AttentionWork::finish(const VectorOps& ops, const Data& data, int row, int head, float maximum,
+                           float sum, const float* out) const {
+  // A sink enters here alone, once for the whole context. Where it is so far above all scores that
+  // this is infinite, nothing is left of the values.
+  if (!data.sinks.empty()) sum += std::exp(data.sinks[head] - maximum);
+  float* const to = data.out->values(row) + static_cast<std::ptrdiff_t>(head) * shape_.head_dim;
+  std::copy_n(out, shape_.head_dim, to);
+  ops.scale(to, 1 / sum, shape_.head_dim);
 }
 
 AttentionWork::Finished AttentionWork::run(int index, const VectorOps& ops, const Data& data,
@@ -209,9 +211,9 @@ AttentionWork::Finished AttentionWork::run(int index, const VectorOps& ops, cons
     }
   }
   for (int i = 0; i < queries; ++i) {
-    write_scaled(
-        ops, out + i * head_dim, 1 / sums[i], head_dim,
-        output(data, task.first_row + i / shape_.group(), task.kv_head, i % shape_.group()));
+    finish(ops, data, task.first_row + i / shape_.group(),
+           task.kv_head * shape_.group() + i % shape_.group(), maxima[i], sums[i],
+           out + i * head_dim);
   }
   return {task.first_row, task.rows, task.kv_head};
 }
@@ -231,8 +233,8 @@ AttentionWork::Finished AttentionWork::fold(int index, const VectorOps& ops, con
       const float* next = slot + (2 * queries + 15) / 16 * 16 + i * head_dim;
       ops.fold(&maximum, &sum, out, slot[i], slot[queries + i], next, head_dim);
     }
-    write_scaled(ops, out, 1 / sum, head_dim,
-                 output(data, fold.first_row + fold.row, fold.kv_head, head));
+    finish(ops, data, fold.first_row + fold.row, fold.kv_head * shape_.group() + head, maximum, sum,
+           out);
   }
   return {fold.first_row + fold.row, 1, fold.kv_head};
 }

@@ -66,8 +66,9 @@ class AttentionWork {
     const KvCache* cache = nullptr;
     const Batch* batch = nullptr;
     int layer = 0;
-    const RowBuffer* query = nullptr;  // [rows, heads * head_dim], rotated and scaled
-    const InputBuffer* out = nullptr;  // values: [rows, heads * head_dim]
+    const RowBuffer* query = nullptr;   // [rows, heads * head_dim], rotated and scaled
+    const InputBuffer* out = nullptr;   // values: [rows, heads * head_dim]
+    std::span<const float> sinks = {};  // [heads], or empty (AttentionBlock::sinks)
   };
 
   // A finished part of the output: rows [first_row, first_row + rows), the heads of one KV head.
@@ -99,7 +100,9 @@ class AttentionWork {
   void attend(const Task& task, int partition, const VectorOps& ops, const Data& data,
               Scratch& scratch, float* maxima, float* sums, float* out) const;
   void prepare(const Task& task, const Data& data, Scratch& scratch) const;
-  float* output(const Data& data, int row, int kv_head, int head) const;
+  // The output of a row's head, from what its whole context came to.
+  void finish(const VectorOps& ops, const Data& data, int row, int head, float maximum, float sum,
+              const float* out) const;
 
   AttentionShape shape_;
   std::span<const int> positions_;

@@ -95,7 +95,8 @@ void AttentionLayers::add_tasks(const PackedAttention& block, const Stream& to) 
   };
   const auto add_part = [&](auto count, auto compute) {
     const auto run = [this, &block, work, compute](int worker, int first, int end) {
-      const AttentionWork::Data data{&cache_, &step_.batch(), block.layer, &query_, &attended_};
+      const AttentionWork::Data data{&cache_, &step_.batch(), block.layer,
+                                     &query_, &attended_,     block.sinks};
       for (int i = first; i < end; ++i) {
         finish(block, (work().*compute)(i, step_.ops(), data, scratch_[worker]));
       }

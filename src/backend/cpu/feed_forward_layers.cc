@@ -10,6 +10,18 @@ namespace {
 constexpr int kGateRows = kPreparedRows;
 constexpr int kGateColumns = 256;
 
+auto gate_function(const VectorOps& ops, Activation activation) {
+  switch (activation) {
+    case Activation::silu:
+      break;
+    case Activation::gelu_tanh:
+      return ops.gelu_gate;
+    case Activation::clamped_swiglu:
+      return ops.clamped_gate;
+  }
+  return ops.silu_gate;
+}
+
 }  // namespace
 
 FeedForwardLayers::FeedForwardLayers(StepPhases& step) : step_(step), workers_(step.workers()) {
@@ -81,7 +93,7 @@ void FeedForwardLayers::gate_columns(int worker, const HiddenRows& of, Moment mo
   };
   if (mlp.gate) multiply(*mlp.gate, scratch.gate.data());
   multiply(mlp.up, scratch.up.data());
-  const auto gate_by = mlp.activation == Activation::silu ? ops.silu_gate : ops.gelu_gate;
+  const auto gate_by = gate_function(ops, mlp.activation);
   for (int row = 0; row < row_count; ++row) {
     const auto at = static_cast<std::ptrdiff_t>(row) * count;
     float* hidden = scratch.up.data() + at;

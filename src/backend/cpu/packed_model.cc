@@ -113,6 +113,7 @@ class Packer {
     packed.softcap = block.softcap;
     packed.window = block.window;
     packed.temperature = block.temperature;
+    packed.sinks = block.sinks;
     packed.residual = {block.post_norm, block.residual_scale};
     need_norm(packed.input_norm, model_.hidden_size, block.query.weight.name);
     need_norm(packed.residual.norm, model_.hidden_size, block.query.weight.name);
@@ -126,6 +127,10 @@ class Packer {
     if (block.layer < 0 || block.layer >= plan_.kv_layers || block.kv_heads <= 0 ||
         block.heads % block.kv_heads != 0) {
       throw LoadError(block.query.weight.name + ": heads or layer out of range");
+    }
+    if (!block.sinks.empty() && static_cast<int>(block.sinks.size()) != block.heads) {
+      throw LoadError(block.query.weight.name + ": " + std::to_string(block.sinks.size()) +
+                      " sinks for " + std::to_string(block.heads) + " heads");
     }
     std::vector<int> source;
     if (block.rope) {

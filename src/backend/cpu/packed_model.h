@@ -42,6 +42,7 @@ struct PackedAttention {
   float scale = 1, softcap = 0;
   int window = 0;
   std::optional<PositionTemperature> temperature;
+  std::vector<float> sinks;  // [heads], empty: none
   PackedLinear output;
   Residual residual;
 
@@ -51,7 +52,7 @@ struct PackedAttention {
   bool norms_rows(const std::optional<RmsNorm>& norm) const { return norm && !norms_heads(norm); }
 };
 
-// down(activation(gate(h)) * up(h)), or without a gate down(gelu(up(h))).
+// down(activation(gate(h), up(h))), or without a gate down(gelu(up(h))).
 struct PackedMlp {
   std::optional<PackedLinear> gate;
   PackedLinear up, down;

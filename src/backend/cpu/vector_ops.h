@@ -68,11 +68,12 @@ struct DeltaRows {
 struct VectorOps {
   std::string_view name;
 
-  void (*add)(float* x, const float* y, int count);            // x += y; any count
-  void (*scale)(float* x, float factor, int count);            // x *= factor
-  void (*softcap)(float* x, float cap, int count);             // cap * tanh(x / cap); any count
-  void (*silu_gate)(float* gate, const float* up, int count);  // gate = silu(gate) * up
-  void (*gelu_gate)(float* gate, const float* up, int count);  // gate = gelu_tanh(gate) * up
+  void (*add)(float* x, const float* y, int count);               // x += y; any count
+  void (*scale)(float* x, float factor, int count);               // x *= factor
+  void (*softcap)(float* x, float cap, int count);                // cap * tanh(x / cap); any count
+  void (*silu_gate)(float* gate, const float* up, int count);     // gate = silu(gate) * up
+  void (*gelu_gate)(float* gate, const float* up, int count);     // gate = gelu_tanh(gate) * up
+  void (*clamped_gate)(float* gate, const float* up, int count);  // gate = clamped_swiglu(gate, up)
   // out = x / sqrt(mean(x^2) + epsilon) * weight; out may be x.
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int count, float* out);
   void (*sigmoid_gate)(float* x, const float* gate, int count);  // x *= sigmoid(gate)

@@ -84,6 +84,17 @@ void gelu_gate(float* gate, const float* up, int count) {
   }
 }
 
+// Activation::clamped_swiglu.
+void clamped_gate(float* gate, const float* up, int count) {
+  const Simd one = Simd::set(1), slope = Simd::set(1.702f);
+  const Simd most = Simd::set(7), least = Simd::set(-7);
+  for (int i = 0; i < count; i += kLanes) {
+    const Simd g = Simd::min(Simd::load(gate + i), most);
+    const Simd u = Simd::min(Simd::max(Simd::load(up + i), least), most);
+    (g * sigmoid(slope * g) * (u + one)).store(gate + i);
+  }
+}
+
 void sigmoid_gate(float* x, const float* gate, int count) {
   for (int i = 0; i < count; i += kLanes) {
     (Simd::load(x + i) * sigmoid(Simd::load(gate + i))).store(x + i);
@@ -546,6 +557,7 @@ constexpr VectorOps make_vector_ops(std::string_view name) {
           .softcap = softcap,
           .silu_gate = silu_gate,
           .gelu_gate = gelu_gate,
+          .clamped_gate = clamped_gate,
           .rms_norm = rms_norm,
           .sigmoid_gate = sigmoid_gate,
           .convolve = convolve,

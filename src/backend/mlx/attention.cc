@@ -99,7 +99,8 @@ const mx::array& StepLayout::mask(const Part& part, int window) {
       .first->second;
 }
 
-mx::array attend(const AttentionBlock& block, const mx::array& queries, const PagedCache& cache,
+mx::array attend(const AttentionBlock& block, const mx::array& queries,
+                 const std::optional<mx::array>& sinks, const PagedCache& cache,
                  StepLayout& layout) {
   std::vector<mx::array> outs;
   for (const StepLayout::Part& part : layout.parts()) {
@@ -118,9 +119,10 @@ mx::array attend(const AttentionBlock& block, const mx::array& queries, const Pa
       mask = layout.mask(part, block.window);
     }
     const std::string mode = part.query_length == 1 ? "" : mask ? "array" : "causal";
-    const mx::array out = block.softcap > 0 ? softcapped(block, q, kv, mask)
-                                            : mx::fast::scaled_dot_product_attention(
-                                                  q, kv.keys, kv.values, block.scale, mode, mask);
+    const mx::array out = block.softcap > 0
+                              ? softcapped(block, q, kv, mask)
+                              : mx::fast::scaled_dot_product_attention(
+                                    q, kv.keys, kv.values, block.scale, mode, mask, sinks);
     outs.push_back(mx::reshape(mx::transpose(mx::squeeze(out, 0), {1, 0, 2}),
                                {part.query_length, block.heads * block.head_dim}));
   }

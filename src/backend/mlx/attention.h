@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -47,8 +48,10 @@ class StepLayout {
 };
 
 // Attention of all rows of a step, each over its own sequence, whose keys and values are in the
-// cache already. queries [T, heads, head_dim] -> [T, heads * head_dim].
-mx::array attend(const AttentionBlock& block, const mx::array& queries, const PagedCache& cache,
+// cache already. queries [T, heads, head_dim] -> [T, heads * head_dim]. `sinks`: the block's,
+// [heads] of the queries' type.
+mx::array attend(const AttentionBlock& block, const mx::array& queries,
+                 const std::optional<mx::array>& sinks, const PagedCache& cache,
                  StepLayout& layout);
 
 }  // namespace mlxd::mlx_backend

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/check.h"
+
 namespace mlxd::mlx_backend {
 namespace {
 
@@ -20,13 +22,34 @@ mx::array wavelengths(const Rope& rope) {
   return float_array(out);
 }
 
-mx::array activate(Activation activation, const mx::array& x) {
-  if (activation == Activation::silu) return x * mx::sigmoid(x);
-  // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), Hendrycks & Gimpel 2016.
-  const auto number = [&](double value) { return mx::array(static_cast<float>(value), x.dtype()); };
-  const mx::array inner =
-      number(std::sqrt(2 / std::numbers::pi)) * (x + number(0.044715) * (x * x * x));
-  return number(0.5) * x * (number(1) + mx::tanh(inner));
+mx::array number(double value, mx::Dtype type) {
+  return mx::array(static_cast<float>(value), type);
+}
+
+// 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), Hendrycks & Gimpel 2016.
+mx::array gelu(const mx::array& x) {
+  const auto of = [&](double value) { return number(value, x.dtype()); };
+  const mx::array inner = of(std::sqrt(2 / std::numbers::pi)) * (x + of(0.044715) * (x * x * x));
+  return of(0.5) * x * (of(1) + mx::tanh(inner));
+}
+
+mx::array clamped_swiglu(const mx::array& gate, const mx::array& up) {
+  const auto of = [&](double value) { return number(value, gate.dtype()); };
+  const mx::array g = mx::minimum(gate, of(7));
+  const mx::array u = mx::clip(up, of(-7), of(7));
+  return g * mx::sigmoid(of(1.702) * g) * (u + of(1));
+}
+
+mx::array activate(Activation activation, const mx::array& gate, const mx::array& up) {
+  switch (activation) {
+    case Activation::silu:
+      break;
+    case Activation::gelu_tanh:
+      return gelu(gate) * up;
+    case Activation::clamped_swiglu:
+      return clamped_swiglu(gate, up);
+  }
+  return gate * mx::sigmoid(gate) * up;
 }
 
 mx::array scaled(const mx::array& x, float scale) { return scale == 1 ? x : x * mx::array(scale); }
@@ -102,8 +125,26 @@ mx::array LinearLayer::apply(const mx::array& x) const {
 
 ExpertLinearLayer::ExpertLinearLayer(const Linear& linear, int experts, WeightLoader& loader)
     : matrix_(loader.matrix(linear.weight)), experts_(experts) {
-  if (linear.rows.stride > 0) matrix_ = rows_of(matrix_, linear.rows);
+  if (linear.rows.stride > 0) {
+    matrix_ = rows_of(matrix_, linear.rows);
+    if (matrix_.weight.shape(0) != experts) copy_rows();
+  }
   if (!linear.bias.empty()) bias_ = mx::reshape(loader.vector(linear.bias), {experts, -1});
+}
+
+// An expert's rows that lie apart from each other, which MLX's products would put together at each
+// call.
+void ExpertLinearLayer::copy_rows() {
+  copied_ = true;
+  std::vector<mx::array> parts;
+  const auto copy = [&](mx::array& part) {
+    part = mx::contiguous(mx::reshape(part, {experts_, -1, part.shape(-1)}));
+    parts.push_back(part);
+  };
+  copy(matrix_.weight);
+  if (matrix_.scales) copy(*matrix_.scales);
+  if (matrix_.biases) copy(*matrix_.biases);
+  mx::eval(parts);
 }
 
 mx::array ExpertLinearLayer::apply(const mx::array& x, const mx::array& chosen) const {
@@ -142,6 +183,8 @@ AttentionLayer::AttentionLayer(const AttentionBlock& block, WeightLoader& loader
       value_norm_(optional_norm(block.value_norm)),
       post_norm_(optional_norm(block.post_norm)) {
   if (block.rope) rope_.emplace(*block.rope);
+  check(block.sinks.empty() || block.softcap == 0, "capped scores have no sinks beside them");
+  if (!block.sinks.empty()) sinks_ = loader.vector(block.sinks);
   if (block.shares_cache) return;
   key_.emplace(block.key, loader);
   value_.emplace(block.value, loader);
@@ -177,13 +220,13 @@ mx::array AttentionLayer::apply(const mx::array& x, mx::Dtype type, PagedCache& 
     const mx::array v = heads(value_->apply(h), value_norm_, block_.kv_heads);
     cache.write(block_.layer, layout.slots(cache.group_of(block_.layer)), k, v);
   }
-  mx::array out = attend(block_, q, cache, layout);
+  mx::array out = attend(block_, q, sinks_, cache, layout);
   if (gate) out = out * mx::reshape(mx::sigmoid(*gate), out.shape());
   return add_residual(x, output_.apply(out), post_norm_, block_.residual_scale);
 }
 
 mx::array GatedLayer::apply(const mx::array& h) const {
-  return down_.apply(activate(activation_, gate_.apply(h)) * up_.apply(h));
+  return down_.apply(activate(activation_, gate_.apply(h), up_.apply(h)));
 }
 
 FeedForwardLayer::FeedForwardLayer(const FeedForwardBlock& block, WeightLoader& loader)
@@ -211,6 +254,7 @@ ExpertsLayer::ExpertsLayer(const ExpertsBlock& block, WeightLoader& loader)
       down_(block.down, block.experts, loader),
       experts_norm_(optional_norm(block.experts_norm)),
       post_norm_(optional_norm(block.post_norm)) {
+  if (gate_.copied() && up_.copied()) loader.forget(block.gate.weight);
   if (!choice_.bias.empty()) choice_bias_ = float_array(choice_.bias);
   if (!choice_.expert_scales.empty()) expert_scales_ = float_array(choice_.expert_scales);
   if (!block.shared) return;
@@ -245,7 +289,7 @@ mx::array ExpertsLayer::apply(const mx::array& x, mx::Dtype type) const {
   const Choice choice = choose(router_norm_ ? block_input(x, router_norm_, type) : h);
   const mx::array row = mx::expand_dims(h, 1);  // [T, 1, D]
   const mx::array gated =
-      activate(activation_, gate_.apply(row, choice.experts)) * up_.apply(row, choice.experts);
+      activate(activation_, gate_.apply(row, choice.experts), up_.apply(row, choice.experts));
   const mx::array outputs = mx::astype(down_.apply(gated, choice.experts), mx::float32);
   mx::array sum = mx::sum(outputs * choice.weights, 1);
   if (experts_norm_) sum = experts_norm_->apply(sum);
@@ -295,7 +339,7 @@ LayerInputLayer::LayerInputLayer(const LayerInputBlock& block, WeightLoader& loa
 
 mx::array LayerInputLayer::apply(const mx::array& x, const mx::array& inputs,
                                  mx::Dtype type) const {
-  const mx::array gate = activate(Activation::gelu_tanh, gate_.apply(mx::astype(x, type)));
+  const mx::array gate = gelu(gate_.apply(mx::astype(x, type)));
   const mx::array input = mx::astype(mx::take(inputs, index_, 1), type);
   return add_residual(x, output_.apply(gate * input), post_norm_, 1, stream_scale_);
 }

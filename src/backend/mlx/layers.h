@@ -41,10 +41,14 @@ class ExpertLinearLayer {
   ExpertLinearLayer(const Linear& linear, int experts, WeightLoader& loader);
   // x [T, 1 or chosen, in], `chosen` [T, chosen]: each row's experts -> [T, chosen, out]
   mx::array apply(const mx::array& x, const mx::array& chosen) const;
+  bool copied() const { return copied_; }  // its rows, out of the loader's matrix
 
  private:
+  void copy_rows();
+
   Matrix matrix_;
   int experts_;
+  bool copied_ = false;
   std::optional<mx::array> bias_;  // [experts, out]
 };
 
@@ -75,9 +79,10 @@ class AttentionLayer {
   std::optional<LinearLayer> key_, value_;  // of a block with a cache of its own
   std::optional<NormLayer> query_norm_, key_norm_, value_norm_, post_norm_;
   std::optional<RopeLayer> rope_;
+  std::optional<mx::array> sinks_;  // [heads]
 };
 
-// down(activation(gate(h)) * up(h)), of a feed-forward block or a shared expert.
+// down(activation(gate(h), up(h))), of a feed-forward block or a shared expert.
 class GatedLayer {
  public:
   GatedLayer(const auto& block, Activation activation, WeightLoader& loader)

@@ -57,6 +57,8 @@ class WeightLoader {
   // (Q2_K, Q3_K, Q6_K, IQ2, IQ3_XXS, IQ4, IQ1_M). Throws LoadError when MLX has no kernel for the
   // tensor's bits or group.
   Matrix matrix(const Tensor& tensor);
+  // Of this one only parts were copied: it is not to be held until the last weight is there.
+  void forget(const Tensor& tensor) { made_.erase(tensor.data.data()); }
   mx::array vector(const std::vector<float>& values) const;  // in `type`
 
   std::size_t bytes() const { return bytes_; }  // on the device so far

@@ -145,15 +145,38 @@ Block PlanBuilder::feed_forward_or_experts(int layer, std::string_view norm_name
   return feed_forward(layer, norm_name);
 }
 
+// Some rows of a linear that has all.
+Linear with_rows(const Linear& whole, const RowPattern& rows) {
+  Linear some{whole.weight, {}, rows};
+  for (std::size_t i = 0; i < whole.bias.size(); ++i) {
+    const int place = static_cast<int>(i % static_cast<std::size_t>(rows.stride)) - rows.first;
+    if (place >= 0 && place < rows.count) some.bias.push_back(whole.bias[i]);
+  }
+  return some;
+}
+
+// A matrix of each expert, [experts * out, in], and biases [experts, out] where the file has them.
+Linear PlanBuilder::expert_linear(int layer, const std::string& part, std::int64_t out,
+                                  int in) const {
+  const std::int64_t experts = config_.experts.count;
+  const std::string module = layer_module(layer, part);
+  Linear linear{matrix(module + ".weight", experts * out, in), {}};
+  for (const char* ending : {".bias", "_bias"}) {
+    const std::string bias = module + ending;
+    if (weights_->find(bias)) linear.bias = dequantize(matrix(bias, experts, out));
+  }
+  return linear;
+}
+
 ExpertsBlock PlanBuilder::experts(int layer, const std::string& router, const std::string& stacked,
-                                  std::string_view norm_name) const {
+                                  std::string_view norm_name, GateAndUp both) const {
   const ExpertsConfig& described = config_.experts;
   const int hidden = config_.hidden_size;
-  const std::int64_t count = described.count, rows = count * described.intermediate_size;
+  const int size = described.intermediate_size;
   ExpertsBlock block;
   if (!norm_name.empty()) block.input_norm = norm(layer, norm_name, hidden);
   block.experts = described.count;
-  block.router = linear(layer, router, count, hidden);
+  block.router = linear(layer, router, described.count, hidden);
   block.choice.scoring = described.scoring;
   block.choice.groups = described.groups;
   block.choice.chosen_groups = described.chosen_groups;
@@ -161,16 +184,15 @@ ExpertsBlock PlanBuilder::experts(int layer, const std::string& router, const st
   block.choice.normalised = described.normalised;
   block.choice.scale = described.scale;
   if (has(layer, stacked + ".gate_up_proj.weight")) {
-    block.gate = linear(layer, stacked + ".gate_up_proj", 2 * rows, hidden);
-    block.up = block.gate;
-    const int size = described.intermediate_size;
-    block.gate.rows = {.first = 0, .count = size, .stride = 2 * size};
-    block.up.rows = {.first = size, .count = size, .stride = 2 * size};
+    const Linear whole = expert_linear(layer, stacked + ".gate_up_proj", 2 * size, hidden);
+    const int count = both == GateAndUp::halves ? size : 1;
+    block.gate = with_rows(whole, {.first = 0, .count = count, .stride = 2 * count});
+    block.up = with_rows(whole, {.first = count, .count = count, .stride = 2 * count});
   } else {
-    block.gate = linear(layer, stacked + ".gate_proj", rows, hidden);
-    block.up = linear(layer, stacked + ".up_proj", rows, hidden);
+    block.gate = expert_linear(layer, stacked + ".gate_proj", size, hidden);
+    block.up = expert_linear(layer, stacked + ".up_proj", size, hidden);
   }
-  block.down = linear(layer, stacked + ".down_proj", count * hidden, described.intermediate_size);
+  block.down = expert_linear(layer, stacked + ".down_proj", hidden, size);
   block.residual_scale = config_.residual_scale;
   return block;
 }

@@ -63,11 +63,14 @@ class PlanBuilder {
   DeltaNetBlock delta_net(int layer, std::string_view norm_name = "input_layernorm") const;
 
   // The layer's experts: `router` scores them, and their matrices, all experts' rows one after
-  // another, are <stacked>.{gate,up,down}_proj, or each expert's gate and up
-  // <stacked>.gate_up_proj.
+  // another, are <stacked>.{gate,up,down}_proj, or those of gate and up lie in each expert's
+  // <stacked>.gate_up_proj as `both` says; biases, where there are any, are [experts, out].
+  enum class GateAndUp { halves, turns };
   ExpertsBlock experts(int layer, const std::string& router, const std::string& stacked,
-                       std::string_view norm_name) const;
+                       std::string_view norm_name, GateAndUp both = GateAndUp::halves) const;
 
+  // A tensor of so many numbers.
+  std::vector<float> vector(const std::string& name, std::int64_t size) const;
   // A layer's tensor of so many numbers, if the file has it.
   std::optional<std::vector<float>> numbers(int layer, std::string_view name, int size) const;
   // <module>.weight [rows, columns], to be read in the file.
@@ -86,12 +89,12 @@ class PlanBuilder {
   ModelPlan finish();
 
  private:
+  Linear expert_linear(int layer, const std::string& part, std::int64_t out, int in) const;
   ExpertsBlock experts_of(int layer, const std::string& module, std::string_view norm_name) const;
   std::optional<SharedExpert> shared_expert(int layer, const std::string& module) const;
   std::vector<float> convolution(int layer, int channels, int kernel) const;
   std::vector<float> decay(int layer, int heads) const;
   Tensor matrix(const std::string& name, std::int64_t rows, std::int64_t columns) const;
-  std::vector<float> vector(const std::string& name, std::int64_t size) const;
   Tensor require(const std::string& name) const;
   [[noreturn]] void fail(const std::string& name, std::string_view problem) const;
 

@@ -65,8 +65,10 @@ MlxQuantization::MlxQuantization(const JsonFields& config) {
   const auto fields = config.object(name);
   if (!fields) return;
   if (const auto method = fields->string("quant_method")) {
+    if (*method == "mxfp4") return;  // of tensors that their names tell: blocks and scales
     fields->fail("quant_method", fmt::format("is {}; mlxd reads MLX's quantisation (fields "
-                                             "\"bits\" and \"group_size\") and GGUF files",
+                                             "\"bits\" and \"group_size\"), mxfp4 and GGUF "
+                                             "files",
                                              in_quotes(*method)));
   }
   common_ = read_form(*fields, kAffineDefaults);

@@ -89,29 +89,36 @@ class SafetensorsWeights : public WeightSource {
     for (const std::string_view side : {".scales", ".biases", ".global_scale"}) {
       if (name.ends_with(side) && entry(module_of(side) + ".weight")) return;  // part of the weight
     }
+    if (name.ends_with("_scales") && entry(module_of("_scales") + "_blocks")) return;
     Tensor tensor = shaped(own);
+    if (name.ends_with("_blocks") && own.dtype == "U8") {
+      const std::string module = module_of("_blocks");
+      make_blocks(module, own, tensor);
+      insert(module + ".weight", std::move(tensor));
+      return;
+    }
     if (name.ends_with(".weight") && own.dtype == "U32") {
       const std::string module = module_of(".weight");
       if (const SafetensorsEntry* scales = entry(module + ".scales")) {
         scales->dtype == "U8" ? make_small_floats(module, *scales, tensor)
                               : make_affine(module, *scales, tensor);
-        insert(own, std::move(tensor));
+        insert(own.name, std::move(tensor));
         return;
       }
     }
     if (const auto encoding = float_encoding(own.dtype)) {
       tensor.quantization.encoding = *encoding;
-      if (!own.data.empty()) insert(own, std::move(tensor));
+      if (!own.data.empty()) insert(own.name, std::move(tensor));
     } else {
       refused_.emplace(text_model_name(own.name), own.dtype);
     }
   }
 
-  void insert(const SafetensorsEntry& own, Tensor tensor) {
-    tensor.name = text_model_name(own.name);
+  void insert(std::string_view own, Tensor tensor) {
+    tensor.name = text_model_name(own);
     std::string name = tensor.name;
     if (!tensors_.emplace(std::move(name), std::move(tensor)).second) {
-      fail(own.name, "has the same meaning as another one");
+      fail(own, "has the same meaning as another one");
     }
   }
 
@@ -179,6 +186,28 @@ class SafetensorsWeights : public WeightSource {
     tensor.quantization = *form;
     tensor.columns = groups.columns * form->group_size;
     tensor.scales = scales.data;
+  }
+
+  // gpt-oss as OpenAI writes it: x_blocks [..., groups, 16], of each group 32 numbers of 4 bits in
+  // the order of mxfp4's words, and x_scales [..., groups].
+  void make_blocks(const std::string& module, const SafetensorsEntry& own, Tensor& tensor) const {
+    constexpr std::int64_t kBytes = 16;
+    const Quantization form{Encoding::mlx_mxfp4, 4, 32};
+    const SafetensorsEntry* scales = entry(module + "_scales");
+    if (scales == nullptr || scales->dtype != "U8") {
+      fail(own.name, fmt::format("has no scales of 8 bits, {}", in_quotes(module + "_scales")));
+    }
+    const Tensor groups = shaped(*scales);
+    if (own.shape.size() < 3 || own.shape.back() != kBytes || groups.rows < 1 ||
+        groups.columns < 1 || tensor.rows != groups.rows * groups.columns ||
+        own.shape[own.shape.size() - 2] != groups.columns) {
+      fail(own.name, fmt::format("has blocks of {} bytes that do not fit {} rows of {} scales",
+                                 tensor.columns, groups.rows, groups.columns));
+    }
+    tensor.quantization = form;
+    tensor.rows = groups.rows;
+    tensor.columns = groups.columns * form.group_size;
+    tensor.scales = scales->data;
   }
 
   std::vector<std::shared_ptr<const SafetensorsFile>> files_;

@@ -35,7 +35,9 @@ std::vector<float> random_floats(std::size_t count, float largest, unsigned seed
 TEST(VectorOps, GatesAgreeWithTheirDefinitions) {
   const std::vector<float> x = random_floats(4096, 30, 1), up = random_floats(4096, 2, 2);
   for (const VectorOps* ops : all_ops()) {
-    std::vector<float> silu = x, gelu = x;
+    std::vector<float> silu = x, gelu = x, clamped = x;
+    const std::vector<float> wide_up = random_floats(4096, 30, 3);
+    ops->clamped_gate(clamped.data(), wide_up.data(), 4096);
     ops->silu_gate(silu.data(), up.data(), 4096);
     ops->gelu_gate(gelu.data(), up.data(), 4096);
     for (int i = 0; i < 4096; ++i) {
@@ -44,6 +46,8 @@ TEST(VectorOps, GatesAgreeWithTheirDefinitions) {
       const double tolerance = 1e-6 * std::max(1.0, std::abs(v));
       EXPECT_NEAR(silu[i], v / (1 + std::exp(-v)) * up[i], 2 * tolerance) << ops->name;
       EXPECT_NEAR(gelu[i], 0.5 * v * (1 + std::tanh(u)) * up[i], 2 * tolerance) << ops->name;
+      const double g = std::min(v, 7.0), other = std::clamp(wide_up[i], -7.0f, 7.0f) + 1.0;
+      EXPECT_NEAR(clamped[i], g / (1 + std::exp(-1.702 * g)) * other, 8e-6) << ops->name;
     }
   }
 }
@@ -131,9 +135,10 @@ TEST(VectorOps, TheCacheHoldsFiniteNumbersOnly) {
 
 // One sequence whose keys and values lie in shuffled blocks, and queries for all its positions.
 struct Context {
-  Context(const AttentionShape& attention_shape, int length, const VectorOps& vector_ops,
-          KvFormat format)
+  Context(const AttentionShape& attention_shape, bool has_sinks, int length,
+          const VectorOps& vector_ops, KvFormat format)
       : shape(attention_shape),
+        sinks(has_sinks ? random_floats(attention_shape.heads, 6, 5) : std::vector<float>()),
         ops(vector_ops),
         cache({{shape.kv_heads, shape.head_dim}}, 16, format) {
     const int count = (length + 15) / 16;
@@ -179,7 +184,7 @@ struct Context {
     work.plan(shape, queries, positions, workers);
     split = work.folds() > 0;
     AttentionWork::Scratch scratch;
-    const AttentionWork::Data data{&cache, &batch, 0, &part, &out};
+    const AttentionWork::Data data{&cache, &batch, 0, &part, &out, sinks};
     for (int i = work.tasks() - 1; i >= 0; --i) work.run(i, ops, data, scratch);
     for (int i = 0; i < work.folds(); ++i) work.fold(i, ops, data, scratch);
     std::vector<float> result;
@@ -193,7 +198,7 @@ struct Context {
     const int columns = shape.kv_heads * shape.head_dim;
     const int kv = head / shape.group() * shape.head_dim;
     const int first = shape.window == 0 ? 0 : std::max(0, position - shape.window + 1);
-    double sum = 0, weighed = 0;
+    double sum = sinks.empty() ? 0 : std::exp(static_cast<double>(sinks[head])), weighed = 0;
     for (int p = first; p <= position; ++p) {
       double score = 0;
       for (int i = 0; i < shape.head_dim; ++i) {
@@ -222,6 +227,7 @@ struct Context {
   }
 
   AttentionShape shape;
+  std::vector<float> sinks;
   const VectorOps& ops;
   KvCache cache;
   std::vector<int> blocks;
@@ -236,19 +242,28 @@ const AttentionShape kShapes[] = {
     {2, 2, 80, 0, 16}, {4, 4, 16, 0, 1},   {14, 2, 32, 0, 64}, {7, 1, 96, 3, 65},
 };
 
-std::vector<std::pair<AttentionShape, KvFormat>> all_cases() {
-  std::vector<std::pair<AttentionShape, KvFormat>> cases;
+struct Case {
+  AttentionShape shape;
+  KvFormat format;
+  bool sinks;
+};
+
+std::vector<Case> all_cases() {
+  std::vector<Case> cases;
   for (const AttentionShape& shape : kShapes) {
-    cases.push_back({shape, KvFormat::f16});
-    cases.push_back({shape, KvFormat::int8});
+    cases.push_back({shape, KvFormat::f16, false});
+    cases.push_back({shape, KvFormat::int8, false});
   }
+  // Beside all keys, and beside those of a window.
+  cases.push_back({kShapes[0], KvFormat::f16, true});
+  cases.push_back({kShapes[7], KvFormat::int8, true});
   return cases;
 }
 
 TEST(Attention, AgreesWithSoftmaxInDoublePrecision) {
   for (const VectorOps* ops : all_ops()) {
-    for (const auto& [shape, format] : all_cases()) {
-      Context context(shape, 300, *ops, format);
+    for (const auto& [shape, format, sinks] : all_cases()) {
+      Context context(shape, sinks, 300, *ops, format);
       const std::vector<float> out = context.attend(0, 300, 1);
       for (const int position : {0, 1, 15, 16, 63, 64, 65, 128, 200, 299}) {
         for (int head = 0; head < shape.heads; ++head) {
@@ -263,11 +278,23 @@ TEST(Attention, AgreesWithSoftmaxInDoublePrecision) {
   }
 }
 
+TEST(Attention, ASinkFarAboveAllScoresLeavesNothingOfTheValues) {
+  Context context({2, 1, 16, 0, 0}, false, 100, portable_vector_ops(), KvFormat::f16);
+  context.sinks = {1e30f, -1e30f};
+  const std::vector<float> with = context.attend(99, 100, 1);
+  context.sinks.clear();
+  const std::vector<float> without = context.attend(99, 100, 1);
+  for (int d = 0; d < 16; ++d) {
+    EXPECT_EQ(with[d], 0);
+    EXPECT_EQ(with[16 + d], without[16 + d]);
+  }
+}
+
 TEST(Attention, ARowIsTheSameBitsHoweverRowsAndContextAreDealtOut) {
   std::mt19937 random(5);
   for (const VectorOps* ops : all_ops()) {
-    for (const auto& [shape, format] : all_cases()) {
-      Context context(shape, 400, *ops, format);
+    for (const auto& [shape, format, sinks] : all_cases()) {
+      Context context(shape, sinks, 400, *ops, format);
       const std::vector<float> whole = context.attend(0, 400, 1);
       EXPECT_FALSE(context.split);
       const int columns = shape.heads * shape.head_dim;

@@ -67,6 +67,14 @@ TEST(CpuGolden, ManyGgufTypesAreNearNumpy) {
 TEST(CpuGolden, SmallFloatsAreNearMlxLm) {
   expect_near(golden::load_tiny("llama-small-floats"), {0.004, 0.02});
 }
+// A row whose experts are nearly equal may go to others once its activations are rounded to 8 bits.
+TEST(CpuGolden, ExpertsOfSmallFloatsAreNearMlxLmInMostRows) {
+  for (const char* name : {"gpt-oss-mxfp4", "gpt-oss-openai"}) {
+    const Difference difference = measure(golden::load_tiny(name), KvFormat::f16);
+    EXPECT_GE(difference.same_top, difference.rows - 3) << name;
+    EXPECT_LT(difference.median_divergence, 0.004) << name;
+  }
+}
 TEST_P(CpuGoldenAffine, AreNearMlxLm) { expect_near(golden::load_tiny(GetParam()), {0.004, 0.02}); }
 
 class CpuGoldenRecurrent : public testing::TestWithParam<const char*> {};

@@ -126,6 +126,7 @@ class Reference {
         highest = std::max(highest, weights.back());
       }
       for (double& weight : weights) sum += weight = std::exp(weight - highest);
+      if (!block.sinks.empty()) sum += std::exp(block.sinks[h] - highest);
       for (int p = first; p <= position; ++p) {
         for (int i = 0; i < d; ++i) {
           out[h * d + i] += weights[p - first] / sum * values[p][kv * d + i];
@@ -283,7 +284,12 @@ class Reference {
     Row hidden = product(gate, h);
     const Row other = product(up, h);
     for (std::size_t i = 0; i < hidden.size(); ++i) {
-      hidden[i] = activated(hidden[i], activation) * other[i];
+      if (activation == Activation::clamped_swiglu) {
+        const double g = std::min(hidden[i], 7.0), u = std::clamp(other[i], -7.0, 7.0);
+        hidden[i] = g / (1 + std::exp(-1.702 * g)) * (u + 1);
+      } else {
+        hidden[i] = activated(hidden[i], activation) * other[i];
+      }
     }
     return product(down, hidden);
   }

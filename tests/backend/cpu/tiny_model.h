@@ -36,7 +36,8 @@ struct TinyModelOptions {
   float softcap = 0, logit_softcap = 0;
   float embedding_scale = 1, rope_magnitude = 1;
   Activation activation = Activation::silu;
-  bool gated = false;                  // attention
+  bool gated = false;  // attention
+  bool sinks = false;
   bool delta_net = false;              // in every other layer, in the place of attention
   int key_heads = 2, value_heads = 4;  // of those
   int key_dim = 16, value_dim = 32;
@@ -141,6 +142,9 @@ class TinyModelBuilder {
     block.scale = 1 / std::sqrt(static_cast<float>(d));
     block.softcap = options_.softcap;
     block.window = layer % 2 == 0 ? options_.window : 0;
+    for (int head = 0; options_.sinks && head < block.heads; ++head) {
+      block.sinks.push_back(0.5f * static_cast<float>(head) - 1);
+    }
     block.output = linear("o", options_.hidden_size, options_.heads * d);
     if (options_.sandwich_norms) block.post_norm = norm(options_.hidden_size);
     return block;
