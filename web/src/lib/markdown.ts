@@ -57,6 +57,7 @@ DOMPurify.addHook("afterSanitizeAttributes", (node) => {
 const allowed = {
   ALLOWED_TAGS: `a blockquote br code del em h1 h2 h3 h4 h5 h6 hr li ol p pre s span strong sub sup table tbody td th thead tr ul`.split(" "),
   ALLOWED_ATTR: ["href", "class", "align", "start", "tabindex", "data-display", "data-language"],
+  ADD_URI_SAFE_ATTR: ["align", "start", "tabindex"],
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
 };
 
