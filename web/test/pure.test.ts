@@ -119,12 +119,13 @@ test("metrics become rates and shares", () => {
   const recorder = new Recorder();
   expect(recorder.add(at(0, 0, 0), 10, "")).toBeNull();
   expect(recorder.add(at(100, 30, 10), 12, "")).toMatchObject({ generated: 50, prompt: 15, kvUsed: 0.25, hits: 0.25 });
-  expect(recorder.add(at(100, 30, 10), 13, "")!.hits).toBeNaN();
+  expect(recorder.add(at(100, 30, 10), 13, "")).toMatchObject({ generated: 0, hits: 0.25 }); // of the last prompts
   expect(recorder.add(at(1, 0, 0), 14, "")).toBeNull(); // started again
 });
 
-test("a chart's line ends at the right edge and skips what is not known", () => {
+test("a chart's line ends at the right edge and begins where it is known", () => {
   expect(linePath([0, 5, 10], 3, 10, 100, 50)).toBe("M0.0 50.0L50.0 25.0L100.0 0.0");
-  expect(linePath([NaN, 10, NaN, 0], 4, 10, 90, 10)).toBe("M30.0 0.0M90.0 10.0");
+  expect(linePath([NaN, 10, 0], 4, 10, 90, 10)).toBe("M60.0 0.0L90.0 10.0");
+  expect(linePath([NaN], 4, 10, 90, 10)).toBe("");
   expect([0, 0.3, 1, 1.1, 42, 99].map(niceMaximum)).toEqual([1, 0.5, 1, 2, 50, 100]);
 });

@@ -44,6 +44,11 @@ marked.use({
       const language = (lang ?? "").trim().split(/\s/)[0];
       return `<pre tabindex="0" data-language="${escapeHtml(language)}"><code>${highlight(text, language)}</code></pre>\n`;
     },
+    // Below the heading of the message that they are in.
+    heading({ tokens, depth }) {
+      const level = Math.min(depth + 2, 6);
+      return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>\n`;
+    },
     checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
   },
 });
@@ -55,7 +60,7 @@ DOMPurify.addHook("afterSanitizeAttributes", (node) => {
 });
 
 const allowed = {
-  ALLOWED_TAGS: `a blockquote br code del em h1 h2 h3 h4 h5 h6 hr li ol p pre s span strong sub sup table tbody td th thead tr ul`.split(" "),
+  ALLOWED_TAGS: `a blockquote br code del em h3 h4 h5 h6 hr li ol p pre s span strong sub sup table tbody td th thead tr ul`.split(" "),
   ALLOWED_ATTR: ["href", "class", "align", "start", "tabindex", "data-display", "data-language"],
   ADD_URI_SAFE_ATTR: ["align", "start", "tabindex"],
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,

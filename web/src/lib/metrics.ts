@@ -36,13 +36,14 @@ export interface Point {
   running: number;
   kvUsed: number; // of the blocks, 0 to 1
   kvCached: number;
-  hits: number; // of the prompts' tokens since the state before, 0 to 1; NaN where there were none
+  hits: number; // of the last prompts' tokens, 0 to 1; NaN before there were any
 }
 
 const counters = ["mlxd_generated_tokens_total", "mlxd_prompt_tokens_total", "mlxd_cached_prompt_tokens_total"] as const;
 
 export class Recorder {
   private last: { time: number; counts: number[] } | null = null;
+  private hits = NaN;
 
   /** The point at `time`, in seconds, for one model or ("") all; null for the first. */
   add(samples: Sample[], time: number, model: string): Point | null {
@@ -55,6 +56,7 @@ export class Recorder {
     if (!before || time <= before.time || counts.some((count, i) => count < before.counts[i])) return null;
     const [generated, prompt, cached] = counts.map((count, i) => count - before.counts[i]);
     const seconds = time - before.time;
+    if (prompt + cached > 0) this.hits = cached / (prompt + cached);
     const blocks = of("mlxd_kv_blocks_total") || 1;
     return {
       time,
@@ -64,7 +66,7 @@ export class Recorder {
       running: of("mlxd_running_sequences"),
       kvUsed: of("mlxd_kv_blocks_used") / blocks,
       kvCached: of("mlxd_kv_blocks_cached") / blocks,
-      hits: cached / (prompt + cached),
+      hits: this.hits,
     };
   }
 }
@@ -104,19 +106,13 @@ export function niceMaximum(value: number): number {
   return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value)!;
 }
 
-/** An SVG path over `values`, oldest first, the newest at the right edge; a NaN is a gap. */
+/** An SVG path over `values`, oldest first, the newest at the right edge; begins behind what is NaN. */
 export function linePath(values: number[], capacity: number, maximum: number, width: number, height: number): string {
-  let path = "";
-  let open = false;
-  values.forEach((value, i) => {
-    if (Number.isNaN(value)) {
-      open = false;
-      return;
-    }
-    const x = width - ((values.length - 1 - i) * width) / (capacity - 1);
+  const first = Math.max(values.findIndex((value) => !Number.isNaN(value)), 0);
+  const points = values.slice(first).map((value, i, known) => {
+    const x = width - ((known.length - 1 - i) * width) / (capacity - 1);
     const y = height - (Math.min(value, maximum) / maximum) * height;
-    path += `${open ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
-    open = true;
+    return `${x.toFixed(1)} ${y.toFixed(1)}`;
   });
-  return path;
+  return values.some((value) => !Number.isNaN(value)) ? `M${points.join("L")}` : "";
 }

@@ -39,6 +39,8 @@ class Store {
 
   async start() {
     this.channel.onmessage = (event) => void this.changedElsewhere(event.data.chat, event.data.removed);
+    // Saves go out in time where the browser lets them; else the last one before it counts.
+    addEventListener("pagehide", () => this.live && void this.saved([], [this.live]));
     await Promise.all([this.reloadChats(), this.connect()]);
   }
 
@@ -113,6 +115,11 @@ class Store {
       return;
     }
     await this.readMessages(id);
+    // Who shows the end of a branch goes on showing it.
+    const leaf = this.chats.find((chat) => chat.id === id)?.leaf ?? null;
+    if (this.live?.chat !== id && branch(this.messages, leaf).some((message) => message.id === this.chat?.leaf)) {
+      this.chat!.leaf = leaf;
+    }
   }
 
   /** A conversation that is saved with its first message. */
