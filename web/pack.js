@@ -11,7 +11,7 @@ const files = (folder) =>
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
 
-for (const file of files("dist")) {
+for (const file of files("dist").filter((name) => /\.(html|js|css|svg)$/.test(name))) {
   const bytes = readFileSync(file);
   const brotli = { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } };
   writeFileSync(`${file}.gz`, gzipSync(bytes, { level: 9 }));

@@ -11,6 +11,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 300,
+    license: { fileName: "LICENSES.md" }, // of what is bundled, for whoever passes the program on
   },
   test: { environment: "jsdom", include: ["test/**/*.test.ts"] },
   server: { proxy: Object.fromEntries(["/v1", "/metrics", "/health", "/version"].map((path) => [path, "http://127.0.0.1:10242"])) },

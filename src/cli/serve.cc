@@ -291,6 +291,7 @@ int run_serve(const ServeSettings& settings) {
   load_models(settings, listed, signals, metrics.engine_observer(), pool);
   spdlog::info("listening on {}", address);
   if (settings.host == "127.0.0.1" && settings.log_format == "text") {
+    if (!settings.no_web) spdlog::info("open {} in a browser to chat", address);
     spdlog::info("try: {}", example_for(address, listed.front().name, pool));
   }
   ServiceManager manager;

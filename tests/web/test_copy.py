@@ -16,7 +16,7 @@ def built_files(folder):
     return sorted(
         path.relative_to(folder)
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix not in (".gz", ".br") and path.name != "SOURCES"
+        if path.is_file() and path.suffix in (".html", ".js", ".css", ".svg")
     )
 
 

@@ -40,7 +40,8 @@ test("a branch is the way from the first message to the leaf, and a circle ends"
 test("what settings leave empty is not sent", () => {
   const body = completionBody(chat(), [message("1", null)], "m");
   expect(body).toEqual({
-    model: "m", stream: true, stream_options: { include_usage: true }, messages: [{ role: "user", content: "1" }],
+    model: "m", stream: true, stream_options: { include_usage: true }, return_progress: true,
+    messages: [{ role: "user", content: "1" }],
   });
 });
 

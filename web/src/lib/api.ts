@@ -12,6 +12,7 @@ export interface Delta {
   reasoning?: string;
   calls?: { index: number; id?: string; name?: string; arguments?: string }[];
   finish?: string;
+  progress?: number; // of reading the prompt, 0 to 1
   usage?: { prompt: number; completion: number; cached: number };
 }
 
@@ -80,7 +81,6 @@ export async function scrape(): Promise<string> {
   return (await ask("metrics")).text();
 }
 
-/* eslint-disable-next-line -- the wire's own shape */
 export function deltaOf(chunk: any): Delta {
   if (chunk.error) throw new Refused(chunk.error.status ?? 500, chunk.error.message ?? "The server failed.");
   const choice = chunk.choices?.[0];
@@ -91,6 +91,7 @@ export function deltaOf(chunk: any): Delta {
   if (choice?.delta?.tool_calls) {
     delta.calls = choice.delta.tool_calls.map((call: any) => ({ index: call.index, id: call.id, ...call.function }));
   }
+  if (chunk.prompt_progress) delta.progress = chunk.prompt_progress.processed / chunk.prompt_progress.total;
   if (choice?.finish_reason) delta.finish = choice.finish_reason;
   if (chunk.usage) {
     delta.usage = {

@@ -33,6 +33,7 @@ export function completionBody(chat: Chat, path: Message[], model: string): obje
     model,
     stream: true,
     stream_options: { include_usage: true },
+    return_progress: true,
     messages: [
       ...(chat.system.trim() ? [{ role: "system", content: chat.system }] : []),
       ...path.map(wireMessage),

@@ -26,6 +26,7 @@ class Store {
   chat = $state<Chat | null>(null);
   messages = new SvelteMap<string, Message>(); // of the open chat
   live = $state<Message | null>(null); // being written by this tab
+  progress = $state(0); // of reading its prompt, 0 to 1
   server = $state<ServerState>("asking");
   problem = $state(""); // with the server, in a sentence
   keyProblem = $state("");
@@ -41,7 +42,10 @@ class Store {
     this.channel.onmessage = (event) => void this.changedElsewhere(event.data.chat, event.data.removed);
     // Saves go out in time where the browser lets them; else the last one before it counts.
     addEventListener("pagehide", () => this.live && void this.saved([], [this.live]));
-    await Promise.all([this.reloadChats(), this.connect()]);
+    const chats = this.reloadChats().catch((error: Error) => {
+      this.notice = `The browser keeps no chats here: ${error.message}`;
+    });
+    await Promise.all([chats, this.connect()]);
   }
 
   /** Asks for the models, and again until there are some. */
@@ -218,11 +222,13 @@ class Store {
     this.live = answer;
     await this.show(answer.id, [answer]);
     this.abort = new AbortController();
+    this.progress = 0;
     let begun = 0;
     let lastSave = Date.now();
     try {
       for await (const delta of api.streamChat(body, this.abort.signal)) {
         if (!begun && (delta.content || delta.reasoning || delta.calls)) begun = performance.now();
+        if (delta.progress) this.progress = delta.progress;
         apply(answer, delta);
         if (begun) answer.seconds = (performance.now() - begun) / 1000;
         if (Date.now() - lastSave > saveEvery) {
