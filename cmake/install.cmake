@@ -31,6 +31,7 @@ if(TARGET mlxd)
       -DOUT=\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DOCDIR}/licenses/rust
       -P ${CMAKE_SOURCE_DIR}/cmake/rust_licenses.cmake)")
   install(FILES LICENSE NOTICE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+  install(FILES web/dist/LICENSES.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/licenses RENAME page.md)
   foreach(package libboost1.81-dev libcurl4 libssl3 libcli11-dev libtomlplusplus-dev libfmt-dev libspdlog-dev
                   prometheus-cpp-dev)
     if(EXISTS /usr/share/doc/${package}/copyright)

@@ -35,8 +35,9 @@ void Api::mount(http::Router& router) {
   for (const auto& query : state_->queries) mount_query(router, state_->generation, *query);
   responses::mount_stored(router, state_->stored);
   mount_admin(router, *state_);
-  mount_index(router);
 }
+
+http::Handler Api::index(const http::Router& router) { return index_handler(router); }
 
 void Api::drain() { state_->draining = true; }
 

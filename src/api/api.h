@@ -58,6 +58,9 @@ class Api {
   void add(std::unique_ptr<Dialect> dialect);
   void add(std::unique_ptr<Query> query);
   void mount(http::Router& router);
+  // For "GET /": tells programs and whoever looks what this is, and lists what the router has so
+  // far. Needs no key.
+  static http::Handler index(const http::Router& router);
 
   // For http::ServerOptions::error_body: an error that http answers itself has the shape of the
   // dialect at its path, OpenAI's where there is none. It must not outlive the Api.

@@ -23,6 +23,7 @@
 #include "http/server.h"
 #include "models/local_models.h"
 #include "models/model_pool.h"
+#include "web/web.h"
 
 namespace mlxd {
 namespace {
@@ -277,6 +278,9 @@ int run_serve(const ServeSettings& settings) {
   make_room_for_connections(settings.max_connections);
   http::Router router;
   api.mount(router);
+  http::Handler index = api::Api::index(router);
+  if (!settings.no_web) web::mount_assets(router);
+  router.add("GET", "/", settings.no_web ? index : web::page_or(index), false);
   // Before the models are loaded, which may take minutes: a port that is taken is told at once, and
   // whoever asks meanwhile is told to wait instead of being left in the listener's queue.
   http::Server server(server_options(settings, api), std::move(router));
@@ -287,6 +291,7 @@ int run_serve(const ServeSettings& settings) {
   load_models(settings, listed, signals, metrics.engine_observer(), pool);
   spdlog::info("listening on {}", address);
   if (settings.host == "127.0.0.1" && settings.log_format == "text") {
+    if (!settings.no_web) spdlog::info("open {} in a browser to chat", address);
     spdlog::info("try: {}", example_for(address, listed.front().name, pool));
   }
   ServiceManager manager;

@@ -294,6 +294,9 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
                "ignore unknown request keys, named in the header x-mlxd-ignored, instead of 400")
       ->envname("MLXD_LENIENT")
       ->group(kNetwork);
+  app.add_flag("--no-web", settings.no_web, "serve the API alone, without the page at /")
+      ->envname("MLXD_NO_WEB")
+      ->group(kNetwork);
 
   const auto seconds = [&](const char* flag, double& value, const char* variable,
                            const char* text) {

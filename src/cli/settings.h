@@ -51,6 +51,7 @@ struct ServeSettings {
   bool no_auth = false;
   std::vector<std::string> allowed_hosts, cors_origins;
   bool lenient = false;
+  bool no_web = false;  // a browser gets at / what programs get, and no page
   bool share_prefix_cache = false;
   double resume_seconds = 0;   // that a stream goes on without its client; 0: not at all
   int response_store_mb = 64;  // MiB of answers kept for previous_response_id; 0: none

@@ -65,7 +65,7 @@ Task<> ConnectionExchange::respond(Response response) {
   std::string text = connection_.response_head(response.status, request_.id, close_, headers,
                                                response.content_type, response.body.size(), false);
   request_.body.release();
-  if (!without_body_) text += response.body;
+  if (!without_body_ && response.status != 304) text += response.body;
   std::string().swap(response.body);  // assigning an empty string would keep the memory
   const bool large = text.size() > connection_.send_buffer_bytes();
   if (large) connection_.set_send_buffer(std::min(text.size(), kLargeSendBuffer));

@@ -14,11 +14,12 @@ namespace mlxd::http {
 namespace {
 
 std::string_view reason(int status) {
-  static constexpr std::array<std::pair<int, std::string_view>, 24> reasons = {{
+  static constexpr std::array<std::pair<int, std::string_view>, 25> reasons = {{
       {200, "OK"},
       {201, "Created"},
       {202, "Accepted"},
       {204, "No Content"},
+      {304, "Not Modified"},
       {400, "Bad Request"},
       {401, "Unauthorized"},
       {403, "Forbidden"},

@@ -166,7 +166,7 @@ http::Response metrics(Core& core) {
   return response;
 }
 
-// What someone sees who opens the address in a browser.
+// What stands at the server's address.
 std::string index_of(const http::Router& router) {
   std::string text;
   JsonWriter json(text);
@@ -186,15 +186,13 @@ std::string index_of(const http::Router& router) {
 
 }  // namespace
 
-void mount_index(http::Router& router) {
-  router.add(
-      "GET", "/",
-      [body = index_of(router)](http::Exchange& exchange) {
-        http::Response response;
-        response.body = body;
-        return exchange.respond(std::move(response));
-      },
-      false);
+http::Handler index_handler(const http::Router& router) {
+  return [body = index_of(router)](http::Exchange& exchange) {
+    http::Response response;
+    response.body = body;
+    response.headers.emplace_back("vary", "accept");
+    return exchange.respond(std::move(response));
+  };
 }
 
 void mount_admin(http::Router& router, Core& core) {

@@ -1,8 +1,6 @@
 #pragma once
 
-namespace mlxd::http {
-class Router;
-}
+#include "http/router.h"
 
 namespace mlxd::api {
 
@@ -11,8 +9,7 @@ struct Core;
 // GET /health (open to all), /version, /metrics, /v1/models and /v1/models/{id}.
 void mount_admin(http::Router& router, Core& core);
 
-// "GET /", for whoever looks what this is: names it and lists what the router has so far, and so
-// comes last.
-void mount_index(http::Router& router);
+// See Api::index.
+http::Handler index_handler(const http::Router& router);
 
 }  // namespace mlxd::api
