@@ -88,8 +88,9 @@ class Exchange {
   virtual bool peer_gone() const = 0;
   virtual const std::shared_ptr<Wakeup>& wakeup() = 0;
 
-  // A whole answer; of a 304 (and to HEAD) the body's length alone is sent. Exactly one of respond and begin_stream is called. (Pass a named Response: g++
-  // 12 destroys a braced aggregate inside of a co_await expression twice.)
+  // A whole answer; of a 304 (and to HEAD) the body's length alone is sent. Exactly one of respond
+  // and begin_stream is called. (Pass a named Response: g++ 12 destroys a braced aggregate inside
+  // of a co_await expression twice.)
   virtual Task<> respond(Response response) = 0;
 
   // A chunked answer: begin, any number of frames, end. `write` returns when the kernel took the
