@@ -3,6 +3,7 @@
 #include <numeric>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -374,29 +375,30 @@ TEST(Runner, SaysWhatItHolds) {
 }
 
 TEST(Runner, HoldsWhatWasForeseenOfIt) {
+  constexpr std::pair<Encoding, KvFormat> kForms[] = {{Encoding::f32, KvFormat::f16},
+                                                      {Encoding::q8_0, KvFormat::int8},
+                                                      {Encoding::q4_1, KvFormat::f16}};
   for (const Flavour& flavour : kFlavours) {
-    for (const Encoding encoding : {Encoding::f32, Encoding::q8_0, Encoding::q4_1}) {
+    for (const auto& [encoding, format] : kForms) {
       TinyModelOptions model = flavour.options;
       model.encoding = encoding;
       const ModelPlan plan = tiny_model(model);
-      for (const KvFormat format : {KvFormat::f16, KvFormat::int8}) {
-        const CpuOptions options{.threads = 1, .block_size = 32, .kv_format = format};
-        const StepLimits limits{.rows = 64, .wanted_rows = 20};
-        const RunnerMemory memory = foresee_cpu_memory(plan, options, limits);
-        const auto runner = make_cpu_runner(plan, options);
-        const RunnerInfo& info = runner->info();
-        EXPECT_EQ(memory.weight_bytes, info.weight_bytes) << flavour.name;
-        EXPECT_EQ(memory.kv, info.kv) << flavour.name;
-        EXPECT_EQ(memory.block_size, info.block_size) << flavour.name;
-        // The largest step, at the end of the context.
-        SequenceDriver driver(*runner, 4096 / 32);
-        driver.add(random_tokens(4096, 1, info.vocab_size));
-        const auto last = [](int row) { return row >= 64 - 20; };
-        while (driver.left(0) > 0) driver.step({{0, 64}}, last);
-        const std::size_t logits = std::size_t{20} * info.vocab_size * sizeof(float);
-        EXPECT_LE(runner->buffer_bytes() + logits, memory.step_bytes) << flavour.name;
-        EXPECT_GT(runner->buffer_bytes() * 1.25 + 65536, memory.step_bytes) << flavour.name;
-      }
+      const CpuOptions options{.threads = 1, .block_size = 32, .kv_format = format};
+      const StepLimits limits{.rows = 64, .wanted_rows = 20};
+      const RunnerMemory memory = foresee_cpu_memory(plan, options, limits);
+      const auto runner = make_cpu_runner(plan, options);
+      const RunnerInfo& info = runner->info();
+      EXPECT_EQ(memory.weight_bytes, info.weight_bytes) << flavour.name;
+      EXPECT_EQ(memory.kv, info.kv) << flavour.name;
+      EXPECT_EQ(memory.block_size, info.block_size) << flavour.name;
+      // The largest step, at the end of the context.
+      SequenceDriver driver(*runner, 4096 / 32);
+      driver.add(random_tokens(4096, 1, info.vocab_size));
+      const auto last = [](int row) { return row >= 64 - 20; };
+      while (driver.left(0) > 0) driver.step({{0, 64}}, last);
+      const std::size_t logits = std::size_t{20} * info.vocab_size * sizeof(float);
+      EXPECT_LE(runner->buffer_bytes() + logits, memory.step_bytes) << flavour.name;
+      EXPECT_GT(runner->buffer_bytes() * 1.25 + 65536, memory.step_bytes) << flavour.name;
     }
   }
 }
