@@ -1,8 +1,9 @@
 #include "web/encodings.h"
 
 #include <algorithm>
-#include <cctype>
 #include <optional>
+
+#include "http/ascii.h"
 
 namespace mlxd::web {
 namespace {
@@ -22,8 +23,7 @@ std::string_view next_part(std::string_view& rest, char separator) {
 }
 
 bool same(std::string_view a, std::string_view b) {
-  return std::ranges::equal(
-      a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+  return http::ascii_lower(a) == http::ascii_lower(b);
 }
 
 // Of the parameters of a list's item: "q=0", "q=0.000". All other weights allow it.

@@ -21,7 +21,8 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 _spec = importlib.util.spec_from_file_location("conformance", ROOT / "tests/conformance/conftest.py")
 conformance = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(conformance)
-Server, MODEL, SMOLLM2 = conformance.Server, conformance.MODEL, conformance.SMOLLM2
+MODEL, SMOLLM2 = conformance.MODEL, conformance.SMOLLM2
+server, start_server = conformance.server, conformance.start_server  # fixtures
 
 
 class Page:
@@ -103,28 +104,6 @@ class Page:
             "**/v1/chat/completions",
             lambda route: route.fulfill(body=body, content_type="text/event-stream"),
         )
-
-
-@pytest.fixture(scope="session")
-def server():
-    server = Server()
-    yield server
-    server.process.terminate()
-    server.process.wait(30)
-
-
-@pytest.fixture
-def start_server():
-    started = []
-
-    def start(*arguments, **options):
-        started.append(Server(*arguments, **options))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.process.terminate()
-        one.process.wait(30)
 
 
 @pytest.fixture(scope="session")
