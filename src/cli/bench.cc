@@ -85,7 +85,7 @@ double share_of_experts(const ExpertsBlock& experts, int rows) {
   return 1 - std::pow(1 - static_cast<double>(experts.choice.chosen) / experts.experts, rows);
 }
 
-// Adds up what `count` says of each matrix of the blocks, the share of it that a step of so many
+// Adds up what `count` says of each product of the blocks, the share of it that a step of so many
 // rows reads.
 template <class Count>
 double sum_over_blocks(const ModelPlan& plan, int rows, Count count) {
@@ -96,7 +96,7 @@ double sum_over_blocks(const ModelPlan& plan, int rows, Count count) {
       const bool chosen =
           experts != nullptr &&
           (linear == &experts->gate || linear == &experts->up || linear == &experts->down);
-      sum += count(linear->weight) * (chosen ? share_of_experts(*experts, rows) : 1);
+      sum += count(*linear) * (chosen ? share_of_experts(*experts, rows) : 1);
     }
   }
   return sum;
@@ -105,15 +105,18 @@ double sum_over_blocks(const ModelPlan& plan, int rows, Count count) {
 // Multiplications by weights that one prompt token takes, the head's excepted: a prompt's last
 // token alone reaches it.
 double multiply_adds_per_token(const ModelPlan& plan) {
-  return sum_over_blocks(plan, 1, [](const Tensor& weight) {
-    return static_cast<double>(weight.rows) * weight.columns;
+  return sum_over_blocks(plan, 1, [](const Linear& linear) {
+    return static_cast<double>(linear.out()) * linear.weight.columns;
   });
 }
 
 // Of the weights as the file has them, what a step of so many decoded rows reads.
 double read_bytes_per_step(const ModelPlan& plan, int rows) {
-  const auto bytes = [](const Tensor& weight) { return static_cast<double>(weight.byte_size()); };
-  return sum_over_blocks(plan, rows, bytes) + bytes(plan.head.weight.weight);
+  const auto bytes = [](const Linear& linear) {
+    const Tensor& weight = linear.weight;
+    return static_cast<double>(weight.byte_size()) * linear.out() / weight.rows;
+  };
+  return sum_over_blocks(plan, rows, bytes) + bytes(plan.head.weight);
 }
 
 double median(std::vector<double> values) {

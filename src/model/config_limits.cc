@@ -66,10 +66,8 @@ void check_experts(const ExpertsConfig& experts, std::string_view file) {
 void check_config(const ModelConfig& config, std::string_view file) {
   check_heads(config.heads, config.kv_heads, config.head_dim, file);
   for (const AttentionConfig& attention : config.attention) {
-    const int kv_heads = attention.kv_heads > 0 ? attention.kv_heads : config.kv_heads;
-    const int head_dim = attention.head_dim > 0 ? attention.head_dim : config.head_dim;
-    check_heads(config.heads, kv_heads, head_dim, file);
-    if (attention.rope) check_rope(*attention.rope, head_dim, file);
+    check_heads(config.heads, attention.kv_heads, attention.head_dim, file);
+    if (attention.rope) check_rope(*attention.rope, attention.head_dim, file);
   }
   check_experts(config.experts, file);
   check_delta_net(config.delta_net, file);

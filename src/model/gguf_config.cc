@@ -216,8 +216,7 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   config.layers -= config.draft_layers;
   describe_layers(config);
   for (int layer = 0; kv_heads && layer < config.layers; ++layer) {
-    const int heads = (*kv_heads)[layer];
-    if (heads != config.kv_heads) config.attention[layer].kv_heads = heads;
+    config.attention[layer].kv_heads = (*kv_heads)[layer];
   }
   read_experts(file, fields, architecture.experts, config);
   if (architecture.gguf_finish) architecture.gguf_finish(config, file);

@@ -42,8 +42,8 @@ struct PositionTemperature {
 
 // What the attention of one layer is, its weights apart.
 struct AttentionConfig {
-  bool recurrent = false;          // none: the layer keeps a state instead of keys and values
-  int kv_heads = 0, head_dim = 0;  // 0: as the config's
+  bool recurrent = false;  // none: the layer keeps a state instead of keys and values
+  int kv_heads = 0, head_dim = 0;
   int window = 0;                  // tokens that a row sees, 0: all before it
   std::optional<RopeConfig> rope;  // none: positions do not turn q and k
   float scale = 1;

@@ -10,6 +10,9 @@ std::vector<const Linear*> linears_of(const Block& block) {
       Overloaded{
           [](const AttentionBlock& attention) -> Linears {
             if (attention.shares_cache) return {&attention.query, &attention.output};
+            if (attention.values_are_keys()) {
+              return {&attention.query, &attention.key, &attention.output};
+            }
             return {&attention.query, &attention.key, &attention.value, &attention.output};
           },
           [](const FeedForwardBlock& feed_forward) -> Linears {
@@ -48,7 +51,7 @@ std::vector<const Tensor*> matrices_of(const ModelPlan& plan) {
   }
   const Tensor& head = plan.head.weight.weight;
   const auto add = [&](const Tensor& matrix) {
-    // Keys that are values too stand beside these.
+    // Gate and up of experts may be rows of one.
     if (matrix.data.data() != matrices.back()->data.data()) matrices.push_back(&matrix);
   };
   add(head);

@@ -67,6 +67,12 @@ struct AttentionBlock {
   Linear output;  // [D, H d]
   std::optional<RmsNorm> post_norm;
   float residual_scale = 1;
+
+  // v(h) is k(h): `value` is `key` once more.
+  bool values_are_keys() const {
+    return value.weight.data.data() == key.weight.data.data() &&
+           value.rows.first == key.rows.first && value.bias == key.bias;
+  }
 };
 
 // What a hidden layer makes of its two products, gate and up: activation(gate) * up, and of

@@ -50,14 +50,7 @@ std::int64_t others_in(const DeltaNetBlock& block) {
 
 std::int64_t numbers_in(const Block& block) {
   std::int64_t count = std::visit([](const auto& each) { return others_in(each); }, block);
-  const Linear* last = nullptr;
-  for (const Linear* linear : linears_of(block)) {
-    // Keys that are values too count once.
-    const bool again = last != nullptr && linear->weight.data.data() == last->weight.data.data() &&
-                       linear->rows.first == last->rows.first;
-    if (!again) count += numbers_in(*linear);
-    last = linear;
-  }
+  for (const Linear* linear : linears_of(block)) count += numbers_in(*linear);
   return count;
 }
 

@@ -47,9 +47,9 @@ void AttentionLayers::add(const PackedAttention& block, const Residual* left, co
   bool quantize = quantized(block.query);
   std::vector<Product> products;
   if (!block.shares_cache) {
-    quantize = quantize || quantized(block.key) || quantized(block.value);
-    products = {{.linear = &block.key, .stream = &from, .out = &key_},
-                {.linear = &block.value, .stream = &from, .out = &value_}};
+    quantize = quantize || quantized(block.key) || (block.value && quantized(*block.value));
+    products.push_back({.linear = &block.key, .stream = &from, .out = &key_});
+    if (block.value) products.push_back({.linear = &*block.value, .stream = &from, .out = &value_});
   }
   step_.add_norm(from, left, address(block.input_norm), quantize, /*narrow=*/&from != &to);
   products.push_back({.linear = &block.query, .stream = &to, .out = &query_});
@@ -198,9 +198,10 @@ void AttentionLayers::store_keys(const PackedAttention& block, Range heads) {
     const int cache_block = batch.sequences[s].blocks[group][position / block_size];
     const int tile = position % block_size / kKeyTile, slot = position % kKeyTile;
     float* key = key_.row(row) + head * d;
+    float* value = value_.row(row) + head * d;
+    if (!block.value) std::copy_n(key, d, value);
     turn(block, block.key_norm, position, key);
     kv.store_key(key, d, cache_.keys(block.layer, cache_block, head, tile), slot);
-    float* value = value_.row(row) + head * d;
     if (const auto& norm = block.value_norm) {
       step_.ops().rms_norm(value, norm->weight.data(), norm->epsilon, d, value);
     }

@@ -152,7 +152,11 @@ class Packer {
     }
     if (!block.shares_cache) {
       linear(block.key, kv_rows, model_.hidden_size, packed.key, key);
-      linear(block.value, kv_rows, model_.hidden_size, packed.value);
+      // Not where keys are changed before each head is turned.
+      const bool plain = source.empty() && !packed.norms_rows(packed.key_norm);
+      if (!plain || !block.values_are_keys()) {
+        linear(block.value, kv_rows, model_.hidden_size, packed.value.emplace());
+      }
     }
     linear(block.output, model_.hidden_size, query_rows, packed.output);
     if (!source.empty()) {

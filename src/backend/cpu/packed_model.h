@@ -33,8 +33,9 @@ struct PackedAttention {
   int layer = 0;
   bool shares_cache = false;  // it has no key and value
   std::optional<RmsNorm> input_norm;
-  PackedLinear query, key, value;
-  std::optional<PackedLinear> gate;  // of the query's shape; its sigmoid multiplies the output
+  PackedLinear query, key;
+  std::optional<PackedLinear> value;  // none: what the key's product gives is the value too
+  std::optional<PackedLinear> gate;   // of the query's shape; its sigmoid multiplies the output
   std::optional<RmsNorm> query_norm, key_norm;  // of each head, or of all heads as one vector
   std::optional<RmsNorm> value_norm;            // of each head
   int rope = -1;                                // index into PackedModel::ropes, -1: none

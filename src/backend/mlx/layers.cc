@@ -187,7 +187,7 @@ AttentionLayer::AttentionLayer(const AttentionBlock& block, WeightLoader& loader
   if (!block.sinks.empty()) sinks_ = loader.vector(block.sinks);
   if (block.shares_cache) return;
   key_.emplace(block.key, loader);
-  value_.emplace(block.value, loader);
+  if (!block.values_are_keys()) value_.emplace(block.value, loader);
 }
 
 // y in heads, normed over each of them or over all at once. [T, count, head_dim]
@@ -215,9 +215,10 @@ mx::array AttentionLayer::apply(const mx::array& x, mx::Dtype type, PagedCache& 
   if (rope_) q = rope_->apply(q, layout.positions());
   if (block_.temperature) q = q * mx::astype(layout.temperatures(*block_.temperature), type);
   if (key_) {
-    mx::array k = heads(key_->apply(h), key_norm_, block_.kv_heads);
+    const mx::array keys = key_->apply(h);
+    mx::array k = heads(keys, key_norm_, block_.kv_heads);
     if (rope_) k = rope_->apply(k, layout.positions());
-    const mx::array v = heads(value_->apply(h), value_norm_, block_.kv_heads);
+    const mx::array v = heads(value_ ? value_->apply(h) : keys, value_norm_, block_.kv_heads);
     cache.write(block_.layer, layout.slots(cache.group_of(block_.layer)), k, v);
   }
   mx::array out = attend(block_, q, sinks_, cache, layout);

@@ -76,7 +76,8 @@ class AttentionLayer {
   AttentionBlock block_;
   std::optional<NormLayer> input_norm_;
   LinearLayer query_, output_;
-  std::optional<LinearLayer> key_, value_;  // of a block with a cache of its own
+  // Of a block with a cache of its own; no value: what the key's product gives.
+  std::optional<LinearLayer> key_, value_;
   std::optional<NormLayer> query_norm_, key_norm_, value_norm_, post_norm_;
   std::optional<RopeLayer> rope_;
   std::optional<mx::array> sinks_;  // [heads]

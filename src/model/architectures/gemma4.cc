@@ -49,8 +49,10 @@ void gguf_finish(ModelConfig& config, const GgufFile& file) {
       fields.optional_integer("rope.dimension_count_swa", 1, kMaxHeadDim).value_or(head_dim);
   turn_windowed_layers_by(config, rope);
   for (AttentionConfig& layer : config.attention) {
-    if (layer.window > 0) continue;
-    layer.head_dim = config.head_dim;
+    if (layer.window > 0) {
+      layer.head_dim = head_dim;
+      continue;
+    }
     // Pairs that do not turn are written as ones that turn very slowly.
     constexpr float kStands = 1e20f;
     for (float& divisor : layer.rope->divisors) {

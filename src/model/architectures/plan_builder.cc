@@ -75,8 +75,8 @@ AttentionBlock PlanBuilder::describe_attention(int layer) const {
   AttentionBlock block;
   if (described.rope) block.rope = make_rope(*described.rope);
   block.heads = config_.heads;
-  block.kv_heads = described.kv_heads > 0 ? described.kv_heads : config_.kv_heads;
-  block.head_dim = described.head_dim > 0 ? described.head_dim : config_.head_dim;
+  block.kv_heads = described.kv_heads;
+  block.head_dim = described.head_dim;
   block.scale = described.scale;
   block.softcap = described.softcap;
   block.window = described.window;
