@@ -34,8 +34,9 @@ const JSON_SPACE: &str = r" |\n{1,2}[ \t]{0,20}";
 
 fn limits() -> ParserLimits {
     ParserLimits {
-        // 1 to 2 KiB each, for as long as a request is answered.
-        max_lexer_states: 20_000,
+        // 1 to 2 KiB each, for as long as a request is answered. Each character of a string whose
+        // length is bounded takes four to ten.
+        max_lexer_states: 100_000,
         verbose_errors: false,
         ..ParserLimits::default()
     }

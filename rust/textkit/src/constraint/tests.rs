@@ -223,6 +223,17 @@ fn a_grammar_with_a_mistake_is_told_with_its_line() {
     }
 }
 
+#[test]
+fn strings_of_bounded_length_may_be_as_long_as_articles() {
+    let article = format!("\"{}\"", "A sentence of it. ".repeat(500));
+    for bounds in [json!({"maxLength": 20_000}), json!({"minLength": 9_000, "maxLength": 9_000})] {
+        let mut schema = bounds;
+        schema["type"] = json!("string");
+        let constraint = compile(Kind::JsonSchema, &schema.to_string()).unwrap();
+        assert!(accepts(&constraint, &article), "{schema}");
+    }
+}
+
 /// Compiles it and follows it for a while.
 fn work(kind: Kind, source: &str) {
     let Ok(mut constraint) = compile(kind, source) else { return };
