@@ -19,6 +19,7 @@
 #include "api/request_log.h"
 #include "api/responses/dialect.h"
 #include "api/text/queries.h"
+#include "http/access.h"
 
 namespace mlxd::api {
 
@@ -45,6 +46,7 @@ struct Core {
         metrics(api_metrics),
         log(make_request_log(options.json_log)),
         models(std::move(api_models)),
+        admin_keys(options.admin_keys),
         dialects(openai_dialects(options)),
         queries(text_queries(options)),
         stored(std::make_shared<responses::ResponseStore>(options.response_store_bytes)),
@@ -53,6 +55,7 @@ struct Core {
                    draining,
                    requests,
                    options.keep_alive_seconds,
+                   options.chat_timeout_seconds,
                    options.share_prefix_cache,
                    StreamLogs(options.resume_seconds),
                    TextPool(options.text_threads, options.max_queued_texts)} {
@@ -69,6 +72,7 @@ struct Core {
   Metrics& metrics;
   const RequestLog log;
   const ModelDirectory models;
+  const http::ApiKeys admin_keys;
   std::vector<std::unique_ptr<Dialect>> dialects;
   std::vector<std::unique_ptr<Query>> queries;
   const std::shared_ptr<responses::ResponseStore> stored;  // what was answered

@@ -17,6 +17,7 @@
 #include "cli/descriptor_limit.h"
 #include "cli/hub_models.h"
 #include "cli/logging.h"
+#include "cli/models_to_serve.h"
 #include "cli/service_manager.h"
 #include "cli/stop_signals.h"
 #include "cli/version.h"
@@ -33,41 +34,6 @@ constexpr int kExitHung = 70;
 
 bool is_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
-}
-
-// The models that are asked for, checked against the settings that speak of them.
-std::vector<ModelSetting> models_to_serve(const ServeSettings& settings) {
-  const std::vector<ModelSetting> models = listed_models(settings.models);
-  if (models.empty()) {
-    throw StartupError(no_model_is_named("serve") + "; scripts/run serves a small default one");
-  }
-  if (settings.max_models > 0 && models.size() > static_cast<std::size_t>(settings.max_models)) {
-    throw StartupError(fmt::format("{} models are listed, but --max-models allows {}",
-                                   models.size(), settings.max_models));
-  }
-  const auto listed = [&](const std::string& name) {
-    return std::any_of(models.begin(), models.end(),
-                       [&](const ModelSetting& model) { return model.name == name; });
-  };
-  for (const std::string& name : split_list(settings.preload_models)) {
-    if (!listed(name)) {
-      throw StartupError(
-          fmt::format("--preload-models names {}, which --model does not list", name));
-    }
-  }
-  if (!settings.default_model.empty() && !listed(settings.default_model)) {
-    throw StartupError(fmt::format("--default-model names {}, which --model does not list",
-                                   settings.default_model));
-  }
-  for (std::size_t i = 1; i < models.size(); ++i) {
-    for (std::size_t j = 0; j < i; ++j) {
-      if (models[i].name == models[j].name) {
-        throw StartupError(fmt::format("two models are called {}; name them, as in --model {}=...",
-                                       models[i].name, models[i].name));
-      }
-    }
-  }
-  return models;
 }
 
 http::ServerOptions server_options(const ServeSettings& settings, const api::Api& api) {
@@ -93,6 +59,10 @@ void log_memory(const MemoryPlan& memory) {
       "available: {:.0f} MiB",
       mebibytes(memory.weights_and_buffers()), mebibytes(memory.kv_cache()),
       mebibytes(memory.available));
+  if (memory.room > 0) {
+    spdlog::info("memory: {:.0f} MiB for models that are loaded on demand",
+                 mebibytes(memory.room));
+  }
   for (const std::string& warning : memory.warnings) spdlog::warn("{}", warning);
 }
 
@@ -204,28 +174,37 @@ void log_loaded(const std::string& id, const Engine& engine) {
   }
 }
 
-// Fetches and opens what is listed, makes sure that there is memory for all of it, and has it
-// loaded. A signal ends the process meanwhile.
-void load_models(const ServeSettings& settings, std::vector<ModelSetting> listed,
-                 const StopSignals& signals, EngineObserver* observer, ModelPool& pool) {
+// Fetches and opens what is to be served, makes sure that there is memory for it, and has loaded
+// what is to be there at once. A signal ends the process meanwhile.
+void load_models(const ServeSettings& settings, ModelsToServe to_serve, const StopSignals& signals,
+                 EngineObserver* observer, ModelPool& pool) {
   const StopWhileLoading stop(signals);
-  locate_models(listed, Missing::refuse, [](const std::string& line) { spdlog::info("{}", line); });
-  LocalModels local(listed, settings.engine, kVersion);
+  locate_models(to_serve.models, Missing::refuse,
+                [](const std::string& line) { spdlog::info("{}", line); });
+  LocalModels local(to_serve.models, settings.engine, kVersion);
   admit(local.memory());
   log_memory(local.memory());
-  const std::string& default_name =
-      settings.default_model.empty() ? listed.front().name : settings.default_model;
   std::vector<PooledModel> models;
-  for (std::size_t i = 0; i < listed.size(); ++i) {
-    PooledModel& model = models.emplace_back(local.take(i, observer));
-    const std::string id = model.model.id;
-    if (id == default_name && id != "default") model.model.aliases.push_back("default");
-    model.load = [load = std::move(model.load), id] {
+  for (std::size_t i = 0; i < local.size(); ++i) {
+    const ModelSetting setting = local.setting(i);
+    try {
+      models.push_back(local.take(i, observer));
+    } catch (const LoadError& error) {
+      if (!setting.left_out) throw;
+      spdlog::warn("{} is left out: {}", setting.name, error.what());
+      continue;
+    }
+    PooledModel& model = models.back();
+    model.model.aliases = to_serve.aliases_of(setting.name);
+    model.load = [load = std::move(model.load), id = setting.name] {
       auto engine = load();
       log_loaded(id, *engine);
       return engine;
     };
+    if (setting.on_demand) spdlog::info("{} is loaded when it is asked for", setting.name);
   }
+  if (models.empty())
+    throw StartupError("none of the models can be served; see the warnings above");
   pool.start(std::move(models), local.memory().total());
 }
 
@@ -236,17 +215,18 @@ std::string address_of(const ServeSettings& settings, const http::Server& server
   return fmt::format("http://{}:{}", is_ipv6 ? "[" + host + "]" : host, server.port());
 }
 
-// A request that the model answers, to be typed.
-std::string example_for(const std::string& address, const std::string& name, ModelPool& pool) {
+// A request that the first model answers, to be typed.
+std::string example_for(const std::string& address, const ModelPool& pool) {
+  const auto first = pool.status().front().model;
   std::string_view path = "/v1/chat/completions";
   std::string_view rest = R"("messages": [{"role": "user", "content": "Hello!"}])";
-  if (const auto lease = pool.lease(name); lease && !(*lease)->card.generates) {
-    const bool scores = (*lease)->card.pooled && (*lease)->card.pooled->is_score;
+  if (!first->card.generates) {
+    const bool scores = first->card.pooled && first->card.pooled->is_score;
     path = scores ? "/v1/rerank" : "/v1/embeddings";
     rest = scores ? R"("query": "Hello!", "documents": ["Good morning"])" : R"("input": "Hello!")";
   }
   return fmt::format("curl {}{} -H 'Content-Type: application/json' -d '{{\"model\": \"{}\", {}}}'",
-                     address, path, name, rest);
+                     address, path, first->id, rest);
 }
 
 }  // namespace
@@ -261,10 +241,10 @@ int run_serve(const ServeSettings& settings) {
         "there may use it",
         settings.host));
   }
-  const std::vector<ModelSetting> listed = models_to_serve(settings);
+  ModelsToServe to_serve = models_to_serve(settings);
 
   api::Metrics metrics;
-  ModelPool pool;
+  ModelPool pool({.idle_seconds = settings.model_ttl});
   api::ApiOptions api_options;
   api_options.version = kVersion;
   api_options.lenient = settings.lenient;
@@ -273,6 +253,12 @@ int run_serve(const ServeSettings& settings) {
   api_options.response_store_bytes = static_cast<std::size_t>(settings.response_store_mb) << 20;
   api_options.chat_timeout_seconds = settings.timeout_chat;
   api_options.completions_timeout_seconds = settings.timeout_completions;
+  api_options.admin_keys = split_list(settings.admin_keys);
+  if (!api_options.admin_keys.empty()) {
+    api_options.admin = api::ApiOptions::Admin::keyed;
+  } else if (is_loopback(settings.host) && settings.api_keys.empty()) {
+    api_options.admin = api::ApiOptions::Admin::open;
+  }
   api_options.json_log = settings.log_format == "json";
   api::Api api(api_options, metrics, pool);
   make_room_for_connections(settings.max_connections);
@@ -288,11 +274,11 @@ int run_serve(const ServeSettings& settings) {
   const std::string address = address_of(settings, server);
   spdlog::info("bound {}; it answers 503 until the models are loaded", address);
 
-  load_models(settings, listed, signals, metrics.engine_observer(), pool);
+  load_models(settings, std::move(to_serve), signals, metrics.engine_observer(), pool);
   spdlog::info("listening on {}", address);
   if (settings.host == "127.0.0.1" && settings.log_format == "text") {
     if (!settings.no_web) spdlog::info("open {} in a browser to chat", address);
-    spdlog::info("try: {}", example_for(address, listed.front().name, pool));
+    spdlog::info("try: {}", example_for(address, pool));
   }
   ServiceManager manager;
   manager.ready();

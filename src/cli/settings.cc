@@ -261,8 +261,25 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
       ->capture_default_str()
       ->group(kModels);
   add_list(app, "--preload-models", settings.preload_models,
-           "models to load at start; all are, so this only checks that they are listed")
+           "models to load at start and to keep; the others are loaded when they are first asked "
+           "for, and let go when one needs their room (default: all but those of --model-folder; "
+           "none: none)")
       ->envname("MLXD_PRELOAD_MODELS")
+      ->group(kModels);
+  add_list(app, "--model-folder", settings.model_folders,
+           "a folder of models: .gguf files and model folders, also in folders of their owners")
+      ->envname("MLXD_MODEL_FOLDER")
+      ->group(kModels);
+  app.add_option("--model-ttl", settings.model_ttl,
+                 "seconds without a request after which a model that is not preloaded is let go "
+                 "(0: when another needs its room)")
+      ->envname("MLXD_MODEL_TTL")
+      ->check(in_range(0, 1'000'000))
+      ->capture_default_str()
+      ->group(kModels);
+  add_list(app, "--alias", settings.aliases,
+           "NAME=MODEL: another name of a model; claude-*=MODEL is all names that begin so")
+      ->envname("MLXD_ALIAS")
       ->group(kModels);
 
   app.add_option("--host", settings.host, "address to bind")
@@ -277,6 +294,11 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
   add_list(app, "--api-key", settings.api_keys,
            "key that clients must send as a bearer token; repeat it, or give a,b")
       ->envname("MLXD_API_KEY")
+      ->group(kNetwork);
+  add_list(app, "--admin-key", settings.admin_keys,
+           "key with which models are loaded and unloaded over HTTP (default: on this machine "
+           "alone, and without --api-key, everybody may)")
+      ->envname("MLXD_ADMIN_KEY")
       ->group(kNetwork);
   app.add_flag("--no-auth", settings.no_auth,
                "serve without a key on an address that is not this machine's own")

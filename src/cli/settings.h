@@ -41,13 +41,16 @@ struct ServeSettings {
   std::string config;  // a TOML file with the rest
   NamedModels models;
   std::string default_model;
+  std::vector<std::string> model_folders;
   std::vector<std::string> preload_models;
-  int max_models = 0;  // 0: no limit
+  std::vector<std::string> aliases;  // NAME=MODEL
+  double model_ttl = 0;              // seconds that an idle model stays; 0: until room is needed
+  int max_models = 0;                // 0: no limit
   EngineSettings engine;
 
   std::string host = "127.0.0.1";
   std::uint16_t port = 10242;
-  std::vector<std::string> api_keys;
+  std::vector<std::string> api_keys, admin_keys;
   bool no_auth = false;
   std::vector<std::string> allowed_hosts, cors_origins;
   bool lenient = false;

@@ -57,7 +57,9 @@ constexpr Synonym kSynonyms[] = {
      "not "
      "there"},
     {"--model-path --model_path --model-name --model-dir", "--model", ""},
-    {"-a --alias --served-model-name --model-id", "",
+    {"--models-dir --models --models-path", "--model-folder", ""},
+    {"--sleep-idle-seconds --keep-alive --idle-timeout-seconds --ttl", "--model-ttl", ""},
+    {"-a --served-model-name --model-id", "",
      "give the name with the model, as in --model NAME=FILE"},
     {"-ngl --n-gpu-layers --gpu-layers --n_gpu_layers -dev --device", "--backend", ""},
     {"--trust-remote-code", "", "leave it out, since a model's code is never run"},

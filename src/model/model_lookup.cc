@@ -68,7 +68,49 @@ fs::path single_gguf(const fs::path& path) {
   return found.empty() ? path : found.front();
 }
 
+bool is_model_folder(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path / "config.json", error);
+}
+
+void add_models_in(const fs::path& folder, const std::string& prefix, int depth,
+                   std::vector<FoundModel>& found) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with('.') || name.starts_with("mmproj")) continue;
+    if (entry.is_directory(error)) {
+      if (is_model_folder(entry.path())) {
+        found.push_back({prefix + name, entry.path()});
+      } else if (depth > 0) {
+        add_models_in(entry.path(), prefix + name + "/", depth - 1, found);
+      }
+    } else if (entry.path().extension() == ".gguf") {
+      const auto part = gguf_part(name);
+      if (part && part->number != 1) continue;
+      found.push_back({prefix + (part ? part->stem : entry.path().stem().string()), entry.path()});
+    }
+  }
+}
+
 }  // namespace
+
+std::vector<FoundModel> models_in(const fs::path& folder) {
+  std::error_code error;
+  fs::directory_iterator(folder, error);
+  if (error) {
+    throw StartupError(
+        fmt::format("{}: cannot be read as a folder: {}", folder.string(), error.message()));
+  }
+  std::vector<FoundModel> found;
+  if (is_model_folder(folder)) {
+    throw StartupError(fmt::format("{}: is a model itself, not a folder of models; give it as FILE",
+                                   folder.string()));
+  }
+  add_models_in(folder, "", /*depth=*/1, found);
+  std::ranges::sort(found, {}, &FoundModel::name);
+  return found;
+}
 
 fs::path hub_home() {
   if (const std::string home = environment("HF_HOME"); !home.empty()) return home;

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mlxd {
 
@@ -17,5 +18,14 @@ std::filesystem::path hub_cache();
 // folder with exactly one .gguf model (a file, or all parts of a split one) and no config.json
 // stands for that model. Throws StartupError that lists the places that were searched.
 std::filesystem::path find_model(std::string_view id);
+
+// The models that lie in a folder: .gguf files, the first parts of split ones (and no projectors of
+// images, "mmproj*"), and model folders, here or one folder deeper, as in owner/name. In the order
+// of their names. Throws StartupError for a folder that cannot be read.
+struct FoundModel {
+  std::string name;  // the path within the folder, without .gguf and the number of a part
+  std::filesystem::path path;
+};
+std::vector<FoundModel> models_in(const std::filesystem::path& folder);
 
 }  // namespace mlxd

@@ -10,8 +10,10 @@ namespace mlxd {
 
 // A model that the operator asks for.
 struct ModelSetting {
-  std::string name;   // the id that clients use
-  std::string where;  // a path, or an id that find_model looks up
+  std::string name;        // the id that clients use
+  std::string where;       // a path, or an id that find_model looks up
+  bool on_demand = false;  // loaded when it is asked for, and let go for others
+  bool left_out = false;   // if its files cannot be used, with a warning: nobody named it
 };
 
 // How much memory and which device models get; the same for all models of a process.

@@ -18,7 +18,7 @@ namespace mlxd {
 
 // Where a model comes from, each time that it is loaded.
 struct LocalModels::Source {
-  std::string name;
+  ModelSetting setting;
   std::filesystem::path path;
   int context = 0;  // tokens at most; 0: the model's own
   std::string fingerprint;
@@ -51,22 +51,37 @@ LocalModels::LocalModels(const std::vector<ModelSetting>& models, EngineSettings
   std::vector<ModelMemory> memory;
   std::vector<std::string> warnings = backend_warnings(settings_.backend);
   for (const ModelSetting& model : models) {
-    auto source = std::make_shared<Source>();
-    source->name = model.name;
-    source->path = find_model(model.where);
-    source->context = settings_.context;
-    const int own_context = source->open();
-    source->fingerprint = source->files->fingerprint;
-    if (settings_.context > own_context) {
-      warnings.push_back(
-          fmt::format("--context asks for {} tokens, but {} has a context of {}, and keeps it",
-                      settings_.context, model.name, own_context));
+    try {
+      memory.push_back(open(model, warnings));
+    } catch (const StartupError& error) {
+      if (!model.left_out) throw;
+      warnings.push_back(fmt::format("{} is left out: {}", model.name, error.what()));
     }
-    memory.push_back(memory_of(model.name, *source->files, settings_));
-    sources_.push_back(std::move(source));
   }
   memory_ = plan_memory(std::move(memory), settings_);
   memory_.warnings.insert(memory_.warnings.end(), warnings.begin(), warnings.end());
+}
+
+ModelMemory LocalModels::open(const ModelSetting& model, std::vector<std::string>& warnings) {
+  auto source = std::make_shared<Source>();
+  source->setting = model;
+  source->path = find_model(model.where);
+  source->context = settings_.context;
+  const int own_context = source->open();
+  source->fingerprint = source->files->fingerprint;
+  if (settings_.context > own_context && !model.left_out) {
+    warnings.push_back(
+        fmt::format("--context asks for {} tokens, but {} has a context of {}, and keeps it",
+                    settings_.context, model.name, own_context));
+  }
+  ModelMemory memory = memory_of(model.name, *source->files, settings_);
+  memory.on_demand = model.on_demand;
+  sources_.push_back(std::move(source));
+  return memory;
+}
+
+const ModelSetting& LocalModels::setting(std::size_t index) const {
+  return sources_[index]->setting;
 }
 
 const ModelFiles& LocalModels::files(std::size_t index) const { return *sources_[index]->files; }
@@ -75,10 +90,11 @@ PooledModel LocalModels::take(std::size_t index, EngineObserver* observer) {
   const std::shared_ptr<Source> source = std::move(sources_[index]);
   const ModelMemory& memory = memory_.models[index];
   PooledModel taken;
-  taken.model = make_served_model(*source->files, source->name, version_,
+  taken.model = make_served_model(*source->files, source->setting.name, version_,
                                   backend_name(settings_.backend), settings_.parsers);
   taken.bytes = memory.total();
-  taken.pinned = true;
+  taken.pinned = !source->setting.on_demand;
+  if (source->setting.on_demand) source->files.reset();  // until somebody asks for it
   taken.load = [source, memory, observer, settings = settings_, version = version_] {
     const ModelFiles files = source->take_files();
     try {

@@ -22,12 +22,16 @@ class LocalModels {
   LocalModels(const std::vector<ModelSetting>& models, EngineSettings settings,
               std::string version);
 
-  const MemoryPlan& memory() const { return memory_; }  // to be admitted before anything is loaded
-  const ModelFiles& files(std::size_t index) const;     // of a model that was not taken
+  // How many could be opened: all but those that were to be left out if they could not, of which
+  // the plan has a warning each.
+  std::size_t size() const { return sources_.size(); }
+  const ModelSetting& setting(std::size_t index) const;  // of a model that was not taken
+  const MemoryPlan& memory() const { return memory_; }   // to be admitted before anything is loaded
+  const ModelFiles& files(std::size_t index) const;      // of a model that was not taken
 
-  // A model for a pool: pinned, with its tokeniser and template, and the way to its engine. Its
-  // files are closed whenever it is loaded, and opened again to load it again. Each model once.
-  // Throws LoadError for a tokeniser or template that cannot be used.
+  // A model for a pool: pinned unless it is on demand, with its tokeniser and template, and the way
+  // to its engine. Its files are closed whenever it is loaded, and opened again to load it again.
+  // Each model once. Throws LoadError for a tokeniser or template that cannot be used.
   PooledModel take(std::size_t index, EngineObserver* observer = nullptr);
 
   // Makes a model ready to answer in this process, without a pool. Throws StartupError or
@@ -36,6 +40,9 @@ class LocalModels {
 
  private:
   struct Source;
+
+  ModelMemory open(const ModelSetting& model, std::vector<std::string>& warnings);
+
   const EngineSettings settings_;
   const std::string version_;
   std::vector<std::shared_ptr<Source>> sources_;

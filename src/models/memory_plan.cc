@@ -41,17 +41,20 @@ std::string in_gib(std::size_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / kGiB);
 }
 
+// Of those that are always there.
 template <class Part>
 std::size_t sum(const std::vector<ModelMemory>& models, Part part) {
-  return std::accumulate(
-      models.begin(), models.end(), std::size_t{0},
-      [&](std::size_t total, const ModelMemory& model) { return total + part(model); });
+  return std::accumulate(models.begin(), models.end(), std::size_t{0},
+                         [&](std::size_t total, const ModelMemory& model) {
+                           return total + (model.on_demand ? 0 : part(model));
+                         });
 }
 
 // "a takes 1.00 GiB of weights and 0.10 GiB of buffers, b takes ..."
 std::string list_weights_and_buffers(const std::vector<ModelMemory>& models) {
   std::string text;
   for (const ModelMemory& model : models) {
+    if (model.on_demand) continue;
     text += fmt::format("{}{} takes {} of weights and {} of buffers", text.empty() ? "" : ", ",
                         model.name, in_gib(model.weights), in_gib(model.buffers));
   }
@@ -77,7 +80,11 @@ std::string refuse_what_cannot_fit(const MemoryPlan& plan, const EngineSettings&
   return {};
 }
 
-// For all models.
+bool has_models_on_demand(const MemoryPlan& plan) {
+  return std::ranges::any_of(plan.models, &ModelMemory::on_demand);
+}
+
+// For all models that are always there. Others are to have room beside them.
 std::size_t kv_budget(const MemoryPlan& plan, const EngineSettings& settings) {
   const std::size_t taken = plan.weights_and_buffers();
   // Where nothing is left there is a small cache all the same, and a warning.
@@ -86,7 +93,8 @@ std::size_t kv_budget(const MemoryPlan& plan, const EngineSettings& settings) {
   const std::size_t budget =
       settings.kv_cache_gb > 0 ? std::numeric_limits<std::size_t>::max() : rest / kShareOfRest;
   if (settings.max_memory_gb == 0) return budget;
-  return std::min(budget, to_bytes(settings.max_memory_gb) - taken);
+  const std::size_t left = to_bytes(settings.max_memory_gb) - taken;
+  return std::min(budget, has_models_on_demand(plan) ? left / kShareOfRest : left);
 }
 
 // What a model's cache would be if there were memory for all.
@@ -102,7 +110,9 @@ std::size_t wanted_kv(const ModelMemory& model, const EngineSettings& settings) 
 void share_kv(std::vector<ModelMemory>& models, std::size_t budget,
               const EngineSettings& settings) {
   std::vector<ModelMemory*> modest_first;
-  for (ModelMemory& model : models) modest_first.push_back(&model);
+  for (ModelMemory& model : models) {
+    if (!model.on_demand) modest_first.push_back(&model);
+  }
   const auto wanted_blocks = [&](const ModelMemory* model) {
     return model->kv_block == 0 ? 0 : wanted_kv(*model, settings) / model->kv_block;
   };
@@ -117,9 +127,37 @@ void share_kv(std::vector<ModelMemory>& models, std::size_t budget,
   }
 }
 
+// Each as though it were alone in the room.
+void give_kv_on_demand(MemoryPlan& plan, const EngineSettings& settings) {
+  for (ModelMemory& model : plan.models) {
+    if (!model.on_demand) continue;
+    const std::size_t taken = model.weights + model.buffers;
+    const std::size_t rest = plan.room > taken ? plan.room - taken : 0;
+    const std::size_t budget = settings.kv_cache_gb > 0 ? rest : rest / kShareOfRest;
+    if (model.kv_block > 0) {
+      const std::size_t cache = std::min(wanted_kv(model, settings), budget);
+      model.kv_cache = std::max<std::size_t>(cache / model.kv_block, 1) * model.kv_block;
+    }
+    if (model.total() <= plan.room) continue;
+    plan.warnings.push_back(fmt::format(
+        "{} takes {}, but {} are left for models that are loaded on demand: it is refused when it "
+        "is asked for; raise --max-memory-gb, free memory or preload less",
+        model.name, in_gib(model.total()), in_gib(plan.room)));
+  }
+}
+
+// What is left for those on demand, if there are any.
+std::size_t room_on_demand(const MemoryPlan& plan, const EngineSettings& settings) {
+  if (!has_models_on_demand(plan)) return 0;
+  const std::size_t taken = plan.weights_and_buffers() + plan.kv_cache();
+  const std::size_t all =
+      settings.max_memory_gb > 0 ? to_bytes(settings.max_memory_gb) : plan.available;
+  return all > taken ? all - taken : 0;
+}
+
 std::string refuse_empty_caches(const std::vector<ModelMemory>& models) {
   for (const ModelMemory& model : models) {
-    if (model.kv_cache > 0 || model.kv_block == 0) continue;
+    if (model.kv_cache > 0 || model.kv_block == 0 || model.on_demand) continue;
     return fmt::format(
         "{} is left without a KV cache, of which a block takes {} bytes: raise --kv-cache-gb or "
         "--max-memory-gb, or serve smaller or fewer models",
@@ -132,7 +170,7 @@ std::vector<std::string> list_warnings(const MemoryPlan& plan, const EngineSetti
   std::vector<std::string> warnings;
   for (const ModelMemory& model : plan.models) {
     const std::size_t wanted = wanted_kv(model, settings);
-    if (settings.kv_cache_gb == 0 || model.kv_cache == wanted) continue;
+    if (settings.kv_cache_gb == 0 || model.kv_cache == wanted || model.on_demand) continue;
     warnings.push_back(
         fmt::format("--kv-cache-gb asks for a KV cache of {} for {}, but --max-memory-gb leaves "
                     "{}: raise the one or lower the other",
@@ -207,6 +245,8 @@ MemoryPlan plan_memory(std::vector<ModelMemory> models, const EngineSettings& se
   share_kv(plan.models, kv_budget(plan, settings), settings);
   plan.refusal = refuse_empty_caches(plan.models);
   plan.warnings = list_warnings(plan, settings);
+  plan.room = room_on_demand(plan, settings);
+  give_kv_on_demand(plan, settings);
   return plan;
 }
 

@@ -25,6 +25,7 @@ struct ModelMemory {
   std::size_t state = 0;     // recurrent state of a sequence; these are in the KV cache's memory
   std::size_t kv_most = 0;   // --max-running sequences of the whole context, with their snapshots
   std::size_t kv_cache = 0;  // whole blocks, for plan_memory to decide
+  bool on_demand = false;    // it is there while somebody needs it
 
   std::size_t total() const { return weights + buffers + kv_cache; }
   std::size_t kv_token() const {
@@ -40,19 +41,22 @@ ModelMemory memory_of(std::string name, const ModelFiles& files, const EngineSet
 struct MemoryPlan {
   std::size_t available = 0;  // when it was made
   std::vector<ModelMemory> models;
+  std::size_t room = 0;               // for those on demand, as many at a time as it holds
   std::vector<std::string> warnings;  // sentences for the operator
   std::string refusal;                // why it cannot be carried out; "": it can
 
+  // Of those that are always there.
   std::size_t weights_and_buffers() const;
   std::size_t kv_cache() const;
-  // What the models may take that are loaded at a time: all of them.
-  std::size_t total() const { return weights_and_buffers() + kv_cache(); }
+  // What the models may take that are loaded at a time.
+  std::size_t total() const { return weights_and_buffers() + kv_cache() + room; }
 };
 
 // Gives each model its KV cache: what --kv-cache-gb says, or without it a share of a quarter of
 // what the weights and buffers of all leave; all together within --max-memory-gb. What is shared is
 // shared by tokens: each model's cache holds as many as the others', and none more than its
-// kv_most.
+// kv_most. Models on demand have what these leave of --max-memory-gb, or without it of the memory
+// that is available now, and each of them a cache as though it were alone there.
 //
 // Refused are weights and buffers that alone exceed --max-memory-gb, and weights that exceed all
 // the memory there is; what may merely lead to swapping is a warning.

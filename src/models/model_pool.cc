@@ -55,8 +55,8 @@ bool ModelPool::State::started() const {
 }
 
 ModelPool::State::Entry* ModelPool::State::find(std::string_view name) {
-  const auto found =
-      std::ranges::find_if(entries_, [name](const auto& entry) { return entry->answers_to(name); });
+  const auto found = find_named(
+      entries_, name, [](const auto& entry) -> const ModelFacts& { return entry->pooled.model; });
   return found == entries_.end() ? nullptr : found->get();
 }
 
@@ -68,7 +68,7 @@ Error ModelPool::State::not_found(std::string_view name) const {
 
 bool ModelPool::State::failed_lately(const Entry& entry) const {
   return entry.state == ModelState::failed &&
-         seconds_between(entry.failed_at, Clock::now()) < retry_seconds_;
+         seconds_between(entry.failed_at, Clock::now()) < times_.retry_seconds;
 }
 
 Error ModelPool::State::why_not_ready(const Entry& entry) const {
@@ -84,30 +84,36 @@ Error ModelPool::State::why_not_ready(const Entry& entry) const {
 
 // Leases. `hold` counts one, under the mutex; the lease itself is made outside of it, since what
 // ends it takes the mutex.
-void ModelPool::State::hold(Entry& entry, bool counts_as_use) {
+void ModelPool::State::hold(Entry& entry, bool is_use) {
   ++entry.leases;
-  if (counts_as_use) entry.last_used = ++uses_;
+  if (!is_use) return;
+  ++entry.uses;
+  entry.last_used = ++uses_;
 }
 
-ModelLease ModelPool::State::make_lease(Entry& entry, bool counts_as_use) {
-  return ModelLease(&entry.pooled.model,
-                    [self = shared_from_this(), &entry, counts_as_use](ServedModel*) {
-                      self->release(entry, counts_as_use);
-                    });
+ModelLease ModelPool::State::make_lease(Entry& entry, bool is_use) {
+  return ModelLease(&entry.pooled.model, [self = shared_from_this(), &entry, is_use](ServedModel*) {
+    self->release(entry, is_use);
+  });
 }
 
-void ModelPool::State::release(Entry& entry, bool counts_as_use) noexcept {
+void ModelPool::State::release(Entry& entry, bool is_use) noexcept {
   std::unique_ptr<Engine> ended;
-  bool makes_room = false;
+  bool is_news = false;
   {
     Lock lock(mutex_);
     --entry.leases;
-    if (counts_as_use) entry.last_used = ++uses_;
-    makes_room = entry.leases == 0 && entry.leaving;
+    if (is_use) {
+      --entry.uses;
+      entry.last_used = ++uses_;
+      entry.used_at = Clock::now();
+    }
+    is_news = entry.leases == 0 &&
+              (entry.leaving || !entry.dismissals.empty() || idle_until(entry) != TimePoint::max());
     // No thread is left to see to it.
     if (stopping_ && entry.leases == 0) ended = std::move(entry.pooled.model.engine);
   }
-  if (makes_room) changed_.notify_all();
+  if (is_news) changed_.notify_all();
 }
 
 Result<ModelLease> ModelPool::State::lease(std::string_view name) {
@@ -145,6 +151,22 @@ void ModelPool::State::acquire(std::string_view name, TimePoint deadline, Done d
   done(make_lease(*entry, true));
 }
 
+void ModelPool::State::unload(std::string_view name, Gone done) {
+  Lock lock(mutex_);
+  Entry* const entry = find(name);
+  std::optional<Error> refusal;
+  if (stopping_) {
+    refusal = server_stopping();
+  } else if (entry == nullptr) {
+    refusal = book_ ? not_found(name) : models_loading();
+  } else {
+    entry->dismissals.push_back(std::move(done));
+  }
+  lock.unlock();
+  if (refusal) return done(*std::move(refusal));
+  changed_.notify_all();
+}
+
 std::vector<ModelLease> ModelPool::State::ready() {
   std::vector<ModelLease> leases;
   for (std::size_t i = 0;; ++i) {
@@ -158,11 +180,22 @@ std::vector<ModelLease> ModelPool::State::ready() {
   }
 }
 
-std::vector<ModelStatus> ModelPool::State::status() const {
+std::vector<ModelStatus> ModelPool::State::status() {
   std::vector<ModelStatus> all;
+  const TimePoint now = Clock::now();
+  const auto self = shared_from_this();
   Lock lock(mutex_);
   for (const auto& entry : entries_) {
-    all.push_back({entry->pooled.model.id, entry->state, entry->leases, entry->failure});
+    ModelStatus& status = all.emplace_back();
+    status.model = {self, &entry->pooled.model};
+    status.state = entry->state;
+    status.pinned = entry->pooled.pinned;
+    status.bytes = entry->pooled.bytes;
+    status.uses = entry->uses;
+    if (entry->state == ModelState::ready && entry->uses == 0) {
+      status.idle_seconds = seconds_between(entry->used_at, now);
+    }
+    status.failure = entry->failure;
   }
   return all;
 }
@@ -170,6 +203,11 @@ std::vector<ModelStatus> ModelPool::State::status() const {
 std::size_t ModelPool::State::memory_reserved() const {
   Lock lock(mutex_);
   return book_ ? book_->reserved() : 0;
+}
+
+std::size_t ModelPool::State::memory_bound() const {
+  Lock lock(mutex_);
+  return book_ ? book_->bound() : 0;
 }
 
 void ModelPool::State::stop() {
@@ -188,8 +226,8 @@ void ModelPool::State::let_idle_go() {
   }
 }
 
-ModelPool::ModelPool(double retry_seconds)
-    : state_(std::make_shared<State>(retry_seconds)), thread_([state = state_] { state->run(); }) {}
+ModelPool::ModelPool(PoolTimes times)
+    : state_(std::make_shared<State>(times)), thread_([state = state_] { state->run(); }) {}
 
 ModelPool::~ModelPool() {
   state_->stop();
@@ -210,7 +248,7 @@ void ModelPool::start(std::vector<PooledModel> models, std::size_t memory_bytes)
     const Result<ModelLease> lease = answer->get_future().get();
     if (lease) continue;
     for (const ModelStatus& model : status()) {
-      if (model.id == id && !model.failure.empty()) throw StartupError(model.failure);
+      if (model.model->id == id && !model.failure.empty()) throw StartupError(model.failure);
     }
     throw StartupError(lease.error().message);
   }
@@ -225,10 +263,14 @@ void ModelPool::acquire(std::string_view name, TimePoint deadline, Done done) {
   state_->acquire(name, deadline, std::move(done));
 }
 
+void ModelPool::unload(std::string_view name, Gone done) { state_->unload(name, std::move(done)); }
+
 std::vector<ModelLease> ModelPool::ready() { return state_->ready(); }
 
 std::vector<ModelStatus> ModelPool::status() const { return state_->status(); }
 
 std::size_t ModelPool::memory_reserved() const { return state_->memory_reserved(); }
+
+std::size_t ModelPool::memory_bound() const { return state_->memory_bound(); }
 
 }  // namespace mlxd

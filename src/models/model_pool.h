@@ -29,25 +29,33 @@ enum class ModelState { absent, loading, ready, failed, unloading };
 struct PooledModel {
   ServedModel model;      // all of it but the engine
   std::size_t bytes = 0;  // what it takes while it is loaded
-  bool pinned = false;    // loaded at the start, and never let go for another
+  bool pinned = false;    // loaded at the start, and let go when somebody says so alone
   // Makes the engine: on the pool's thread, each time that the model is loaded. What it throws is
   // told to those who wait.
   std::function<std::unique_ptr<Engine>()> load;
 };
 
 struct ModelStatus {
-  std::string id;
+  std::shared_ptr<const ModelFacts> model;
   ModelState state = ModelState::absent;
-  int leases = 0;
-  std::string failure;  // of the last load, where it failed
+  bool pinned = false;
+  std::size_t bytes = 0;    // what it takes while it is loaded
+  int uses = 0;             // requests that hold it
+  double idle_seconds = 0;  // since the last of them, of a model that is ready and held by none
+  std::string failure;      // of the last load, where it failed
+};
+
+struct PoolTimes {
+  double retry_seconds = 5;  // after a load that failed, until asks lead to another
+  double idle_seconds = 0;  // that a model stays which nobody uses and that is not pinned; 0: until
+                            // another needs its room
 };
 
 // All functions may be called on any thread.
 class ModelPool {
  public:
-  // A load that failed is tried again by the first ask that comes `retry_seconds` later; until
-  // then asks are answered with its failure.
-  explicit ModelPool(double retry_seconds = 5);
+  // Asks for a model whose load failed are answered with that failure until it may be tried again.
+  explicit ModelPool(PoolTimes times = {});
   // Waits for a load under way and answers who still waits with 503. Models that are leased go when
   // their leases do.
   ~ModelPool();
@@ -73,10 +81,17 @@ class ModelPool {
   using Done = std::function<void(Result<ModelLease>)>;
   void acquire(std::string_view name, TimePoint deadline, Done done);
 
+  // Lets a model go, a pinned one too; whoever asks for it later has it loaded again. `done` is
+  // called once, on the pool's thread or at once: with 404 for a name that is not known, with 409
+  // model_in_use where requests hold it, and without an error when it is not loaded any more.
+  using Gone = std::function<void(Result<void>)>;
+  void unload(std::string_view name, Gone done);
+
   // Leases of all that are ready now, for who looks at them: they do not count as use.
   std::vector<ModelLease> ready();
-  std::vector<ModelStatus> status() const;
+  std::vector<ModelStatus> status() const;  // of all, in the order of `start`
   std::size_t memory_reserved() const;
+  std::size_t memory_bound() const;  // 0 before `start`
 
  private:
   class State;

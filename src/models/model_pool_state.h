@@ -30,16 +30,18 @@ Error server_stopping();
 // others away.
 class ModelPool::State : public std::enable_shared_from_this<State> {
  public:
-  explicit State(double retry_seconds) : retry_seconds_(retry_seconds) {}
+  explicit State(PoolTimes times) : times_(times) {}
 
   void open(std::vector<PooledModel> models, std::size_t memory_bytes);
   void set_started();
   bool started() const;
   Result<ModelLease> lease(std::string_view name);
   void acquire(std::string_view name, TimePoint deadline, Done done);
+  void unload(std::string_view name, Gone done);
   std::vector<ModelLease> ready();
-  std::vector<ModelStatus> status() const;
+  std::vector<ModelStatus> status();
   std::size_t memory_reserved() const;
+  std::size_t memory_bound() const;
 
   void run();  // the pool's thread, until `stop`
   void stop();
@@ -58,11 +60,15 @@ class ModelPool::State : public std::enable_shared_from_this<State> {
   Error why_not_ready(const Entry& entry) const;
   bool failed_lately(const Entry& entry) const;
 
-  void hold(Entry& entry, bool counts_as_use);
-  ModelLease make_lease(Entry& entry, bool counts_as_use);
-  void release(Entry& entry, bool counts_as_use) noexcept;
+  void hold(Entry& entry, bool is_use);
+  ModelLease make_lease(Entry& entry, bool is_use);
+  void release(Entry& entry, bool is_use) noexcept;
 
   bool turn(Lock& lock);
+  bool let_go_as_asked(Lock& lock);
+  bool let_idle_one_go(Lock& lock);
+  void tell_gone(Entry& entry, Result<void> result, Lock& lock);
+  TimePoint idle_until(const Entry& entry) const;
   bool refuse_overdue(Lock& lock);
   void answer(Entry& entry, Lock& lock);
   void refuse(Entry& entry, std::size_t index, Error error, Lock& lock);
@@ -71,7 +77,7 @@ class ModelPool::State : public std::enable_shared_from_this<State> {
   void unload(Entry& entry, Lock& lock);
   TimePoint next_deadline() const;
 
-  const double retry_seconds_;
+  const PoolTimes times_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<MemoryBook> book_;  // outlives the entries' reservations
@@ -85,10 +91,6 @@ class ModelPool::State : public std::enable_shared_from_this<State> {
 struct ModelPool::State::Entry {
   explicit Entry(PooledModel pooled_model) : pooled(std::move(pooled_model)) {}
 
-  bool answers_to(std::string_view name) const {
-    const ServedModel& model = pooled.model;
-    return model.id == name || std::ranges::find(model.aliases, name) != model.aliases.end();
-  }
   bool may_be_leased() const { return state == ModelState::ready && !leaving; }
   bool may_go() const { return state == ModelState::ready && !pooled.pinned; }
 
@@ -96,10 +98,13 @@ struct ModelPool::State::Entry {
   ModelState state = ModelState::absent;
   std::optional<MemoryBook::Reservation> memory;  // from `loading` to the end of `unloading`
   int leases = 0;
-  std::uint64_t last_used = 0;  // of the pool's count of uses
-  bool leaving = false;         // it is to make room: no new leases
-  std::vector<Ask> asks;        // who waits for it
-  std::uint64_t asked_at = 0;   // when the first of them came, by the same count
+  int uses = 0;                  // of the leases, those that count as use
+  std::uint64_t last_used = 0;   // of the pool's count of uses
+  TimePoint used_at{};           // when the last use ended, or it became ready
+  std::vector<Gone> dismissals;  // who wants it gone
+  bool leaving = false;          // it is to make room: no new leases
+  std::vector<Ask> asks;         // who waits for it
+  std::uint64_t asked_at = 0;    // when the first of them came, by the same count
   std::string failure;
   TimePoint failed_at{};
 };

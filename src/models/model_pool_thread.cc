@@ -4,6 +4,7 @@
 #include <new>
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "base/system_memory.h"
 #include "models/model_pool_state.h"
@@ -57,12 +58,15 @@ void ModelPool::State::run() {
   }
   for (const auto& entry : entries_) {
     while (!entry->asks.empty()) refuse(*entry, 0, spelled_out(server_stopping), lock);
+    while (!entry->dismissals.empty()) {
+      tell_gone(*entry, spelled_out(server_stopping), lock);
+    }
   }
 }
 
 // One thing that can be done now; false when there is none.
 bool ModelPool::State::turn(Lock& lock) {
-  if (refuse_overdue(lock)) return true;
+  if (refuse_overdue(lock) || let_go_as_asked(lock) || let_idle_one_go(lock)) return true;
   Entry* first = nullptr;
   for (const auto& entry : entries_) {
     entry->leaving = false;
@@ -88,8 +92,62 @@ TimePoint ModelPool::State::next_deadline() const {
   TimePoint first = TimePoint::max();
   for (const auto& entry : entries_) {
     for (const Ask& ask : entry->asks) first = std::min(first, ask.deadline);
+    first = std::min(first, idle_until(*entry));
   }
   return first;
+}
+
+// Answers one who wants a model gone, once it is or if it cannot go.
+bool ModelPool::State::let_go_as_asked(Lock& lock) {
+  for (const auto& entry : entries_) {
+    if (entry->dismissals.empty()) continue;
+    if (entry->uses > 0) {
+      tell_gone(*entry, spelled_out([&] {
+        return Error{
+            .status = 409,
+            .code = "model_in_use",
+            .param = "model",
+            .message = fmt::format("{} is used by {} requests now; unload it when they are done.",
+                                   entry->pooled.model.id, entry->uses)};
+      }),
+                lock);
+      return true;
+    }
+    if (entry->state == ModelState::ready) {
+      if (entry->leases > 0) continue;  // somebody looks at it, for a moment
+      unload(*entry, lock);
+    }
+    tell_gone(*entry, {}, lock);
+    return true;
+  }
+  return false;
+}
+
+void ModelPool::State::tell_gone(Entry& entry, Result<void> result, Lock& lock) {
+  Gone done = std::move(entry.dismissals.front());
+  entry.dismissals.erase(entry.dismissals.begin());
+  lock.unlock();
+  done(std::move(result));
+  done = nullptr;
+  lock.lock();
+}
+
+// When a model that nobody uses has stayed for long enough; never for one that is to stay.
+TimePoint ModelPool::State::idle_until(const Entry& entry) const {
+  if (times_.idle_seconds <= 0 || !entry.may_go() || entry.leases > 0 || !entry.asks.empty()) {
+    return TimePoint::max();
+  }
+  return after_seconds(entry.used_at, times_.idle_seconds);
+}
+
+bool ModelPool::State::let_idle_one_go(Lock& lock) {
+  const TimePoint now = Clock::now();
+  for (const auto& entry : entries_) {
+    if (idle_until(*entry) > now) continue;
+    unload(*entry, lock);
+    return true;
+  }
+  return false;
 }
 
 bool ModelPool::State::refuse_overdue(Lock& lock) {
@@ -120,16 +178,18 @@ void ModelPool::State::answer(Entry& entry, Lock& lock) {
   lock.unlock();
   // None is kept here: its end would count as a use.
   for (Ask& ask : asks) ask.done(&ask == &asks.back() ? std::move(lease) : lease);
+  asks.clear();  // what is let go here may hold the last of the lease, whose end takes the mutex
   lock.lock();
 }
 
 // Answers one of those who wait for it.
 void ModelPool::State::refuse(Entry& entry, std::size_t index, Error error, Lock& lock) {
   const auto place = entry.asks.begin() + static_cast<std::ptrdiff_t>(index);
-  const Ask ask = std::move(*place);
+  Ask ask = std::move(*place);
   entry.asks.erase(place);
   lock.unlock();
   ask.done(std::move(error));
+  ask.done = nullptr;
   lock.lock();
 }
 
@@ -187,6 +247,7 @@ void ModelPool::State::load(Entry& entry, Lock& lock) {
   if (engine) {
     entry.pooled.model.engine = std::move(engine);
     entry.state = ModelState::ready;
+    entry.used_at = Clock::now();
     return answer(entry, lock);  // before it could have to make room again
   }
   entry.memory.reset();
@@ -204,6 +265,7 @@ void ModelPool::State::unload(Entry& entry, Lock& lock) {
   lock.unlock();
   entry.pooled.model.engine.reset();
   release_free_memory();
+  spdlog::info("unloaded {}", entry.pooled.model.id);
   lock.lock();
   entry.memory.reset();
   entry.state = ModelState::absent;

@@ -34,9 +34,8 @@ class Generation {
   virtual int prompt_tokens() const = 0;
 };
 
-// A model that answers. What clients see of it does not change while it is served; any thread may
-// call any function.
-class TextModel {
+// A model that answers. Any thread may call any function.
+class TextModel : public ModelFacts {
  public:
   virtual ~TextModel() = default;
   virtual const RunnerInfo& info() const = 0;
@@ -71,12 +70,6 @@ class TextModel {
   // vocabulary, and for one that is too long; 429 and 503 from the engine. Text pool.
   virtual Result<std::unique_ptr<Generation>> embed(EmbedRequest request,
                                                     std::function<void()> on_ready) = 0;
-
-  std::string id;
-  std::vector<std::string> aliases;
-  std::string fingerprint;  // "mlxd-<version>-<model hash>-<backend>"
-  long created = 0;         // Unix time of the model file
-  ModelCard card;
 };
 
 }  // namespace mlxd

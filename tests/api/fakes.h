@@ -112,6 +112,8 @@ class FakeModel : public TextModel {
     info_.backend = "fake";
     card.summary.architecture = "llama";
     card.summary.file_format = "gguf";
+    card.summary.context_length = 2048;
+    card.summary.vocab_size = 100;
     card.chat_template = "{{ messages }}";
     card.special_tokens = {{"eos_token", "<eos>"}};
   }

@@ -36,7 +36,7 @@ class Client {
   // are loaded within some turns is a matter of how threads are scheduled.
   void live(int turns, const std::function<bool()>& all_happened) {
     for (int turn = 0; turn < turns || (!all_happened() && turn < kMostTurns); ++turn) {
-      switch (pick(6)) {
+      switch (pick(7)) {
         case 0:
         case 1:
           load();
@@ -50,6 +50,11 @@ class Client {
           }
           break;
         case 4:
+          pool_.unload(name_of(pick(4)), [](const Result<void>& gone) {
+            EXPECT_TRUE(gone || gone.error().status == 409);
+          });
+          break;
+        case 5:
           for (const ModelLease& model : pool_.ready()) EXPECT_NE(model->engine, nullptr);
           break;
         default:
@@ -99,7 +104,8 @@ TEST_P(ModelPoolRandom, KeepsItsPromises) {
   const auto ledger = std::make_shared<Ledger>();
   std::atomic<std::uint32_t> coin{GetParam()};
   std::atomic<std::size_t> most{0};
-  auto pool = std::make_unique<ModelPool>(/*retry_seconds=*/0.001);
+  auto pool = std::make_unique<ModelPool>(
+      PoolTimes{.retry_seconds = 0.001, .idle_seconds = GetParam() % 2 == 0 ? 0.002 : 0});
   std::vector<PooledModel> models;
   for (std::size_t i = 0; i < 4; ++i) {
     models.push_back(pooled(ledger, name_of(i), kSizes[i], [&coin] {
@@ -132,7 +138,7 @@ TEST_P(ModelPoolRandom, KeepsItsPromises) {
   EXPECT_TRUE(all_happened()) << ledger->loads << " loads";
   EXPECT_LE(most, kBound);
   EXPECT_LE(pool->memory_reserved(), kBound);
-  for (const ModelStatus& model : pool->status()) EXPECT_EQ(model.leases, 0);
+  for (const ModelStatus& model : pool->status()) EXPECT_EQ(model.uses, 0);
 
   // A stop in the middle of everything: leases are out, and asks wait for them.
   std::vector<ModelLease> held;

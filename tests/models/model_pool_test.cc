@@ -28,7 +28,7 @@ class ModelPoolTest : public ::testing::Test {
  protected:
   ModelState state_of(const std::string& id) const {
     for (const ModelStatus& model : pool_->status()) {
-      if (model.id == id) return model.state;
+      if (model.model->id == id) return model.state;
     }
     ADD_FAILURE() << "no model " << id;
     return ModelState::absent;
@@ -169,7 +169,7 @@ TEST_F(ModelPoolTest, AnAskThatIsNotServedInTimeIsRefusedAndMakesRoomForOthers) 
 }
 
 TEST_F(ModelPoolTest, AFailedLoadGivesItsMemoryBackAndIsTriedAgainLater) {
-  pool_ = std::make_unique<ModelPool>(/*retry_seconds=*/0.2);
+  pool_ = std::make_unique<ModelPool>(PoolTimes{.retry_seconds = 0.2});
   bool broken = true;
   pool_->start(list(pooled(ledger_, "a", 10,
                            [&] {
@@ -238,7 +238,7 @@ TEST_F(ModelPoolTest, EveryAskIsAnsweredWhenThePoolsThreadHasNoMemory) {
   };
   bool failed = true;
   for (; failed; ++works) {
-    pool_ = std::make_unique<ModelPool>(/*retry_seconds=*/0);
+    pool_ = std::make_unique<ModelPool>(PoolTimes{.retry_seconds = 0});
     PooledModel broken = pooled(ledger_, "broken", 10, [&works] {
       testing::make_memory_scarce(works, 3);
       throw std::runtime_error("a sentence that is too long to be kept in place");
@@ -258,6 +258,95 @@ TEST_F(ModelPoolTest, EveryAskIsAnsweredWhenThePoolsThreadHasNoMemory) {
     ASSERT_LT(works, 100);
   }
   EXPECT_GT(works, 1);
+}
+
+TEST_F(ModelPoolTest, WhoAskedMayGoBeforeTheAnswerAndTakeItsLeaseAlong) {
+  pool_->start(list(pooled(ledger_, "one", 10), pooled(ledger_, "two", 10)), 10);
+  for (const char* id : {"one", "two", "one"}) {
+    auto kept = std::make_shared<ModelLease>();
+    std::weak_ptr<ModelLease> last = kept;
+    pool_->acquire(id, TimePoint::max(), [kept](Result<ModelLease> lease) { *kept = *lease; });
+    kept.reset();  // the lease's last owner is what was called
+    EXPECT_TRUE(becomes([&] { return last.expired(); }));
+  }
+}
+
+class ModelPoolUnloading : public ModelPoolTest {
+ protected:
+  Result<void> unload(const std::string& id) {
+    std::promise<Result<void>> promise;
+    pool_->unload(id, [&](Result<void> result) { promise.set_value(std::move(result)); });
+    return promise.get_future().get();
+  }
+};
+
+TEST_F(ModelPoolUnloading, LetsAModelGoAndLoadsItAgainForWhoAsks) {
+  pool_->start(list(pinned(pooled(ledger_, "one", 10)), pooled(ledger_, "two", 10)), 20);
+  EXPECT_TRUE(unload("one"));
+  EXPECT_EQ(state_of("one"), ModelState::absent);
+  EXPECT_EQ(ledger_->bytes, 0u);
+  EXPECT_EQ(pool_->memory_reserved(), 0u);
+  EXPECT_TRUE(unload("two"));  // it was not there
+  EXPECT_TRUE(answers(*ask(*pool_, "one").get()));
+  EXPECT_EQ(unload("three").error().code, "model_not_found");
+}
+
+TEST_F(ModelPoolUnloading, OneThatIsInUseStaysAndGoesOnAnswering) {
+  pool_->start(list(pinned(pooled(ledger_, "one", 10))), 10);
+  {
+    const ModelLease lease = *pool_->lease("one");
+    const Error error = unload("one").error();
+    EXPECT_EQ(error.status, 409);
+    EXPECT_EQ(error.code, "model_in_use");
+    EXPECT_TRUE(answers(lease));
+  }
+  EXPECT_TRUE(unload("one"));
+}
+
+TEST_F(ModelPoolUnloading, WhoOnlyLooksDelaysIt) {
+  pool_->start(list(pinned(pooled(ledger_, "one", 10))), 10);
+  std::vector<ModelLease> looked = pool_->ready();
+  std::promise<Result<void>> promise;
+  auto gone = promise.get_future();
+  pool_->unload("one", [&](Result<void> result) { promise.set_value(std::move(result)); });
+  EXPECT_NE(looked.front()->engine, nullptr);
+  EXPECT_EQ(gone.wait_for(milliseconds(20)), std::future_status::timeout);
+  looked.clear();
+  EXPECT_TRUE(gone.get());
+  EXPECT_EQ(state_of("one"), ModelState::absent);
+}
+
+TEST_F(ModelPoolUnloading, AnIdleModelGoesByItselfAndPinnedOnesNever) {
+  pool_ = std::make_unique<ModelPool>(PoolTimes{.idle_seconds = 0.05});
+  pool_->start(list(pinned(pooled(ledger_, "one", 10)), pooled(ledger_, "two", 10)), 20);
+  {
+    const ModelLease held = *ask(*pool_, "two").get();
+    std::this_thread::sleep_for(milliseconds(150));
+    EXPECT_EQ(state_of("two"), ModelState::ready);  // in use for longer than that
+  }
+  EXPECT_TRUE(becomes([&] { return state_of("two") == ModelState::absent; }));
+  EXPECT_EQ(state_of("one"), ModelState::ready);
+  EXPECT_TRUE(answers(*ask(*pool_, "two").get()));
+}
+
+TEST_F(ModelPoolUnloading, IsAnsweredAtAStopToo) {
+  pool_->start(list(pinned(pooled(ledger_, "one", 10))), 10);
+  std::vector<ModelLease> looked = pool_->ready();
+  std::promise<Result<void>> promise;
+  pool_->unload("one", [&](Result<void> result) { promise.set_value(std::move(result)); });
+  pool_.reset();
+  EXPECT_EQ(promise.get_future().get().error().code, "server_stopping");
+}
+
+TEST_F(ModelPoolTest, AnAliasMayStandForAllNamesThatBeginSo) {
+  PooledModel one = pinned(pooled(ledger_, "one", 10)), two = pinned(pooled(ledger_, "two", 10));
+  one.model.aliases = {"gpt-*"};
+  two.model.aliases = {"gpt-4o", "*"};
+  pool_->start(list(std::move(one), std::move(two)), 20);
+  EXPECT_EQ((*pool_->lease("gpt-5"))->id, "one");
+  EXPECT_EQ((*pool_->lease("gpt-4o"))->id, "two");  // what is named goes before what is covered
+  EXPECT_EQ((*pool_->lease("one"))->id, "one");
+  EXPECT_EQ((*pool_->lease("anything"))->id, "two");
 }
 
 }  // namespace

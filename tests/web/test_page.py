@@ -333,6 +333,28 @@ def test_the_server_page_shows_what_it_does(new_page, server):
     expect(page.box).to_be_visible()
 
 
+def test_models_are_loaded_and_unloaded_by_hand(new_page, start_server):
+    page = new_page(start_server("--preload-models", "none").url, "/#/server")
+    models = page.tab.get_by_role("region", name="Models")
+    expect(models).to_contain_text("unloaded")
+    page.button(f"Load {MODEL}").click()
+    expect(page.button(f"Unload {MODEL}")).to_be_visible()
+    page.button(f"Unload {MODEL}").click()
+    expect(page.button(f"Load {MODEL}")).to_be_visible()
+    # Whoever asks has it loaded.
+    page.tab.get_by_role("link", name="New chat").click()
+    exact(page)
+    page.ask("Hello!")
+    assert page.stored("assistant")[0]["status"] in ("done", "length")
+
+
+def test_who_is_no_administrator_sees_models_and_no_buttons(new_page, start_server):
+    page = new_page(start_server("--admin-key", "chief").url, "/#/server")
+    models = page.tab.get_by_role("region", name="Models")
+    expect(models).to_contain_text(MODEL)
+    expect(models.get_by_role("button")).to_have_count(0)
+
+
 AXE = WEB / "node_modules/axe-core/axe.min.js"
 needs_axe = pytest.mark.skipif(not AXE.exists(), reason="needs Node and npm ci in web/")
 

@@ -3,8 +3,8 @@
 #include <string>
 #include <string_view>
 
-#include "api/anthropic/errors.h"
-#include "api/anthropic/models.h"
+#include "api/admin/model_states.h"
+#include "api/admin/models.h"
 #include "api/core.h"
 #include "api/errors.h"
 #include "api/json_writer.h"
@@ -13,8 +13,6 @@
 
 namespace mlxd::api {
 namespace {
-
-constexpr std::string_view kModelPrefix = "/v1/models/";
 
 void write_stats(JsonWriter& json, const std::string& id, const EngineStats& stats) {
   json.begin_object();
@@ -83,72 +81,6 @@ http::Response version(Core& core) {
   return response;
 }
 
-void write_model(JsonWriter& json, const TextModel& model) {
-  json.begin_object();
-  json.member("id", model.id);
-  json.member("object", "model");
-  json.member("created", model.created);
-  json.member("owned_by", "mlxd");
-  json.key("aliases");
-  json.begin_array();
-  for (const auto& alias : model.aliases) json.string(alias);
-  json.end_array();
-  json.member("context_length", model.info().context_length);
-  json.key("capabilities");
-  json.begin_array();
-  if (model.card.generates) json.string("completion");
-  if (model.card.pooled) json.string(model.card.pooled->is_score ? "rerank" : "embedding");
-  json.end_array();
-  json.end_object();
-}
-
-// Anthropic's clients, who know the same paths in another shape, always say so.
-bool asks_as_anthropic(const http::Request& request) {
-  return !request.header("anthropic-version").empty();
-}
-
-http::Response refusal(const http::Request& request, Error error) {
-  if (!asks_as_anthropic(request)) return error_response(error);
-  error.request_id = request.id;
-  return error_response(error, anthropic::error_json(error));
-}
-
-http::Response list_models(Core& core, const http::Request& request) {
-  // Half a list would pass for the whole.
-  if (!core.models.started()) return refusal(request, models_loading());
-  http::Response response;
-  if (asks_as_anthropic(request)) {
-    auto list = anthropic::models_json(core.models.ready(), request.query);
-    if (!list) return refusal(request, list.error());
-    response.body = *std::move(list);
-    return response;
-  }
-  JsonWriter json(response.body);
-  json.begin_object();
-  json.member("object", "list");
-  json.key("data");
-  json.begin_array();
-  for (const auto& model : core.models.ready()) write_model(json, *model);
-  json.end_array();
-  json.end_object();
-  return response;
-}
-
-http::Response one_model(Core& core, const http::Request& request) {
-  const std::string_view path = request.path;
-  const auto name = path.substr(std::min(kModelPrefix.size(), path.size()));
-  const auto model = core.models.find(name);
-  if (!model) return refusal(request, model.error());
-  http::Response response;
-  if (asks_as_anthropic(request)) {
-    response.body = anthropic::model_json(**model, name);
-    return response;
-  }
-  JsonWriter json(response.body);
-  write_model(json, **model);
-  return response;
-}
-
 http::Response metrics(Core& core) {
   ScrapeState state;
   state.version = core.options.version;
@@ -203,12 +135,8 @@ void mount_admin(http::Router& router, Core& core) {
              [&core](http::Exchange& exchange) { return exchange.respond(version(core)); });
   router.add("GET", "/metrics",
              [&core](http::Exchange& exchange) { return exchange.respond(metrics(core)); });
-  router.add("GET", "/v1/models", [&core](http::Exchange& exchange) {
-    return exchange.respond(list_models(core, exchange.request()));
-  });
-  router.add("GET", "/v1/models/*", [&core](http::Exchange& exchange) {
-    return exchange.respond(one_model(core, exchange.request()));
-  });
+  mount_models(router, core);
+  mount_model_states(router, core);
 }
 
 }  // namespace mlxd::api

@@ -6,7 +6,7 @@ namespace mlxd::api {
 
 struct Core;
 
-// GET /health (open to all), /version, /metrics, /v1/models and /v1/models/{id}.
+// GET /health (open to all), /version, /metrics, and what is asked of models.
 void mount_admin(http::Router& router, Core& core);
 
 // See Api::index.

@@ -16,7 +16,7 @@ namespace {
 
 struct Entry {
   std::string_view name;
-  const TextModel* model;
+  const ModelFacts* model;
 };
 
 void write(JsonWriter& json, const Entry& entry) {
@@ -27,8 +27,8 @@ void write(JsonWriter& json, const Entry& entry) {
   const auto created = static_cast<std::time_t>(entry.model->created);
   json.member("created_at", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(created)));
   json.member("lifecycle", "active");
-  json.member("max_input_tokens", entry.model->info().context_length);
-  json.member("max_tokens", entry.model->info().context_length);
+  json.member("max_input_tokens", entry.model->card.summary.context_length);
+  json.member("max_tokens", entry.model->card.summary.context_length);
   json.end_object();
 }
 
@@ -76,7 +76,7 @@ Result<std::size_t> limit_of(std::string_view query) {
 
 }  // namespace
 
-Result<std::string> models_json(const std::vector<std::shared_ptr<TextModel>>& models,
+Result<std::string> models_json(const std::vector<std::shared_ptr<const ModelFacts>>& models,
                                 std::string_view query) {
   const auto limit = limit_of(query);
   if (!limit) return limit.error();
@@ -120,7 +120,7 @@ Result<std::string> models_json(const std::vector<std::shared_ptr<TextModel>>& m
   return text;
 }
 
-std::string model_json(const TextModel& model, std::string_view name) {
+std::string model_json(const ModelFacts& model, std::string_view name) {
   std::string text;
   JsonWriter json(text);
   write(json, {name, &model});

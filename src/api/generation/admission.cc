@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "api/generation/text_job.h"
+
 namespace mlxd::api {
 namespace {
 
@@ -26,11 +28,12 @@ bool names_session(const http::Request& request) {
       kHeaders, [&](std::string_view header) { return !request.header(header).empty(); });
 }
 
-Result<Admitted> admit(GenerationShared& shared, const Dialect& dialect, const Asker& asker,
-                       const std::shared_ptr<Bell>& bell, http::Body& body) {
-  auto parsed = dialect.parse_for(asker.caller, body.text, shared.models);
-  body.release();
+Result<Admitted> parse_and_submit(const GenerationShared& shared, const Dialect& dialect,
+                                  const Asker& asker, const std::shared_ptr<Bell>& bell,
+                                  http::Body& body, const ModelDirectory& models) {
+  auto parsed = dialect.parse_for(asker.caller, body.text, models);
   if (!parsed) return parsed.error();
+  body.release();
   Admitted admitted{*std::move(parsed), {}};
   ParsedRequest& request = admitted.request;
   request.job.id = asker.request_id;
@@ -55,14 +58,15 @@ Result<Admitted> admit(GenerationShared& shared, const Dialect& dialect, const A
 
 }  // namespace
 
-Result<std::shared_ptr<Admission>> begin_admission(GenerationShared& shared, const Dialect& dialect,
-                                                   http::Exchange& exchange,
-                                                   std::shared_ptr<Bell> bell) {
+Task<std::optional<Result<Admitted>>> admit(GenerationShared& shared, const Dialect& dialect,
+                                            http::Exchange& exchange, std::shared_ptr<Bell> bell) {
   const http::Request& request = exchange.request();
-  return Admission::begin(
-      shared.pool, exchange, bell,
+  return read_body<Admitted>(
+      shared, exchange, bell,
       [&shared, &dialect, bell, asker = Asker{request.id, request.caller, names_session(request)}](
-          http::Body& body) { return admit(shared, dialect, asker, bell, body); });
+          http::Body& body, const ModelDirectory& models) {
+        return parse_and_submit(shared, dialect, asker, bell, body, models);
+      });
 }
 
 }  // namespace mlxd::api

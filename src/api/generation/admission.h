@@ -1,13 +1,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "api/generation/bell.h"
 #include "api/generation/dialect.h"
 #include "api/generation/shared.h"
-#include "api/generation/text_job.h"
 #include "base/error.h"
+#include "base/task.h"
 #include "http/exchange.h"
 
 namespace mlxd::api {
@@ -19,11 +20,9 @@ struct Admitted {
   std::vector<std::unique_ptr<Generation>> generations;
 };
 
-using Admission = TextJob<Admitted>;
-
-// Queues parsing and submitting. `bell` rings when that is done, and later when events wait.
-Result<std::shared_ptr<Admission>> begin_admission(GenerationShared& shared, const Dialect& dialect,
-                                                   http::Exchange& exchange,
-                                                   std::shared_ptr<Bell> bell);
+// Has a request parsed and submitted, its model loaded where it is not. Nothing: the peer is gone.
+// `bell` rings whenever that goes on, and later when events wait. I/O thread.
+Task<std::optional<Result<Admitted>>> admit(GenerationShared& shared, const Dialect& dialect,
+                                            http::Exchange& exchange, std::shared_ptr<Bell> bell);
 
 }  // namespace mlxd::api

@@ -36,7 +36,6 @@ class GenerationHandler {
   ~GenerationHandler() {
     if (log_ && !log_->ended()) log_->end(Clock::now());
     bell_->silence();
-    if (admission_) admission_->abandon();
   }
 
   Task<> run();
@@ -58,7 +57,6 @@ class GenerationHandler {
   http::Exchange& exchange_;
   const std::shared_ptr<Bell> bell_;
   Progress progress_;
-  std::shared_ptr<Admission> admission_;
   ParsedRequest request_;
   std::vector<std::unique_ptr<Generation>> generations_;
   std::optional<AnswerFold> fold_;
@@ -120,27 +118,17 @@ Task<> GenerationHandler::answer() {
 
 // False when the request was answered with an error, or nobody waits for an answer.
 Task<bool> GenerationHandler::admit() {
-  auto begun = begin_admission(shared_, dialect_, exchange_, bell_);
-  if (!begun) {
-    co_await refuse(begun.error());
+  auto admitted = co_await api::admit(shared_, dialect_, exchange_, bell_);
+  if (!admitted) co_return false;
+  if (!*admitted) {
+    co_await refuse(admitted->error());
     co_return false;
   }
-  admission_ = *std::move(begun);
-  while (!admission_->done()) {
-    co_await exchange_.wakeup()->wait_for(shared_.keep_alive_seconds);
-    if (exchange_.peer_gone()) co_return false;
-  }
-  auto admitted = admission_->take();
-  admission_.reset();
-  if (!admitted) {
-    co_await refuse(admitted.error());
-    co_return false;
-  }
-  request_ = std::move(admitted->request);
+  request_ = std::move((*admitted)->request);
   if (!dialect_.id_header().empty()) {
     request_.headers.emplace_back(dialect_.id_header(), exchange_.request().id);
   }
-  generations_ = std::move(admitted->generations);
+  generations_ = std::move((*admitted)->generations);
   progress_.accepted(request_, generations_.size());
   int prompt_tokens = 0;
   for (const auto& generation : generations_) prompt_tokens += generation->prompt_tokens();

@@ -1,11 +1,16 @@
 #include "api/generation/model_directory.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace mlxd::api {
 
 ModelDirectory::ModelDirectory(std::vector<LeasedModel> models) : models_(std::move(models)) {}
+
+ModelDirectory ModelDirectory::for_request(std::string& missed) const {
+  ModelDirectory own = *this;
+  own.missed_ = &missed;
+  return own;
+}
 
 bool ModelDirectory::started() const { return pool_ == nullptr || pool_->started(); }
 
@@ -15,21 +20,71 @@ std::vector<LeasedModel> ModelDirectory::ready() const {
   return {leases.begin(), leases.end()};
 }
 
+std::vector<ModelStatus> ModelDirectory::status() const {
+  if (pool_ != nullptr) return pool_->status();
+  std::vector<ModelStatus> all;
+  for (const LeasedModel& model : models_) {
+    ModelStatus& status = all.emplace_back();
+    status.model = model;
+    status.state = ModelState::ready;
+    status.pinned = true;
+  }
+  return all;
+}
+
+std::vector<std::shared_ptr<const ModelFacts>> ModelDirectory::all() const {
+  std::vector<std::shared_ptr<const ModelFacts>> all;
+  for (const ModelStatus& each : status()) all.push_back(each.model);
+  return all;
+}
+
+Result<std::shared_ptr<const ModelFacts>> ModelDirectory::facts_of(
+    std::string_view id_or_alias) const {
+  if (!started()) return models_loading();
+  const auto models = all();
+  const auto found = find_named(models, id_or_alias,
+                                [](const auto& model) -> const ModelFacts& { return *model; });
+  if (found != models.end()) return *found;
+  std::vector<std::string_view> ids;
+  for (const auto& model : models) ids.emplace_back(model->id);
+  return model_not_found(id_or_alias, ids);
+}
+
 Result<LeasedModel> ModelDirectory::find(std::string_view id_or_alias) const {
   if (pool_ != nullptr) {
     Result<ModelLease> lease = pool_->lease(id_or_alias);
-    if (!lease) return lease.error();
-    return LeasedModel(*std::move(lease));
-  }
-  std::vector<std::string_view> ids;
-  for (const LeasedModel& model : models_) {
-    const auto& aliases = model->aliases;
-    if (model->id == id_or_alias || std::ranges::find(aliases, id_or_alias) != aliases.end()) {
-      return model;
+    if (lease) return LeasedModel(*std::move(lease));
+    if (missed_ != nullptr && lease.error().status == 503 && pool_->started()) {
+      *missed_ = id_or_alias;
     }
-    ids.push_back(model->id);
+    return lease.error();
   }
-  return model_not_found(id_or_alias, ids);
+  const auto found = find_named(models_, id_or_alias,
+                                [](const auto& model) -> const ModelFacts& { return *model; });
+  if (found == models_.end()) return facts_of(id_or_alias).error();
+  return *found;
+}
+
+void ModelDirectory::load(std::string_view id_or_alias, TimePoint deadline, Done done) const {
+  if (pool_ == nullptr) return done(find(id_or_alias));
+  pool_->acquire(id_or_alias, deadline, [done = std::move(done)](Result<ModelLease> lease) {
+    done(lease ? Result<LeasedModel>(LeasedModel(*std::move(lease)))
+               : Result<LeasedModel>(lease.error()));
+  });
+}
+
+void ModelDirectory::unload(std::string_view id_or_alias, ModelPool::Gone done) const {
+  if (pool_ != nullptr) return pool_->unload(id_or_alias, std::move(done));
+  const auto facts = facts_of(id_or_alias);
+  done(facts ? Result<void>() : Result<void>(facts.error()));
+}
+
+std::size_t ModelDirectory::memory_reserved() const {
+  return pool_ == nullptr ? 0 : pool_->memory_reserved();
+}
+
+std::size_t ModelDirectory::memory_bound() const {
+  return pool_ == nullptr ? 0 : pool_->memory_bound();
 }
 
 }  // namespace mlxd::api

@@ -14,8 +14,6 @@
 namespace mlxd::api {
 namespace {
 
-using QueryJob = TextJob<std::string>;
-
 class QueryHandler {
  public:
   QueryHandler(GenerationShared& shared, const Query& query, http::Exchange& exchange)
@@ -23,33 +21,21 @@ class QueryHandler {
         query_(query),
         exchange_(exchange),
         bell_(std::make_shared<Bell>(exchange.wakeup())) {}
-  ~QueryHandler() {
-    bell_->silence();
-    if (job_) job_->abandon();
-  }
+  ~QueryHandler() { bell_->silence(); }
 
   Task<> run() {
-    auto begun = QueryJob::begin(
-        shared_.pool, exchange_, bell_,
-        [&query = query_, &models = shared_.models, caller = exchange_.request().caller](
-            http::Body& body) { return query.answer_for(caller, body.text, models); });
-    if (!begun) {
-      co_await refuse(begun.error());
-      co_return;
-    }
-    job_ = *std::move(begun);
-    while (!job_->done()) {
-      co_await exchange_.wakeup()->wait_for(shared_.keep_alive_seconds);
-      if (exchange_.peer_gone()) co_return;
-    }
-    auto answer = job_->take();
-    job_.reset();
-    if (!answer) {
-      co_await refuse(answer.error());
+    TextWork<std::string> work = [&query = query_, caller = exchange_.request().caller](
+                                     http::Body& body, const ModelDirectory& models) {
+      return query.answer_for(caller, body.text, models);
+    };
+    auto answer = co_await read_body<std::string>(shared_, exchange_, bell_, std::move(work));
+    if (!answer) co_return;
+    if (!*answer) {
+      co_await refuse(answer->error());
       co_return;
     }
     http::Response response;
-    response.body = *std::move(answer);
+    response.body = **std::move(answer);
     co_await respond(std::move(response));
   }
 
@@ -70,7 +56,6 @@ class QueryHandler {
   const Query& query_;
   http::Exchange& exchange_;
   const std::shared_ptr<Bell> bell_;
-  std::shared_ptr<QueryJob> job_;
 };
 
 Task<> ask(GenerationShared& shared, const Query& query, http::Exchange& exchange) {

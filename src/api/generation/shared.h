@@ -16,6 +16,7 @@ struct GenerationShared {
   const std::atomic<bool>& draining;  // new requests get 503
   RequestObserver& observer;
   double keep_alive_seconds = 15;
+  double load_seconds = 300;  // that a request waits for a model to be loaded
   bool share_prefix_cache = false;
   StreamLogs streams{0};  // I/O thread
   TextPool pool;          // last: its jobs use what stands above

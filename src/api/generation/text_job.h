@@ -11,8 +11,12 @@
 #include <spdlog/spdlog.h>
 
 #include "api/generation/bell.h"
-#include "api/generation/text_pool.h"
+#include "api/generation/model_directory.h"
+#include "api/generation/model_load.h"
+#include "api/generation/shared.h"
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/task.h"
 #include "http/exchange.h"
 
 namespace mlxd::api {
@@ -20,47 +24,53 @@ namespace mlxd::api {
 Error text_pool_overloaded();  // 429
 Error request_not_prepared();  // 500
 
-// The way of a body through the text pool: `work` makes a T of it there. Shared by the handler, on
-// the I/O thread, and the job, so that either may go first; what was made for a handler that has
-// gone goes with it.
+// What the text pool makes of a body. Lets the body go as soon as it has been read, for a long text
+// is in memory once; but leaves it where a model was missing, since then it is read once more.
+template <class T>
+using TextWork = std::function<Result<T>(http::Body& body, const ModelDirectory& models)>;
+
+// The way of a body through the text pool. Shared by the handler, on the I/O thread, and the job,
+// so that either may go first; what was made for a handler that has gone goes with it.
 template <class T>
 class TextJob {
  public:
-  // Lets the body go itself as soon as it has been read, for a long text is in memory once.
-  using Work = std::function<Result<T>(http::Body& body)>;
-
-  // Takes the body out of the exchange and queues the work; 429 when the pool has too much to do.
-  // `bell` rings when `done`.
-  static Result<std::shared_ptr<TextJob>> begin(TextPool& pool, http::Exchange& exchange,
-                                                std::shared_ptr<Bell> bell, Work work) {
+  // Queues the work; 429 when the pool has too much to do. `bell` rings when `done`.
+  static Result<std::shared_ptr<TextJob>> begin(GenerationShared& shared, std::string id,
+                                                http::Body body, std::shared_ptr<Bell> bell,
+                                                TextWork<T> work) {
     auto job = std::make_shared<TextJob>();
-    job->id_ = exchange.request().id;
-    job->body_ = exchange.take_body();
+    job->id_ = std::move(id);
+    job->body_ = std::move(body);
     job->work_ = std::move(work);
     job->failure_ = request_not_prepared();
-    const bool queued = pool.try_post([job, bell = std::move(bell)] {
-      job->run();
-      bell->ring();
-    });
+    const bool queued =
+        shared.pool.try_post([job, &models = shared.models, bell = std::move(bell)] {
+          job->run(models);
+          bell->ring();
+        });
     if (!queued) return text_pool_overloaded();
     return job;
   }
 
   bool done() const { return done_.load(std::memory_order_acquire); }
-  // Once, after `done`.
+  // After `done`, each once. What the work made, or the name of a model that has to be loaded
+  // before it can make anything, and then the body once more.
   Result<T> take() { return *std::move(result_); }
+  std::string take_missed() { return std::move(missed_); }
+  http::Body take_body() { return std::move(body_); }
   void abandon() { abandoned_ = true; }  // a job that has not begun is not worth beginning
 
  private:
-  void run() {
+  void run(const ModelDirectory& models) {
     try {
-      if (!abandoned_) result_ = work_(body_);
+      if (!abandoned_) result_ = work_(body_, models.for_request(missed_));
     } catch (const std::exception& failure) {
       spdlog::error("request {} could not be prepared: {}", id_, failure.what());
     } catch (...) {
       spdlog::error("request {} could not be prepared", id_);
     }
-    body_.release();
+    if (result_ && *result_) missed_.clear();  // it did without
+    if (missed_.empty() || abandoned_) body_.release();
     work_ = nullptr;
     // For an abandoned one, this lets go of what was made.
     if (!result_ || abandoned_) result_.emplace(std::move(failure_));
@@ -69,11 +79,46 @@ class TextJob {
 
   std::string id_;
   http::Body body_;
-  Work work_;
+  TextWork<T> work_;
+  std::string missed_;
   std::optional<Result<T>> result_;
   Error failure_;  // made beforehand: when it is wanted there may be no memory
   std::atomic<bool> done_{false};
   std::atomic<bool> abandoned_{false};
 };
+
+// Reads the body of a request: what `work` makes of it on the text pool. A model that is not loaded
+// is waited for, and the body then read again. Nothing: the peer is gone. I/O thread; `bell` is the
+// handler's.
+template <class T>
+Task<std::optional<Result<T>>> read_body(GenerationShared& shared, http::Exchange& exchange,
+                                         std::shared_ptr<Bell> bell, TextWork<T> work) {
+  struct Abandon {
+    ~Abandon() { job->abandon(); }
+    const std::shared_ptr<TextJob<T>> job;
+  };
+  const TimePoint deadline = after_seconds(Clock::now(), shared.load_seconds);
+  http::Body body = exchange.take_body();
+  std::shared_ptr<ModelLoad> load;  // what was loaded stays until it has been found
+  while (true) {
+    auto begun = TextJob<T>::begin(shared, exchange.request().id, std::move(body), bell, work);
+    if (!begun) co_return Result<T>(begun.error());
+    const Abandon handler{*std::move(begun)};
+    TextJob<T>& job = *handler.job;
+    while (!job.done()) {
+      co_await exchange.wakeup()->wait_for(shared.keep_alive_seconds);
+      if (exchange.peer_gone()) co_return std::nullopt;
+    }
+    const std::string missed = job.take_missed();
+    if (missed.empty()) co_return job.take();
+    body = job.take_body();
+    load = ModelLoad::begin(shared.models, missed, deadline, bell);
+    while (!load->done()) {
+      co_await exchange.wakeup()->wait_for(shared.keep_alive_seconds);
+      if (exchange.peer_gone()) co_return std::nullopt;
+    }
+    if (const auto& failure = load->failure()) co_return Result<T>(*failure);
+  }
+}
 
 }  // namespace mlxd::api

@@ -54,7 +54,7 @@ void write_details(JsonWriter& json, const ModelSummary& summary) {
 }
 
 // Members that lists of models have in common.
-void write_entry(JsonWriter& json, const TextModel& model) {
+void write_entry(JsonWriter& json, const ModelFacts& model) {
   json.member("name", model.id);
   json.member("model", model.id);
   json.member("size", file_bytes(model.card.summary));
@@ -80,7 +80,7 @@ class Tags final : public OllamaQuery {
     json.begin_object();
     json.key("models");
     json.begin_array();
-    for (const auto& model : models.ready()) {
+    for (const auto& model : models.all()) {
       json.begin_object();
       write_entry(json, *model);
       json.member("modified_at", time_of(model->created));
@@ -161,7 +161,7 @@ const ShowRow kShow[] = {
     {"options", Unsupported{is_empty}},
 };
 
-void write_info(JsonWriter& json, const TextModel& model) {
+void write_info(JsonWriter& json, const ModelFacts& model) {
   const ModelSummary& summary = model.card.summary;
   const auto of_family = [&](std::string_view name, int value) {
     json.member(fmt::format("{}.{}", summary.architecture, name), value);
@@ -171,13 +171,13 @@ void write_info(JsonWriter& json, const TextModel& model) {
   json.member("general.architecture", summary.architecture);
   json.member("general.basename", model.id);
   json.member("general.parameter_count", summary.parameters);
-  of_family("context_length", model.info().context_length);
+  of_family("context_length", summary.context_length);
   of_family("block_count", summary.layers);
   of_family("embedding_length", summary.hidden_size);
   of_family("attention.head_count", summary.heads);
   of_family("attention.head_count_kv", summary.kv_heads);
   of_family("attention.key_length", summary.head_dim);
-  of_family("vocab_size", model.info().vocab_size);
+  of_family("vocab_size", summary.vocab_size);
   json.end_object();
 }
 
@@ -201,7 +201,7 @@ class Show final : public OllamaQuery {
     ShowFields fields;
     fields.lenient = lenient_;
     if (auto read = read_by_table(*object, kShow, "", fields); !read) return read.error();
-    const auto model = find_model(fields.model, models);
+    const auto model = find_facts(fields.model, models);
     if (!model) return model.error();
     std::string answer;
     JsonWriter json(answer);

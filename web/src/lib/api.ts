@@ -73,6 +73,24 @@ export async function listModels(): Promise<Model[]> {
   return (await (await ask("v1/models")).json()).data;
 }
 
+/** Of a model, for the server's administrator. */
+export interface ModelState {
+  id: string;
+  state: "unloaded" | "loading" | "loaded" | "unloading" | "failed";
+  bytes: number;
+  failure?: string;
+}
+
+export async function modelStates(): Promise<ModelState[]> {
+  return (await (await ask("v1/admin/models")).json()).models;
+}
+
+/** Returns when it is done. */
+export async function changeModel(model: string, what: "load" | "unload"): Promise<void> {
+  const body = JSON.stringify({ model });
+  await ask(`v1/admin/models/${what}`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+}
+
 export async function serverVersion(): Promise<string> {
   return (await (await ask("version")).json()).version;
 }

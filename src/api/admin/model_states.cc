@@ -1,0 +1,245 @@
+#include "api/admin/model_states.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <boost/json/value.hpp>
+
+#include "api/core.h"
+#include "api/errors.h"
+#include "api/generation/bell.h"
+#include "api/generation/model_load.h"
+#include "api/generation/text_job.h"
+#include "api/json_reader.h"
+#include "api/json_values.h"
+#include "api/json_writer.h"
+#include "api/parameter_rules.h"
+#include "api/request_parts.h"
+
+namespace mlxd::api {
+namespace {
+
+namespace json = boost::json;
+
+// How long a change may go untold.
+constexpr double kLookSeconds = 0.25;
+
+std::optional<Error> refuse_stranger(const Core& core, const http::Request& request) {
+  const ApiOptions& options = core.options;
+  if (options.admin == ApiOptions::Admin::open) return std::nullopt;
+  if (options.admin == ApiOptions::Admin::off) {
+    return Error{.status = 403,
+                 .code = "admin_off",
+                 .param = {},
+                 .message =
+                     "Models are loaded and unloaded over HTTP where the server was started "
+                     "with --admin-key."};
+  }
+  if (core.admin_keys.accept(request.header("authorization"), request.header("x-api-key"))) {
+    return std::nullopt;
+  }
+  return Error{.status = 401,
+               .code = "invalid_admin_key",
+               .param = {},
+               .message =
+                   "This path needs the key that the server was given by --admin-key, as "
+                   "Authorization: Bearer KEY."};
+}
+
+std::string states_json(Core& core) {
+  std::string text;
+  JsonWriter json(text);
+  json.begin_object();
+  json.key("memory");
+  json.begin_object();
+  json.member("reserved_bytes", core.models.memory_reserved());
+  json.member("bound_bytes", core.models.memory_bound());
+  json.end_object();
+  json.key("models");
+  json.begin_array();
+  for (const ModelStatus& model : core.models.status()) {
+    json.begin_object();
+    json.member("id", model.model->id);
+    json.member("state", name_of(model.state));
+    json.member("pinned", model.pinned);
+    json.member("bytes", model.bytes);
+    json.member("requests", model.uses);
+    if (!model.failure.empty()) json.member("failure", model.failure);
+    json.end_object();
+  }
+  json.end_array();
+  json.end_object();
+  return text;
+}
+
+struct NamedModel : UnknownKeys {
+  std::string model;
+};
+
+using NameRow = ParameterRow<NamedModel>;
+const NameRow kNamedModel[] = {
+    {"model",
+     NameRow::Rules::Custom{[](const json::value& value, NamedModel& fields) -> Result<void> {
+       if (!value.is_string()) return wrong_type("model", "the id of a model", value);
+       fields.model = std::string(value.get_string());
+       return {};
+     }},
+     "the id of a model"},
+};
+
+Result<std::string> read_name(std::string_view body) {
+  const auto object = read_json_object(body);
+  if (!object) return object.error();
+  NamedModel fields;
+  if (auto read = read_by_table(*object, kNamedModel, "", fields); !read) return read.error();
+  if (fields.model.empty()) return bad_value("model", "'model' must be the id of a model.");
+  return std::move(fields.model);
+}
+
+// One that is on its way out.
+class ModelUnload {
+ public:
+  static std::shared_ptr<ModelUnload> begin(const ModelDirectory& models, std::string_view name,
+                                            std::shared_ptr<Bell> bell) {
+    auto unload = std::make_shared<ModelUnload>();
+    models.unload(name, [unload, bell = std::move(bell)](Result<void> result) {
+      if (!result) unload->failure_ = result.error();
+      unload->done_.store(true, std::memory_order_release);
+      bell->ring();
+    });
+    return unload;
+  }
+  bool done() const { return done_.load(std::memory_order_acquire); }
+  const std::optional<Error>& failure() const { return failure_; }
+
+ private:
+  std::optional<Error> failure_;
+  std::atomic<bool> done_{false};
+};
+
+// Reads a model's name and waits for what `begin` has done with it.
+template <class Begin>
+Task<> change(Core& core, http::Exchange& exchange, Begin begin) {
+  struct Silence {
+    ~Silence() { bell->silence(); }
+    const std::shared_ptr<Bell> bell;
+  };
+  const Silence handler{std::make_shared<Bell>(exchange.wakeup())};
+  std::optional<Error> failure = refuse_stranger(core, exchange.request());
+  if (!failure) {
+    TextWork<std::string> work = [](http::Body& body, const ModelDirectory&) {
+      return read_name(body.text);
+    };
+    auto name =
+        co_await read_body<std::string>(core.generation, exchange, handler.bell, std::move(work));
+    if (!name) co_return;
+    if (*name) {
+      const auto changed = begin(**name, handler.bell);
+      while (!changed->done()) {
+        co_await exchange.wakeup()->wait_for(core.generation.keep_alive_seconds);
+        if (exchange.peer_gone()) co_return;
+      }
+      failure = changed->failure();
+    } else {
+      failure = name->error();
+    }
+  }
+  http::Response response;
+  if (failure) {
+    response = error_response(*failure);
+  } else {
+    response.body = states_json(core);
+  }
+  co_await exchange.respond(std::move(response));
+}
+
+Task<> load(Core& core, http::Exchange& exchange) {
+  const auto begin = [&core](const std::string& name, const std::shared_ptr<Bell>& bell) {
+    const TimePoint deadline = after_seconds(Clock::now(), core.generation.load_seconds);
+    return ModelLoad::begin(core.models, name, deadline, bell);
+  };
+  co_await change(core, exchange, begin);
+}
+
+Task<> unload(Core& core, http::Exchange& exchange) {
+  const auto begin = [&core](const std::string& name, const std::shared_ptr<Bell>& bell) {
+    return ModelUnload::begin(core.models, name, bell);
+  };
+  co_await change(core, exchange, begin);
+}
+
+http::Response show(Core& core, const http::Request& request) {
+  if (const auto error = refuse_stranger(core, request)) return error_response(*error);
+  http::Response response;
+  response.body = states_json(core);
+  return response;
+}
+
+// The same whenever it has changed, until the client goes or the server stops.
+Task<> watch(Core& core, http::Exchange& exchange) {
+  if (const auto error = refuse_stranger(core, exchange.request())) {
+    co_await exchange.respond(error_response(*error));
+    co_return;
+  }
+  http::Headers headers;
+  headers.emplace_back("cache-control", "no-cache");
+  bool connected = co_await exchange.begin_stream(std::move(headers), http::kEventStream);
+  std::string told;
+  TimePoint written = Clock::now();
+  while (connected && !core.draining) {
+    std::string states = states_json(core);
+    const bool silent =
+        seconds_between(written, Clock::now()) >= core.generation.keep_alive_seconds;
+    if (states != told || silent) {
+      told = std::move(states);
+      written = Clock::now();
+      std::string frame = "data: " + told + "\n\n";
+      connected = co_await exchange.write(std::move(frame));
+    }
+    co_await exchange.wakeup()->wait_for(kLookSeconds);
+    connected = connected && !exchange.peer_gone();
+  }
+  if (connected) co_await exchange.end_stream();
+}
+
+}  // namespace
+
+std::string_view name_of(ModelState state) {
+  switch (state) {
+    case ModelState::absent:
+      return "unloaded";
+    case ModelState::loading:
+      return "loading";
+    case ModelState::ready:
+      return "loaded";
+    case ModelState::failed:
+      return "failed";
+    case ModelState::unloading:
+      return "unloading";
+  }
+  return "";
+}
+
+void mount_model_states(http::Router& router, Core& core) {
+  // The administrator's key is not one of the clients'.
+  constexpr bool kNeedsKey = false;
+  router.add(
+      "GET", "/v1/admin/models",
+      [&core](http::Exchange& exchange) {
+        return exchange.respond(show(core, exchange.request()));
+      },
+      kNeedsKey);
+  router.add(
+      "GET", "/v1/admin/events",
+      [&core](http::Exchange& exchange) { return watch(core, exchange); }, kNeedsKey);
+  router.add(
+      "POST", "/v1/admin/models/load",
+      [&core](http::Exchange& exchange) { return load(core, exchange); }, kNeedsKey);
+  router.add(
+      "POST", "/v1/admin/models/unload",
+      [&core](http::Exchange& exchange) { return unload(core, exchange); }, kNeedsKey);
+}
+
+}  // namespace mlxd::api
