@@ -54,7 +54,7 @@ json::array parameters_of(const Operation& operation) {
 
 json::object of_schema(std::string_view name) { return {{"schema", reference("schemas", name)}}; }
 
-// A stream is a text to OpenAPI 3.1: what its events or lines are is said by an extension.
+// OpenAPI 3.1 has no words for streams: what their events or lines are is said by an extension.
 json::object content_of(const Operation& operation) {
   if (operation.answer == "MetricsText") return {{"text/plain", of_schema(operation.answer)}};
   json::object content{{"application/json", of_schema(operation.answer)}};
@@ -62,7 +62,7 @@ json::object content_of(const Operation& operation) {
   if (operation.stream.empty()) return content;
   const bool lines = operation.tag == "ollama";
   content[lines ? "application/x-ndjson" : "text/event-stream"] = {
-      {"schema", {{"type", "string"}}}, {"x-item-schema", reference("schemas", operation.stream)}};
+      {"x-item-schema", reference("schemas", operation.stream)}};
   return content;
 }
 
