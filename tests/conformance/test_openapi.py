@@ -186,7 +186,12 @@ def chunks(text):
 
 def test_the_parts_of_a_stream_are_what_is_said(both, strict):
     more = {
-        "/v1/chat/completions": {"logprobs": True, "top_logprobs": 2, "stream_options": {"include_usage": True}, "return_progress": True},
+        "/v1/chat/completions": {
+            "logprobs": True,
+            "top_logprobs": 2,
+            "stream_options": {"include_usage": True},
+            "return_progress": True,
+        },
         "/v1/completions": {"logprobs": 2, "echo": True, "stream_options": {"continuous_usage_stats": True}},
         "/v1/responses": {"include": ["message.output_text.logprobs"]},
         "/api/chat": {"logprobs": True},
