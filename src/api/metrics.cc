@@ -55,6 +55,10 @@ struct EngineFigure {
   double (*value)(const EngineStats& stats);
 };
 
+double kv_usage(const EngineStats& s) {
+  return s.kv_blocks_total > 0 ? double(s.kv_blocks_used) / s.kv_blocks_total : 0;
+}
+
 constexpr EngineFigure kEngineFigures[] = {
     {"mlxd_queued_requests", "Requests that wait for their first step.", MetricType::Gauge,
      [](const EngineStats& s) { return double(s.queued_requests); }},
@@ -112,6 +116,57 @@ constexpr EngineFigure kEngineFigures[] = {
     {"mlxd_preemptions_total", "Sequences that lost their KV blocks for a while.",
      MetricType::Counter, [](const EngineStats& s) { return double(s.preemptions); }},
 };
+
+// The same under the names by which balancers for vLLM know them: the endpoint picker of
+// Kubernetes' Gateway API inference extension, and llm-d. Of each engine too, as one of `engine` 0.
+constexpr EngineFigure kVllmFigures[] = {
+    {"vllm:num_requests_waiting", "Requests that wait, begun and preempted ones included.",
+     MetricType::Gauge,
+     [](const EngineStats& s) { return double(s.queued_requests + s.preempted_sequences); }},
+    {"vllm:num_requests_running", "Sequences that hold KV blocks.", MetricType::Gauge,
+     [](const EngineStats& s) { return double(s.running_sequences); }},
+    {"vllm:kv_cache_usage_perc", "KV blocks that requests hold, of all: 1 is all.",
+     MetricType::Gauge, kv_usage},
+    {"vllm:gpu_cache_usage_perc", "The same under its older name.", MetricType::Gauge, kv_usage},
+    {"vllm:prefix_cache_queries_total", "Prompt tokens that were looked for in the prefix cache.",
+     MetricType::Counter,
+     [](const EngineStats& s) { return double(s.prompt_tokens + s.cached_prompt_tokens); }},
+    {"vllm:prefix_cache_hits_total", "Prompt tokens found there.", MetricType::Counter,
+     [](const EngineStats& s) { return double(s.cached_prompt_tokens); }},
+};
+
+using Labels = std::vector<ClientMetric::Label>;
+
+Labels vllm_labels(const ScrapeState::Model& model) {
+  return {{"model_name", model.id}, {"engine", "0"}};
+}
+
+// Of each model, every figure of a table.
+template <std::size_t size, class LabelsOf>
+void add_figures(std::vector<MetricFamily>& families, const EngineFigure (&figures)[size],
+                 const ScrapeState& state, LabelsOf labels) {
+  for (const EngineFigure& figure : figures) {
+    MetricFamily family{figure.name, figure.help, figure.type, {}};
+    for (const auto& model : state.models) {
+      family.metric.push_back(sample(figure.type, labels(model), figure.value(model.stats)));
+    }
+    families.push_back(std::move(family));
+  }
+}
+
+MetricFamily vllm_cache_config(const ScrapeState& state) {
+  MetricFamily family{"vllm:cache_config_info",
+                      "Constant 1, labelled with the tokens of a KV block and how many there are.",
+                      MetricType::Gauge,
+                      {}};
+  for (const auto& model : state.models) {
+    Labels labels = vllm_labels(model);
+    labels.push_back({"block_size", std::to_string(model.block_size)});
+    labels.push_back({"num_gpu_blocks", std::to_string(model.stats.kv_blocks_total)});
+    family.metric.push_back(sample(MetricType::Gauge, std::move(labels), 1));
+  }
+  return family;
+}
 
 }  // namespace
 
@@ -195,14 +250,10 @@ void Metrics::between_tokens(double seconds) { impl_->between_tokens_seconds_.Ob
 
 std::string Metrics::text(const ScrapeState& state) const {
   auto families = impl_->registry_.Collect();
-  for (const auto& figure : kEngineFigures) {
-    MetricFamily family{figure.name, figure.help, figure.type, {}};
-    for (const auto& model : state.models) {
-      family.metric.push_back(
-          sample(figure.type, {{"model", model.id}}, figure.value(model.stats)));
-    }
-    families.push_back(std::move(family));
-  }
+  add_figures(families, kEngineFigures, state,
+              [](const auto& model) { return Labels{{"model", model.id}}; });
+  add_figures(families, kVllmFigures, state, vllm_labels);
+  families.push_back(vllm_cache_config(state));
   MetricFamily memory{
       "mlxd_memory_bytes",
       "Memory that a model holds, and what connections do; states are recurrent ones; kv_reserved "

@@ -17,6 +17,7 @@ struct ScrapeState {
     std::string id;
     std::string backend;
     EngineStats stats;
+    int block_size = 0;  // tokens of a KV block
   };
   std::vector<Model> models;
   std::optional<http::ServerStats> server;

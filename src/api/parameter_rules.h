@@ -47,8 +47,10 @@ struct ParameterRules {
   struct Flag {
     Field<bool> field;
   };
+  // `schema` says what is read: a name of openapi/fields.json, or of a table.
   struct Custom {
     Result<void> (*read)(const boost::json::value& value, Fields& fields);
+    std::string_view schema;
   };
   using Rule = std::variant<Number, Integer, Flag, Custom, NoBehaviour, Unsupported>;
 };

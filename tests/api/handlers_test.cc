@@ -278,6 +278,34 @@ TEST_F(Handlers, ListModelsAndFindOneByItsIdWithSlashes) {
   EXPECT_EQ(text_of(json::parse(none->response_.body).at("error").at("code")), "model_not_found");
 }
 
+// What a balancer that was made for vLLM scrapes, to the letter: names, labels and kinds.
+TEST_F(Handlers, MetricsHaveTheNamesOfVllmToo) {
+  model_->stats_.queued_requests = 3;
+  model_->stats_.preempted_sequences = 1;
+  model_->stats_.running_sequences = 2;
+  model_->stats_.kv_blocks_used = 5;
+  model_->stats_.kv_blocks_total = 20;
+  model_->stats_.prompt_tokens = 30;
+  model_->stats_.cached_prompt_tokens = 12;
+  const auto text = scrape();
+  for (const auto* lines :
+       {"# TYPE vllm:num_requests_waiting gauge\n"
+        "vllm:num_requests_waiting{model_name=\"org/tiny\",engine=\"0\"} 4\n",
+        "# TYPE vllm:num_requests_running gauge\n"
+        "vllm:num_requests_running{model_name=\"org/tiny\",engine=\"0\"} 2\n",
+        "# TYPE vllm:kv_cache_usage_perc gauge\n"
+        "vllm:kv_cache_usage_perc{model_name=\"org/tiny\",engine=\"0\"} 0.25\n",
+        "vllm:gpu_cache_usage_perc{model_name=\"org/tiny\",engine=\"0\"} 0.25\n",
+        "# TYPE vllm:prefix_cache_queries_total counter\n"
+        "vllm:prefix_cache_queries_total{model_name=\"org/tiny\",engine=\"0\"} 42\n",
+        "vllm:prefix_cache_hits_total{model_name=\"org/tiny\",engine=\"0\"} 12\n",
+        "# TYPE vllm:cache_config_info gauge\n"
+        "vllm:cache_config_info{model_name=\"org/tiny\",engine=\"0\",block_size=\"16\","
+        "num_gpu_blocks=\"20\"} 1\n"}) {
+    EXPECT_THAT(text, ::testing::HasSubstr(lines));
+  }
+}
+
 TEST_F(Handlers, MetricsCountWhatHappened) {
   model_->stats_.kv_blocks_used = 5;
   model_->stats_.generated_tokens = 11;

@@ -249,19 +249,28 @@ def test_every_line_of_the_json_log_is_json(start_server):
     assert any(odd in message for message in messages)
 
 
-def test_the_dashboard_asks_for_metrics_that_exist(server):
+@pytest.mark.parametrize("file", ["grafana.json", "helm/mlxd/alerts.yaml"])
+def test_dashboard_and_alerts_ask_for_metrics_that_exist(server, file):
     server.client().completions.create(model=MODEL, prompt="x", max_tokens=2)
-    known = set(re.findall(r"^[a-z_0-9]+", server.get("/metrics")[1], re.MULTILINE))
-    asked = set(re.findall(r"(?:mlxd|process)_[a-z_]+", (ROOT / "deploy/grafana.json").read_text()))
-    assert len(asked) > 20
+    known = set(re.findall(r"^(?:# TYPE )?([a-z_0-9]+)", server.get("/metrics")[1], re.MULTILINE))
+    asked = set(re.findall(r"(?:mlxd|process)_[a-z_]+", (ROOT / "deploy" / file).read_text()))
+    assert len(asked) > 7
     assert asked <= known, asked - known
+
+
+def test_the_chart_sets_what_there_is_to_set():
+    chart = (ROOT / "deploy/helm/mlxd/templates/statefulset.yaml").read_text()
+    known = subprocess.run([BINARY, "serve", "--help"], capture_output=True, text=True, check=True).stdout
+    asked = set(re.findall(r"name: (MLXD_[A-Z_]+)", chart))
+    assert len(asked) > 8
+    assert asked <= set(re.findall(r"Env:(MLXD_[A-Z_]+)", known))
 
 
 def test_metrics_are_prometheus_text(server):
     server.client().completions.create(model=MODEL, prompt="x", max_tokens=2)
     text = server.get("/metrics")[1]
     for line in text.splitlines():
-        assert re.fullmatch(r"# (HELP|TYPE) .+|[a-z_0-9]+(\{.*\})? [0-9eE.+\-naif]+", line), line
+        assert re.fullmatch(r"# (HELP|TYPE) .+|[a-z_:0-9]+(\{.*\})? [0-9eE.+\-naif]+", line), line
     assert server.metric("mlxd_generated_tokens_total") >= 2
     for name in (
         "mlxd_requests_total",

@@ -2,12 +2,14 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "api/admin/model_states.h"
 #include "api/admin/models.h"
 #include "api/core.h"
 #include "api/errors.h"
 #include "api/json_writer.h"
+#include "api/openapi/document.h"
 #include "base/system_memory.h"
 #include "http/router.h"
 
@@ -86,7 +88,8 @@ http::Response metrics(Core& core) {
   state.version = core.options.version;
   state.resident_bytes = resident_memory();
   for (const auto& model : core.models.ready()) {
-    state.models.push_back({model->id, model->info().backend, model->stats()});
+    const RunnerInfo& info = model->info();
+    state.models.push_back({model->id, info.backend, model->stats(), info.block_size});
   }
   {
     std::lock_guard lock(core.mutex);
@@ -131,6 +134,14 @@ void mount_admin(http::Router& router, Core& core) {
   router.add(
       "GET", "/health",
       [&core](http::Exchange& exchange) { return exchange.respond(health(core)); }, false);
+  router.add(
+      "GET", "/openapi.json",
+      [document = openapi::document(core.options.version)](http::Exchange& exchange) {
+        http::Response response;
+        response.body = document;
+        return exchange.respond(std::move(response));
+      },
+      false);
   router.add("GET", "/version",
              [&core](http::Exchange& exchange) { return exchange.respond(version(core)); });
   router.add("GET", "/metrics",

@@ -25,22 +25,23 @@ Result<void> read_model(const json::value& value, RequestFields& fields) {
 }
 
 const std::array kParameters = {
-    P{"model", R::Custom{read_model}},
-    P{"messages", R::Custom{read_messages}},
-    P{"system", R::Custom{read_system}},
+    P{"model", R::Custom{read_model, "ModelId"}},
+    P{"messages", R::Custom{read_messages, "AnthropicMessages"}},
+    P{"system", R::Custom{read_system, "AnthropicSystem"}},
     P{"max_tokens", R::Integer{To::job<&GenerateJob::max_tokens>, 0, kMaxInt}},
-    P{"stop_sequences", R::Custom{read_stop_sequences}},
+    P{"stop_sequences", R::Custom{read_stop_sequences, "StopList"}},
     P{"stream", R::Flag{To::own<&Fields::stream>}},
     P{"temperature", R::Number{To::sampling<&SamplingParams::temperature>, 0, 1}},
     P{"top_p", R::Number{To::sampling<&SamplingParams::top_p>, 0, 1}},
     P{"top_k", R::Integer{To::sampling<&SamplingParams::top_k>, 0, kMaxInt}},
-    P{"seed", R::Custom{read_seed}},
-    P{"tools", R::Custom{read_tools}},
-    P{"tool_choice", R::Custom{read_tool_choice}},
-    P{"thinking", R::Custom{read_thinking}},
-    P{"output_config", R::Custom{read_output_config}},
-    P{"output_format", R::Custom{read_output_format}},  // before it was in output_config
-    P{"cache_control", R::Custom{read_whole_cache_control}},
+    P{"seed", R::Custom{read_seed, "Seed"}},
+    P{"tools", R::Custom{read_tools, "AnthropicTools"}},
+    P{"tool_choice", R::Custom{read_tool_choice, "AnthropicToolChoice"}},
+    P{"thinking", R::Custom{read_thinking, "AnthropicThinking"}},
+    P{"output_config", R::Custom{read_output_config, "AnthropicOutputConfig"}},
+    P{"output_format",
+      R::Custom{read_output_format, "AnthropicFormat"}},  // before it was in output_config
+    P{"cache_control", R::Custom{read_whole_cache_control, "CacheControl"}},
 
     P{"metadata", NoBehaviour::object},
     P{"service_tier", NoBehaviour::text},

@@ -169,9 +169,10 @@ Result<void> read_keep_alive(const json::value& value, Fields&) {
   return wrong_type("keep_alive", "seconds, or a duration such as \"5m\"", value);
 }
 
-const Row kModel = {"model", Custom{read_model}, "a model id (GET /v1/models lists them)"};
+const Row kModel = {"model", Custom{read_model, "ModelId"},
+                    "a model id (GET /v1/models lists them)"};
 const Row kLongest = {
-    "truncate_prompt_tokens", Custom{read_longest},
+    "truncate_prompt_tokens", Custom{read_longest, "LongestPrompt"},
     "an integer of at least 1, or -1: what is longer is cut to so many tokens, or "
     "to the context"};
 const Row kPriority = {"priority", Integer{To::own<&Fields::priority>, 0, kHighestPriority}};
@@ -181,9 +182,9 @@ const Row kUser = {"user", NoBehaviour::text};
 
 const Row kEmbeddings[] = {
     kModel,
-    {"input", Custom{read_input},
+    {"input", Custom{read_input, "EmbeddingInput"},
      "a string, an array of token ids, or an array of up to 2048 of either"},
-    {"encoding_format", Custom{read_encoding}, "\"float\" or \"base64\""},
+    {"encoding_format", Custom{read_encoding, "EncodingFormat"}, "\"float\" or \"base64\""},
     {"dimensions", Integer{To::own<&Fields::dimensions>, 1, kMaxInt}},
     kLongest,
     {"add_special_tokens", Flag{To::own<&Fields::add_special>}},
@@ -193,8 +194,8 @@ const Row kEmbeddings[] = {
 };
 const Row kRerank[] = {
     kModel,
-    {"query", Custom{read_query}, "a string"},
-    {"documents", Custom{read_documents},
+    {"query", Custom{read_query, "Text"}, "a string"},
+    {"documents", Custom{read_documents, "RerankDocuments"},
      "an array of up to 2048 strings, or of objects with the string as `text`"},
     {"top_n", Integer{To::own<&Fields::most_results>, 0, kMaxInt}},
     {"return_documents", Flag{To::own<&Fields::return_documents>}},
@@ -205,28 +206,28 @@ const Row kRerank[] = {
 };
 const Row kScore[] = {
     kModel,
-    {"text_1", Custom{read_text_1}, "a string or an array of up to 2048"},
-    {"text_2", Custom{read_text_2}, "a string or an array of up to 2048"},
-    {"queries", Custom{read_queries}, "the same as `text_1`"},
-    {"documents", Custom{read_score_documents}, "the same as `text_2`"},
+    {"text_1", Custom{read_text_1, "Texts"}, "a string or an array of up to 2048"},
+    {"text_2", Custom{read_text_2, "Texts"}, "a string or an array of up to 2048"},
+    {"queries", Custom{read_queries, "Texts"}, "the same as `text_1`"},
+    {"documents", Custom{read_score_documents, "Texts"}, "the same as `text_2`"},
     kLongest,
     kPriority,
     kTimeout,
     kUser,
 };
 const Row kOllamaEmbed[] = {
-    {"model", Custom{read_model}, "the name of a model (GET /api/tags lists them)"},
-    {"input", Custom{read_input}, "a string or an array of up to 2048"},
-    {"truncate", Custom{read_truncate}, "true (what is too long is cut) or false"},
+    {"model", Custom{read_model, "ModelId"}, "the name of a model (GET /api/tags lists them)"},
+    {"input", Custom{read_input, "EmbeddingInput"}, "a string or an array of up to 2048"},
+    {"truncate", Custom{read_truncate, "Flag"}, "true (what is too long is cut) or false"},
     {"dimensions", Integer{To::own<&Fields::dimensions>, 0, kMaxInt}},
     {"options", NoBehaviour::object},
-    {"keep_alive", Custom{read_keep_alive}, "seconds, or a duration such as \"5m\""},
+    {"keep_alive", Custom{read_keep_alive, "KeepAlive"}, "seconds, or a duration such as \"5m\""},
 };
 const Row kOllamaEmbeddings[] = {
-    {"model", Custom{read_model}, "the name of a model (GET /api/tags lists them)"},
-    {"prompt", Custom{read_prompt}, "a string"},
+    {"model", Custom{read_model, "ModelId"}, "the name of a model (GET /api/tags lists them)"},
+    {"prompt", Custom{read_prompt, "Text"}, "a string"},
     {"options", NoBehaviour::object},
-    {"keep_alive", Custom{read_keep_alive}, "seconds, or a duration such as \"5m\""},
+    {"keep_alive", Custom{read_keep_alive, "KeepAlive"}, "seconds, or a duration such as \"5m\""},
 };
 
 }  // namespace

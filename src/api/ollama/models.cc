@@ -1,4 +1,6 @@
 // What there is to ask of the models that are served, and of the server.
+#include "api/ollama/models.h"
+
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -14,8 +16,6 @@
 #include "api/ollama/errors.h"
 #include "api/ollama/find_model.h"
 #include "api/ollama/times.h"
-#include "api/parameter_rules.h"
-#include "api/request_parts.h"
 
 namespace mlxd::api::ollama {
 namespace {
@@ -136,10 +136,6 @@ class Version final : public OllamaQuery {
   const std::string own_;
 };
 
-struct ShowFields : UnknownKeys {
-  std::string model;
-};
-
 Result<void> read_name(const json::value& value, ShowFields& fields) {
   if (!value.is_string()) return wrong_type("model", "the name of a model", value);
   if (fields.model.empty()) fields.model = std::string(value.get_string());
@@ -151,10 +147,10 @@ bool is_empty(const json::value& value) {
          (value.is_object() && value.get_object().empty());
 }
 
-using ShowRow = ParameterRow<ShowFields>;
 const ShowRow kShow[] = {
-    {"model", ShowRow::Rules::Custom{read_name}, "the name of a model"},
-    {"name", ShowRow::Rules::Custom{read_name}, "the name of a model"},  // its older name
+    {"model", ShowRow::Rules::Custom{read_name, "ModelId"}, "the name of a model"},
+    {"name", ShowRow::Rules::Custom{read_name, "ModelId"},
+     "the name of a model"},  // its older name
     {"verbose", Unsupported{is_false}},
     {"system", Unsupported{is_empty}},
     {"template", Unsupported{is_empty}},
@@ -222,6 +218,8 @@ class Show final : public OllamaQuery {
 };
 
 }  // namespace
+
+std::span<const ShowRow> show_parameters() { return kShow; }
 
 std::vector<std::unique_ptr<Query>> queries(const ApiOptions& options) {
   std::vector<std::unique_ptr<Query>> queries;

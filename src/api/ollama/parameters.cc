@@ -38,13 +38,14 @@ using To = FieldsOf<Fields>;
 
 // name, rule, what it accepts (where the rule does not say it)
 const Row kOptions[] = {
-    {"num_predict", Custom{read_num_predict}, "an integer; below 0: what is left of the context"},
+    {"num_predict", Custom{read_num_predict, "Integer"},
+     "an integer; below 0: what is left of the context"},
     {"temperature", Number{To::sampling<&Sampling::temperature>, 0, 100}},
-    {"top_k", Custom{read_top_k}, "an integer; 0 or less: off"},
+    {"top_k", Custom{read_top_k, "Integer"}, "an integer; 0 or less: off"},
     {"top_p", Number{To::sampling<&Sampling::top_p>, 0, 1, true}},
     {"min_p", Number{To::sampling<&Sampling::min_p>, 0, 1}},
-    {"seed", Custom{read_seed}, "a 64-bit integer; -1: random"},
-    {"stop", Custom{read_stop}, "an array of up to 16 strings, none of them empty"},
+    {"seed", Custom{read_seed, "Seed"}, "a 64-bit integer; -1: random"},
+    {"stop", Custom{read_stop, "Stop"}, "an array of up to 16 strings, none of them empty"},
     {"repeat_penalty", Number{To::sampling<&Sampling::repetition_penalty>, 0, kMaxFloat, true}},
     {"presence_penalty", Number{To::sampling<&Sampling::presence_penalty>, -2, 2}},
     {"frequency_penalty", Number{To::sampling<&Sampling::frequency_penalty>, -2, 2}},
@@ -82,12 +83,13 @@ Result<void> read_options(const json::value& value, Fields& fields) {
 }
 
 const Row kShared[] = {
-    {"model", Custom{read_model}, "the name of a model (GET /api/tags lists them)"},
+    {"model", Custom{read_model, "ModelId"}, "the name of a model (GET /api/tags lists them)"},
     {"stream", Flag{To::own<&Fields::stream>}},
-    {"format", Custom{read_format}, "\"json\" or a JSON schema"},
-    {"options", Custom{read_options}, "an object"},
-    {"think", Custom{read_think}, "true, false, \"low\", \"medium\", \"high\" or \"max\""},
-    {"keep_alive", Custom{read_keep_alive}, "seconds, or a duration such as \"5m\""},
+    {"format", Custom{read_format, "OllamaFormat"}, "\"json\" or a JSON schema"},
+    {"options", Custom{read_options, "OllamaOptions"}, "an object"},
+    {"think", Custom{read_think, "OllamaThink"},
+     "true, false, \"low\", \"medium\", \"high\" or \"max\""},
+    {"keep_alive", Custom{read_keep_alive, "KeepAlive"}, "seconds, or a duration such as \"5m\""},
     {"logprobs", Flag{To::sampling<&Sampling::logprobs>}},
     {"top_logprobs", Integer{To::sampling<&Sampling::top_logprobs>, 0, 20}},
     // What does not fit the context is an error: nothing is dropped of what was said.
@@ -97,13 +99,13 @@ const Row kShared[] = {
 };
 
 const Row kChat[] = {
-    {"messages", Custom{read_messages}, "an array of up to 1024 messages"},
-    {"tools", Custom{read_tools}, "an array of up to 256 functions"},
+    {"messages", Custom{read_messages, "OllamaMessages"}, "an array of up to 1024 messages"},
+    {"tools", Custom{read_tools, "OllamaTools"}, "an array of up to 256 functions"},
 };
 
 const Row kGenerate[] = {
-    {"prompt", Custom{read_prompt}, "a string"},
-    {"system", Custom{read_system}, "a string"},
+    {"prompt", Custom{read_prompt, "Text"}, "a string"},
+    {"system", Custom{read_system, "Text"}, "a string"},
     {"raw", Flag{To::own<&Fields::raw>}},
     {"suffix", Unsupported{is_empty}},
     {"template", Unsupported{is_empty}},

@@ -109,43 +109,48 @@ Result<void> read_timeout(const json::value& value, Fields& fields) {
 
 // name, rule, what it accepts (where the rule does not say it), what the answer says without it
 const std::array kParameters = {
-    P{"model", P::Custom{read_model}, "a model id (GET /v1/models lists them)"},
-    P{"input", P::Custom{keep_input}, "a string or an array of items"},
-    P{"instructions", P::Custom{read_instructions}, "a string", "null"},
-    P{"previous_response_id", P::Custom{read_previous}, "the id of a response", "null"},
+    P{"model", P::Custom{read_model, "ModelId"}, "a model id (GET /v1/models lists them)"},
+    P{"input", P::Custom{keep_input, "ResponseInput"}, "a string or an array of items"},
+    P{"instructions", P::Custom{read_instructions, "Text"}, "a string", "null"},
+    P{"previous_response_id", P::Custom{read_previous, "Text"}, "the id of a response", "null"},
     P{"store", P::Flag{To::own<&Fields::store>}, {}, "true"},
     P{"stream", P::Flag{To::own<&Fields::stream>}},
-    P{"stream_options", P::Custom{read_stream_options}, "an object"},
-    P{"include", P::Custom{read_include}, "an array of strings"},
+    P{"stream_options", P::Custom{read_stream_options, "ResponseStreamOptions"}, "an object"},
+    P{"include", P::Custom{read_include, "ResponseInclude"}, "an array of strings"},
 
     P{"max_output_tokens", P::Integer{To::job<&Job::max_tokens>, 1, kMaxInt}, {}, "null"},
     P{"temperature", P::Number{To::sampling<&Sampling::temperature>, 0, 2}, {}, "1.0"},
     P{"top_p", P::Number{To::sampling<&Sampling::top_p>, 0, 1, true}, {}, "1.0"},
     P{"top_k", P::Integer{To::sampling<&Sampling::top_k>, 0, kMaxInt}},
     P{"min_p", P::Number{To::sampling<&Sampling::min_p>, 0, 1}},
-    P{"seed", P::Custom{read_seed}, "a 64-bit integer"},
+    P{"seed", P::Custom{read_seed, "Seed"}, "a 64-bit integer"},
     P{"top_logprobs", P::Integer{To::sampling<&Sampling::top_logprobs>, 0, 20}, {}, "0"},
-    P{"timeout", P::Custom{read_timeout}, "seconds, more than 0 and at most the server's own"},
+    P{"timeout", P::Custom{read_timeout, "Seconds"},
+      "seconds, more than 0 and at most the server's own"},
     P{"priority", P::Integer{To::job<&Job::priority>, 0, kHighestPriority}},
 
-    P{"text", P::Custom{read_text_format}, "an object", R"({"format":{"type":"text"}})"},
-    P{"reasoning", P::Custom{read_reasoning}, "an object", R"({"effort":null,"summary":null})"},
-    P{"tools", P::Custom{read_tool_list}, "an array of tools", "[]"},
-    P{"tool_choice", P::Custom{keep_choice}, "none, auto, required, a tool or allowed_tools",
-      R"("auto")"},
+    P{"text", P::Custom{read_text_format, "ResponseText"}, "an object",
+      R"({"format":{"type":"text"}})"},
+    P{"reasoning", P::Custom{read_reasoning, "ResponseReasoning"}, "an object",
+      R"({"effort":null,"summary":null})"},
+    P{"tools", P::Custom{read_tool_list, "ResponseTools"}, "an array of tools", "[]"},
+    P{"tool_choice", P::Custom{keep_choice, "ResponseToolChoice"},
+      "none, auto, required, a tool or allowed_tools", R"("auto")"},
     P{"parallel_tool_calls", P::Flag{To::own<&Fields::parallel_calls>}, {}, "true"},
     // Of built-in tools, of which there are none.
-    P{"max_tool_calls", P::Custom{[](const json::value& value, Fields&) -> Result<void> {
-        if (as_integer(value)) return {};
-        return wrong_type("max_tool_calls", "an integer", value);
-      }},
+    P{"max_tool_calls",
+      P::Custom{[](const json::value& value, Fields&) -> Result<void> {
+                  if (as_integer(value)) return {};
+                  return wrong_type("max_tool_calls", "an integer", value);
+                },
+                "Integer"},
       "an integer", "null"},
-    P{"truncation", P::Custom{read_truncation}, "\"disabled\" or \"auto\""},
+    P{"truncation", P::Custom{read_truncation, "ResponseTruncation"}, "\"disabled\" or \"auto\""},
 
     P{"metadata", NoBehaviour::object, {}, "{}"},
     P{"user", NoBehaviour::text, {}, "null"},
     P{"safety_identifier", NoBehaviour::text, {}, "null"},
-    P{"prompt_cache_key", P::Custom{read_cache_key}, "a string", "null"},
+    P{"prompt_cache_key", P::Custom{read_cache_key, "Text"}, "a string", "null"},
     P{"prompt_cache_retention", NoBehaviour::text},
     P{"prompt_cache_options", Unsupported{prewarms_nothing}},
     P{"service_tier", NoBehaviour::text},

@@ -1,7 +1,6 @@
 #include "api/text/text_fields.h"
 
 #include <limits>
-#include <span>
 #include <utility>
 
 #include <boost/json/value.hpp>
@@ -9,7 +8,6 @@
 
 #include "api/errors.h"
 #include "api/json_values.h"
-#include "api/parameter_rules.h"
 
 namespace mlxd::api {
 namespace {
@@ -70,28 +68,31 @@ Result<void> read_add_special_tokens(const json::value& value, TextFields& field
 bool& parse_special(TextFields& fields) { return fields.parse_special; }
 bool& pieces(TextFields& fields) { return fields.pieces; }
 
-const Row kModel{"model", Rules::Custom{read_model}, "a model id (GET /v1/models lists them)"};
+const Row kModel{"model", Rules::Custom{read_model, "ModelId"},
+                 "a model id (GET /v1/models lists them)"};
 
 // llama-server's
 const Row kTokenizeContent[] = {
     kModel,
-    {"content", Rules::Custom{read_content}, "a string"},
-    {"add_special", Rules::Custom{read_add_special}, "true or false"},
+    {"content", Rules::Custom{read_content, "Text"}, "a string"},
+    {"add_special", Rules::Custom{read_add_special, "Flag"}, "true or false"},
     {"parse_special", Rules::Flag{parse_special}},
     {"with_pieces", Rules::Flag{pieces}},
 };
 // vLLM's
 const Row kTokenizePrompt[] = {
     kModel,
-    {"prompt", Rules::Custom{read_prompt}, "a string"},
-    {"add_special_tokens", Rules::Custom{read_add_special_tokens}, "true or false"},
+    {"prompt", Rules::Custom{read_prompt, "Text"}, "a string"},
+    {"add_special_tokens", Rules::Custom{read_add_special_tokens, "Flag"}, "true or false"},
     {"return_token_strs", Rules::Flag{pieces}},
 };
 // both
-const Row kDetokenize[] = {kModel, {"tokens", Rules::Custom{read_tokens}, kTokenIds}};
+const Row kDetokenize[] = {kModel, {"tokens", Rules::Custom{read_tokens, "TokenIds"}, kTokenIds}};
 const Row kTokenizerInfo[] = {kModel};
 
-std::span<const Row> rows_of(TextQuestion question) {
+}  // namespace
+
+std::span<const Row> text_parameters(TextQuestion question) {
   switch (question) {
     case TextQuestion::tokenize_content:
       return kTokenizeContent;
@@ -105,12 +106,10 @@ std::span<const Row> rows_of(TextQuestion question) {
   return kTokenizerInfo;
 }
 
-}  // namespace
-
 Result<TextFields> read_text_fields(const json::object& body, TextQuestion question, bool lenient) {
   TextFields fields;
   fields.lenient = lenient;
-  auto read = read_by_table(body, rows_of(question), "", fields);
+  auto read = read_by_table(body, text_parameters(question), "", fields);
   if (!read) return read.error();
   return fields;
 }

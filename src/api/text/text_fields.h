@@ -1,12 +1,14 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <boost/json/object.hpp>
 
+#include "api/parameter_rules.h"
 #include "api/request_parts.h"
 #include "base/error.h"
 
@@ -22,8 +24,10 @@ struct TextFields : UnknownKeys {
   bool pieces = false;  // `with_pieces`, `return_token_strs`
 };
 
-// The keys of one question, each in one row; the rows are in text_fields.cc.
 enum class TextQuestion { tokenize_content, tokenize_prompt, detokenize, tokenizer_info };
+
+// The keys of one question, each in one row.
+std::span<const ParameterRow<TextFields>> text_parameters(TextQuestion question);
 
 Result<TextFields> read_text_fields(const boost::json::object& body, TextQuestion question,
                                     bool lenient);

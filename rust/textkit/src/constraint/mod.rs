@@ -93,6 +93,24 @@ impl TokenizerEnv for Tokens {
     }
 }
 
+/// Whether the bytes are those of some tokens.
+fn has_tokens_for(trie: &TokTrie, bytes: &[u8]) -> bool {
+    let mut reached = vec![false; bytes.len() + 1];
+    reached[0] = true;
+    for begin in 0..bytes.len() {
+        if !reached[begin] {
+            continue;
+        }
+        let mut node = trie.root();
+        for (at, byte) in bytes.iter().enumerate().skip(begin) {
+            let Some(child) = trie.child_at_byte(node, *byte) else { break };
+            node = child;
+            reached[at + 1] |= node.token_id().is_some();
+        }
+    }
+    reached[bytes.len()]
+}
+
 impl Grammars {
     /// For a model that draws from `rows` tokens, of which `ends` end its answers.
     pub fn new(tokenizer: Arc<Pipeline>, rows: u32, ends: &[u32]) -> Result<Grammars, String> {
@@ -129,6 +147,11 @@ impl Grammars {
         let grammar = match kind {
             Kind::Calls => Calls::read(source)?
                 .grammar(|part| begin(&self.of_bytes, part.clone()).map(drop))?,
+            Kind::Choice => {
+                let grammar = grammar_of(kind, source)?;
+                check_choices(source, self.factory.tok_env().tok_trie())?;
+                grammar
+            }
             _ => grammar_of(kind, source)?,
         };
         begin(&self.factory, grammar)
@@ -154,11 +177,11 @@ fn grammar_of(kind: Kind, source: &str) -> Result<TopLevelGrammar, String> {
         )?),
         Kind::JsonObject => TopLevelGrammar::from_json_schema(any_object()),
         Kind::Regex => TopLevelGrammar::from_regex(source),
-        Kind::Choice => choice(source)?,
         Kind::Grammar if source.contains("::=") => {
             TopLevelGrammar::from_lark(gbnf::to_lark(source)?)
         }
         Kind::Grammar => TopLevelGrammar::from_lark(source.to_string()),
+        Kind::Choice => choice(source)?,
         Kind::Calls => return Err("calls are no answer's text".to_string()),
     })
 }
@@ -217,8 +240,27 @@ fn any_object() -> Value {
     json!({"type": "object", "x-guidance": {"whitespace_pattern": JSON_SPACE}})
 }
 
+fn choices_of(source: &str) -> Result<Vec<String>, String> {
+    serde_json::from_str(source).map_err(sentence)
+}
+
+/// An answer that has come half way into a choice that the model cannot write could not go on.
+fn check_choices(source: &str, trie: &TokTrie) -> Result<(), String> {
+    let token_of = |byte| trie.child_at_byte(trie.root(), byte).and_then(|node| node.token_id());
+    let alone: Vec<bool> = (0..=255).map(|byte| token_of(byte).is_some()).collect();
+    for choice in choices_of(source)? {
+        let bytes = choice.as_bytes();
+        if bytes.iter().all(|byte| alone[usize::from(*byte)]) || has_tokens_for(trie, bytes) {
+            continue;
+        }
+        let shown: String = choice.chars().take(40).collect();
+        return Err(format!("this model has no tokens for '{shown}'"));
+    }
+    Ok(())
+}
+
 fn choice(source: &str) -> Result<TopLevelGrammar, String> {
-    let choices: Vec<String> = serde_json::from_str(source).map_err(sentence)?;
+    let choices = choices_of(source)?;
     let literals: Vec<String> =
         choices.iter().map(|choice| Value::from(choice.as_str()).to_string()).collect();
     if literals.is_empty() {
@@ -265,7 +307,17 @@ impl Constraint {
     }
 
     pub fn allowed(&mut self) -> Result<SimpleVob, String> {
-        self.matcher.compute_mask_or_eos().map_err(sentence)
+        let allowed = self.matcher.compute_mask_or_eos().map_err(sentence)?;
+        // A token that is forced is the first of a spelling, which passes over bytes that no token
+        // has: then it is one from behind them, and nothing can come next.
+        let mut tokens = allowed.iter();
+        if let (Some(only), None, false) = (tokens.next(), tokens.next(), self.matcher.is_stopped())
+        {
+            if self.matcher.validate_tokens(&[only]).map_err(sentence)? == 0 {
+                return Err("the model has no tokens for what must come next".to_string());
+            }
+        }
+        Ok(allowed)
     }
 
     /// The tokens that must come next.

@@ -12,41 +12,43 @@ use crate::vocabulary::Vocabulary;
 const WORDS: [&str; 8] = ["true", "\":", "\",", "}}", "ab", "e\"}", "[1", "\\u"];
 const END: u32 = 0;
 const FIRST_BYTE: u32 = 2;
-const FIRST_WORD: u32 = FIRST_BYTE + 256;
 
-/// An end, an unknown token, all bytes and WORDS.
+/// An end, an unknown token, the first so many bytes and words.
+fn grammars_of(bytes: u32, words: &[&str]) -> Grammars {
+    let mut tokens = vec!["</s>".to_string(), "<unk>".to_string()];
+    tokens.extend((0..bytes).map(|byte| format!("<0x{byte:02X}>")));
+    tokens.extend(words.iter().map(|word| word.to_string()));
+    let types: Vec<i32> = (0..tokens.len() as u32)
+        .map(|id| match id {
+            0 => 3,
+            1 => 2,
+            id if id < FIRST_BYTE + bytes => 6,
+            _ => 1,
+        })
+        .collect();
+    let scores = vec![0.0; tokens.len()];
+    let vocabulary = Vocabulary {
+        wordpiece: false,
+        sentencepiece: true,
+        pre_tokenizer: "",
+        add_space_prefix: false,
+        tokens: tokens.iter().map(|token| token.as_bytes()).collect(),
+        types: Some(&types),
+        scores: Some(&scores),
+        merges: vec![],
+        left_stripped: &[],
+        right_stripped: &[],
+        prefix: None,
+        suffix: None,
+    };
+    let tokenizer = Arc::new(vocabulary.build().unwrap());
+    Grammars::new(tokenizer, tokens.len() as u32, &[END]).unwrap()
+}
+
+/// All bytes and WORDS.
 fn grammars() -> &'static Grammars {
     static GRAMMARS: OnceLock<Grammars> = OnceLock::new();
-    GRAMMARS.get_or_init(|| {
-        let mut tokens = vec!["</s>".to_string(), "<unk>".to_string()];
-        tokens.extend((0..256).map(|byte| format!("<0x{byte:02X}>")));
-        tokens.extend(WORDS.map(str::to_string));
-        let types: Vec<i32> = (0..tokens.len() as u32)
-            .map(|id| match id {
-                0 => 3,
-                1 => 2,
-                id if id < FIRST_WORD => 6,
-                _ => 1,
-            })
-            .collect();
-        let scores = vec![0.0; tokens.len()];
-        let vocabulary = Vocabulary {
-            wordpiece: false,
-            sentencepiece: true,
-            pre_tokenizer: "",
-            add_space_prefix: false,
-            tokens: tokens.iter().map(|token| token.as_bytes()).collect(),
-            types: Some(&types),
-            scores: Some(&scores),
-            merges: vec![],
-            left_stripped: &[],
-            right_stripped: &[],
-            prefix: None,
-            suffix: None,
-        };
-        let tokenizer = Arc::new(vocabulary.build().unwrap());
-        Grammars::new(tokenizer, tokens.len() as u32, &[0]).unwrap()
-    })
+    GRAMMARS.get_or_init(|| grammars_of(256, &WORDS))
 }
 
 fn compile(kind: Kind, source: &str) -> Result<Constraint, String> {
@@ -156,6 +158,27 @@ fn choices_are_texts_whatever_they_say() {
         &["yes", "ye", "no \"way\"", "a|b", "(", "\n"],
         &["y", "a", "b", "yesno", ""],
     );
+}
+
+/// Some vocabularies lack bytes that no text of their training had: here those above 0xEF but for one
+/// whole character.
+#[test]
+fn what_the_model_has_no_tokens_for_is_refused_and_never_allowed() {
+    let grammars = grammars_of(0xf0, &["\u{1f98a}"]);
+    let none = "\u{f1bbf}";
+    for choices in [json!([none]), json!([format!("9{none}")]), json!(["ab", format!("a{none}b")])]
+    {
+        let refused = grammars.compile(Kind::Choice, &choices.to_string()).err().unwrap();
+        assert!(refused.contains("this model has no tokens for"), "{refused}");
+    }
+    let fox = grammars.compile(Kind::Choice, &json!(["a\u{1f98a}"]).to_string());
+    assert!(takes(&mut fox.unwrap(), b"a"));
+    // Where a grammar leads there all the same, nothing is allowed in place of what cannot come.
+    let expression = format!("9({none}|{none}z)");
+    let mut constraint = grammars.compile(Kind::Regex, &expression).unwrap();
+    assert!(takes(&mut constraint, b"9"));
+    assert!(constraint.allowed().is_err());
+    assert!(grammars.compile(Kind::Regex, none).is_err());
 }
 
 #[test]
