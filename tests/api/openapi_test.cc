@@ -11,6 +11,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "api/admin/model_states.h"
 #include "api/anthropic/parameters.h"
 #include "api/embeddings/parameters.h"
 #include "api/ollama/models.h"
@@ -77,6 +78,7 @@ TEST_F(OpenApi, HasEveryFieldOfEveryTable) {
       {"OllamaEmbedRequest", names_of(embeddings::parameters(Texts::ollama_embed))},
       {"OllamaEmbeddingRequest", names_of(embeddings::parameters(Texts::ollama_embeddings))},
       {"OllamaShowRequest", names_of(ollama::show_parameters())},
+      {"ModelNameRequest", names_of(model_name_parameters())},
       {"TokenizeContent", names_of(text_parameters(TextQuestion::tokenize_content))},
       {"TokenizePrompt", names_of(text_parameters(TextQuestion::tokenize_prompt))},
       {"DetokenizeRequest", names_of(text_parameters(TextQuestion::detokenize))},

@@ -15,8 +15,6 @@
 #include "api/json_reader.h"
 #include "api/json_values.h"
 #include "api/json_writer.h"
-#include "api/parameter_rules.h"
-#include "api/request_parts.h"
 
 namespace mlxd::api {
 namespace {
@@ -74,18 +72,15 @@ std::string states_json(Core& core) {
   return text;
 }
 
-struct NamedModel : UnknownKeys {
-  std::string model;
-};
-
-using NameRow = ParameterRow<NamedModel>;
 const NameRow kNamedModel[] = {
     {"model",
      NameRow::Rules::Custom{[](const json::value& value, NamedModel& fields) -> Result<void> {
-       if (!value.is_string()) return wrong_type("model", "the id of a model", value);
-       fields.model = std::string(value.get_string());
-       return {};
-     }},
+                              if (!value.is_string())
+                                return wrong_type("model", "the id of a model", value);
+                              fields.model = std::string(value.get_string());
+                              return {};
+                            },
+                            "ModelId"},
      "the id of a model"},
 };
 
@@ -221,6 +216,8 @@ std::string_view name_of(ModelState state) {
   }
   return "";
 }
+
+std::span<const NameRow> model_name_parameters() { return kNamedModel; }
 
 void mount_model_states(http::Router& router, Core& core) {
   // The administrator's key is not one of the clients'.

@@ -1,11 +1,22 @@
 #pragma once
 
+#include <span>
+#include <string>
 #include <string_view>
 
+#include "api/parameter_rules.h"
+#include "api/request_parts.h"
 #include "http/router.h"
 #include "models/model_pool.h"
 
 namespace mlxd::api {
+
+// A request to load or unload a model while it is read, and the rows by which it is.
+struct NamedModel : UnknownKeys {
+  std::string model;
+};
+using NameRow = ParameterRow<NamedModel>;
+std::span<const NameRow> model_name_parameters();
 
 struct Core;
 

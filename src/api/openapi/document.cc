@@ -57,7 +57,8 @@ json::object of_schema(std::string_view name) { return {{"schema", reference("sc
 // OpenAPI 3.1 has no words for streams: what their events or lines are is said by an extension.
 json::object content_of(const Operation& operation) {
   if (operation.answer == "MetricsText") return {{"text/plain", of_schema(operation.answer)}};
-  json::object content{{"application/json", of_schema(operation.answer)}};
+  json::object content;
+  if (!operation.answer.empty()) content["application/json"] = of_schema(operation.answer);
   if (operation.pattern == "/") content["text/html"] = of_schema("Page");
   if (operation.stream.empty()) return content;
   const bool lines = operation.tag == "ollama";
@@ -71,7 +72,8 @@ json::object answers_of(const Operation& operation) {
   json::object failed{{"description", "An error, or a refusal that says what to do."},
                       {"headers", headers},
                       {"content", {{"application/json", of_schema(operation.error)}}}};
-  if (!operation.stream.empty()) headers["x-seed"] = reference("headers", "Seed");
+  if (!operation.stream.empty() && !operation.request.empty())
+    headers["x-seed"] = reference("headers", "Seed");
   json::object answered{{"description", "The answer."},
                         {"headers", std::move(headers)},
                         {"content", content_of(operation)}};
@@ -82,7 +84,11 @@ json::object described(const Operation& operation) {
   json::object out{{"operationId", id_of(operation)},
                    {"tags", json::array{json::string(operation.tag)}},
                    {"summary", operation.summary}};
-  if (!operation.needs_key) out["security"] = json::array();
+  if (operation.tag == "admin") {
+    out["security"] = {{{"bearer", json::array()}}, {{"key", json::array()}}};
+  } else if (!operation.needs_key) {
+    out["security"] = json::array();
+  }
   if (auto parameters = parameters_of(operation); !parameters.empty()) {
     out["parameters"] = std::move(parameters);
   }

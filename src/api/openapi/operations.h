@@ -16,7 +16,7 @@ struct Operation {
   std::string_view error;
   std::string_view stream;      // of what a streamed answer consists of; its answers have a seed
   std::string_view parameters;  // words: headers and the query's
-  bool needs_key = true;
+  bool needs_key = true;        // one of the clients'; `admin` has a key of its own
 };
 
 std::span<const Operation> operations();

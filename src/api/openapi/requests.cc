@@ -12,6 +12,7 @@
 #include <boost/json/value.hpp>
 #include <fmt/format.h>
 
+#include "api/admin/model_states.h"
 #include "api/anthropic/parameters.h"
 #include "api/embeddings/parameters.h"
 #include "api/ollama/models.h"
@@ -145,6 +146,7 @@ json::object ollama_fields() {
 }
 json::object ollama_options() { return table_schema<ollama::Fields>(ollama::option_parameters()); }
 json::object show_fields() { return table_schema<ollama::ShowFields>(ollama::show_parameters()); }
+json::object model_name_fields() { return table_schema<NamedModel>(model_name_parameters()); }
 template <TextQuestion question>
 json::object text_fields() {
   return table_schema<TextFields>(text_parameters(question));
@@ -186,6 +188,7 @@ constexpr std::array kRequests = {
     Request{"OllamaEmbeddingRequest", embeddings_fields<embeddings::Endpoint::ollama_embeddings>,
             "model prompt"},
     Request{"OllamaShowRequest", show_fields, "model|name"},
+    Request{"ModelNameRequest", model_name_fields, "model"},
     Request{"TokenizeContent", text_fields<TextQuestion::tokenize_content>, "content"},
     Request{"TokenizePrompt", text_fields<TextQuestion::tokenize_prompt>, "prompt"},
     Request{"TokenizeChat", chat_to_tokenize, "messages"},
