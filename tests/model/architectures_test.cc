@@ -170,6 +170,65 @@ TEST(Exaone4, TurnsOnlyTheLayersThatSeeAWindowWhereSomeDo) {
                LoadError);
 }
 
+constexpr const char* kLatent = R"(, "kv_lora_rank": 64, "qk_nope_head_dim": 32,
+    "qk_rope_head_dim": 16, "v_head_dim": 48, "n_routed_experts": 8, "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32, "n_group": 4, "topk_group": 2)";
+
+TEST(DeepSeek, KeepsOneKeyOfATokenForAllHeads) {
+  const ModelConfig config = read("deepseek_v3", kLatent);
+  EXPECT_EQ(config.attention[3].kv_heads, 1);
+  EXPECT_EQ(config.attention[3].head_dim, 64 + 16);
+  EXPECT_EQ(config.attention[3].rope->dimensions, 16);
+  EXPECT_FLOAT_EQ(config.attention[3].scale, 1 / std::sqrt(48.0f));
+  EXPECT_EQ(config.latent.query_rank, 0);
+  EXPECT_THROW(read("deepseek_v3", ""), LoadError);
+}
+
+TEST(DeepSeek, TheSquareOfYarnsMagnitudeMultipliesScores) {
+  const std::string yarn = R"(, "rope_scaling": {"type": "yarn", "factor": 40,
+      "original_max_position_embeddings": 32, "mscale": 1.0, "mscale_all_dim": 0.5})";
+  const ModelConfig config = read("deepseek_v3", kLatent + yarn);
+  const double all = 0.05 * std::log(40) + 1, own = 0.1 * std::log(40) + 1;
+  EXPECT_FLOAT_EQ(config.attention[0].scale, all * all / std::sqrt(48));
+  EXPECT_FLOAT_EQ(config.attention[0].rope->scaling.attention_factor, own / all);
+}
+
+TEST(DeepSeek, TheGenerationsChooseExpertsInWaysOfTheirOwn) {
+  const ExpertsConfig third = read("deepseek_v3", kLatent).experts;
+  EXPECT_EQ(third.scoring, ExpertScoring::sigmoid);
+  EXPECT_TRUE(third.normalised);
+  EXPECT_EQ(third.groups, 4);
+  EXPECT_FALSE(third.groups_by_best);
+  const ExpertsConfig greedy = read("deepseek_v2", kLatent).experts;
+  EXPECT_EQ(greedy.scoring, ExpertScoring::softmax);
+  EXPECT_FALSE(greedy.normalised);
+  EXPECT_EQ(greedy.groups, 1);
+  const std::string limited = R"(, "topk_method": "group_limited_greedy")";
+  EXPECT_EQ(read("deepseek_v2", kLatent + limited).experts.groups, 4);
+  EXPECT_TRUE(read("deepseek_v2", kLatent + limited).experts.groups_by_best);
+  EXPECT_THROW(read("deepseek_v2", kLatent + std::string(R"(, "norm_topk_prob": true)")),
+               LoadError);
+  EXPECT_THROW(read("deepseek_v3", kLatent + std::string(R"(, "topk_method": "best")")), LoadError);
+}
+
+// Of the norms within attention config.json of DeepSeek says nothing.
+TEST(DeepSeek, HasNormsWithAnEpsilonOfTheirOwnAndGlmTheUsualOne) {
+  EXPECT_FLOAT_EQ(read("deepseek_v3", kLatent).latent.norm_epsilon, 1e-6f);
+  EXPECT_FLOAT_EQ(read("glm4_moe_lite", kLatent).latent.norm_epsilon, 1e-5f);
+}
+
+TEST(DeepSeek, AHeadsMatricesInOneAreTakenApart) {
+  const ModelPlan plan = open_tiny("deepseek-v2");
+  const auto& block = std::get<LatentAttentionBlock>(plan.blocks.at(0));
+  const auto joined = plan.weights->find("model.layers.0.self_attn.kv_b_proj.weight");
+  const std::vector<float> whole = dequantize(*joined), keys = dequantize(block.key_up.weight);
+  ASSERT_EQ(block.key_up.out(), 3 * 32);
+  // Of head 1 the number that takes place 5 of the query to place 7 of the latent.
+  EXPECT_EQ(keys[(32 + 7) * 32 + 5], whole[(64 + 5) * 32 + 7]);
+  EXPECT_EQ(block.value_up.rows.first, 32);
+  EXPECT_EQ(block.value_up.out(), 3 * 32);
+}
+
 TEST(Phi3, ReadsItsFusedMatricesAsViewsOfTheirRows) {
   const ModelPlan plan = open_tiny("phi3");
   const AttentionBlock& attention = attention_of(plan, 0);
@@ -340,6 +399,25 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           EXPECT_THAT(a.rope->inverse_frequencies,
                       testing::Pointwise(testing::FloatEq(), b.rope->inverse_frequencies));
         },
+        [&](const LatentAttentionBlock& a) {
+          const auto& b = std::get<LatentAttentionBlock>(gguf.blocks[i]);
+          expect_same(a.input_norm, b.input_norm);
+          expect_same(a.query_norm, b.query_norm);
+          expect_same(a.latent_norm, b.latent_norm);
+          EXPECT_EQ(a.layer, b.layer);
+          EXPECT_EQ(a.heads, b.heads);
+          EXPECT_EQ(a.rank, b.rank);
+          EXPECT_EQ(a.plain_dim, b.plain_dim);
+          EXPECT_EQ(a.rotary_dim, b.rotary_dim);
+          EXPECT_EQ(a.value_dim, b.value_dim);
+          EXPECT_FLOAT_EQ(a.scale, b.scale);
+          EXPECT_TRUE(a.rope.interleaved && b.rope.interleaved);
+          EXPECT_FLOAT_EQ(a.rope.magnitude, b.rope.magnitude);
+          EXPECT_THAT(a.rope.inverse_frequencies,
+                      testing::Pointwise(testing::FloatEq(), b.rope.inverse_frequencies));
+          EXPECT_EQ(a.key_up.out(), b.key_up.out());
+          EXPECT_EQ(a.value_up.out(), b.value_up.out());
+        },
         [&](const FeedForwardBlock& a) {
           const auto& b = std::get<FeedForwardBlock>(gguf.blocks[i]);
           expect_same(a.input_norm, b.input_norm);
@@ -363,6 +441,9 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           EXPECT_EQ(a.intermediate_size(), b.intermediate_size());
           EXPECT_EQ(a.choice.scoring, b.choice.scoring);
           EXPECT_EQ(a.choice.chosen, b.choice.chosen);
+          EXPECT_EQ(a.choice.groups, b.choice.groups);
+          EXPECT_EQ(a.choice.chosen_groups, b.choice.chosen_groups);
+          EXPECT_EQ(a.choice.groups_by_best, b.choice.groups_by_best);
           EXPECT_EQ(a.choice.normalised, b.choice.normalised);
           EXPECT_FLOAT_EQ(a.choice.scale, b.choice.scale);
           EXPECT_EQ(a.choice.bias.size(), b.choice.bias.size());
@@ -404,7 +485,7 @@ INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
                                          "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
                                          "phi3-longrope", "qwen3-5", "qwen3-5-moe", "qwen3-moe",
                                          "seed-oss", "smollm3", "gpt-oss", "granitemoe", "ernie4-5",
-                                         "ernie4-5-moe", "exaone4"),
+                                         "ernie4-5-moe", "exaone4", "glm4-moe-lite", "deepseek-v3"),
                          [](const auto& tested) {
                            std::string name = tested.param;
                            std::ranges::replace(name, '-', '_');

@@ -438,7 +438,7 @@ void weigh_block(const PartitionQuery& p, int d, int first, int begin, int end) 
   for (int q = 0; q < Queries; ++q) {
 #pragma GCC unroll 8
     for (int c = 0; c < Chunks; ++c) {
-      sum[q][c].store(p.out + (first + q) * p.head_dim + d + c * kLanes);
+      sum[q][c].store(p.out + (first + q) * p.value_dim + d + c * kLanes);
     }
   }
 }
@@ -469,10 +469,54 @@ void score_tiles(const PartitionQuery& p, int tile, int end_tile, int first, int
 
 template <class Kv, int Chunks = Simd::kMaxChunks>
 void weigh_chunks(const PartitionQuery& p, int d, int first, int count, int begin, int end) {
-  for (; d + Chunks * kLanes <= p.head_dim; d += Chunks * kLanes) {
+  for (; d + Chunks * kLanes <= p.value_dim; d += Chunks * kLanes) {
     weigh_queries<Kv, Chunks>(p, d, first, count, begin, end);
   }
   if constexpr (Chunks > 1) weigh_chunks<Kv, Chunks / 2>(p, d, first, count, begin, end);
+}
+
+// The same scores where keys lie token by token: lanes are a key's numbers, and summed at the end.
+template <class Kv, int Tokens, int Queries>
+void score_tokens(const PartitionQuery& p, int token, int first) {
+  Simd sum[Queries][Tokens];
+#pragma GCC unroll 8
+  for (int q = 0; q < Queries; ++q) {
+#pragma GCC unroll 8
+    for (int t = 0; t < Tokens; ++t) sum[q][t] = Simd::set(0);
+  }
+  const std::uint8_t* const tile = p.keys[token / kKeyTile];
+  for (int d = 0; d < p.head_dim; d += kLanes) {
+    Simd key[Tokens];
+#pragma GCC unroll 8
+    for (int t = 0; t < Tokens; ++t) {
+      key[t] = Kv::value(tile, p.head_dim, token % kKeyTile + t, d);
+    }
+#pragma GCC unroll 8
+    for (int q = 0; q < Queries; ++q) {
+      const Simd factor = Simd::load(p.query[first + q] + d);
+#pragma GCC unroll 8
+      for (int t = 0; t < Tokens; ++t) sum[q][t] = Simd::fma(factor, key[t], sum[q][t]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int q = 0; q < Queries; ++q) {
+#pragma GCC unroll 8
+    for (int t = 0; t < Tokens; ++t) {
+      p.scores[(first + q) * kPartition + token + t] = sum[q][t].sum();
+    }
+  }
+}
+
+template <class Kv, int Queries = Simd::kMaxQueries>
+void score_latents(const PartitionQuery& p, int first_tile, int end_tile, int first, int count) {
+  if constexpr (Queries > 1) {
+    if (count < Queries) {
+      return score_latents<Kv, Queries - 1>(p, first_tile, end_tile, first, count);
+    }
+  }
+  for (int token = first_tile * kKeyTile; token < end_tile * kKeyTile; token += Simd::kMaxTiles) {
+    score_tokens<Kv, Simd::kMaxTiles, Queries>(p, token, first);
+  }
 }
 
 // Scores of one query in tiles [first_tile, end_tile) to weights exp(score - highest), 0 for tokens
@@ -501,7 +545,11 @@ void soften(const PartitionQuery& p, int query, int first_tile, int end_tile) {
   p.sums[query] = sum.sum();
 }
 
-template <class Kv>
+// Scores[first_tile .. end_tile) of `count` queries from `first` on.
+using ScoreTiles = void (*)(const PartitionQuery& p, int first_tile, int end_tile, int first,
+                            int count);
+
+template <class Kv, ScoreTiles kScore>
 void attend(const PartitionQuery& p) {
   for (int first = 0; first < p.queries; first += Simd::kMaxQueries) {
     const int count = least(Simd::kMaxQueries, p.queries - first);
@@ -516,19 +564,19 @@ void attend(const PartitionQuery& p) {
       for (int q = first; q < first + count; ++q) p.sums[q] = 0;
       continue;
     }
-    score_tiles<Kv>(p, first_tile, end_tile, first, count);
+    kScore(p, first_tile, end_tile, first, count);
     for (int q = first; q < first + count; ++q) soften(p, q, first_tile, end_tile);
     weigh_chunks<Kv>(p, 0, first, count, begin, end);
   }
 }
 
 void fold(float* maximum, float* sum, float* out, float next_maximum, float next_sum,
-          const float* next_out, int head_dim) {
+          const float* next_out, int value_dim) {
   if (next_sum == 0) return;  // sees nothing of that partition
   if (*sum == 0) {
     *maximum = next_maximum;
     *sum = next_sum;
-    for (int d = 0; d < head_dim; d += kLanes) Simd::load(next_out + d).store(out + d);
+    for (int d = 0; d < value_dim; d += kLanes) Simd::load(next_out + d).store(out + d);
     return;
   }
   float factor = 1, next_factor = 1;
@@ -540,14 +588,17 @@ void fold(float* maximum, float* sum, float* out, float next_maximum, float next
   }
   *sum = *sum * factor + next_sum * next_factor;
   const Simd by = Simd::set(factor), next_by = Simd::set(next_factor);
-  for (int d = 0; d < head_dim; d += kLanes) {
+  for (int d = 0; d < value_dim; d += kLanes) {
     Simd::fma(Simd::load(next_out + d), next_by, Simd::load(out + d) * by).store(out + d);
   }
 }
 
 template <class Kv>
 constexpr KvOps kv_ops() {
-  return {.store_key = Kv::store_key, .store_value = Kv::store_value, .attend = attend<Kv>};
+  return {.store_key = Kv::store_key,
+          .store_value = Kv::store_value,
+          .attend = attend<Kv, score_tiles<Kv>>,
+          .attend_latents = attend<Kv, score_latents<Kv>>};
 }
 
 constexpr VectorOps make_vector_ops(std::string_view name) {

@@ -29,6 +29,7 @@ struct Architecture {
   bool partial_rope = false;                  // files may turn a part of each head only
   bool recurrent = false;                     // layers may keep a state instead of keys and values
   bool experts = false;                       // layers may have experts
+  bool latent = false;                        // LatentConfig: `finish` describes all layers
   bool is_encoder = false;                    // its numbers are read by encoder_config.h
   // The activation that the plan computes, as config.json names it, and under which key.
   std::string_view activation_key = "hidden_act";
