@@ -31,6 +31,7 @@ FAMILIES = {
     "granitemoe": (gguf.MODEL_ARCH.GRANITE_MOE, True),
     "glm4_moe_lite": (gguf.MODEL_ARCH.DEEPSEEK2, False),
     "deepseek_v3": (gguf.MODEL_ARCH.DEEPSEEK2, False),
+    "mistral4": (gguf.MODEL_ARCH.MISTRAL4, False),
     "gpt_oss": (gguf.MODEL_ARCH.GPT_OSS, False),
     "seed_oss": (gguf.MODEL_ARCH.SEED_OSS, False),
     "qwen3_moe": (gguf.MODEL_ARCH.QWEN3MOE, False),
@@ -247,8 +248,11 @@ def add_own(writer, config):
     elif kind == "ministral3":
         writer.add_rope_scaling_yarn_log_mul(rope["mscale_all_dim"])
         writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
-    elif kind == "deepseek_v3":
+    elif kind in ("deepseek_v3", "mistral4"):
         writer.add_rope_scaling_yarn_log_mul(0.1 * rope["mscale_all_dim"])
+        if "llama_4_scaling_beta" in rope:  # as of Mistral Large 3; the converter forgets it here
+            writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
+            writer.add_attn_temperature_length(rope["original_max_position_embeddings"])
     elif kind == "phi3":
         original = config["original_max_position_embeddings"]
         writer.add_rope_scaling_orig_ctx_len(original)

@@ -28,6 +28,19 @@ WITH_GGUF = {
         "num_nextn_predict_layers": 1, "partial_rotary_factor": 1.0,
     }, mx.float16, None, 1),
     "deepseek-v3": (DEEPSEEK_V3, mx.float16, None, 1),
+    # The text model of a multimodal folder.
+    "mistral4": ({
+        "model_type": "mistral3", "architectures": ["Mistral3ForConditionalGeneration"],
+        "vision_config": {"model_type": "pixtral"}, "image_token_index": 10,
+        "text_config": LATENT | {
+            "model_type": "mistral4", "vocab_size": 272, "max_position_embeddings": 256, "intermediate_size": 64,
+            "rms_norm_eps": 1e-6, "hidden_act": "silu", "n_routed_experts": 8, "num_experts_per_tok": 3,
+            "n_group": 1, "topk_group": 1, "norm_topk_prob": True, "routed_scaling_factor": 1.0,
+            "first_k_dense_replace": 0, "num_hidden_layers": 2, "rope_interleave": True,
+            "rope_parameters": YARN | {"rope_theta": 10000.0, "mscale": 1.0, "mscale_all_dim": 1.0,
+                                       "original_max_position_embeddings": 64, "llama_4_scaling_beta": 0.5},
+        },
+    }, mx.float16, None, 1),
 }
 WITHOUT_GGUF = {
     # A head's matrices in one, groups that their best expert ranks, as llama.cpp does not rank them.

@@ -211,6 +211,14 @@ TEST(DeepSeek, TheGenerationsChooseExpertsInWaysOfTheirOwn) {
   EXPECT_THROW(read("deepseek_v3", kLatent + std::string(R"(, "topk_method": "best")")), LoadError);
 }
 
+TEST(Mistral4, IsToldByItsTextModelAndGrowsItsQueries) {
+  const ModelPlan plan = open_tiny("mistral4");
+  EXPECT_EQ(plan.config.architecture, "mistral4");
+  EXPECT_EQ(std::get<LatentAttentionBlock>(plan.blocks.at(2)).temperature,
+            (PositionTemperature{.beta = 0.5f, .length = 64}));
+  EXPECT_EQ(open_tiny("ministral3").config.architecture, "mistral3");
+}
+
 // Of the norms within attention config.json of DeepSeek says nothing.
 TEST(DeepSeek, HasNormsWithAnEpsilonOfTheirOwnAndGlmTheUsualOne) {
   EXPECT_FLOAT_EQ(read("deepseek_v3", kLatent).latent.norm_epsilon, 1e-6f);
@@ -412,6 +420,7 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           EXPECT_EQ(a.value_dim, b.value_dim);
           EXPECT_FLOAT_EQ(a.scale, b.scale);
           EXPECT_TRUE(a.rope.interleaved && b.rope.interleaved);
+          EXPECT_EQ(a.temperature, b.temperature);
           EXPECT_FLOAT_EQ(a.rope.magnitude, b.rope.magnitude);
           EXPECT_THAT(a.rope.inverse_frequencies,
                       testing::Pointwise(testing::FloatEq(), b.rope.inverse_frequencies));
@@ -485,7 +494,8 @@ INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
                                          "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
                                          "phi3-longrope", "qwen3-5", "qwen3-5-moe", "qwen3-moe",
                                          "seed-oss", "smollm3", "gpt-oss", "granitemoe", "ernie4-5",
-                                         "ernie4-5-moe", "exaone4", "glm4-moe-lite", "deepseek-v3"),
+                                         "ernie4-5-moe", "exaone4", "glm4-moe-lite", "deepseek-v3",
+                                         "mistral4"),
                          [](const auto& tested) {
                            std::string name = tested.param;
                            std::ranges::replace(name, '-', '_');

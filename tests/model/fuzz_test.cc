@@ -221,7 +221,7 @@ TEST(ModelFuzz, MutatedConfigOfEveryArchitectureLoadsOrIsRefused) {
   for (const char* name :
        {"gemma3", "gemma4-moe", "gemma4-shared", "granite", "ministral3", "olmo2", "olmo3", "phi3",
         "phi3-longrope", "qwen2", "smollm3", "llama-small-floats", "gpt-oss-openai", "granitemoe",
-        "ernie4-5-moe", "exaone4-windows", "deepseek-v2", "glm4-moe-lite"}) {
+        "ernie4-5-moe", "exaone4-windows", "deepseek-v2", "glm4-moe-lite", "mistral4"}) {
     SCOPED_TRACE(name);
     test::TemporaryFolder folder;
     std::filesystem::copy(tiny / name, folder.path());

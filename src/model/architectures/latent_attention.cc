@@ -35,10 +35,7 @@ void split_joined(PlanBuilder& builder, int layer, LatentAttentionBlock& block) 
   block.value_up.rows = {.first = block.plain_dim, .count = block.value_dim, .stride = stride};
 }
 
-}  // namespace
-
-void read_latent(const JsonFields& fields, ModelConfig& config) {
-  LatentConfig& latent = config.latent;
+void read_sizes(const JsonFields& fields, LatentConfig& latent) {
   latent.rank = fields.count("kv_lora_rank", kMaxHeadDim);
   latent.query_rank =
       static_cast<int>(fields.integer("q_lora_rank", 0, kMaxHiddenSize).value_or(0));
@@ -49,8 +46,7 @@ void read_latent(const JsonFields& fields, ModelConfig& config) {
 
 // The cache is described as that of keys and values of one head, the true sizes beside that
 // (llama.cpp, conversion/deepseek.py).
-void read_latent(const GgufFields& fields, const GgufFile& file, ModelConfig& config) {
-  LatentConfig& latent = config.latent;
+void read_sizes(const GgufFields& fields, const GgufFile& file, LatentConfig& latent) {
   latent.rank = fields.integer("attention.kv_lora_rank", kMaxHeadDim);
   latent.query_rank =
       fields.optional_integer("attention.q_lora_rank", 0, kMaxHiddenSize).value_or(0);
@@ -69,21 +65,47 @@ void read_latent(const GgufFields& fields, const GgufFile& file, ModelConfig& co
       fields.integer(own ? "attention.value_length_mla" : "attention.value_length", kMaxHeadDim);
 }
 
-double yarn_score_factor(const RopeScaling& scaling, double weight) {
-  if (scaling.kind != RopeScaling::Kind::yarn || scaling.factor <= 1) return 1;
-  const double magnitude = 0.1 * weight * std::log(scaling.factor) + 1;
-  return magnitude * magnitude;
-}
-
-void describe_latent_layers(ModelConfig& config, double factor) {
+// `weight`: mscale_all_dim, 0 where there is none.
+void describe(ModelConfig& config, double weight) {
   const LatentConfig& latent = config.latent;
   config.kv_heads = 1;
   config.head_dim = latent.rank + latent.rotary_dim;
   config.rope.dimensions = latent.rotary_dim;
   config.rope.interleaved = true;
   describe_layers(config);
+  const RopeScaling& scaling = config.rope.scaling;
+  const bool yarn = scaling.kind == RopeScaling::Kind::yarn && scaling.factor > 1;
+  const double magnitude = yarn ? 0.1 * weight * std::log(scaling.factor) + 1 : 1;
   const double root = std::sqrt(static_cast<double>(latent.plain_dim + latent.rotary_dim));
-  for (AttentionConfig& layer : config.attention) layer.scale = static_cast<float>(factor / root);
+  for (AttentionConfig& layer : config.attention) {
+    layer.scale = static_cast<float>(magnitude * magnitude / root);
+  }
+}
+
+}  // namespace
+
+void finish_latent(ModelConfig& config, const JsonFields& fields, float epsilon) {
+  read_sizes(fields, config.latent);
+  config.latent.norm_epsilon = epsilon;
+  auto rope = fields.object("rope_parameters");
+  if (!rope) rope = fields.object("rope_scaling");
+  describe(config, rope ? rope->number("mscale_all_dim", 0, 1e3).value_or(0) : 0);
+}
+
+void finish_latent(ModelConfig& config, const GgufFields& fields, const GgufFile& file) {
+  read_sizes(fields, file, config.latent);
+  config.latent.norm_epsilon = config.norm_epsilon;
+  // A tenth of mscale_all_dim in files of these architectures; mscale is the same.
+  const double weight = 10 * fields.number("rope.scaling.yarn_log_multiplier", 0, 1e3, 0);
+  RopeScaling& scaling = config.rope.scaling;
+  if (weight != 0 && scaling.kind == RopeScaling::Kind::yarn) scaling.attention_factor = 1;
+  describe(config, weight);
+  const float beta = fields.number("attention.temperature_scale", 0, 1e3, 0);
+  if (beta == 0) return;
+  const int length = fields.integer("attention.temperature_length", kMaxContextLength);
+  for (AttentionConfig& layer : config.attention) {
+    layer.temperature = PositionTemperature{beta, length};
+  }
 }
 
 LatentAttentionBlock latent_attention(PlanBuilder& builder, const ModelConfig& config, int layer) {
@@ -123,6 +145,15 @@ LatentAttentionBlock latent_attention(PlanBuilder& builder, const ModelConfig& c
   }
   block.output = builder.linear(layer, "self_attn.o_proj", hidden, block.heads * block.value_dim);
   return block;
+}
+
+ModelPlan plan_latent(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
+  PlanBuilder builder(config, std::move(weights));
+  for (int layer = 0; layer < config.layers; ++layer) {
+    builder.add(latent_attention(builder, config, layer));
+    builder.add(builder.feed_forward_or_experts(layer));
+  }
+  return builder.finish();
 }
 
 }  // namespace mlxd
