@@ -98,7 +98,7 @@ void attend(const KvCache& cache, const KvOps& ops, const Case& of, int partitio
                        .out = work.out.data()};
   locate(cache, partition, query.keys, query.values);
   locate(cache, partition + 1, query.next_keys, query.next_values);
-  of.latent > 0 ? ops.attend_latents(query) : ops.attend(query);
+  ops.attend(query);
 }
 
 void run(benchmark::State& state, const Machine& machine, const Case& of) {

@@ -172,8 +172,7 @@ void AttentionWork::attend(const Task& task, int partition, const VectorOps& ops
     scratch.first[i] = std::clamp(seen - begin, 0, kPartition);
     scratch.end[i] = std::clamp(position + 1 - begin, 0, kPartition);
   }
-  const KvOps& kv = ops.kv(data.cache->format());
-  shape_.latent > 0 ? kv.attend_latents(query) : kv.attend(query);
+  ops.kv(data.cache->format()).attend(query);
 }
 
 void AttentionWork::finish(const VectorOps& ops, const Data& data, int row, int head, float maximum,

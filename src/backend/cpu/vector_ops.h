@@ -21,8 +21,10 @@ struct PartitionQuery {
   // tiles of one head lie far apart, so that the processor does not see them coming.
   const std::uint8_t* next_keys[kPartitionTiles] = {};
   const std::uint8_t* next_values[kPartitionTiles] = {};
-  int head_dim = 0;   // of keys
-  int value_dim = 0;  // the same, but where values lie in keys
+  int head_dim = 0;  // of keys
+  // The same; or less, and values are the first numbers of keys, which store_value has put there
+  // (KvShape::values_in_keys).
+  int value_dim = 0;
   float softcap = 0;  // 0: none
 
   int queries = 0;
@@ -45,9 +47,6 @@ struct KvOps {
 
   // Online softmax (Milakov & Gimelshein 2018; Dao et al. 2022), one partition at a time.
   void (*attend)(const PartitionQuery& partition);
-  // The same where values are the first value_dim numbers of keys, which store_value has put there
-  // (KvShape::values_in_keys).
-  void (*attend_latents)(const PartitionQuery& partition);
 };
 
 // A block of the columns of one head's state, moved on over rows (DeltaNetBlock in model_plan.h).

@@ -545,11 +545,7 @@ void soften(const PartitionQuery& p, int query, int first_tile, int end_tile) {
   p.sums[query] = sum.sum();
 }
 
-// Scores[first_tile .. end_tile) of `count` queries from `first` on.
-using ScoreTiles = void (*)(const PartitionQuery& p, int first_tile, int end_tile, int first,
-                            int count);
-
-template <class Kv, ScoreTiles kScore>
+template <class Kv>
 void attend(const PartitionQuery& p) {
   for (int first = 0; first < p.queries; first += Simd::kMaxQueries) {
     const int count = least(Simd::kMaxQueries, p.queries - first);
@@ -564,7 +560,11 @@ void attend(const PartitionQuery& p) {
       for (int q = first; q < first + count; ++q) p.sums[q] = 0;
       continue;
     }
-    kScore(p, first_tile, end_tile, first, count);
+    if (p.value_dim < p.head_dim) {
+      score_latents<Kv>(p, first_tile, end_tile, first, count);
+    } else {
+      score_tiles<Kv>(p, first_tile, end_tile, first, count);
+    }
     for (int q = first; q < first + count; ++q) soften(p, q, first_tile, end_tile);
     weigh_chunks<Kv>(p, 0, first, count, begin, end);
   }
@@ -595,10 +595,7 @@ void fold(float* maximum, float* sum, float* out, float next_maximum, float next
 
 template <class Kv>
 constexpr KvOps kv_ops() {
-  return {.store_key = Kv::store_key,
-          .store_value = Kv::store_value,
-          .attend = attend<Kv, score_tiles<Kv>>,
-          .attend_latents = attend<Kv, score_latents<Kv>>};
+  return {.store_key = Kv::store_key, .store_value = Kv::store_value, .attend = attend<Kv>};
 }
 
 constexpr VectorOps make_vector_ops(std::string_view name) {
