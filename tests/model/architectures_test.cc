@@ -181,6 +181,10 @@ TEST(DeepSeek, KeepsOneKeyOfATokenForAllHeads) {
   EXPECT_FLOAT_EQ(config.attention[3].scale, 1 / std::sqrt(48.0f));
   EXPECT_EQ(config.latent.query_rank, 0);
   EXPECT_THROW(read("deepseek_v3", ""), LoadError);
+  std::string odd = kLatent;
+  odd.replace(odd.find("\"qk_rope_head_dim\": 16"), 22, "\"qk_rope_head_dim\": 15");
+  EXPECT_THAT([&] { read("deepseek_v3", odd); },
+              testing::ThrowsMessage<LoadError>(testing::HasSubstr("\"qk_rope_head_dim\" is 15")));
 }
 
 TEST(DeepSeek, TheSquareOfYarnsMagnitudeMultipliesScores) {

@@ -41,6 +41,10 @@ void read_sizes(const JsonFields& fields, LatentConfig& latent) {
       static_cast<int>(fields.integer("q_lora_rank", 0, kMaxHiddenSize).value_or(0));
   latent.plain_dim = fields.count("qk_nope_head_dim", kMaxHeadDim);
   latent.rotary_dim = fields.count("qk_rope_head_dim", kMaxHeadDim);
+  if (latent.rotary_dim % 2 != 0) {
+    fields.fail("qk_rope_head_dim",
+                fmt::format("is {}, and rotary embeddings turn pairs", latent.rotary_dim));
+  }
   latent.value_dim = fields.count("v_head_dim", kMaxHeadDim);
 }
 
@@ -51,6 +55,10 @@ void read_sizes(const GgufFields& fields, const GgufFile& file, LatentConfig& la
   latent.query_rank =
       fields.optional_integer("attention.q_lora_rank", 0, kMaxHiddenSize).value_or(0);
   latent.rotary_dim = fields.integer("rope.dimension_count", kMaxHeadDim);
+  if (latent.rotary_dim % 2 != 0) {
+    file.fail(in_quotes(fields.key("rope.dimension_count")),
+              fmt::format("is {}, and rotary embeddings turn pairs", latent.rotary_dim));
+  }
   // Older files have the sizes of heads alone, under the usual names.
   const bool own = file.has(fields.key("attention.key_length_mla"));
   const char* const key = own ? "attention.key_length_mla" : "attention.key_length";
