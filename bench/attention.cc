@@ -23,6 +23,9 @@ struct Case {
   int head_dim;
   int queries;  // heads that share a KV head, times rows
   KvFormat format;
+  int latent = 0;  // numbers of a key that are its value too, 0: values lie apart
+
+  int value_dim() const { return latent > 0 ? latent : head_dim; }
 };
 
 // One worker's memory for a partition's queries.
@@ -60,7 +63,9 @@ void fill(const KvCache& cache, const KvOps& ops, int head_dim) {
   for (int block = 0; block < blocks_of(cache); ++block) {
     for (int head = 0; head < kHeads; ++head) {
       for (int slot = 0; slot < kBlockSize; ++slot) {
-        ops.store_key(numbers.data(), head_dim, cache.keys(0, block, head, 0), slot);
+        if (cache.keys(0, block, head, 0) != cache.values(0, block, head, 0)) {
+          ops.store_key(numbers.data(), head_dim, cache.keys(0, block, head, 0), slot);
+        }
         ops.store_value(numbers.data(), head_dim, cache.values(0, block, head, 0), slot);
       }
     }
@@ -82,6 +87,7 @@ void locate(const KvCache& cache, int partition, const std::uint8_t** keys,
 
 void attend(const KvCache& cache, const KvOps& ops, const Case& of, int partition, Work& work) {
   PartitionQuery query{.head_dim = of.head_dim,
+                       .value_dim = of.value_dim(),
                        .queries = of.queries,
                        .query = work.rows.data(),
                        .first = work.first.data(),
@@ -97,14 +103,15 @@ void attend(const KvCache& cache, const KvOps& ops, const Case& of, int partitio
 
 void run(benchmark::State& state, const Machine& machine, const Case& of) {
   const KvOps& ops = find_vector_ops(machine.kernels->name).kv(of.format);
-  KvCache cache({{.kv_heads = kHeads, .head_dim = of.head_dim}}, kBlockSize, of.format);
+  KvCache cache({{.kv_heads = kHeads, .head_dim = of.head_dim, .values_in_keys = of.latent > 0}},
+                kBlockSize, of.format);
   cache.resize(std::vector{blocks_of(cache)});
   fill(cache, ops, of.head_dim);
   std::deque<Work> work;
   for (int i = 0; i < machine.threads; ++i) work.emplace_back(of.queries, of.head_dim);
 
   // A pass is long enough to time, and short enough to find a quiet moment for.
-  const double operations = 4.0 * of.queries * kPartition * of.head_dim;
+  const double operations = 2.0 * of.queries * kPartition * (of.head_dim + of.value_dim());
   const int all = kHeads * partitions(cache);
   const int count = std::clamp(static_cast<int>(2e8 / operations), 1, all);
   int first = 0;
@@ -134,10 +141,16 @@ void run(benchmark::State& state, const Machine& machine, const Case& of) {
 
 void register_attention(const Machine& machine) {
   static constexpr Case kCases[] = {
-      {"smollm2/decode", 64, 3, KvFormat::f16},   {"smollm2/decode_int8", 64, 3, KvFormat::int8},
-      {"smollm2/prompt", 64, 126, KvFormat::f16}, {"smollm2/prompt_int8", 64, 126, KvFormat::int8},
-      {"qwen/decode", 128, 6, KvFormat::f16},     {"qwen/prompt", 128, 60, KvFormat::f16},
-      {"gemma/decode", 256, 4, KvFormat::f16},    {"gemma/prompt", 256, 32, KvFormat::f16},
+      {"smollm2/decode", 64, 3, KvFormat::f16},
+      {"smollm2/decode_int8", 64, 3, KvFormat::int8},
+      {"smollm2/prompt", 64, 126, KvFormat::f16},
+      {"smollm2/prompt_int8", 64, 126, KvFormat::int8},
+      {"glm/decode", 576, 20, KvFormat::f16, 512},
+      {"glm/decode_int8", 576, 20, KvFormat::int8, 512},
+      {"qwen/decode", 128, 6, KvFormat::f16},
+      {"qwen/prompt", 128, 60, KvFormat::f16},
+      {"gemma/decode", 256, 4, KvFormat::f16},
+      {"gemma/prompt", 256, 32, KvFormat::f16},
   };
   for (const Case& of : kCases) {
     benchmark::RegisterBenchmark(

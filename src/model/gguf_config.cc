@@ -187,7 +187,7 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   config.head_dim = head_dim.value_or(config.hidden_size / config.heads);
   const int value_dim =
       fields.optional_integer("attention.value_length", 1, kMaxHeadDim).value_or(config.head_dim);
-  if (value_dim != config.head_dim) {
+  if (value_dim != config.head_dim && !architecture.latent) {
     file.fail(in_quotes(fields.key("attention.value_length")),
               fmt::format("is {}, unlike the key length {}", value_dim, config.head_dim));
   }
@@ -209,7 +209,7 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   config.attention_softcap = fields.number("attn_logit_softcapping", 0, 1e6, 0);
   config.logit_softcap = fields.number("final_logit_softcapping", 0, 1e6, 0);
   config.tied_embeddings = !weights.find("lm_head.weight").has_value();
-  read_rope(file, fields, weights, architecture.partial_rope, config);
+  read_rope(file, fields, weights, architecture.partial_rope || architecture.latent, config);
   // Heads that guess further tokens are layers behind the others, and counted with them.
   config.draft_layers =
       fields.optional_integer("nextn_predict_layers", 0, config.layers - 1).value_or(0);

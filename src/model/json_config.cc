@@ -97,12 +97,22 @@ void read_vocab_size(const JsonFields& fields, const WeightSource& weights, Mode
   config.vocab_size = fields.count("vocab_size", kMaxVocabSize, config.vocab_size);
 }
 
+const Architecture& architecture_of(const JsonFields& root) {
+  const auto type = root.string("model_type");
+  if (!type) root.fail("model_type", "is missing");
+  if (const auto text = root.object("text_config")) {
+    const std::string own = text->string("model_type").value_or("");
+    for (const Architecture& each : architectures()) {
+      if (std::ranges::count(each.text_types, own) > 0) return each;
+    }
+  }
+  return architecture_of_model_type(*type, root.file());
+}
+
 }  // namespace
 
 ModelConfig read_json_config(const JsonFields& root, const WeightSource& weights) {
-  const auto type = root.string("model_type");
-  if (!type) root.fail("model_type", "is missing");
-  const Architecture& architecture = architecture_of_model_type(*type, root.file());
+  const Architecture& architecture = architecture_of(root);
   if (architecture.is_encoder) return read_json_encoder_config(root, architecture);
   const JsonFields fields = root.object("text_config").value_or(root);
 

@@ -14,11 +14,14 @@ constexpr int kNoBlock = -1;
 // By KV layer.
 std::vector<int> windows_of(const ModelPlan& plan) {
   std::vector<int> windows(static_cast<std::size_t>(std::max(plan.kv_layers, 0)), kNoBlock);
+  const auto check_layer = [&](int layer, const Linear& linear) {
+    if (layer < 0 || layer >= plan.kv_layers) {
+      throw LoadError(linear.weight.name + ": its KV layer is out of range");
+    }
+  };
   const Overloaded note_window = {
       [&](const AttentionBlock& block) {
-        if (block.layer < 0 || block.layer >= plan.kv_layers) {
-          throw LoadError(block.query.weight.name + ": its KV layer is out of range");
-        }
+        check_layer(block.layer, block.query);
         if (block.shares_cache) {
           if (windows[block.layer] == kNoBlock) {
             throw LoadError(block.query.weight.name +
@@ -28,6 +31,10 @@ std::vector<int> windows_of(const ModelPlan& plan) {
         }
         const bool sees_all = block.window >= plan.config.context_length;
         windows[block.layer] = sees_all ? 0 : block.window;
+      },
+      [&](const LatentAttentionBlock& block) {
+        check_layer(block.layer, block.query);
+        windows[block.layer] = 0;
       },
       [](const FeedForwardBlock&) {},
       [](const ExpertsBlock&) {},

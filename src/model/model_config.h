@@ -68,8 +68,19 @@ struct ExpertsConfig {
   ExpertScoring scoring = ExpertScoring::softmax;
   // Only experts of the best groups are chosen from; a group is as good as its two best experts.
   int groups = 1, chosen_groups = 1;
-  bool normalised = false;  // the weights of those chosen are divided by their sum
-  float scale = 1;          // on the weights, after that
+  bool groups_by_best = false;  // as its best one instead (DeepSeek-AI 2024, V2)
+  bool normalised = false;      // the weights of those chosen are divided by their sum
+  float scale = 1;              // on the weights, after that
+};
+
+// The attention of layers whose cache holds of a token a latent and a rotated key, once for all
+// heads (LatentAttentionBlock), in place of keys and values.
+struct LatentConfig {
+  int rank = 0;                       // numbers of the latent; 0: no layer has one
+  int query_rank = 0;                 // of what queries are made of; 0: they are made at once
+  int plain_dim = 0, rotary_dim = 0;  // of a head's query and key: what does not turn, what does
+  int value_dim = 0;                  // of a head
+  float norm_epsilon = 0;             // of the norms of the latent and of what queries are made of
 };
 
 // The layers that are gated delta nets.
@@ -111,6 +122,7 @@ struct ModelConfig {
   int sharing_layers = 0;               // the last ones, which read keys and values of earlier ones
   int layer_input_size = 0;             // of what a layer learns of a token; 0: nothing
   ExpertsConfig experts;
+  LatentConfig latent;
   DeltaNetConfig delta_net;
   int draft_layers = 0;  // that a file has behind `layers`, to guess further tokens by (not run)
 

@@ -15,6 +15,13 @@ std::vector<const Linear*> linears_of(const Block& block) {
             }
             return {&attention.query, &attention.key, &attention.value, &attention.output};
           },
+          [](const LatentAttentionBlock& attention) -> Linears {
+            Linears linears;
+            if (attention.query_down) linears.push_back(&*attention.query_down);
+            linears.insert(linears.end(), {&attention.query, &attention.latent, &attention.key_up,
+                                           &attention.value_up, &attention.output});
+            return linears;
+          },
           [](const FeedForwardBlock& feed_forward) -> Linears {
             return {&feed_forward.gate, &feed_forward.up, &feed_forward.down};
           },

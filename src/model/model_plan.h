@@ -75,6 +75,35 @@ struct AttentionBlock {
   }
 };
 
+// Multi-head latent attention (DeepSeek-AI 2024, "DeepSeek-V2"): the cache holds of a token a
+// latent c and a rotated key r, once for all heads. With h = input_norm(x):
+//   (c, r) = latent(h), c = latent_norm(c), r = rope(r)
+//   (p, t) of each head = query(h), or query(query_norm(query_down(h))); t = rope(t)
+//   scores = scale * ((key_up p) . c + t . r)
+//   x += residual_scale * output(of each head value_up (sum of softmax(scores) c))
+// key_up and value_up have a matrix of each head. This is the "absorbed" form, in which a head's
+// own keys and values, key_up^T c and value_up c, are never made.
+struct LatentAttentionBlock {
+  int layer = 0;  // index of this block's KV cache, 0 .. plan.kv_layers - 1
+  std::optional<RmsNorm> input_norm;
+  std::optional<Linear> query_down;   // [query rank, D]
+  std::optional<RmsNorm> query_norm;  // [query rank]
+  Linear query;                       // [H (plain_dim + rotary_dim), D or query rank]
+  Linear latent;                      // [rank + rotary_dim, D]
+  RmsNorm latent_norm;                // [rank]
+  Linear key_up;                      // [H rank, plain_dim], a head's rows after another's
+  Linear value_up;                    // [H value_dim, rank]
+  Rope rope;                          // turns rotary_dim
+  int heads = 0, rank = 0, plain_dim = 0, rotary_dim = 0, value_dim = 0;
+  float scale = 1;
+  std::optional<PositionTemperature> temperature;  // a factor on a head's query
+  Linear output;                                   // [D, H value_dim]
+  float residual_scale = 1;
+
+  int key_dim() const { return rank + rotary_dim; }         // of the one that a cache holds
+  int query_dim() const { return plain_dim + rotary_dim; }  // of a head, as `query` makes it
+};
+
 // What a hidden layer makes of its two products, gate and up: activation(gate) * up, and of
 // clamped_swiglu with g = min(gate, 7), u = clamp(up, -7, 7): g * sigmoid(1.702 g) * (u + 1).
 enum class Activation { silu, gelu_tanh, clamped_swiglu };
@@ -84,6 +113,7 @@ struct ExpertChoice {
   ExpertScoring scoring = ExpertScoring::softmax;
   std::vector<float> bias = {};  // [E], on what the choice is made by alone; empty: none
   int groups = 1, chosen_groups = 1;
+  bool groups_by_best = false;
   int chosen = 0;
   bool normalised = false;
   float scale = 1;
@@ -181,8 +211,8 @@ struct LayerInputBlock {
 
 // The kinds of block. Whoever runs, counts or measures a plan visits them with std::visit and a
 // function for each kind, so that a new kind does not compile until all of them know it.
-using Block =
-    std::variant<AttentionBlock, FeedForwardBlock, ExpertsBlock, DeltaNetBlock, LayerInputBlock>;
+using Block = std::variant<AttentionBlock, LatentAttentionBlock, FeedForwardBlock, ExpertsBlock,
+                           DeltaNetBlock, LayerInputBlock>;
 
 // logits[V] = softcap * tanh(weight * norm(x) / softcap)
 struct Head {

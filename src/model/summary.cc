@@ -25,6 +25,11 @@ std::int64_t others_in(const AttentionBlock& block) {
          (block.shares_cache ? 0 : numbers_in(block.key_norm));
 }
 
+std::int64_t others_in(const LatentAttentionBlock& block) {
+  return numbers_in(block.input_norm) + numbers_in(block.query_norm) +
+         numbers_in(block.latent_norm);
+}
+
 std::int64_t others_in(const FeedForwardBlock& block) {
   return numbers_in(block.input_norm) + numbers_in(block.post_norm);
 }

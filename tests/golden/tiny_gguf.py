@@ -29,6 +29,9 @@ FAMILIES = {
     "ernie4_5_moe": (gguf.MODEL_ARCH.ERNIE4_5_MOE, False),
     "exaone4": (gguf.MODEL_ARCH.EXAONE4, False),
     "granitemoe": (gguf.MODEL_ARCH.GRANITE_MOE, True),
+    "glm4_moe_lite": (gguf.MODEL_ARCH.DEEPSEEK2, False),
+    "deepseek_v3": (gguf.MODEL_ARCH.DEEPSEEK2, False),
+    "mistral4": (gguf.MODEL_ARCH.MISTRAL4, False),
     "gpt_oss": (gguf.MODEL_ARCH.GPT_OSS, False),
     "seed_oss": (gguf.MODEL_ARCH.SEED_OSS, False),
     "qwen3_moe": (gguf.MODEL_ARCH.QWEN3MOE, False),
@@ -108,10 +111,26 @@ def add_gemma4(writer, config):
     writer.add_rope_freq_base_swa(config["rope_parameters"]["sliding_attention"]["rope_theta"])
 
 
+def add_latent(writer, config):
+    """The cache as of one KV head, and the sizes of heads (conversion/deepseek.py)."""
+    rank, rotary = config["kv_lora_rank"], config["qk_rope_head_dim"]
+    writer.add_rope_dimension_count(rotary)
+    writer.add_q_lora_rank(config["q_lora_rank"])
+    writer.add_kv_lora_rank(rank)
+    writer.add_key_length(rank + rotary)
+    writer.add_value_length(rank)
+    writer.add_key_length_mla(config["qk_nope_head_dim"] + rotary)
+    writer.add_value_length_mla(config["v_head_dim"])
+    writer.add_expert_group_count(config["n_group"])
+    writer.add_expert_group_used_count(config["topk_group"])
+
+
 def by_layer(config):
     """The KV heads and hidden sizes of the feed-forward layers, which the families of one number a
     model have as such."""
     heads, size = config["num_key_value_heads"], config["intermediate_size"]
+    if "kv_lora_rank" in config:
+        return 1, size
     if config["model_type"] != "gemma4_text":
         return heads, size
     if config.get("attention_k_eq_v"):
@@ -141,7 +160,10 @@ def add_usual(writer, config):
     partial = (rope or config).get("partial_rotary_factor", 1)
     if rope.get("rope_type") == "proportional":
         partial = 1  # rope_freqs tells what turns
-    writer.add_rope_dimension_count(config.get("rotary_dim") or int(head_dim * partial))
+    if "kv_lora_rank" in config:
+        add_latent(writer, config)
+    else:
+        writer.add_rope_dimension_count(config.get("rotary_dim") or int(head_dim * partial))
     if "head_dim" in config:
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)
@@ -174,7 +196,7 @@ def add_experts(writer, config):
         writer.add_expert_weights_norm(config["norm_topk_prob"])
         writer.add_expert_shared_count(config["n_shared_experts"])
         writer.add_leading_dense_block_count(config["first_k_dense_replace"])
-    if config["model_type"] in ("dots1", "glm4_moe", "minimax_m2"):
+    if config["model_type"] in ("dots1", "glm4_moe", "glm4_moe_lite", "deepseek_v3", "minimax_m2"):
         writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
 
 
@@ -226,6 +248,11 @@ def add_own(writer, config):
     elif kind == "ministral3":
         writer.add_rope_scaling_yarn_log_mul(rope["mscale_all_dim"])
         writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
+    elif kind in ("deepseek_v3", "mistral4"):
+        writer.add_rope_scaling_yarn_log_mul(0.1 * rope["mscale_all_dim"])
+        if "llama_4_scaling_beta" in rope:  # as of Mistral Large 3; the converter forgets it here
+            writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
+            writer.add_attn_temperature_length(rope["original_max_position_embeddings"])
     elif kind == "phi3":
         original = config["original_max_position_embeddings"]
         writer.add_rope_scaling_orig_ctx_len(original)
@@ -282,6 +309,7 @@ def write(path, config, weights, tokenizer, matrix_type=np.float16):
         own = name if name.startswith(("blk.", "rope_freqs.")) else names.get_name(
             name.replace("block_sparse_moe.", "mlp.").replace("mlp.router.layer.", "mlp.gate.")
             .replace("mlp.switch_mlp.", "mlp.experts.")
+            .replace("self_attn.embed_q.", "self_attn.k_b_proj.").replace("self_attn.unembed_out.", "self_attn.v_b_proj.")
             .replace("mlp.e_score", "mlp.gate.e_score").replace("e_score_correction_bias", "e_score_correction.bias"),
             try_suffixes=(".weight", ".bias"))
         assert own, name

@@ -25,8 +25,8 @@ int first_partition(const AttentionShape& shape, int position) {
 }  // namespace
 
 // Floats of one partition's maxima, sums and outputs.
-std::ptrdiff_t AttentionWork::slot_size(int queries, int head_dim) {
-  return (2 * queries + 15) / 16 * 16 + static_cast<std::ptrdiff_t>(queries) * head_dim;
+std::ptrdiff_t AttentionWork::slot_size(int queries, int value_dim) {
+  return (2 * queries + 15) / 16 * 16 + static_cast<std::ptrdiff_t>(queries) * value_dim;
 }
 
 int AttentionWork::task_rows(const AttentionShape& shape) {
@@ -41,13 +41,13 @@ std::size_t AttentionWork::most_bytes(const AttentionShape& shape, int rows, int
   const int seen = shape.window > 0 ? std::min(context, shape.window + in_task) : context;
   const std::size_t partitions = static_cast<std::size_t>(seen) / kPartition + 2;
   const std::size_t split = static_cast<std::size_t>(workers) * kTasksPerWorker - 1;
-  const std::size_t slot = slot_size(in_task * shape.group(), shape.head_dim) * sizeof(float);
+  const std::size_t slot = slot_size(in_task * shape.group(), shape.value_dim()) * sizeof(float);
   return std::min(split * partitions * slot, kMostPartials * sizeof(float));
 }
 
 std::size_t AttentionWork::most_scratch_bytes(const AttentionShape& shape) {
   const std::size_t queries = static_cast<std::size_t>(task_rows(shape)) * shape.group();
-  return queries * (kPartition + 2 * shape.head_dim + 4) * sizeof(float);
+  return queries * (kPartition + 2 * shape.value_dim() + 4) * sizeof(float);
 }
 
 void AttentionWork::plan(const AttentionShape& shape, std::span<const QueryRows> queries,
@@ -92,7 +92,7 @@ void AttentionWork::split_long_tasks(std::ptrdiff_t share, int workers) {
     const Task task = tasks_[i];
     const int partitions = task.end_partition - task.first_partition;
     const int step = static_cast<int>(std::max<std::ptrdiff_t>(1, share / task.rows));
-    const std::ptrdiff_t slot = slot_size(queries_of(task.rows), shape_.head_dim);
+    const std::ptrdiff_t slot = slot_size(queries_of(task.rows), shape_.value_dim());
     if (partitions <= step || slots + partitions * slot > kMostPartials) continue;
     for (int row = 0; row < task.rows; ++row) {
       folds_.push_back({task.first_row, task.rows, task.kv_head, row, partitions, slots});
@@ -116,7 +116,7 @@ void AttentionWork::split_long_tasks(std::ptrdiff_t share, int workers) {
 void AttentionWork::prepare(const Task& task, const Data& data, Scratch& scratch) const {
   const int queries = queries_of(task.rows);
   scratch.scores.reserve(static_cast<std::size_t>(queries) * kPartition);
-  scratch.out.reserve(std::size_t{2} * queries * shape_.head_dim);
+  scratch.out.reserve(std::size_t{2} * queries * shape_.value_dim());
   scratch.maxima.reserve(std::size_t{2} * queries);
   scratch.sums.reserve(std::size_t{2} * queries);
   scratch.query.resize(queries);
@@ -137,6 +137,7 @@ void AttentionWork::attend(const Task& task, int partition, const VectorOps& ops
   const std::span<const int> blocks =
       data.batch->sequences[task.sequence].blocks[data.cache->group_of(data.layer)];
   PartitionQuery query{.head_dim = shape_.head_dim,
+                       .value_dim = shape_.value_dim(),
                        .softcap = shape_.softcap,
                        .queries = queries_of(task.rows),
                        .query = scratch.query.data(),
@@ -179,20 +180,21 @@ void AttentionWork::finish(const VectorOps& ops, const Data& data, int row, int 
   // A sink enters here alone, once for the whole context. Where it is so far above all scores that
   // this is infinite, nothing is left of the values.
   if (!data.sinks.empty()) sum += std::exp(data.sinks[head] - maximum);
-  float* const to = data.out->values(row) + static_cast<std::ptrdiff_t>(head) * shape_.head_dim;
-  std::copy_n(out, shape_.head_dim, to);
-  ops.scale(to, 1 / sum, shape_.head_dim);
+  float* const to = data.out + row * data.row_stride + head * data.head_stride;
+  std::copy_n(out, shape_.value_dim(), to);
+  ops.scale(to, 1 / sum, shape_.value_dim());
 }
 
 AttentionWork::Finished AttentionWork::run(int index, const VectorOps& ops, const Data& data,
                                            Scratch& scratch) {
   const Task& task = tasks_[index];
-  const int queries = queries_of(task.rows), head_dim = shape_.head_dim;
+  const int queries = queries_of(task.rows), value_dim = shape_.value_dim();
   prepare(task, data, scratch);
   if (task.slot >= 0) {
     for (int p = task.first_partition; p < task.end_partition; ++p) {
-      float* slot = partials_.data() + task.slot +
-                    (p - task.first_partition) * slot_size(queries_of(task.rows), shape_.head_dim);
+      float* slot =
+          partials_.data() + task.slot +
+          (p - task.first_partition) * slot_size(queries_of(task.rows), shape_.value_dim());
       float* out = slot + (2 * queries + 15) / 16 * 16;
       attend(task, p, ops, data, scratch, slot, slot + queries, out);
     }
@@ -201,19 +203,19 @@ AttentionWork::Finished AttentionWork::run(int index, const VectorOps& ops, cons
   float* maxima = scratch.maxima.data();
   float* sums = scratch.sums.data();
   float* out = scratch.out.data();
-  float* next_out = out + static_cast<std::ptrdiff_t>(queries) * head_dim;
+  float* next_out = out + static_cast<std::ptrdiff_t>(queries) * value_dim;
   attend(task, task.first_partition, ops, data, scratch, maxima, sums, out);
   for (int p = task.first_partition + 1; p < task.end_partition; ++p) {
     attend(task, p, ops, data, scratch, maxima + queries, sums + queries, next_out);
     for (int i = 0; i < queries; ++i) {
-      ops.fold(maxima + i, sums + i, out + i * head_dim, maxima[queries + i], sums[queries + i],
-               next_out + i * head_dim, head_dim);
+      ops.fold(maxima + i, sums + i, out + i * value_dim, maxima[queries + i], sums[queries + i],
+               next_out + i * value_dim, value_dim);
     }
   }
   for (int i = 0; i < queries; ++i) {
     finish(ops, data, task.first_row + i / shape_.group(),
            task.kv_head * shape_.group() + i % shape_.group(), maxima[i], sums[i],
-           out + i * head_dim);
+           out + i * value_dim);
   }
   return {task.first_row, task.rows, task.kv_head};
 }
@@ -221,17 +223,17 @@ AttentionWork::Finished AttentionWork::run(int index, const VectorOps& ops, cons
 AttentionWork::Finished AttentionWork::fold(int index, const VectorOps& ops, const Data& data,
                                             Scratch& scratch) {
   const Fold& fold = folds_[index];
-  const int queries = queries_of(fold.rows), head_dim = shape_.head_dim;
-  scratch.out.reserve(head_dim);
+  const int queries = queries_of(fold.rows), value_dim = shape_.value_dim();
+  scratch.out.reserve(value_dim);
   float* out = scratch.out.data();
   for (int head = 0; head < shape_.group(); ++head) {
     const int i = fold.row * shape_.group() + head;
     float maximum = 0, sum = 0;
     for (int p = 0; p < fold.partitions; ++p) {
       const float* slot =
-          partials_.data() + fold.slot + p * slot_size(queries_of(fold.rows), shape_.head_dim);
-      const float* next = slot + (2 * queries + 15) / 16 * 16 + i * head_dim;
-      ops.fold(&maximum, &sum, out, slot[i], slot[queries + i], next, head_dim);
+          partials_.data() + fold.slot + p * slot_size(queries_of(fold.rows), shape_.value_dim());
+      const float* next = slot + (2 * queries + 15) / 16 * 16 + i * value_dim;
+      ops.fold(&maximum, &sum, out, slot[i], slot[queries + i], next, value_dim);
     }
     finish(ops, data, fold.first_row + fold.row, fold.kv_head * shape_.group() + head, maximum, sum,
            out);

@@ -16,7 +16,9 @@ struct AttentionShape {
   int heads = 0, kv_heads = 0, head_dim = 0;
   float softcap = 0;  // 0: none
   int window = 0;     // tokens seen, 0: all
+  int latent = 0;     // numbers of a key that are its value too, 0: values lie apart
 
+  int value_dim() const { return latent > 0 ? latent : head_dim; }
   int group() const { return heads / kv_heads; }  // query heads that share a KV head
   bool operator==(const AttentionShape&) const = default;
 };
@@ -66,8 +68,9 @@ class AttentionWork {
     const KvCache* cache = nullptr;
     const Batch* batch = nullptr;
     int layer = 0;
-    const RowBuffer* query = nullptr;   // [rows, heads * head_dim], rotated and scaled
-    const InputBuffer* out = nullptr;   // values: [rows, heads * head_dim]
+    const RowBuffer* query = nullptr;  // [rows, heads * head_dim], rotated and scaled
+    float* out = nullptr;              // [value_dim] of each row and head, at these distances
+    std::ptrdiff_t row_stride = 0, head_stride = 0;
     std::span<const float> sinks = {};  // [heads], or empty (AttentionBlock::sinks)
   };
 
@@ -95,7 +98,7 @@ class AttentionWork {
 
   void split_long_tasks(std::ptrdiff_t share, int workers);
   int queries_of(int rows) const { return rows * shape_.group(); }
-  static std::ptrdiff_t slot_size(int queries, int head_dim);
+  static std::ptrdiff_t slot_size(int queries, int value_dim);
   static int task_rows(const AttentionShape& shape);
   void attend(const Task& task, int partition, const VectorOps& ops, const Data& data,
               Scratch& scratch, float* maxima, float* sums, float* out) const;

@@ -7,10 +7,8 @@
 namespace mlxd::cpu {
 namespace {
 
-// So much one worker does sooner by itself than two that share it: numbers that are rotated, and
-// positions whose angles are computed.
+// So many numbers one worker rotates sooner by itself than two that share them.
 constexpr int kFewNumbers = 2048;
-constexpr int kFewPositions = 4;
 
 AttentionShape shape_of(const PackedAttention& block) {
   return {block.heads, block.kv_heads, block.head_dim, block.softcap, block.window};
@@ -22,22 +20,6 @@ bool finishes_groups(const PackedAttention& block) {
 }
 
 }  // namespace
-
-AttentionLayers::AttentionLayers(const PackedModel& model, StepPhases& step, KvCache& cache)
-    : step_(step), cache_(cache), scratch_(step.workers()) {
-  for (const Rope& rope : model.ropes) ropes_.emplace_back(rope, model.context_length);
-  rope_fill_.resize(ropes_.size());
-}
-
-void AttentionLayers::add_angles() {
-  for (std::size_t i = 0; i < ropes_.size(); ++i) {
-    step_.add_grains(
-        kFewPositions, [this, i] { return rope_fill_[i].end - rope_fill_[i].first; },
-        [this, i](int, Range part) {
-          ropes_[i].fill(rope_fill_[i].first + part.first, rope_fill_[i].first + part.end);
-        });
-  }
-}
 
 void AttentionLayers::add(const PackedAttention& block, const Residual* left, const Stream& from,
                           const Stream& to) {
@@ -87,38 +69,23 @@ void AttentionLayers::add_rotation(const PackedAttention& block, const Stream& t
 }
 
 void AttentionLayers::add_tasks(const PackedAttention& block, const Stream& to) {
-  const bool last = &to == &step_.last();
-  const std::size_t index = all_.index_of(shape_of(block));
-  const std::size_t narrow_index = last ? narrow_.index_of(shape_of(block)) : 0;
-  const auto work = [this, last, index, narrow_index]() -> AttentionWork& {
-    return last && step_.narrows() ? narrow_.work[narrow_index] : all_.work[index];
-  };
-  const auto add_part = [&](auto count, auto compute) {
-    const auto run = [this, &block, work, compute](int worker, int first, int end) {
-      const AttentionWork::Data data{&cache_, &step_.batch(), block.layer,
-                                     &query_, &attended_,     block.sinks};
-      for (int i = first; i < end; ++i) {
-        finish(block, (work().*compute)(i, step_.ops(), data, scratch_[worker]));
-      }
-    };
-    step_.add({.units = [work, count] { return (work().*count)(); }, .run = run, .in_order = true});
-  };
-  add_part(&AttentionWork::tasks, &AttentionWork::run);
-  add_part(&AttentionWork::folds, &AttentionWork::fold);
+  attention_.add_tasks(
+      shape_of(block), to,
+      [this, &block]() -> AttentionWork::Data {
+        return {.cache = &attention_.cache(),
+                .batch = &step_.batch(),
+                .layer = block.layer,
+                .query = &query_,
+                .out = attended_.values(0),
+                .row_stride = attended_.value_stride(),
+                .head_stride = block.head_dim,
+                .sinks = block.sinks};
+      },
+      [this, &block](const AttentionWork::Finished& part) { finish(block, part); });
   if (finishes_groups(block) || !quantized(block.output)) return;
   step_.add_rows(to, [this, columns = block.heads * block.head_dim](int, int row) {
     attended_.quantize(step_.kernels(), row, 0, columns, attended_.values(row));
   });
-}
-
-std::size_t AttentionLayers::Attentions::index_of(const AttentionShape& shape) {
-  const auto known = std::find(shapes.begin(), shapes.end(), shape);
-  const auto index = static_cast<std::size_t>(known - shapes.begin());
-  if (known == shapes.end()) {
-    shapes.push_back(shape);
-    work.emplace_back();
-  }
-  return index;
 }
 
 void AttentionLayers::reserve(int rows) {
@@ -129,48 +96,9 @@ void AttentionLayers::reserve(int rows) {
   attended_.reserve(rows, query_columns_);
 }
 
-void AttentionLayers::plan() {
-  const Batch& batch = step_.batch();
-  int end_position = 0;
-  for (const int position : batch.positions) end_position = std::max(end_position, position + 1);
-  for (std::size_t i = 0; i < ropes_.size(); ++i) {
-    rope_fill_[i] = {ropes_[i].positions(), std::max(end_position, ropes_[i].positions())};
-    ropes_[i].make_room(end_position);
-  }
-  queries_.clear();
-  narrow_queries_.clear();
-  int narrow_rows = 0;
-  for (std::size_t s = 0; s < batch.sequences.size(); ++s) {
-    const BatchSequence& sequence = batch.sequences[s];
-    queries_.push_back({static_cast<int>(s), sequence.first_row, sequence.query_length});
-    QueryRows narrow{static_cast<int>(s), narrow_rows, 0};
-    for (int i = 0; i < sequence.query_length; ++i) {
-      narrow.rows += step_.narrow_index()[sequence.first_row + i] >= 0;
-    }
-    narrow_rows += narrow.rows;
-    narrow_queries_.push_back(narrow);
-  }
-  for (std::size_t i = 0; i < all_.shapes.size(); ++i) {
-    all_.work[i].plan(all_.shapes[i], queries_, batch.positions, step_.workers());
-  }
-  for (std::size_t i = 0; step_.narrows() && i < narrow_.shapes.size(); ++i) {
-    narrow_.work[i].plan(narrow_.shapes[i], narrow_queries_, step_.positions(step_.last()),
-                         step_.workers());
-  }
-}
-
-void AttentionLayers::complete() {
-  for (std::size_t i = 0; i < ropes_.size(); ++i) ropes_[i].have(rope_fill_[i].end);
-}
-
 std::size_t AttentionLayers::bytes() const {
   std::size_t bytes = attended_.bytes();
   for (const RowBuffer* buffer : {&query_, &key_, &value_, &gate_}) bytes += buffer->bytes();
-  for (const Attentions* of : {&all_, &narrow_}) {
-    for (const AttentionWork& work : of->work) bytes += work.bytes();
-  }
-  for (const RopeTable& rope : ropes_) bytes += rope.bytes();
-  for (const AttentionWork::Scratch& scratch : scratch_) bytes += scratch.bytes();
   return bytes;
 }
 
@@ -181,31 +109,30 @@ void AttentionLayers::turn(const PackedAttention& block, const std::optional<Rms
     ops.rms_norm(head, norm->weight.data(), norm->epsilon, block.head_dim, head);
   }
   if (block.rope < 0) return;
-  const RopeTable& rope = ropes_[block.rope];
+  const RopeTable& rope = attention_.rope(block.rope);
   ops.rotate(head, rope.cosines(position), rope.sines(position), rope.half());
 }
 
 void AttentionLayers::store_keys(const PackedAttention& block, Range heads) {
   const Batch& batch = step_.batch();
-  const int d = block.head_dim, block_size = cache_.block_size();
-  const int group = cache_.group_of(block.layer);
-  const KvOps& kv = step_.ops().kv(cache_.format());
+  const KvCache& cache = attention_.cache();
+  const int d = block.head_dim, group = cache.group_of(block.layer);
+  const KvOps& kv = step_.ops().kv(cache.format());
   std::size_t s = 0;
   for (int i = heads.first; i < heads.end; ++i) {
     const int row = i / block.kv_heads, head = i % block.kv_heads;
     while (row >= batch.sequences[s].first_row + batch.sequences[s].query_length) ++s;
     const int position = batch.positions[row];
-    const int cache_block = batch.sequences[s].blocks[group][position / block_size];
-    const int tile = position % block_size / kKeyTile, slot = position % kKeyTile;
+    const auto [at, tile, slot] = attention_.slot_of(group, batch.sequences[s], position);
     float* key = key_.row(row) + head * d;
     float* value = value_.row(row) + head * d;
     if (!block.value) std::copy_n(key, d, value);
     turn(block, block.key_norm, position, key);
-    kv.store_key(key, d, cache_.keys(block.layer, cache_block, head, tile), slot);
+    kv.store_key(key, d, cache.keys(block.layer, at, head, tile), slot);
     if (const auto& norm = block.value_norm) {
       step_.ops().rms_norm(value, norm->weight.data(), norm->epsilon, d, value);
     }
-    kv.store_value(value, d, cache_.values(block.layer, cache_block, head, tile), slot);
+    kv.store_value(value, d, cache.values(block.layer, at, head, tile), slot);
   }
 }
 

@@ -218,6 +218,7 @@ void EncoderPass::attend(const Task& task, AttentionWork::Scratch& scratch) {
     float* maxima = scratch.maxima.data() + (folds ? queries : 0);
     float* sums = scratch.sums.data() + (folds ? queries : 0);
     PartitionQuery query{.head_dim = d,
+                         .value_dim = d,
                          .queries = queries,
                          .query = scratch.query.data(),
                          .first = scratch.first.data(),

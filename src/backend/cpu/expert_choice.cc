@@ -62,7 +62,7 @@ void keep_best_groups(const ExpertChoice& choice, ExpertScratch& scratch) {
         second = std::max(second, merit);
       }
     }
-    scratch.groups.push_back(size > 1 ? best + second : best);
+    scratch.groups.push_back(size > 1 && !choice.groups_by_best ? best + second : best);
   }
   rank(scratch.groups, choice.chosen_groups, scratch.order);
   for (int i = choice.chosen_groups; i < choice.groups; ++i) {

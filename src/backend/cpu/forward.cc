@@ -13,7 +13,9 @@ ForwardPass::ForwardPass(const PackedModel& model, const Kernels& kernels, const
       pool_(pool),
       cache_(cache),
       step_(model.hidden_size, kernels, ops, pool.size()),
-      attention_(model, step_, cache),
+      attention_step_(model, step_, cache),
+      attention_(step_, attention_step_),
+      latent_attention_(step_, attention_step_),
       feed_forward_(step_),
       experts_(step_, feed_forward_),
       delta_net_(step_, states),
@@ -22,7 +24,7 @@ ForwardPass::ForwardPass(const PackedModel& model, const Kernels& kernels, const
 }
 
 void ForwardPass::assemble() {
-  attention_.add_angles();
+  attention_step_.add_angles();
   step_.add_rows(step_.all(), [this](int, int row) { embed(row); });
   layer_inputs_.add_inputs();
   const Residual* left = nullptr;
@@ -32,6 +34,9 @@ void ForwardPass::assemble() {
     const Overloaded add_block = {
         [&](const PackedAttention& block) {
           attention_.add(block, left, stream, i == last ? step_.last() : stream);
+        },
+        [&](const PackedLatentAttention& block) {
+          latent_attention_.add(block, left, stream, i == last ? step_.last() : stream);
         },
         [&](const PackedFeedForward& block) { feed_forward_.add(block, left, stream); },
         [&](const PackedDeltaNet& block) { delta_net_.add(block, left, i == last); },
@@ -51,6 +56,7 @@ void ForwardPass::reserve(int rows) {
   reserved_rows_ = 0;
   step_.reserve(rows);
   attention_.reserve(rows);
+  latent_attention_.reserve(rows);
   feed_forward_.reserve(rows);
   experts_.reserve(rows);
   delta_net_.reserve(rows);
@@ -68,9 +74,9 @@ void ForwardPass::run(const Batch& batch, StepOutput& output) {
   if (batch.rows() == 0) return;
   reserve(batch.rows());
   step_.plan(batch, output.logits.data());
-  attention_.plan();
+  attention_step_.plan();
   pool_.run(step_.phases());
-  attention_.complete();
+  attention_step_.complete();
   hand_out(batch, output);
 }
 
@@ -91,8 +97,8 @@ void ForwardPass::hand_out(const Batch& batch, StepOutput& output) const {
 }
 
 std::size_t ForwardPass::buffer_bytes() const {
-  return step_.bytes() + attention_.bytes() + feed_forward_.bytes() + experts_.bytes() +
-         delta_net_.bytes() + layer_inputs_.bytes();
+  return step_.bytes() + attention_step_.bytes() + attention_.bytes() + latent_attention_.bytes() +
+         feed_forward_.bytes() + experts_.bytes() + delta_net_.bytes() + layer_inputs_.bytes();
 }
 
 void ForwardPass::embed(int row) {

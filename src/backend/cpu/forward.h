@@ -3,11 +3,13 @@
 #include <cstddef>
 
 #include "backend/cpu/attention_layers.h"
+#include "backend/cpu/attention_step.h"
 #include "backend/cpu/delta_net_layers.h"
 #include "backend/cpu/expert_layers.h"
 #include "backend/cpu/feed_forward_layers.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kv_cache.h"
+#include "backend/cpu/latent_attention_layers.h"
 #include "backend/cpu/layer_input_layers.h"
 #include "backend/cpu/packed_model.h"
 #include "backend/cpu/state_cache.h"
@@ -44,7 +46,9 @@ class ForwardPass {
   KvCache& cache_;
   int reserved_rows_ = 0;
   StepPhases step_;
+  AttentionStep attention_step_;
   AttentionLayers attention_;
+  LatentAttentionLayers latent_attention_;
   FeedForwardLayers feed_forward_;
   ExpertLayers experts_;
   DeltaNetLayers delta_net_;

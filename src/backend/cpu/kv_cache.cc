@@ -27,8 +27,12 @@ KvCache::KvCache(const std::vector<KvShape>& layers, int block_size, KvFormat fo
                                        : numbers * sizeof(std::uint16_t);
     if (shape.group >= groups()) groups_.resize(shape.group + 1);
     std::size_t& block_bytes = groups_[shape.group].block_bytes;
-    layers_.push_back({.group = shape.group, .offset = block_bytes, .tile_bytes = tile_bytes});
-    block_bytes += 2 * tile_bytes * static_cast<std::size_t>(block_size / kKeyTile) *
+    const std::size_t to_values = shape.values_in_keys ? 0 : tile_bytes;
+    layers_.push_back({.group = shape.group,
+                       .offset = block_bytes,
+                       .stride = tile_bytes + to_values,
+                       .to_values = to_values});
+    block_bytes += layers_.back().stride * static_cast<std::size_t>(block_size / kKeyTile) *
                    static_cast<std::size_t>(shape.kv_heads);
   }
   for (Layer& layer : layers_) layer.block_bytes = groups_[layer.group].block_bytes;

@@ -23,6 +23,8 @@ struct KvShape {
   int kv_heads = 0;
   int head_dim = 0;  // multiple of 16
   int group = 0;     // of the layers that are kept and let go together (RunnerInfo::kv)
+  // A token's value is the first numbers of its key, and not kept once more (latent attention).
+  bool values_in_keys = false;
   bool operator==(const KvShape&) const = default;
 };
 
@@ -31,7 +33,8 @@ struct KvShape {
 //   [block][layer][kv_head][block_size / 16] x { keys [head_dim][16], key scales [groups][16],
 //                                                values [16][head_dim], value scales [16][groups] }
 //
-// where the scales are 32-bit floats, and f16 has none.
+// where the scales are 32-bit floats, and f16 has none. Where values lie in keys a tile has no
+// other part than `values [16][head_dim], value scales [16][groups]`, which holds whole keys.
 //
 // A block lies in one piece, so that memory in use grows with the tokens kept and a copy is one.
 // Keys are stored transposed, so that the scores of 16 tokens are one vector and no sum crosses
@@ -59,15 +62,15 @@ class KvCache {
   std::size_t block_bytes(int group) const { return groups_[group].block_bytes; }
   int group_of(int layer) const { return layers_[layer].group; }
 
-  // The keys of the 16 tokens of a tile, 0 .. block_size / 16 - 1, for one head; the values follow.
+  // The keys of the 16 tokens of a tile, 0 .. block_size / 16 - 1, for one head, and their values.
   std::uint8_t* keys(int layer, int block, int kv_head, int tile) const {
     const Layer& at = layers_[layer];
     const int tiles = block_size_ / kKeyTile;
     return at.first + static_cast<std::size_t>(block) * at.block_bytes +
-           (static_cast<std::size_t>(kv_head) * tiles + tile) * 2 * at.tile_bytes;
+           (static_cast<std::size_t>(kv_head) * tiles + tile) * at.stride;
   }
   std::uint8_t* values(int layer, int block, int kv_head, int tile) const {
-    return keys(layer, block, kv_head, tile) + layers_[layer].tile_bytes;
+    return keys(layer, block, kv_head, tile) + layers_[layer].to_values;
   }
 
  private:
@@ -78,7 +81,8 @@ class KvCache {
   struct Layer {
     int group = 0;
     std::size_t offset = 0;         // in a block
-    std::size_t tile_bytes = 0;     // of 16 tokens' keys or values
+    std::size_t stride = 0;         // from 16 tokens' keys to those of the next
+    std::size_t to_values = 0;      // and to their values
     std::uint8_t* first = nullptr;  // in the first block of its group
     std::size_t block_bytes = 0;    // of its group
   };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -166,6 +167,67 @@ class Packer {
         reorder((*norm)->weight, rows_of_heads(heads, d, 0, d, source));
       }
     }
+  }
+
+  void add(const LatentAttentionBlock& block) {
+    auto& packed =
+        std::get<PackedLatentAttention>(model_.blocks.emplace_back(PackedLatentAttention{}));
+    const std::string& name = block.query.weight.name;
+    const int d = model_.hidden_size, query_dim = block.query_dim();
+    if (block.plain_dim % kGroupColumns != 0 || block.rank % kGroupColumns != 0 ||
+        block.rotary_dim % kTileRows != 0 || block.value_dim % kTileRows != 0 ||
+        block.heads * block.value_dim % kGroupColumns != 0) {
+      throw LoadError(name +
+                      ": the cpu backend runs latents and heads whose sizes are multiples of " +
+                      std::to_string(kGroupColumns) + ", and values and rotated parts of " +
+                      std::to_string(kTileRows) + ", not " + std::to_string(block.rank) + ", " +
+                      std::to_string(block.plain_dim) + ", " + std::to_string(block.value_dim) +
+                      " and " + std::to_string(block.rotary_dim));
+    }
+    packed.layer = block.layer;
+    packed.input_norm = block.input_norm;
+    packed.query_norm = block.query_norm;
+    packed.latent_norm = block.latent_norm;
+    packed.heads = block.heads;
+    packed.rank = block.rank;
+    packed.plain_dim = block.plain_dim;
+    packed.rotary_dim = block.rotary_dim;
+    packed.value_dim = block.value_dim;
+    packed.scale = block.scale;
+    packed.temperature = block.temperature;
+    packed.residual = {std::nullopt, block.residual_scale};
+    packed.rope = find_rope(block.rope);
+    if (2 * static_cast<int>(block.rope.inverse_frequencies.size()) != block.rotary_dim) {
+      throw LoadError(name + ": its rope does not turn the " + std::to_string(block.rotary_dim) +
+                      " dimensions beside a latent");
+    }
+    need_norm(packed.input_norm, d, name);
+    need_norm(packed.latent_norm, block.rank, name);
+    // What turns lies behind what does not, in a head and in the key.
+    RowList query, key;
+    if (block.rope.interleaved) {
+      const std::vector<int> halves = halves_from_neighbours(block.rotary_dim, block.rotary_dim);
+      const auto order = [&](int first) {
+        std::vector<int> rows(first);
+        std::iota(rows.begin(), rows.end(), 0);
+        for (const int row : halves) rows.push_back(first + row);
+        return rows;
+      };
+      query = rows_of_heads(block.heads, query_dim, 0, query_dim, order(block.plain_dim));
+      key = order(block.rank);
+    }
+    std::int64_t query_columns = d;
+    if (block.query_down) {
+      query_columns = block.query_down->out();
+      linear(*block.query_down, query_columns, d, packed.query_down.emplace());
+      need_norm(packed.query_norm, static_cast<int>(query_columns), name);
+    }
+    linear(block.query, block.heads * query_dim, query_columns, packed.query, query);
+    linear(block.latent, block.key_dim(), d, packed.latent, key);
+    linear(block.key_up, std::int64_t{block.heads} * block.rank, block.plain_dim, packed.key_up);
+    linear(block.value_up, std::int64_t{block.heads} * block.value_dim, block.rank,
+           packed.value_up);
+    linear(block.output, d, block.heads * block.value_dim, packed.output);
   }
 
   void add(const FeedForwardBlock& block) {
@@ -334,7 +396,10 @@ std::size_t last_mixer(const PackedModel& model) {
   for (std::size_t i = 0; i < model.blocks.size(); ++i) {
     const auto* attention = std::get_if<PackedAttention>(&model.blocks[i]);
     const bool writes = attention != nullptr && !attention->shares_cache;
-    if (writes || std::holds_alternative<PackedDeltaNet>(model.blocks[i])) last = i;
+    if (writes || std::holds_alternative<PackedLatentAttention>(model.blocks[i]) ||
+        std::holds_alternative<PackedDeltaNet>(model.blocks[i])) {
+      last = i;
+    }
   }
   return last;
 }

@@ -53,6 +53,24 @@ struct PackedAttention {
   bool norms_rows(const std::optional<RmsNorm>& norm) const { return norm && !norms_heads(norm); }
 };
 
+struct PackedLatentAttention {
+  int layer = 0;
+  std::optional<RmsNorm> input_norm;
+  std::optional<PackedLinear> query_down;
+  std::optional<RmsNorm> query_norm;
+  PackedLinear query, latent;
+  RmsNorm latent_norm;
+  PackedLinear key_up, value_up;  // a head's rows, whole tiles, after another's
+  int rope = 0;                   // index into PackedModel::ropes
+  int heads = 0, rank = 0, plain_dim = 0, rotary_dim = 0, value_dim = 0;
+  float scale = 1;
+  std::optional<PositionTemperature> temperature;
+  PackedLinear output;
+  Residual residual;
+
+  int key_dim() const { return rank + rotary_dim; }
+};
+
 // down(activation(gate(h), up(h))), or without a gate down(gelu(up(h))).
 struct PackedMlp {
   std::optional<PackedLinear> gate;
@@ -129,8 +147,8 @@ struct PackedLayerInputs {
   float table_scale = 1, projection_scale = 1, scale = 1;
 };
 
-using PackedBlock = std::variant<PackedAttention, PackedFeedForward, PackedExperts, PackedDeltaNet,
-                                 PackedLayerInput>;
+using PackedBlock = std::variant<PackedAttention, PackedLatentAttention, PackedFeedForward,
+                                 PackedExperts, PackedDeltaNet, PackedLayerInput>;
 
 struct PackedModel {
   int hidden_size = 0;

@@ -84,6 +84,7 @@ class InputBuffer {
   }
 
   float* values(int row) const { return values_.row(row); }
+  std::ptrdiff_t value_stride() const { return values_.stride(); }
   std::size_t bytes() const {
     return values_.bytes() + quantized_.bytes() + scales_.bytes() + sums_.bytes();
   }

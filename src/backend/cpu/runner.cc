@@ -43,6 +43,12 @@ std::vector<KvShape> kv_shapes(const ModelPlan& plan, const KvLayout& layout) {
         }
         shapes[block.layer] = shape;
       },
+      [&](const LatentAttentionBlock& block) {
+        shapes[block.layer] = {.kv_heads = 1,
+                               .head_dim = block.key_dim(),
+                               .group = layout.group_of[block.layer],
+                               .values_in_keys = true};
+      },
       [](const FeedForwardBlock&) {},
       [](const ExpertsBlock&) {},
       [](const DeltaNetBlock&) {},

@@ -11,6 +11,7 @@
 #include "backend/cpu/delta_net_layers.h"
 #include "backend/cpu/expert_layers.h"
 #include "backend/cpu/kernel_input.h"
+#include "backend/cpu/latent_attention_layers.h"
 #include "backend/cpu/layer_input_layers.h"
 #include "backend/cpu/packed_matrix.h"
 #include "backend/cpu/row_buffer.h"
@@ -47,21 +48,32 @@ std::size_t prepared_bytes(const ModelPlan& plan, int rows) {
 
 std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int workers) {
   Widths widths;
+  LatentAttentionLayers::Widths latent;
   std::vector<AttentionShape> shapes;
   std::vector<AttentionShape> narrow_shapes;  // of the rows that go on after the last own cache
   std::set<std::pair<std::vector<float>, float>> ropes;
+  const auto add_shape = [&](const AttentionShape& shape) {
+    for (auto* list : {&shapes, &narrow_shapes}) {
+      if (std::ranges::count(*list, shape) == 0) list->push_back(shape);
+    }
+  };
   const Overloaded measure = {
       [&](const AttentionBlock& block) {
         widths.query = std::max(widths.query, block.heads * block.head_dim);
         widths.kv = std::max(widths.kv, block.kv_heads * block.head_dim);
         if (!block.shares_cache) narrow_shapes.clear();
         widths.gate = std::max(widths.gate, block.gated ? block.heads * block.head_dim : 0);
-        const AttentionShape shape{block.heads, block.kv_heads, block.head_dim, block.softcap,
-                                   block.window};
-        for (auto* list : {&shapes, &narrow_shapes}) {
-          if (std::ranges::count(*list, shape) == 0) list->push_back(shape);
-        }
+        add_shape({block.heads, block.kv_heads, block.head_dim, block.softcap, block.window});
         if (block.rope) ropes.insert({block.rope->inverse_frequencies, block.rope->magnitude});
+      },
+      [&](const LatentAttentionBlock& block) {
+        latent.include(block, block.query_down ? static_cast<int>(block.query_down->out()) : 0);
+        narrow_shapes.clear();
+        add_shape({.heads = block.heads,
+                   .kv_heads = 1,
+                   .head_dim = block.key_dim(),
+                   .latent = block.rank});
+        ropes.insert({block.rope.inverse_frequencies, block.rope.magnitude});
       },
       [&](const FeedForwardBlock& block) {
         widths.hidden = std::max(widths.hidden, static_cast<int>(block.gate.weight.rows));
@@ -93,6 +105,7 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int wor
       3 * RowBuffer::bytes_for(rows, model) + RowBuffer::bytes_for(rows, widths.query) +
       2 * RowBuffer::bytes_for(rows, widths.kv) + 2 * InputBuffer::bytes_for(rows, model) +
       InputBuffer::bytes_for(rows, widths.query) + InputBuffer::bytes_for(rows, widths.hidden);
+  bytes += LatentAttentionLayers::bytes_for(rows, latent);
   if (widths.gate > 0) bytes += RowBuffer::bytes_for(rows, widths.gate);
   if (widths.channels > 0) {
     bytes += DeltaNetLayers::bytes_for(rows, widths.channels, widths.values, widths.state_heads);

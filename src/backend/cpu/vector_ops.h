@@ -21,7 +21,10 @@ struct PartitionQuery {
   // tiles of one head lie far apart, so that the processor does not see them coming.
   const std::uint8_t* next_keys[kPartitionTiles] = {};
   const std::uint8_t* next_values[kPartitionTiles] = {};
-  int head_dim = 0;
+  int head_dim = 0;  // of keys
+  // The same; or less, and values are the first numbers of keys, which store_value has put there
+  // (KvShape::values_in_keys).
+  int value_dim = 0;
   float softcap = 0;  // 0: none
 
   int queries = 0;
@@ -32,7 +35,7 @@ struct PartitionQuery {
 
   float* maxima = nullptr;  // [queries]: highest score; unspecified where nothing is visible
   float* sums = nullptr;    // [queries]: sum of exp(score - maximum), 0 where nothing is visible
-  float* out = nullptr;     // [queries, head_dim]: sum of exp(score - maximum) * value
+  float* out = nullptr;     // [queries, value_dim]: sum of exp(score - maximum) * value
 };
 
 // What depends on how the cache keeps its numbers (KvFormat).
@@ -91,7 +94,7 @@ struct VectorOps {
   KvOps half, int8;
   // Folds the result of the next partition into (maximum, sum, out) of those before.
   void (*fold)(float* maximum, float* sum, float* out, float next_maximum, float next_sum,
-               const float* next_out, int head_dim);
+               const float* next_out, int value_dim);
 
   const KvOps& kv(KvFormat format) const { return format == KvFormat::int8 ? int8 : half; }
 };

@@ -86,7 +86,8 @@ mx::array expert_scores(ExpertScoring scoring, const mx::array& raw) {
 mx::array merits_of_best_groups(const ExpertChoice& choice, const mx::array& merits) {
   const int rows = merits.shape(0), size = merits.shape(1) / choice.groups;
   const mx::array grouped = mx::reshape(merits, {rows, choice.groups, size});
-  const mx::array best = size > 1 ? mx::topk(grouped, 2, -1) : grouped;
+  const int ranking = choice.groups_by_best ? 1 : 2;  // experts that a group is ranked by
+  const mx::array best = size > ranking ? mx::topk(grouped, ranking, -1) : grouped;
   const mx::array order = mx::argsort(-mx::sum(best, -1), -1);  // [T, groups]
   const mx::array others = mx::slice(order, {0, choice.chosen_groups}, {rows, choice.groups});
   const mx::array lowest = mx::full({rows, choice.groups - choice.chosen_groups, size},

@@ -142,7 +142,7 @@ Matrix rows_of(const Matrix& matrix, const RowPattern& rows) {
 }
 
 mx::array multiply(const Matrix& matrix, const mx::array& x) {
-  if (!matrix.scales) return mx::matmul(x, mx::transpose(matrix.weight));
+  if (!matrix.scales) return mx::matmul(x, mx::swapaxes(matrix.weight, -1, -2));
   return scaled(
       mx::quantized_matmul(x, matrix.weight, *matrix.scales, matrix.biases,
                            /*transpose=*/true, matrix.group_size, matrix.bits, matrix.mode),

@@ -30,7 +30,8 @@ struct Matrix {
 // Some of the matrix's rows: [rows / stride, count, columns], views of the whole.
 Matrix rows_of(const Matrix& matrix, const RowPattern& rows);
 
-// x [T, columns] -> [T, rows], in x's type.
+// x [T, columns] -> [T, rows], in x's type. Of several matrices [n, rows, columns] each multiplies
+// its own x [n, T, columns].
 mx::array multiply(const Matrix& matrix, const mx::array& x);
 
 // The matrix as those of `experts` one after another, [experts * out, columns] or [experts, out,

@@ -26,6 +26,17 @@ void write_slots(mx::array& cache, const mx::array& slots, const mx::array& rows
   cache = mx::scatter(cache, slots, mx::expand_dims(mx::astype(rows, cache.dtype()), 1), 0);
 }
 
+// Positions [first, length) of a sequence: [1, heads, positions, dim].
+mx::array rows_of(const mx::array& cache, const SlotMap& sequence, int first) {
+  const int length = sequence.length();
+  if (!sequence.is_run_from(first)) {
+    return heads_first(mx::take(cache, mx::slice(sequence.indices(), {first}, {length}), 0));
+  }
+  const int start = sequence.slot(first);
+  return heads_first(
+      mx::slice(cache, {start, 0, 0}, {start + length - first, cache.shape(1), cache.shape(2)}));
+}
+
 }  // namespace
 
 SlotMap::SlotMap(std::span<const int> blocks, int length, int block_size)
@@ -47,8 +58,9 @@ std::vector<KvGroup> PagedCache::groups() const {
   std::vector<KvGroup> groups;
   for (const int window : windows_) groups.push_back({0, window});
   for (const Layer& layer : layers_) {
-    groups[layer.group].block_bytes +=
-        std::size_t{2} * layer.kv_heads * layer.head_dim * block_size_ * mx::size_of(type_);
+    groups[layer.group].block_bytes += std::size_t{layer.values_in_keys ? 1u : 2u} *
+                                       layer.kv_heads * layer.head_dim * block_size_ *
+                                       mx::size_of(type_);
   }
   return groups;
 }
@@ -59,9 +71,11 @@ void PagedCache::resize(std::span<const int> blocks) {
   for (const Layer& layer : layers_) {
     const mx::Shape shape = {blocks[layer.group] * block_size_, layer.kv_heads, layer.head_dim};
     keys_.push_back(mx::zeros(shape, type_));
-    values_.push_back(mx::zeros(shape, type_));
+    auto& values = values_.emplace_back();
+    if (!layer.values_in_keys) values = mx::zeros(shape, type_);
     // Now, so that memory that is not there is missed before a request needs it.
-    mx::eval(keys_.back(), values_.back());
+    mx::eval(keys_.back());
+    if (values) mx::eval(*values);
   }
 }
 
@@ -84,36 +98,39 @@ void PagedCache::copy_slots(int group, const std::vector<int>& from, const std::
   const mx::array sources(from.begin(), shape, mx::int32), targets(to.begin(), shape, mx::int32);
   for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
     if (layers_[layer].group != group) continue;
-    const mx::array keys = mx::take(keys_[layer], sources, 0);
-    const mx::array values = mx::take(values_[layer], sources, 0);
-    mx::eval(keys, values);  // before the write, which then finds itself the only owner
-    write_slots(keys_[layer], targets, keys);
-    write_slots(values_[layer], targets, values);
+    const auto copy = [&](mx::array& cache) {
+      const mx::array rows = mx::take(cache, sources, 0);
+      mx::eval(rows);  // before the write, which then finds itself the only owner
+      write_slots(cache, targets, rows);
+    };
+    copy(keys_[layer]);
+    if (values_[layer]) copy(*values_[layer]);
   }
 }
 
 void PagedCache::write(int layer, const mx::array& slots, const mx::array& keys,
                        const mx::array& values) {
   write_slots(keys_[layer], slots, keys);
-  write_slots(values_[layer], slots, values);
+  write_slots(*values_[layer], slots, values);
+}
+
+void PagedCache::write_keys(int layer, const mx::array& slots, const mx::array& keys) {
+  write_slots(keys_[layer], slots, keys);
 }
 
 PagedCache::View PagedCache::read(int layer, const SlotMap& sequence, int first) const {
-  const int length = sequence.length();
-  const auto part = [&](const mx::array& cache) {
-    if (!sequence.is_run_from(first)) {
-      return mx::take(cache, mx::slice(sequence.indices(), {first}, {length}), 0);
-    }
-    const int start = sequence.slot(first);
-    return mx::slice(cache, {start, 0, 0},
-                     {start + length - first, cache.shape(1), cache.shape(2)});
-  };
-  return {heads_first(part(keys_[layer])), heads_first(part(values_[layer]))};
+  return {rows_of(keys_[layer], sequence, first), rows_of(*values_[layer], sequence, first)};
+}
+
+mx::array PagedCache::read_keys(int layer, const SlotMap& sequence, int first) const {
+  return rows_of(keys_[layer], sequence, first);
 }
 
 void PagedCache::append_to(std::vector<mx::array>& arrays) const {
   arrays.insert(arrays.end(), keys_.begin(), keys_.end());
-  arrays.insert(arrays.end(), values_.begin(), values_.end());
+  for (const auto& values : values_) {
+    if (values) arrays.push_back(*values);
+  }
 }
 
 }  // namespace mlxd::mlx_backend

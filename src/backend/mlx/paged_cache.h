@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -40,7 +41,8 @@ class PagedCache {
  public:
   struct Layer {
     int kv_heads = 0, head_dim = 0;
-    int group = 0;  // as of RunnerInfo::kv
+    int group = 0;                // as of RunnerInfo::kv
+    bool values_in_keys = false;  // a token's value is the first numbers of its key
   };
   // `windows` are the groups'.
   PagedCache(std::vector<Layer> layers, std::vector<int> windows, int block_size, mx::Dtype type);
@@ -53,12 +55,16 @@ class PagedCache {
   // Puts the keys and values [T, kv_heads, head_dim] of a step into `slots` [T].
   void write(int layer, const mx::array& slots, const mx::array& keys, const mx::array& values);
 
+  // The same of a layer whose values are in its keys.
+  void write_keys(int layer, const mx::array& slots, const mx::array& keys);
+
   struct View {
     mx::array keys, values;  // [1, kv_heads, positions, head_dim]
   };
   // Positions [first, length) of a sequence: a slice where its blocks are neighbours, else
   // gathered.
   View read(int layer, const SlotMap& sequence, int first) const;
+  mx::array read_keys(int layer, const SlotMap& sequence, int first) const;
 
   // What a step has written and must evaluate.
   void append_to(std::vector<mx::array>& arrays) const;
@@ -70,7 +76,8 @@ class PagedCache {
   std::vector<int> windows_;  // by group
   int block_size_;
   mx::Dtype type_;
-  std::vector<mx::array> keys_, values_;  // each [slots, kv_heads, head_dim]
+  std::vector<mx::array> keys_;                   // each [slots, kv_heads, head_dim]
+  std::vector<std::optional<mx::array>> values_;  // the same; none: they are in the keys
 };
 
 }  // namespace mlxd::mlx_backend

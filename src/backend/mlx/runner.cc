@@ -6,6 +6,7 @@
 
 #include "backend/mlx/delta_net.h"
 #include "backend/mlx/encoder.h"
+#include "backend/mlx/latent_attention.h"
 #include "backend/mlx/layers.h"
 #include "backend/mlx/mlx_backend.h"
 #include "base/error.h"
@@ -45,6 +46,12 @@ PagedCache make_cache(const ModelPlan& plan, int block_size, mx::Dtype type) {
       [&](const AttentionBlock& block) {
         layers[block.layer] = {block.kv_heads, block.head_dim, layout.group_of[block.layer]};
       },
+      [&](const LatentAttentionBlock& block) {
+        layers[block.layer] = {.kv_heads = 1,
+                               .head_dim = block.key_dim(),
+                               .group = layout.group_of[block.layer],
+                               .values_in_keys = true};
+      },
       [](const FeedForwardBlock&) {},
       [](const ExpertsBlock&) {},
       [](const DeltaNetBlock&) {},
@@ -54,13 +61,16 @@ PagedCache make_cache(const ModelPlan& plan, int block_size, mx::Dtype type) {
   return PagedCache(std::move(layers), layout.windows, block_size, type);
 }
 
-using Layer =
-    std::variant<AttentionLayer, FeedForwardLayer, ExpertsLayer, DeltaNetLayer, LayerInputLayer>;
+using Layer = std::variant<AttentionLayer, LatentAttentionLayer, FeedForwardLayer, ExpertsLayer,
+                           DeltaNetLayer, LayerInputLayer>;
 
 std::vector<Layer> make_layers(const ModelPlan& plan, WeightLoader& loader) {
   std::vector<Layer> layers;
   const Overloaded make_layer = {
       [&](const AttentionBlock& block) -> Layer { return AttentionLayer(block, loader); },
+      [&](const LatentAttentionBlock& block) -> Layer {
+        return LatentAttentionLayer(block, loader);
+      },
       [&](const FeedForwardBlock& block) -> Layer { return FeedForwardLayer(block, loader); },
       [&](const ExpertsBlock& block) -> Layer { return ExpertsLayer(block, loader); },
       [&](const DeltaNetBlock& block) -> Layer { return DeltaNetLayer(block, loader); },
@@ -141,6 +151,7 @@ mx::array MlxRunner::forward(StepLayout& layout) {
   if (layer_inputs_) inputs = layer_inputs_->apply(x, batch_.tokens, type_);
   const Overloaded apply = {
       [&](const AttentionLayer& layer) { return layer.apply(x, type_, cache_, layout); },
+      [&](const LatentAttentionLayer& layer) { return layer.apply(x, type_, cache_, layout); },
       [&](const FeedForwardLayer& layer) { return layer.apply(x, type_); },
       [&](const ExpertsLayer& layer) { return layer.apply(x, type_); },
       [&](const DeltaNetLayer& layer) { return layer.apply(x, type_, states_, layout); },
@@ -202,11 +213,16 @@ void MlxRunner::wait(StepOutput& output) {
 // row's values as floats a few times over, what a sequence's layer reads of a cache whose blocks
 // are not neighbours, the scores of attention where they are made, and the logits.
 std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, mx::Dtype type) {
-  std::size_t query = 0, kv = 0, hidden = 0;
+  std::size_t query = 0, kv = 0, hidden = 0, scores = 0;
   const Overloaded widen = {
       [&](const AttentionBlock& block) {
         query = std::max(query, static_cast<std::size_t>(block.query.weight.rows));
         kv = std::max(kv, static_cast<std::size_t>(block.kv_heads) * block.head_dim);
+      },
+      [&](const LatentAttentionBlock& block) {
+        query = std::max(query, static_cast<std::size_t>(block.heads) * block.key_dim());
+        kv = std::max(kv, static_cast<std::size_t>(block.key_dim()));
+        scores = LatentAttentionLayer::score_bytes(type);
       },
       [&](const FeedForwardBlock& block) {
         hidden = std::max(hidden, static_cast<std::size_t>(block.gate.weight.rows));
@@ -231,7 +247,8 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, mx::Dty
   const auto context = static_cast<std::size_t>(plan.config.context_length);
   const std::size_t gathered = 2 * context * kv * mx::size_of(type);
   const auto vocabulary = static_cast<std::size_t>(plan.head.weight.weight.rows);
-  return limits.rows * row + gathered + 2 * limits.wanted_rows * vocabulary * sizeof(float);
+  return limits.rows * row + gathered + scores +
+         2 * limits.wanted_rows * vocabulary * sizeof(float);
 }
 
 }  // namespace

@@ -24,11 +24,14 @@ inline constexpr std::string_view kSilu[] = {"silu", "swish"};
 struct Architecture {
   std::string_view name;                          // ModelConfig::architecture
   std::span<const std::string_view> model_types;  // every config.json model_type that means it
-  std::string_view gguf_name;                     // GGUF general.architecture
+  // The text_config's, where it alone tells the model from others in the same multimodal wrapper.
+  std::span<const std::string_view> text_types = {};
+  std::string_view gguf_name;                 // GGUF general.architecture
   std::span<const GgufName> gguf_names = {};  // of a layer's modules: its own, or unlike others'
   bool partial_rope = false;                  // files may turn a part of each head only
   bool recurrent = false;                     // layers may keep a state instead of keys and values
   bool experts = false;                       // layers may have experts
+  bool latent = false;                        // LatentConfig: `finish` describes all layers
   bool is_encoder = false;                    // its numbers are read by encoder_config.h
   // The activation that the plan computes, as config.json names it, and under which key.
   std::string_view activation_key = "hidden_act";

@@ -180,6 +180,7 @@ ExpertsBlock PlanBuilder::experts(int layer, const std::string& router, const st
   block.choice.scoring = described.scoring;
   block.choice.groups = described.groups;
   block.choice.chosen_groups = described.chosen_groups;
+  block.choice.groups_by_best = described.groups_by_best;
   block.choice.chosen = described.chosen;
   block.choice.normalised = described.normalised;
   block.choice.scale = described.scale;
@@ -280,6 +281,23 @@ std::optional<std::vector<float>> PlanBuilder::numbers(int layer, std::string_vi
   return vector(layer_module(layer, name), size);
 }
 
+Tensor PlanBuilder::made(const std::string& name, std::vector<float> numbers,
+                         std::int64_t columns) {
+  const std::vector<float>& kept = made_.emplace_back(std::move(numbers));
+  Tensor tensor;
+  tensor.name = name;
+  tensor.quantization.encoding = Encoding::f32;
+  tensor.rows = static_cast<std::int64_t>(kept.size()) / columns;
+  tensor.columns = columns;
+  tensor.data = std::as_bytes(std::span(kept));
+  return tensor;
+}
+
+void PlanBuilder::add(LatentAttentionBlock block) {
+  block.layer = plan_.kv_layers++;
+  plan_.blocks.emplace_back(std::move(block));
+}
+
 void PlanBuilder::add(DeltaNetBlock block) {
   block.layer = plan_.state_layers++;
   add(Block(std::move(block)));
@@ -310,6 +328,11 @@ ModelPlan PlanBuilder::finish() {
   for (float& bias : plan_.head.weight.bias) bias *= config_.logit_scale;
   plan_.config = config_;
   plan_.weights = weights_;
+  if (!made_.empty()) {
+    const auto kept = std::make_shared<std::pair<decltype(weights_), decltype(made_)>>(
+        weights_, std::move(made_));
+    plan_.weights = std::shared_ptr<const WeightSource>(kept, kept->first.get());
+  }
   return std::move(plan_);
 }
 

@@ -77,10 +77,13 @@ class PlanBuilder {
   Tensor table(const std::string& module, std::int64_t rows, std::int64_t columns) const {
     return matrix(module + ".weight", rows, columns);
   }
+  // A matrix of numbers that the file has in another order, which the plan will hold.
+  Tensor made(const std::string& name, std::vector<float> numbers, std::int64_t columns);
   void set(LayerInputs inputs) { plan_.layer_inputs = std::move(inputs); }
 
   // Gives the block the next index of a KV layer (unless it shares one), or of a state.
   void add(AttentionBlock block);
+  void add(LatentAttentionBlock block);
   void add(DeltaNetBlock block);
   void add(FeedForwardBlock block) { add(Block(std::move(block))); }
   void add(Block block);  // of another kind than attention
@@ -100,6 +103,7 @@ class PlanBuilder {
 
   ModelConfig config_;
   std::shared_ptr<const WeightSource> weights_;
+  std::vector<std::vector<float>> made_;
   ModelPlan plan_;
 };
 

@@ -140,7 +140,10 @@ struct Context {
       : shape(attention_shape),
         sinks(has_sinks ? random_floats(attention_shape.heads, 6, 5) : std::vector<float>()),
         ops(vector_ops),
-        cache({{shape.kv_heads, shape.head_dim}}, 16, format) {
+        cache({{.kv_heads = shape.kv_heads,
+                .head_dim = shape.head_dim,
+                .values_in_keys = shape.latent > 0}},
+              16, format) {
     const int count = (length + 15) / 16;
     cache.resize(std::vector<int>{count});
     for (int i = 0; i < count; ++i) blocks.push_back(i);
@@ -152,8 +155,15 @@ struct Context {
       for (int h = 0; h < shape.kv_heads; ++h) {
         const std::size_t at = p * columns + h * shape.head_dim;
         const KvOps& kv = ops.kv(format);
-        kv.store_key(&keys[at], shape.head_dim, cache.keys(0, blocks[p / 16], h, 0), p % 16);
-        kv.store_value(&values[at], shape.head_dim, cache.values(0, blocks[p / 16], h, 0), p % 16);
+        std::uint8_t* const key_tile = cache.keys(0, blocks[p / 16], h, 0);
+        if (shape.latent > 0) {
+          kv.store_value(&keys[at], shape.head_dim, key_tile, p % 16);
+          std::copy_n(&keys[at], shape.head_dim, &values[at]);
+        } else {
+          kv.store_key(&keys[at], shape.head_dim, key_tile, p % 16);
+          kv.store_value(&values[at], shape.head_dim, cache.values(0, blocks[p / 16], h, 0),
+                         p % 16);
+        }
         round(&keys[at]);
         round(&values[at]);
       }
@@ -177,22 +187,30 @@ struct Context {
       std::copy_n(query.row(p), columns, part.row(p - first));
       positions.push_back(p);
     }
-    InputBuffer out;
-    out.reserve(end - first, columns);
+    RowBuffer out;
+    out.reserve(end - first, out_columns());
     AttentionWork work;
     const std::vector<QueryRows> queries = {{0, 0, end - first}};
     work.plan(shape, queries, positions, workers);
     split = work.folds() > 0;
     AttentionWork::Scratch scratch;
-    const AttentionWork::Data data{&cache, &batch, 0, &part, &out, sinks};
+    const AttentionWork::Data data{.cache = &cache,
+                                   .batch = &batch,
+                                   .query = &part,
+                                   .out = out.row(0),
+                                   .row_stride = out.stride(),
+                                   .head_stride = shape.value_dim(),
+                                   .sinks = sinks};
     for (int i = work.tasks() - 1; i >= 0; --i) work.run(i, ops, data, scratch);
     for (int i = 0; i < work.folds(); ++i) work.fold(i, ops, data, scratch);
     std::vector<float> result;
     for (int row = 0; row < end - first; ++row) {
-      result.insert(result.end(), out.values(row), out.values(row) + columns);
+      result.insert(result.end(), out.row(row), out.row(row) + out_columns());
     }
     return result;
   }
+
+  int out_columns() const { return shape.heads * shape.value_dim(); }
 
   double expected(int position, int head, int d) const {
     const int columns = shape.kv_heads * shape.head_dim;
@@ -238,8 +256,9 @@ struct Context {
 };
 
 const AttentionShape kShapes[] = {
-    {9, 3, 64, 0, 0},  {12, 2, 128, 0, 0}, {4, 1, 256, 50, 0}, {4, 1, 256, 0, 100},
-    {2, 2, 80, 0, 16}, {4, 4, 16, 0, 1},   {14, 2, 32, 0, 64}, {7, 1, 96, 3, 65},
+    {9, 3, 64, 0, 0},       {12, 2, 128, 0, 0},   {4, 1, 256, 50, 0},   {4, 1, 256, 0, 100},
+    {2, 2, 80, 0, 16},      {4, 4, 16, 0, 1},     {14, 2, 32, 0, 64},   {7, 1, 96, 3, 65},
+    {7, 1, 144, 0, 0, 128}, {5, 1, 48, 0, 0, 32}, {3, 1, 80, 0, 0, 48},
 };
 
 struct Case {
@@ -267,8 +286,8 @@ TEST(Attention, AgreesWithSoftmaxInDoublePrecision) {
       const std::vector<float> out = context.attend(0, 300, 1);
       for (const int position : {0, 1, 15, 16, 63, 64, 65, 128, 200, 299}) {
         for (int head = 0; head < shape.heads; ++head) {
-          for (int d = 0; d < shape.head_dim; d += 7) {
-            const float value = out[(position * shape.heads + head) * shape.head_dim + d];
+          for (int d = 0; d < shape.value_dim(); d += 7) {
+            const float value = out[(position * shape.heads + head) * shape.value_dim() + d];
             ASSERT_NEAR(value, context.expected(position, head, d), 1e-5)
                 << ops->name << " head_dim " << shape.head_dim << " position " << position;
           }
@@ -297,7 +316,7 @@ TEST(Attention, ARowIsTheSameBitsHoweverRowsAndContextAreDealtOut) {
       Context context(shape, sinks, 400, *ops, format);
       const std::vector<float> whole = context.attend(0, 400, 1);
       EXPECT_FALSE(context.split);
-      const int columns = shape.heads * shape.head_dim;
+      const int columns = context.out_columns();
       bool was_split = false;
       for (int i = 0; i < 40; ++i) {
         const int first = static_cast<int>(random() % 400);

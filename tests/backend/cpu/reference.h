@@ -206,6 +206,54 @@ class Reference {
     }
   }
 
+  // With keys and values of each head, which the backends never make.
+  static void apply(const LatentAttentionBlock& block, std::vector<Row>& x) {
+    const int n = block.plain_dim, r = block.rotary_dim, rank = block.rank;
+    std::vector<Row> kept;  // by position
+    for (std::size_t position = 0; position < x.size(); ++position) {
+      const int p = static_cast<int>(position);
+      const Row h = block.input_norm ? normed(x[position], *block.input_norm) : x[position];
+      Row both = product(block.latent, h);
+      rotate(&both[rank], block.rope, p);
+      const Row latent = normed(Row(both.begin(), both.begin() + rank), block.latent_norm);
+      std::ranges::copy(latent, both.begin());
+      for (double& value : both) value = rounded(value);
+      kept.push_back(both);
+      Row query =
+          block.query_down
+              ? product(block.query, normed(product(*block.query_down, h), *block.query_norm))
+              : product(block.query, h);
+      Row out;
+      for (int head = 0; head < block.heads; ++head) {
+        double* const q = &query[head * (n + r)];
+        rotate(q + n, block.rope, p);
+        const Linear up = rows_of(block.key_up, std::int64_t{head} * rank, rank);
+        const std::vector<float> keys = dequantize(up.weight);  // [rank, n]
+        Row weights, values(rank);
+        double sum = 0;
+        for (const Row& token : kept) {
+          double score = 0;
+          for (int i = 0; i < n; ++i) {
+            double key = 0;
+            for (int c = 0; c < rank; ++c) key += keys[c * n + i] * token[c];
+            score += q[i] * key;
+          }
+          for (int i = 0; i < r; ++i) score += q[n + i] * token[rank + i];
+          const double factor = block.temperature ? block.temperature->at(p) : 1;
+          weights.push_back(std::exp(score * block.scale * factor));
+          sum += weights.back();
+        }
+        for (std::size_t t = 0; t < kept.size(); ++t) {
+          for (int c = 0; c < rank; ++c) values[c] += weights[t] / sum * kept[t][c];
+        }
+        const Row made = product(
+            rows_of(block.value_up, std::int64_t{head} * block.value_dim, block.value_dim), values);
+        out.insert(out.end(), made.begin(), made.end());
+      }
+      add(x[position], product(block.output, out), std::nullopt, block.residual_scale);
+    }
+  }
+
   static Row unit(const double* x, int count) {
     double squares = 0;
     for (int i = 0; i < count; ++i) squares += x[i] * x[i];
@@ -321,7 +369,7 @@ class Reference {
     for (int group = 0; group < choice.groups; ++group) {
       Row best(merits.begin() + group * size, merits.begin() + (group + 1) * size);
       std::ranges::sort(best, std::greater());
-      groups.push_back({-(best[0] + (size > 1 ? best[1] : 0)), group});
+      groups.push_back({-(best[0] + (size > 1 && !choice.groups_by_best ? best[1] : 0)), group});
     }
     std::ranges::sort(groups);
     std::vector<std::pair<double, int>> order;

@@ -130,6 +130,16 @@ const Flavour kFlavours[] = {
       .value_heads = 6,
       .value_dim = 16,
       .tiled = true}},
+    {"Latents", {.layers = 3, .bias = true, .latent_rank = 64}},
+    {"LatentsAndQueriesOfFewNumbers",
+     {.heads = 2,
+      .rotated = 32,
+      .interleaved = true,
+      .temperature = PositionTemperature{.beta = 0.5f, .length = 32},
+      .residual_scale = 0.5f,
+      .rope_magnitude = 1.2f,
+      .latent_rank = 32,
+      .query_rank = 64}},
     {"Experts", {.experts = 6, .choice = {.chosen = 2}}},
     {"NormalisedExperts",
      {.bias = true, .experts = 6, .choice = {.chosen = 3, .normalised = true}}},
@@ -138,6 +148,9 @@ const Flavour kFlavours[] = {
       .choice = {.scoring = ExpertScoring::softmax_chosen, .chosen = 2},
       .shared_expert = true}},
     {"ExpertsInGroupsBesideASharedOne", deepseek_like()},
+    {"ExpertsInGroupsRankedByTheirBest",
+     {.experts = 12,
+      .choice = {.groups = 4, .chosen_groups = 2, .groups_by_best = true, .chosen = 3}}},
     {"HeadsByLayer", {.window = 40, .other_head_dim = 48}},
     {"KeysThatAreNormedValues", gemma4_dense()},
     {"SharedCachesAndInputsOfLayers", gemma4_small()},
@@ -199,8 +212,11 @@ TEST_P(RunnerFlavours, QuantizedWeightsComeNearAPlainForwardPass) {
     const double error = options.experts > 0
                              ? errors[errors.size() / 2]
                              : std::accumulate(errors.begin(), errors.end(), 0.0) / 80;
-    // The norms of a delta net's keys and heads make more of it.
-    const double bound = options.delta_net ? 0.08 : options.experts > 0 ? 0.06 : 0.045;
+    // The norms of a delta net's keys and heads make more of it; latents pass through more
+    // products.
+    const double bound = options.delta_net                                ? 0.08
+                         : options.experts > 0 || options.latent_rank > 0 ? 0.06
+                                                                          : 0.045;
     EXPECT_LT(error, bound) << to_string(Quantization{encoding});
   }
 }
@@ -214,8 +230,10 @@ TEST(Runner, ARowGivesTheSameBitsInAnyBatchOnAnyNumberOfThreads) {
   TinyModelOptions experts = deepseek_like();
   experts.encoding = Encoding::q8_0;
   TinyModelOptions recurrent{.encoding = Encoding::q8_0, .layers = 3, .delta_net = true};
+  const TinyModelOptions latents{
+      .encoding = Encoding::q8_0, .bias = true, .latent_rank = 64, .query_rank = 32};
   for (const TinyModelOptions& model :
-       {quantized, experts, recurrent, TinyModelOptions{.bias = true}}) {
+       {quantized, experts, recurrent, latents, TinyModelOptions{.bias = true}}) {
     const ModelPlan plan = tiny_model(model);
     const unsigned seeds = model.experts > 0 || model.delta_net ? 6 : 24;
     const std::vector<std::vector<int>> prompts = {random_tokens(200, 1), random_tokens(70, 2),
@@ -414,6 +432,7 @@ TEST(Runner, RefusesWhatItCannotRun) {
   plan.head.norm.weight.pop_back();
   EXPECT_THROW(make_cpu_runner(plan, {}), LoadError);
   EXPECT_THROW(make_cpu_runner(ModelPlan{}, {}), LoadError);
+  EXPECT_THROW(make_cpu_runner(tiny_model({.latent_rank = 48}), {}), LoadError);
 }
 
 TEST(RunnerDeathTest, ABatchThatBreaksTheContractEndsTheProgram) {

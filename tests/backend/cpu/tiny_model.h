@@ -42,7 +42,9 @@ struct TinyModelOptions {
   int key_heads = 2, value_heads = 4;  // of those
   int key_dim = 16, value_dim = 32;
   bool tiled = false;
-  int experts = 0;  // of every other layer; the rest are dense
+  int latent_rank = 0;  // of the latents that all layers' attention keeps; 0: keys and values
+  int query_rank = 0;   // there; 0: queries are made at once
+  int experts = 0;      // of every other layer; the rest are dense
   ExpertChoice choice = {};
   int expert_intermediate_size = 64;
   bool shared_expert = false, weighed_shared_expert = false;
@@ -86,6 +88,8 @@ class TinyModelBuilder {
     for (int layer = 0; layer < options_.layers; ++layer) {
       if (options_.delta_net && layer % 2 == 0) {
         plan.blocks.push_back(delta_net(plan.state_layers++));
+      } else if (options_.latent_rank > 0) {
+        plan.blocks.push_back(latent_attention(plan.kv_layers++));
       } else {
         AttentionBlock block = attention(layer);
         if (!block.shares_cache) block.layer = plan.kv_layers++;
@@ -147,6 +151,34 @@ class TinyModelBuilder {
     }
     block.output = linear("o", options_.hidden_size, options_.heads * d);
     if (options_.sandwich_norms) block.post_norm = norm(options_.hidden_size);
+    return block;
+  }
+
+  LatentAttentionBlock latent_attention(int layer) {
+    const int d = options_.hidden_size, heads = options_.heads;
+    LatentAttentionBlock block;
+    block.layer = layer;
+    if (options_.input_norms) block.input_norm = norm(d);
+    block.heads = heads;
+    block.rank = options_.latent_rank;
+    block.plain_dim = 32;
+    block.rotary_dim = options_.rotated;
+    block.value_dim = 48;
+    block.scale = 1 / std::sqrt(static_cast<float>(block.query_dim()));
+    block.temperature = options_.temperature;
+    block.residual_scale = options_.residual_scale;
+    block.rope = rope();
+    if (options_.query_rank > 0) {
+      block.query_down = linear("q down", options_.query_rank, d);
+      block.query_norm = norm(options_.query_rank);
+    }
+    block.query =
+        linear("q", heads * block.query_dim(), options_.query_rank > 0 ? options_.query_rank : d);
+    block.latent = linear("latent", block.key_dim(), d);
+    block.latent_norm = norm(block.rank);
+    block.key_up.weight = tensor("key up", heads * block.rank, block.plain_dim);
+    block.value_up.weight = tensor("value up", heads * block.value_dim, block.rank);
+    block.output = linear("o", d, heads * block.value_dim);
     return block;
   }
 
