@@ -42,10 +42,6 @@ struct ApiOptions {
   bool share_prefix_cache = false;
   // Of answers of /v1/responses that are kept in memory; 0: none is.
   std::size_t response_store_bytes = std::size_t{64} << 20;
-  // Who may see which models are loaded, load and unload them: whoever may ask, who has one of
-  // `admin_keys`, or nobody.
-  enum class Admin { open, keyed, off } admin = Admin::off;
-  std::vector<std::string> admin_keys;
   bool json_log = false;  // the request log as JSON lines on standard error
 };
 

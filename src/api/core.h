@@ -19,7 +19,6 @@
 #include "api/request_log.h"
 #include "api/responses/dialect.h"
 #include "api/text/queries.h"
-#include "http/access.h"
 
 namespace mlxd::api {
 
@@ -46,7 +45,6 @@ struct Core {
         metrics(api_metrics),
         log(make_request_log(options.json_log)),
         models(std::move(api_models)),
-        admin_keys(options.admin_keys),
         dialects(openai_dialects(options)),
         queries(text_queries(options)),
         stored(std::make_shared<responses::ResponseStore>(options.response_store_bytes)),
@@ -72,7 +70,6 @@ struct Core {
   Metrics& metrics;
   const RequestLog log;
   const ModelDirectory models;
-  const http::ApiKeys admin_keys;
   std::vector<std::unique_ptr<Dialect>> dialects;
   std::vector<std::unique_ptr<Query>> queries;
   const std::shared_ptr<responses::ResponseStore> stored;  // what was answered

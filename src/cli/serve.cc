@@ -41,6 +41,8 @@ http::ServerOptions server_options(const ServeSettings& settings, const api::Api
   options.host = settings.host;
   options.port = settings.port;
   options.api_keys = split_list(settings.api_keys);
+  options.admin_keys = split_list(settings.admin_keys);
+  options.open_to_admin = is_loopback(settings.host) && settings.api_keys.empty();
   options.allowed_hosts = split_list(settings.allowed_hosts);
   options.cors_origins = split_list(settings.cors_origins);
   options.header_seconds = settings.header_timeout;
@@ -60,8 +62,7 @@ void log_memory(const MemoryPlan& memory) {
       mebibytes(memory.weights_and_buffers()), mebibytes(memory.kv_cache()),
       mebibytes(memory.available));
   if (memory.room > 0) {
-    spdlog::info("memory: {:.0f} MiB for models that are loaded on demand",
-                 mebibytes(memory.room));
+    spdlog::info("memory: {:.0f} MiB for models that are loaded on demand", mebibytes(memory.room));
   }
   for (const std::string& warning : memory.warnings) spdlog::warn("{}", warning);
 }
@@ -253,12 +254,6 @@ int run_serve(const ServeSettings& settings) {
   api_options.response_store_bytes = static_cast<std::size_t>(settings.response_store_mb) << 20;
   api_options.chat_timeout_seconds = settings.timeout_chat;
   api_options.completions_timeout_seconds = settings.timeout_completions;
-  api_options.admin_keys = split_list(settings.admin_keys);
-  if (!api_options.admin_keys.empty()) {
-    api_options.admin = api::ApiOptions::Admin::keyed;
-  } else if (is_loopback(settings.host) && settings.api_keys.empty()) {
-    api_options.admin = api::ApiOptions::Admin::open;
-  }
   api_options.json_log = settings.log_format == "json";
   api::Api api(api_options, metrics, pool);
   make_room_for_connections(settings.max_connections);
@@ -266,7 +261,7 @@ int run_serve(const ServeSettings& settings) {
   api.mount(router);
   http::Handler index = api::Api::index(router);
   if (!settings.no_web) web::mount_assets(router);
-  router.add("GET", "/", settings.no_web ? index : web::page_or(index), false);
+  router.add("GET", "/", settings.no_web ? index : web::page_or(index), http::Key::none);
   // Before the models are loaded, which may take minutes: a port that is taken is told at once, and
   // whoever asks meanwhile is told to wait instead of being left in the listener's queue.
   http::Server server(server_options(settings, api), std::move(router));

@@ -30,8 +30,8 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-void Router::add(std::string method, std::string pattern, Handler handler, bool needs_key) {
-  routes_.push_back({std::move(method), std::move(pattern), std::move(handler), needs_key});
+void Router::add(std::string method, std::string pattern, Handler handler, Key key) {
+  routes_.push_back({std::move(method), std::move(pattern), std::move(handler), key});
 }
 
 Router::Match Router::match(std::string_view method, std::string_view path) const {
@@ -45,7 +45,7 @@ Router::Match Router::match(std::string_view method, std::string_view path) cons
       const bool head = method == "HEAD" && route.method == "GET";
       if (!match.handler && (route.method == method || head)) {
         match.handler = &route.handler;
-        match.needs_key = route.needs_key;
+        match.key = route.key;
       }
     }
     if (!match.allowed.empty()) break;

@@ -8,14 +8,17 @@
 
 namespace mlxd::http {
 
+// The key that a route asks for: none, one of the clients', or the administrator's.
+enum class Key { none, client, admin };
+
 // Exact paths, or a prefix when the pattern ends in "/*" (the rest may hold slashes).
 class Router {
  public:
-  void add(std::string method, std::string pattern, Handler handler, bool needs_key = true);
+  void add(std::string method, std::string pattern, Handler handler, Key key = Key::client);
 
   struct Match {
     const Handler* handler = nullptr;  // null: no such path, or not with this method
-    bool needs_key = true;
+    Key key = Key::client;
     std::vector<std::string> allowed;  // methods this path has (for 405 + Allow); empty: 404
   };
   Match match(std::string_view method, std::string_view path) const;
@@ -29,7 +32,7 @@ class Router {
   struct Route {
     std::string method, pattern;
     Handler handler;
-    bool needs_key;
+    Key key;
   };
   std::vector<Route> routes_;
 };

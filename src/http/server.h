@@ -22,6 +22,8 @@ struct ServerOptions {
   int max_connections = 12000;
   int send_buffer_bytes = 16 * 1024;       // small, so that slow readers cost little kernel memory
   std::vector<std::string> api_keys;       // empty: no key is asked for
+  std::vector<std::string> admin_keys;     // of routes that administer
+  bool open_to_admin = false;              // those ask for no key, where there are no admin_keys
   std::vector<std::string> allowed_hosts;  // without port; empty: loopback names and `host`
   std::vector<std::string> cors_origins;   // empty: no CORS headers
   // Makes the body, in JSON, of an error that http itself answers (400, 401, 404, 405, 408, 413,

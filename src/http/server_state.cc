@@ -69,10 +69,12 @@ ServerState::ServerState(ServerOptions server_options, Router server_router)
     : options([&] {
         ServerOptions copy = server_options;
         copy.api_keys.clear();
+        copy.admin_keys.clear();
         return copy;
       }()),
       router(std::move(server_router)),
       keys(server_options.api_keys),
+      admin_keys(server_options.admin_keys),
       hosts(server_options.allowed_hosts, server_options.host),
       origins(server_options.cors_origins) {}
 
@@ -91,6 +93,31 @@ std::string ServerState::describe_unknown(std::string_view path) const {
   return text + " There are: " + joined(router.endpoints()) + ".";
 }
 
+std::optional<Refusal> ServerState::refuse_key(const RequestHead& head, Key key) const {
+  const auto shows_one_of = [&](const ApiKeys& all) {
+    return all.accept(head.header("authorization"), head.header("x-api-key"));
+  };
+  if (key == Key::client && keys.required() && !shows_one_of(keys)) {
+    return Refusal{make_error(401, "invalid_api_key",
+                              "A valid API key is needed: send 'Authorization: Bearer KEY' or "
+                              "'X-Api-Key: KEY'."),
+                   {{"www-authenticate", "Bearer"}}};
+  }
+  if (key != Key::admin) return std::nullopt;
+  if (!admin_keys.required()) {
+    if (options.open_to_admin) return std::nullopt;
+    return Refusal{make_error(403, "admin_off",
+                              "Nobody administers this server over HTTP: the operator can give it "
+                              "an --admin-key."),
+                   {}};
+  }
+  if (shows_one_of(admin_keys)) return std::nullopt;
+  return Refusal{make_error(401, "invalid_admin_key",
+                            "The key that the operator gave with --admin-key is needed: send "
+                            "'Authorization: Bearer KEY'."),
+                 {{"www-authenticate", "Bearer"}}};
+}
+
 std::optional<Refusal> ServerState::refuse(const RequestHead& head, const Router::Match& match,
                                            std::string_view local_address) const {
   // Only HTTP/1.0 may name no host, which no browser speaks: balancers' checks do.
@@ -100,13 +127,7 @@ std::optional<Refusal> ServerState::refuse(const RequestHead& head, const Router
                                   "'; the operator can allow it with --allowed-host."),
                    {}};
   }
-  if (match.needs_key && keys.required() &&
-      !keys.accept(head.header("authorization"), head.header("x-api-key"))) {
-    return Refusal{make_error(401, "invalid_api_key",
-                              "A valid API key is needed: send 'Authorization: Bearer KEY' or "
-                              "'X-Api-Key: KEY'."),
-                   {{"www-authenticate", "Bearer"}}};
-  }
+  if (auto refusal = refuse_key(head, match.key)) return refusal;
   if (!match.handler && match.allowed.empty()) {
     return Refusal{make_error(404, "unknown_url", describe_unknown(head.path)), {}};
   }

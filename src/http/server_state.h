@@ -51,7 +51,7 @@ struct ServerState {
 
   const ServerOptions options;  // without the keys
   const Router router;
-  const ApiKeys keys;
+  const ApiKeys keys, admin_keys;
   const HostList hosts;
   const Origins origins;
 
@@ -72,6 +72,8 @@ struct ServerState {
 
   std::string error_body(std::string_view path, const Error& error) const;
 
+  // What is wrong with the key that a request shows, of a route that asks for one like this.
+  std::optional<Refusal> refuse_key(const RequestHead& head, Key key) const;
   // Host, key, path, method, body's type, in this order. `match` is the router's.
   std::optional<Refusal> refuse(const RequestHead& head, const Router::Match& match,
                                 std::string_view local_address) const;

@@ -111,7 +111,7 @@ TEST_F(OpenApi, DemandsWhatTheTableOfChatsAndCompletionsDoes) {
 
 TEST_F(OpenApi, HasEveryRouteOfTheRouterAndNoOther) {
   const json::object described = document();
-  router_.add("GET", "/", Api::index(router_), false);
+  router_.add("GET", "/", Api::index(router_), http::Key::none);
   Names said;
   for (const auto& path : described.at("paths").as_object()) {
     for (const auto& operation : path.value().as_object()) {
@@ -120,7 +120,7 @@ TEST_F(OpenApi, HasEveryRouteOfTheRouterAndNoOther) {
       if (pattern.ends_with("{id}")) pattern.replace(pattern.size() - 4, 4, "*");
       said.push_back(method + " " + pattern);
       const bool open = operation.value().as_object().contains("security");
-      EXPECT_EQ(router_.match(method, pattern).needs_key, !open) << said.back();
+      EXPECT_EQ(router_.match(method, pattern).key == http::Key::client, !open) << said.back();
     }
   }
   EXPECT_THAT(said, UnorderedElementsAreArray(router_.endpoints()));

@@ -15,12 +15,12 @@ Handler nothing() {
 
 TEST(Router, MatchesExactPathsAndMethods) {
   Router router;
-  router.add("GET", "/health", nothing(), false);
+  router.add("GET", "/health", nothing(), Key::none);
   EXPECT_NE(router.match("GET", "/health").handler, nullptr);
-  EXPECT_FALSE(router.match("GET", "/health").needs_key);
+  EXPECT_EQ(router.match("GET", "/health").key, Key::none);
   for (const char* path : {"/Health", "/health/", "//health", "/x/../health", "/healt", ""}) {
     EXPECT_EQ(router.match("GET", path).handler, nullptr) << path;
-    EXPECT_TRUE(router.match("GET", path).needs_key) << path;
+    EXPECT_EQ(router.match("GET", path).key, Key::client) << path;
     EXPECT_THAT(router.match("GET", path).allowed, IsEmpty()) << path;
   }
 }
@@ -36,19 +36,19 @@ TEST(Router, APrefixTakesWhateverFollowsButNotNothing) {
 
 TEST(Router, AnExactPathWinsOverAPrefix) {
   Router router;
-  router.add("GET", "/models/*", nothing(), false);
+  router.add("GET", "/models/*", nothing(), Key::none);
   router.add("GET", "/models/secret", nothing(), true);
-  EXPECT_TRUE(router.match("GET", "/models/secret").needs_key);
-  EXPECT_FALSE(router.match("GET", "/models/other").needs_key);
+  EXPECT_EQ(router.match("GET", "/models/secret").key, Key::client);
+  EXPECT_EQ(router.match("GET", "/models/other").key, Key::none);
 }
 
 TEST(Router, ListsTheMethodsOfAPath) {
   Router router;
-  router.add("GET", "/a", nothing(), false);
+  router.add("GET", "/a", nothing(), Key::none);
   router.add("POST", "/a", nothing());
   EXPECT_THAT(router.match("PUT", "/a").allowed, ElementsAre("GET", "HEAD", "POST"));
   EXPECT_EQ(router.match("PUT", "/a").handler, nullptr);
-  EXPECT_TRUE(router.match("PUT", "/a").needs_key);
+  EXPECT_EQ(router.match("PUT", "/a").key, Key::client);
 }
 
 TEST(Router, ListsItsEndpointsAndFindsTheOneThatWasMeant) {

@@ -133,7 +133,8 @@ http::Handler index_handler(const http::Router& router) {
 void mount_admin(http::Router& router, Core& core) {
   router.add(
       "GET", "/health",
-      [&core](http::Exchange& exchange) { return exchange.respond(health(core)); }, false);
+      [&core](http::Exchange& exchange) { return exchange.respond(health(core)); },
+      http::Key::none);
   router.add(
       "GET", "/openapi.json",
       [document = openapi::document(core.options.version)](http::Exchange& exchange) {

@@ -24,28 +24,6 @@ namespace json = boost::json;
 // How long a change may go untold.
 constexpr double kLookSeconds = 0.25;
 
-std::optional<Error> refuse_stranger(const Core& core, const http::Request& request) {
-  const ApiOptions& options = core.options;
-  if (options.admin == ApiOptions::Admin::open) return std::nullopt;
-  if (options.admin == ApiOptions::Admin::off) {
-    return Error{.status = 403,
-                 .code = "admin_off",
-                 .param = {},
-                 .message =
-                     "Models are loaded and unloaded over HTTP where the server was started "
-                     "with --admin-key."};
-  }
-  if (core.admin_keys.accept(request.header("authorization"), request.header("x-api-key"))) {
-    return std::nullopt;
-  }
-  return Error{.status = 401,
-               .code = "invalid_admin_key",
-               .param = {},
-               .message =
-                   "This path needs the key that the server was given by --admin-key, as "
-                   "Authorization: Bearer KEY."};
-}
-
 std::string states_json(Core& core) {
   std::string text;
   JsonWriter json(text);
@@ -122,24 +100,22 @@ Task<> change(Core& core, http::Exchange& exchange, Begin begin) {
     const std::shared_ptr<Bell> bell;
   };
   const Silence handler{std::make_shared<Bell>(exchange.wakeup())};
-  std::optional<Error> failure = refuse_stranger(core, exchange.request());
-  if (!failure) {
-    TextWork<std::string> work = [](http::Body& body, const ModelDirectory&) {
-      return read_name(body.text);
-    };
-    auto name =
-        co_await read_body<std::string>(core.generation, exchange, handler.bell, std::move(work));
-    if (!name) co_return;
-    if (*name) {
-      const auto changed = begin(**name, handler.bell);
-      while (!changed->done()) {
-        co_await exchange.wakeup()->wait_for(core.generation.keep_alive_seconds);
-        if (exchange.peer_gone()) co_return;
-      }
-      failure = changed->failure();
-    } else {
-      failure = name->error();
+  TextWork<std::string> work = [](http::Body& body, const ModelDirectory&) {
+    return read_name(body.text);
+  };
+  auto name =
+      co_await read_body<std::string>(core.generation, exchange, handler.bell, std::move(work));
+  if (!name) co_return;
+  std::optional<Error> failure;
+  if (*name) {
+    const auto changed = begin(**name, handler.bell);
+    while (!changed->done()) {
+      co_await exchange.wakeup()->wait_for(core.generation.keep_alive_seconds);
+      if (exchange.peer_gone()) co_return;
     }
+    failure = changed->failure();
+  } else {
+    failure = name->error();
   }
   http::Response response;
   if (failure) {
@@ -165,8 +141,7 @@ Task<> unload(Core& core, http::Exchange& exchange) {
   co_await change(core, exchange, begin);
 }
 
-http::Response show(Core& core, const http::Request& request) {
-  if (const auto error = refuse_stranger(core, request)) return error_response(*error);
+http::Response show(Core& core) {
   http::Response response;
   response.body = states_json(core);
   return response;
@@ -174,10 +149,6 @@ http::Response show(Core& core, const http::Request& request) {
 
 // The same whenever it has changed, until the client goes or the server stops.
 Task<> watch(Core& core, http::Exchange& exchange) {
-  if (const auto error = refuse_stranger(core, exchange.request())) {
-    co_await exchange.respond(error_response(*error));
-    co_return;
-  }
   http::Headers headers;
   headers.emplace_back("cache-control", "no-cache");
   bool connected = co_await exchange.begin_stream(std::move(headers), http::kEventStream);
@@ -220,23 +191,18 @@ std::string_view name_of(ModelState state) {
 std::span<const NameRow> model_name_parameters() { return kNamedModel; }
 
 void mount_model_states(http::Router& router, Core& core) {
-  // The administrator's key is not one of the clients'.
-  constexpr bool kNeedsKey = false;
   router.add(
       "GET", "/v1/admin/models",
-      [&core](http::Exchange& exchange) {
-        return exchange.respond(show(core, exchange.request()));
-      },
-      kNeedsKey);
+      [&core](http::Exchange& exchange) { return exchange.respond(show(core)); }, http::Key::admin);
   router.add(
       "GET", "/v1/admin/events",
-      [&core](http::Exchange& exchange) { return watch(core, exchange); }, kNeedsKey);
+      [&core](http::Exchange& exchange) { return watch(core, exchange); }, http::Key::admin);
   router.add(
       "POST", "/v1/admin/models/load",
-      [&core](http::Exchange& exchange) { return load(core, exchange); }, kNeedsKey);
+      [&core](http::Exchange& exchange) { return load(core, exchange); }, http::Key::admin);
   router.add(
       "POST", "/v1/admin/models/unload",
-      [&core](http::Exchange& exchange) { return unload(core, exchange); }, kNeedsKey);
+      [&core](http::Exchange& exchange) { return unload(core, exchange); }, http::Key::admin);
 }
 
 }  // namespace mlxd::api
