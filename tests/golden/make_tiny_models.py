@@ -18,6 +18,7 @@ import zlib
 import mlx.core as mx
 import numpy as np
 import tiny_gguf
+import tiny_recurrent
 from make_logits import HERE, fixture_rows, write_fixture
 from mlx.utils import tree_flatten
 from mlx_lm.utils import _get_classes, quantize_model
@@ -342,6 +343,9 @@ MODELS |= SMALL_ONES_WITH_GGUF | {
         "rope_scaling": None, "tie_word_embeddings": False,
     }, mx.float16, None, 1),
 }
+
+WITH_GGUF |= tiny_recurrent.WITH_GGUF
+MODELS |= tiny_recurrent.WITH_GGUF | tiny_recurrent.AFFINE
 
 SEEDED_BY_PLACE = 27  # the first models; the seed of a later one comes from its name
 

@@ -8,6 +8,7 @@ that llama.cpp reads the files so.
 
 import gguf
 import numpy as np
+import tiny_recurrent
 
 # model_type: (GGUF's architecture, whether the rows of q and k are permuted)
 FAMILIES = {
@@ -32,7 +33,7 @@ FAMILIES = {
     "gpt_oss": (gguf.MODEL_ARCH.GPT_OSS, False),
     "seed_oss": (gguf.MODEL_ARCH.SEED_OSS, False),
     "qwen3_moe": (gguf.MODEL_ARCH.QWEN3MOE, False),
-}
+} | tiny_recurrent.FAMILIES
 
 
 def permute(weight, heads):
@@ -111,7 +112,8 @@ def add_gemma4(writer, config):
 def by_layer(config):
     """The KV heads and hidden sizes of the feed-forward layers, which the families of one number a
     model have as such."""
-    heads, size = config["num_key_value_heads"], config["intermediate_size"]
+    heads = config.get("kv_heads", config["num_key_value_heads"])
+    size = config.get("hidden_sizes", config["intermediate_size"])
     if config["model_type"] != "gemma4_text":
         return heads, size
     if config.get("attention_k_eq_v"):
@@ -260,15 +262,19 @@ def add_tokenizer(writer, tokenizer, config):
 
 def write(path, config, weights, tokenizer, matrix_type=np.float16):
     """config: config.json's (text) part; weights: {name: float32 array} under Hugging Face names."""
+    config = tiny_recurrent.usual(config)
     arch, permuted = FAMILIES[config["model_type"]]
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[arch])
     add_usual(writer, config)
     add_own(writer, config)
+    tiny_recurrent.add_own(writer, config)
     add_tokenizer(writer, tokenizer, config)
     names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
     if config["model_type"] == "gemma4_text":
         weights = gemma4(weights, config)
-    for name, value in weights.items():
+    weights = [part for name, value in weights.items()
+               for part in tiny_recurrent.converted(name, value, config)]
+    for name, value in weights:
         heads = {"q_proj": config["num_attention_heads"],
                  "k_proj": config["num_key_value_heads"]}.get(name.split(".")[-2])
         if permuted and heads:
@@ -288,7 +294,8 @@ def write(path, config, weights, tokenizer, matrix_type=np.float16):
         # The converter keeps vectors and routers in 32 bits.
         is_wide = value.ndim == 1 or name.endswith(
             (".bias", "mlp.router.weight", "router.layer.weight", "router.proj.weight", "mlp.gate.weight",
-             "shared_expert_gate.weight", "conv1d.weight"))
+             "shared_expert_gate.weight", "conv1d.weight", "conv.conv.weight", "feed_forward.gate.weight", "mixer.gate.weight", ".A_log", ".D",
+             "mamba.norm.weight", "mixer.norm.weight"))
         writer.add_tensor(own, value.astype(np.float32 if is_wide else matrix_type))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

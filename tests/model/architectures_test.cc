@@ -150,7 +150,7 @@ TEST(Ernie, TurnsNeighboursAndHasExpertsBehindItsDenseLayers) {
     const auto& experts = std::get<ExpertsBlock>(plan.blocks.at(3));
     EXPECT_EQ(experts.choice.scoring, ExpertScoring::softmax) << name;
     EXPECT_TRUE(experts.choice.normalised) << name;
-    EXPECT_EQ(experts.shared->gate.out(), 64) << name;
+    EXPECT_EQ(experts.shared->up.out(), 64) << name;
   }
   EXPECT_EQ(read("ernie4_5_moe", R"(, "moe_gate_act": "sigmoid")").experts.scoring,
             ExpertScoring::sigmoid);
@@ -180,7 +180,7 @@ TEST(Phi3, ReadsItsFusedMatricesAsViewsOfTheirRows) {
   EXPECT_EQ(query.data() + query.size(), key.data());
   EXPECT_EQ(key.data() + key.size(), attention.value.weight.data.data());
   const auto& feed_forward = std::get<FeedForwardBlock>(plan.blocks.at(1));
-  const std::span<const std::byte> gate = feed_forward.gate.weight.data;
+  const std::span<const std::byte> gate = feed_forward.gate->weight.data;
   EXPECT_EQ(gate.data() + gate.size(), feed_forward.up.weight.data.data());
   EXPECT_THAT(feed_forward.up.weight.name, testing::EndsWith("gate_up_proj.weight[64:128]"));
 }
@@ -304,6 +304,121 @@ void expect_same(const std::optional<RmsNorm>& a, const std::optional<RmsNorm>& 
   EXPECT_FLOAT_EQ(a->epsilon, b->epsilon);
 }
 
+TEST(Lfm2, HasShortConvolutionsWhereItDoesNotAttend) {
+  for (const char* name : {"lfm2", "lfm2.gguf"}) {
+    const ModelPlan plan = open_tiny(name);
+    EXPECT_EQ(plan.kv_layers, 1) << name;
+    EXPECT_EQ(plan.state_layers, 3) << name;
+    const auto& block = std::get<ShortConvBlock>(plan.blocks.at(0));
+    EXPECT_EQ(block.kernel, 3) << name;
+    EXPECT_THAT(block.outer_gate.weight.name, testing::EndsWith("conv.in_proj.weight[64:128]"));
+    EXPECT_EQ(std::get<FeedForwardBlock>(plan.blocks.at(1)).up.out(), 96) << name;
+  }
+}
+
+TEST(Lfm2, AdjustsTheSizeOfItsHiddenLayersAsItsConfigSays) {
+  const std::string types = R"(, "layer_types": ["conv", "conv", "full_attention", "conv"])";
+  const auto size = [&](const std::string& more) {
+    return read("lfm2", types + more).intermediate_size;
+  };
+  EXPECT_EQ(size(R"(, "block_ff_dim": 12288)"), 8192);
+  EXPECT_EQ(size(R"(, "block_ff_dim": 1000, "block_multiple_of": 10)"), 670);
+  EXPECT_EQ(size(R"(, "block_ff_dim": 100, "block_auto_adjust_ff_dim": false)"), 100);
+  EXPECT_EQ(size(R"(, "block_auto_adjust_ff_dim": false)"), 96);
+}
+
+TEST(Lfm2, NamesItsAttentionByTypesOrByNumbers) {
+  const auto states = [](const ModelConfig& config) {
+    std::vector<bool> recurrent;
+    for (const AttentionConfig& layer : config.attention) recurrent.push_back(layer.recurrent);
+    return recurrent;
+  };
+  const std::vector<bool> expected = {true, false, true, false};
+  EXPECT_EQ(states(read("lfm2", R"(, "full_attn_idxs": [1, 3])")), expected);
+  EXPECT_EQ(states(read("lfm2", R"(, "layer_types": ["conv", "full_attention", "conv",
+                                    "full_attention"])")),
+            expected);
+  EXPECT_THROW(read("lfm2", ""), LoadError);
+  EXPECT_THROW(read("lfm2", R"(, "full_attn_idxs": [4])"), LoadError);
+  EXPECT_THROW(read("lfm2", R"(, "layer_types": ["mamba", "conv", "conv", "conv"])"), LoadError);
+  EXPECT_THROW(read("lfm2", R"(, "full_attn_idxs": [1], "conv_L_cache": 1)"), LoadError);
+}
+
+TEST(Granite4, HasMamba2WhereItDoesNotAttendAndTurnsNothing) {
+  for (const char* name : {"granite-hybrid", "granite-hybrid.gguf"}) {
+    const ModelPlan plan = open_tiny(name);
+    EXPECT_EQ(plan.kv_layers, 1) << name;
+    EXPECT_EQ(plan.state_layers, 3) << name;
+    const auto& mamba = std::get<Mamba2Block>(plan.blocks.at(0));
+    EXPECT_EQ(mamba.norm_groups, 1) << name;
+    EXPECT_FLOAT_EQ(mamba.residual_scale, 0.22f) << name;
+    EXPECT_THAT(mamba.time.weight.name, testing::EndsWith("mamba.in_proj.weight[320:328]"));
+    EXPECT_FALSE(attention_of(plan, 1).rope.has_value()) << name;
+    const auto& experts = std::get<ExpertsBlock>(plan.blocks.at(1));
+    EXPECT_EQ(experts.choice.scoring, ExpertScoring::softmax_chosen) << name;
+    EXPECT_EQ(experts.shared->up.out(), 64) << name;
+  }
+}
+
+// Of four layers.
+const std::string kMamba2 = R"(, "mamba_n_heads": 4, "mamba_d_head": 32, "mamba_n_groups": 2,
+    "mamba_d_state": 16, "mamba_d_conv": 4, "layer_types": ["mamba", "mamba", "attention", "mamba"])";
+
+TEST(Granite4, ReadsTheLimitsOfItsTimeSteps) {
+  const Mamba2Config plain = read("granitemoehybrid", kMamba2).mamba2;
+  EXPECT_EQ(plain.least_time, 0);
+  EXPECT_TRUE(std::isinf(plain.most_time));
+  const auto limited = [](const std::string& limits) {
+    return read("granitemoehybrid", kMamba2 + R"(, "time_step_limit": )" + limits).mamba2;
+  };
+  EXPECT_FLOAT_EQ(limited("[0.001, 100]").least_time, 0.001f);
+  EXPECT_FLOAT_EQ(limited("[0.001, 100]").most_time, 100);
+  EXPECT_TRUE(std::isinf(limited("[0.5, Infinity]").most_time)) << "as Python writes it";
+  for (const char* wrong : {"[1]", "[2, 1]", "[-1, 1]", "[\"0\", 1]", "[-Infinity, 1]"}) {
+    EXPECT_THROW(limited(wrong), LoadError) << wrong;
+  }
+}
+
+TEST(Granite4, RefusesHeadsThatCannotShareTheirGroups) {
+  std::string three = kMamba2;
+  three.replace(three.find("\"mamba_n_groups\": 2"), 19, "\"mamba_n_groups\": 3");
+  EXPECT_THROW(read("granitemoehybrid", three), LoadError);
+}
+
+TEST(NemotronH, HasOneBlockALayerAsItsPatternSays) {
+  for (const char* name : {"nemotron-h-moe", "nemotron-h-moe.gguf"}) {
+    const ModelPlan plan = open_tiny(name);
+    ASSERT_EQ(plan.blocks.size(), 6u) << name;
+    EXPECT_EQ(std::get<Mamba2Block>(plan.blocks.at(2)).norm_groups, 2) << name;
+    EXPECT_FALSE(std::get<AttentionBlock>(plan.blocks.at(3)).rope.has_value()) << name;
+    const auto& experts = std::get<ExpertsBlock>(plan.blocks.at(1));
+    EXPECT_FALSE(experts.gate.has_value()) << name;
+    EXPECT_EQ(experts.activation, Activation::squared_relu) << name;
+    EXPECT_EQ(experts.choice.scoring, ExpertScoring::sigmoid) << name;
+    EXPECT_EQ(experts.choice.bias.size(), 8u) << name;
+    EXPECT_FLOAT_EQ(experts.choice.scale, 2.5f) << name;
+    EXPECT_EQ(experts.shared->up.out(), 64) << name;
+  }
+  const std::string numbers = R"(, "mamba_num_heads": 4, "mamba_head_dim": 32, "n_groups": 2,
+      "ssm_state_size": 16, "conv_kernel": 4)";
+  const auto recurrent = [&](const std::string& more) {
+    std::vector<bool> states;
+    for (const AttentionConfig& layer : read("nemotron_h", numbers + more).attention) {
+      states.push_back(layer.recurrent);
+    }
+    return states;
+  };
+  const std::vector<bool> expected = {true, false, false, true};
+  EXPECT_EQ(recurrent(R"(, "hybrid_override_pattern": "M*-M")"), expected);
+  EXPECT_EQ(recurrent(R"(, "layers_block_type": ["mamba", "attention", "mlp", "mamba"])"),
+            expected);
+  EXPECT_THROW(recurrent(""), LoadError);
+  EXPECT_THROW(recurrent(R"(, "hybrid_override_pattern": "M*-")"), LoadError);
+  EXPECT_THROW(recurrent(R"(, "hybrid_override_pattern": "M*-X")"), LoadError);
+  EXPECT_THROW(recurrent(R"(, "hybrid_override_pattern": "M*EM", "moe_latent_size": 64)"),
+               LoadError);
+}
+
 class FolderAndGguf : public testing::TestWithParam<const char*> {};
 
 TEST_P(FolderAndGguf, MakeTheSamePlan) {
@@ -349,6 +464,37 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
           EXPECT_NEAR(a.stream_scale, b.stream_scale, 1e-3);  // the folder's are halves
         },
+        [&](const ShortConvBlock& a) {
+          const auto& b = std::get<ShortConvBlock>(gguf.blocks[i]);
+          expect_same(a.input_norm, b.input_norm);
+          EXPECT_EQ(a.layer, b.layer);
+          EXPECT_EQ(a.channels(), b.channels());
+          EXPECT_EQ(a.kernel, b.kernel);
+          EXPECT_EQ(a.convolution_bias, b.convolution_bias);
+          EXPECT_THAT(a.convolution, testing::Pointwise(testing::FloatNear(2e-3f), b.convolution));
+          EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
+        },
+        [&](const Mamba2Block& a) {
+          const auto& b = std::get<Mamba2Block>(gguf.blocks[i]);
+          expect_same(a.input_norm, b.input_norm);
+          EXPECT_EQ(a.layer, b.layer);
+          EXPECT_EQ(a.heads, b.heads);
+          EXPECT_EQ(a.head_dim, b.head_dim);
+          EXPECT_EQ(a.groups, b.groups);
+          EXPECT_EQ(a.state_size, b.state_size);
+          EXPECT_EQ(a.kernel, b.kernel);
+          EXPECT_EQ(a.norm_groups, b.norm_groups);
+          EXPECT_EQ(a.norm.weight.size(), b.norm.weight.size());
+          EXPECT_FLOAT_EQ(a.norm.epsilon, b.norm.epsilon);
+          EXPECT_EQ(a.least_time, b.least_time);
+          const auto near = testing::FloatNear(2e-3f);  // the folder's are halves
+          EXPECT_THAT(a.decay, testing::Pointwise(near, b.decay));
+          EXPECT_THAT(a.time_bias, testing::Pointwise(near, b.time_bias));
+          EXPECT_THAT(a.skip, testing::Pointwise(near, b.skip));
+          EXPECT_THAT(a.convolution, testing::Pointwise(near, b.convolution));
+          EXPECT_EQ(a.convolution_bias.size(), b.convolution_bias.size());
+          EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
+        },
         [&](const LayerInputBlock& a) {
           const auto& b = std::get<LayerInputBlock>(gguf.blocks[i]);
           EXPECT_EQ(a.index, b.index);
@@ -371,7 +517,8 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           expect_same(a.experts_norm, b.experts_norm);
           EXPECT_EQ(a.activation, b.activation);
           EXPECT_EQ(a.router.bias.size(), b.router.bias.size());
-          EXPECT_EQ(a.gate.bias.size(), b.gate.bias.size());
+          ASSERT_EQ(a.gate.has_value(), b.gate.has_value());
+          EXPECT_EQ(a.up.bias.size(), b.up.bias.size());
           EXPECT_EQ(a.down.bias.size(), b.down.bias.size());
           EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
           ASSERT_EQ(a.shared.has_value(), b.shared.has_value());
@@ -404,7 +551,8 @@ INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
                                          "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
                                          "phi3-longrope", "qwen3-5", "qwen3-5-moe", "qwen3-moe",
                                          "seed-oss", "smollm3", "gpt-oss", "granitemoe", "ernie4-5",
-                                         "ernie4-5-moe", "exaone4"),
+                                         "ernie4-5-moe", "exaone4", "lfm2", "lfm2-moe",
+                                         "granite-hybrid", "granite-hybrid-dense", "nemotron-h"),
                          [](const auto& tested) {
                            std::string name = tested.param;
                            std::ranges::replace(name, '-', '_');

@@ -221,7 +221,7 @@ TEST(ModelFuzz, MutatedConfigOfEveryArchitectureLoadsOrIsRefused) {
   for (const char* name :
        {"gemma3", "gemma4-moe", "gemma4-shared", "granite", "ministral3", "olmo2", "olmo3", "phi3",
         "phi3-longrope", "qwen2", "smollm3", "llama-small-floats", "gpt-oss-openai", "granitemoe",
-        "ernie4-5-moe", "exaone4-windows"}) {
+        "ernie4-5-moe", "exaone4-windows", "lfm2-moe", "granite-hybrid", "nemotron-h-moe"}) {
     SCOPED_TRACE(name);
     test::TemporaryFolder folder;
     std::filesystem::copy(tiny / name, folder.path());
@@ -235,7 +235,8 @@ TEST(ModelFuzz, MutatedGgufOfEveryArchitectureLoadsOrIsRefused) {
   for (const char* name :
        {"granite.gguf", "ministral3.gguf", "olmo3.gguf", "phi3-longrope.gguf", "smollm3.gguf",
         "bert.gguf", "bert-cross.gguf", "gguf-types.gguf", "qwen3-5-moe.gguf", "glm4-moe.gguf",
-        "gemma4-shared.gguf", "gemma4-moe.gguf", "gpt-oss.gguf", "exaone4.gguf"}) {
+        "gemma4-shared.gguf", "gemma4-moe.gguf", "gpt-oss.gguf", "exaone4.gguf", "lfm2-moe.gguf",
+        "granite-hybrid.gguf", "nemotron-h-moe.gguf"}) {
     SCOPED_TRACE(name);
     const auto mapped = MappedFile::open(tiny / name);
     const Bytes whole(mapped->bytes().begin(), mapped->bytes().end());

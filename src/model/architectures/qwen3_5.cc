@@ -111,7 +111,7 @@ Architecture qwen3_5_like(std::string_view name, std::span<const std::string_vie
       .gguf_name = gguf_name,
       .gguf_names = kGgufNames,
       .partial_rope = true,
-      .recurrent = true,
+      .recurrent_type = "linear_attention",
       .experts = true,
       .gguf_defaults = gguf_defaults,
       .json_defaults = json_defaults,
