@@ -54,17 +54,18 @@ inline constexpr const char* kTinyFloats[] = {"dots1",          "gemma3",
                                               "exaone4",        "exaone4-windows",
                                               "lfm2",           "lfm2-moe",
                                               "granite-hybrid", "granite-hybrid-dense",
-                                              "nemotron-h",     "nemotron-h-moe"};
+                                              "nemotron-h",     "nemotron-h-moe",
+                                              "qwen3-next"};
 // The same weights as llama.cpp names and orders them.
 inline constexpr const char* kTinyGguf[] = {
-    "dots1.gguf",         "gemma4.gguf",        "gemma4-moe.gguf",     "gemma4-shared.gguf",
-    "glm4-moe.gguf",      "granite.gguf",       "minimax-m2.gguf",     "ministral3.gguf",
-    "mixtral.gguf",       "olmo2.gguf",         "olmo3.gguf",          "olmoe.gguf",
-    "phi3-longrope.gguf", "phi3.gguf",          "qwen3-5-moe.gguf",    "qwen3-5.gguf",
-    "qwen3-moe.gguf",     "seed-oss.gguf",      "smollm3.gguf",        "gpt-oss.gguf",
-    "granitemoe.gguf",    "ernie4-5.gguf",      "ernie4-5-moe.gguf",   "exaone4.gguf",
-    "lfm2.gguf",          "lfm2-moe.gguf",      "granite-hybrid.gguf", "granite-hybrid-dense.gguf",
-    "nemotron-h.gguf",    "nemotron-h-moe.gguf"};
+    "dots1.gguf",         "gemma4.gguf",         "gemma4-moe.gguf",     "gemma4-shared.gguf",
+    "glm4-moe.gguf",      "granite.gguf",        "minimax-m2.gguf",     "ministral3.gguf",
+    "mixtral.gguf",       "olmo2.gguf",          "olmo3.gguf",          "olmoe.gguf",
+    "phi3-longrope.gguf", "phi3.gguf",           "qwen3-5-moe.gguf",    "qwen3-5.gguf",
+    "qwen3-moe.gguf",     "seed-oss.gguf",       "smollm3.gguf",        "gpt-oss.gguf",
+    "granitemoe.gguf",    "ernie4-5.gguf",       "ernie4-5-moe.gguf",   "exaone4.gguf",
+    "lfm2.gguf",          "lfm2-moe.gguf",       "granite-hybrid.gguf", "granite-hybrid-dense.gguf",
+    "nemotron-h.gguf",    "nemotron-h-moe.gguf", "qwen3-next.gguf"};
 // Those in MLX's quantised form whose logits a small difference of activations changes little.
 inline constexpr const char* kTinyAffine[] = {"gemma4-4bit", "llama-4bit", "phi3-4bit",
                                               "qwen3-mixed", "qwen3-moe-4bit"};
@@ -72,7 +73,7 @@ inline constexpr const char* kTinyAffine[] = {"gemma4-4bit", "llama-4bit", "phi3
 // And those whose recurrent layers make much of it: a delta net's heads are normed, so that what a
 // head holds of a text's first tokens, nearly nothing, becomes as large as any other.
 inline constexpr const char* kTinyAffineRecurrent[] = {"qwen3-5-4bit", "lfm2-4bit",
-                                                       "granite-hybrid-4bit"};
+                                                       "granite-hybrid-4bit", "qwen3-next-4bit"};
 
 // MLX's modes of small floats.
 inline constexpr const char* kTinySmallFloats[] = {"llama-small-floats", "gpt-oss-mxfp4",

@@ -50,9 +50,29 @@ def tile_value_heads(value, config, axis, size):
     return value.reshape(split).swapaxes(axis, axis + 1).reshape(shape)
 
 
+def qwen3_next(part, name, value, config):
+    """All but the fused matrix."""
+    if part == "conv1d.weight":
+        value = value.reshape(value.shape[0], -1)
+    if part == "A_log":
+        value = -np.exp(value)
+    return name.replace("dt_bias", "dt_proj.bias"), value
+
+
+def split_qkvz(name, value, config):
+    """Of each key head q, k, v and z -> all q, k, v; all z (Qwen3NextModel.modify_tensors)."""
+    heads, keys = config["linear_num_key_heads"], config["linear_key_head_dim"]
+    values = config["linear_num_value_heads"] // heads * config["linear_value_head_dim"]
+    parts = np.split(value.reshape(heads, -1, value.shape[-1]), [keys, 2 * keys, 2 * keys + values], axis=1)
+    q, k, v, z = (part.reshape(-1, value.shape[-1]) for part in parts)
+    return [(name.replace("qkvz", "qkv"), np.concatenate([q, k, v])), (name.replace("qkvz", "z"), z)]
+
+
 def delta_net(name, value, config):
     """A tensor of a gated delta net as the converter names and orders it (conversion/qwen.py)."""
     part = name.split("linear_attn.")[-1]
+    if config["model_type"] == "qwen3_next":
+        return qwen3_next(part, name, value, config)
     values = config["linear_value_head_dim"]
     keys = 2 * config["linear_num_key_heads"] * config["linear_key_head_dim"]
     if part == "conv1d.weight":
@@ -158,7 +178,8 @@ def add_usual(writer, config):
         writer.add_ssm_time_step_rank(heads)
         writer.add_ssm_inner_size(heads * config["linear_value_head_dim"])
         writer.add_full_attention_interval(config["full_attention_interval"])
-        writer.add_rope_dimension_sections([*config["rope_parameters"]["mrope_section"], 0])
+        if "rope_parameters" in config:
+            writer.add_rope_dimension_sections([*config["rope_parameters"]["mrope_section"], 0])
 
 
 def add_experts(writer, config):
@@ -273,7 +294,8 @@ def write(path, config, weights, tokenizer, matrix_type=np.float16):
     if config["model_type"] == "gemma4_text":
         weights = gemma4(weights, config)
     weights = [part for name, value in weights.items()
-               for part in tiny_recurrent.converted(name, value, config)]
+               for part in (split_qkvz(name, value, config) if "in_proj_qkvz" in name
+                            else tiny_recurrent.converted(name, value, config))]
     for name, value in weights:
         heads = {"q_proj": config["num_attention_heads"],
                  "k_proj": config["num_key_value_heads"]}.get(name.split(".")[-2])

@@ -32,6 +32,18 @@ NEMOTRON_H = MAMBA2 | {
     "tie_word_embeddings": False, "intermediate_size": 96, "time_step_limit": [0.0, float("inf")],
 }
 
+QWEN3_NEXT = {
+    "model_type": "qwen3_next", "architectures": ["Qwen3NextForCausalLM"], "hidden_size": 64,
+    "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 1,
+    "head_dim": 32, "vocab_size": 272, "max_position_embeddings": 256, "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": False, "attention_bias": False, "full_attention_interval": 4,
+    "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 32,
+    "linear_value_head_dim": 32, "linear_conv_kernel_dim": 4, "rope_theta": 10000.0,
+    "partial_rotary_factor": 0.25, "num_experts": 6, "num_experts_per_tok": 2, "decoder_sparse_step": 1,
+    "mlp_only_layers": [], "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32,
+    "norm_topk_prob": True,
+}
+
 # As make_tiny_models.MODELS, of which these are written as GGUF files too.
 WITH_GGUF = {
     "lfm2": (LFM2 | {
@@ -62,9 +74,13 @@ WITH_GGUF = {
         "moe_shared_expert_intermediate_size": 64, "norm_topk_prob": True, "routed_scaling_factor": 2.5,
         "n_group": 1, "topk_group": 1,
     }, mx.float16, None, 1),
+    "qwen3-next": (QWEN3_NEXT, mx.float16, None, 1),
 }
 
 AFFINE = {
+    "qwen3-next-4bit": (QWEN3_NEXT | {
+        "num_experts": 0, "num_hidden_layers": 5, "linear_num_key_heads": 1, "linear_num_value_heads": 3,
+    }, mx.bfloat16, lambda path: {"group_size": 32, "bits": 4}, 1),
     "lfm2-4bit": (WITH_GGUF["lfm2"][0] | {"layer_types": ["conv", "conv", "full_attention", "conv"]},
                   mx.bfloat16, lambda path: {"group_size": 32, "bits": 4}, 1),
     "granite-hybrid-4bit": (WITH_GGUF["granite-hybrid-dense"][0], mx.bfloat16,
@@ -74,6 +90,7 @@ AFFINE = {
 FAMILIES = {
     "lfm2": (gguf.MODEL_ARCH.LFM2, False),
     "lfm2_moe": (gguf.MODEL_ARCH.LFM2MOE, False),
+    "qwen3_next": (gguf.MODEL_ARCH.QWEN3NEXT, False),
     "granitemoehybrid": (gguf.MODEL_ARCH.GRANITE_HYBRID, True),
     "nemotron_h": (gguf.MODEL_ARCH.NEMOTRON_H, False),
     "nemotron_h_moe": (gguf.MODEL_ARCH.NEMOTRON_H_MOE, False),
@@ -96,7 +113,7 @@ def lfm2_hidden_size(config):
 def usual(config):
     """The config with the names that the other families have."""
     kind = config["model_type"]
-    if kind not in FAMILIES:
+    if kind not in FAMILIES or kind == "qwen3_next":
         return config
     own = {"kv_heads": kv_heads(config)}
     if kind.startswith("lfm2"):

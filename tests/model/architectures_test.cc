@@ -419,6 +419,34 @@ TEST(NemotronH, HasOneBlockALayerAsItsPatternSays) {
                LoadError);
 }
 
+TEST(Qwen3Next, GathersTheRowsOfItsFusedProductsByKeyHead) {
+  const ModelPlan plan = open_tiny("qwen3-next");  // 2 key heads of 32, 4 value heads of 32
+  const auto& net = std::get<DeltaNetBlock>(plan.blocks.at(0));
+  ASSERT_EQ(net.qkv.out(), 256);
+  ASSERT_EQ(net.gate.out(), 128);
+  EXPECT_EQ(net.qkv.weight.data.data(), net.gate.weight.data.data());
+  // A key head's rows are 32 of q, 32 of k, 64 of v and 64 of z.
+  EXPECT_EQ(net.qkv.order[0], 0);
+  EXPECT_EQ(net.qkv.order[32], 192) << "q of the second head";
+  EXPECT_EQ(net.qkv.order[64], 32) << "k of the first";
+  EXPECT_EQ(net.qkv.order[128 + 64], 192 + 64) << "v of the second";
+  EXPECT_EQ(net.gate.order[64], 192 + 128) << "z of the second";
+  EXPECT_EQ(net.beta.order, (std::vector<int>{0, 1, 4, 5}));
+  EXPECT_EQ(net.alpha.order, (std::vector<int>{2, 3, 6, 7}));
+}
+
+TEST(NemotronH, IsRefusedWithoutAttention) {
+  const ModelPlan plan = open_tiny("nemotron-h");
+  ModelConfig config = plan.config;
+  config.layers = 2;  // Mamba-2 and a feed-forward layer
+  try {
+    make_plan(config, plan.weights);
+    FAIL() << "a plan without attention";
+  } catch (const LoadError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("no layer has attention"));
+  }
+}
+
 class FolderAndGguf : public testing::TestWithParam<const char*> {};
 
 TEST_P(FolderAndGguf, MakeTheSamePlan) {
@@ -534,11 +562,15 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           EXPECT_EQ(a.key_dim, b.key_dim);
           EXPECT_EQ(a.value_dim, b.value_dim);
           EXPECT_EQ(a.kernel, b.kernel);
+          EXPECT_EQ(a.qkv.out(), b.qkv.out());
+          EXPECT_EQ(a.gate.out(), b.gate.out());
+          EXPECT_EQ(a.beta.out(), b.beta.out());
           EXPECT_FALSE(a.tiled);
-          EXPECT_TRUE(b.tiled);
-          // Value head 1 of the folder is the first of the second turn in the file.
-          EXPECT_NEAR(a.decay[1], b.decay[a.key_heads], 2e-3);
-          EXPECT_NEAR(a.time_bias[1], b.time_bias[a.key_heads], 1e-6);
+          EXPECT_EQ(b.tiled, gguf.config.architecture != "qwen3_next");
+          // Value head 1 of the folder is the first of the second turn in a file with turns.
+          const int head = b.tiled ? a.key_heads : 1;
+          EXPECT_NEAR(a.decay[1], b.decay[head], 2e-3);
+          EXPECT_NEAR(a.time_bias[1], b.time_bias[head], 1e-6);
         },
     };
     std::visit(compare, folder.blocks[i]);
@@ -552,7 +584,8 @@ INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
                                          "phi3-longrope", "qwen3-5", "qwen3-5-moe", "qwen3-moe",
                                          "seed-oss", "smollm3", "gpt-oss", "granitemoe", "ernie4-5",
                                          "ernie4-5-moe", "exaone4", "lfm2", "lfm2-moe",
-                                         "granite-hybrid", "granite-hybrid-dense", "nemotron-h"),
+                                         "granite-hybrid", "granite-hybrid-dense", "nemotron-h",
+                                         "qwen3-next"),
                          [](const auto& tested) {
                            std::string name = tested.param;
                            std::ranges::replace(name, '-', '_');

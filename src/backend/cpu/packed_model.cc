@@ -363,8 +363,9 @@ class Packer {
                       " numbers, not " + std::to_string(rows));
     }
     packed.bias = linear.bias;
-    matrices_.want(weight, packed.matrix,
-                   linear.rows.stride > 0 ? rows_of(linear, source) : source);
+    matrices_.want(
+        weight, packed.matrix,
+        linear.order.empty() && linear.rows.stride == 0 ? source : rows_of(linear, source));
     if (!source.empty() && !packed.bias.empty()) reorder(packed.bias, source);
   }
 
@@ -375,7 +376,8 @@ class Packer {
     rows.reserve(static_cast<std::size_t>(linear.out()));
     for (int i = 0; i < static_cast<int>(linear.out()); ++i) {
       const int row = order.empty() ? i : order[static_cast<std::size_t>(i)];
-      rows.push_back(row / count * stride + first + row % count);
+      rows.push_back(linear.order.empty() ? row / count * stride + first + row % count
+                                          : linear.order[static_cast<std::size_t>(row)]);
     }
     return rows;
   }

@@ -32,6 +32,10 @@ DeltaNetLayer::DeltaNetLayer(const DeltaNetBlock& block, WeightLoader& loader)
       key_heads_(mx::array(0)),
       norm_(block.norm),
       output_(block.output, loader) {
+  // The parts of a fused matrix were copied, all of it.
+  for (const Linear* part : {&block.gate, &block.beta}) {
+    if (!part->order.empty()) loader.forget(part->weight);
+  }
   std::vector<int> heads;
   for (int head = 0; head < block.value_heads; ++head) heads.push_back(block.key_head_of(head));
   key_heads_ = int_array(heads);

@@ -111,6 +111,7 @@ mx::array NormLayer::apply(const mx::array& x) const {
 
 LinearLayer::LinearLayer(const Linear& linear, WeightLoader& loader)
     : matrix_(loader.matrix(linear.weight)) {
+  if (!linear.order.empty()) matrix_ = take_in_order(matrix_, linear.order);
   if (linear.rows.stride > 0) {
     matrix_ = rows_of(matrix_, linear.rows);
     for (auto* part : {&matrix_.scales, &matrix_.biases}) {

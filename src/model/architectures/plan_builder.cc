@@ -242,6 +242,10 @@ void PlanBuilder::add(AttentionBlock block) {
 void PlanBuilder::add(Block block) { plan_.blocks.push_back(std::move(block)); }
 
 ModelPlan PlanBuilder::finish() {
+  if (plan_.kv_layers == 0) {
+    throw LoadError(weights_->description() +
+                    ": no layer has attention; mlxd runs models of which at least one has");
+  }
   const std::string beyond =
       layer_module(config_.layers + config_.draft_layers, "self_attn.o_proj.weight");
   if (weights_->find(beyond)) {

@@ -59,7 +59,8 @@ class PlanBuilder {
                                 std::string_view norm_name = "post_attention_layernorm") const;
 
   // linear_attn.{in_proj_qkv,in_proj_z,in_proj_a,in_proj_b,conv1d,norm,out_proj} and its dt_bias
-  // and A_log (or dt_proj.bias and A, which is -exp(A_log)).
+  // and A_log (or dt_proj.bias and A, which is -exp(A_log)); in_proj_qkvz and in_proj_ba, where
+  // they are there, hold those of each key head together.
   DeltaNetBlock delta_net(int layer, std::string_view norm_name = "input_layernorm") const;
 
   // conv.{in_proj,conv,out_proj}.

@@ -7,6 +7,47 @@
 #include "model/architectures/plan_builder.h"
 
 namespace mlxd {
+namespace {
+
+// Of `groups` of `stride` rows each, those [first, first + count), after what is in `rows` already.
+void append_rows(std::vector<int>& rows, int groups, int stride, int first, int count) {
+  for (int group = 0; group < groups; ++group) {
+    for (int i = 0; i < count; ++i) rows.push_back(group * stride + first + i);
+  }
+}
+
+Linear in_order(const Linear& all, const std::vector<int>& order) {
+  Linear some{all.weight, {}, {}, order};
+  for (const int row : order) {
+    if (!all.bias.empty()) some.bias.push_back(all.bias[static_cast<std::size_t>(row)]);
+  }
+  return some;
+}
+
+// The rows of q, k, v and z lie together for each key head (Qwen3-Next).
+void split_qkvz(const Linear& all, DeltaNetBlock& block) {
+  const int keys = block.key_dim, heads = block.key_heads;
+  const int values = block.value_heads / heads * block.value_dim, stride = 2 * (keys + values);
+  std::vector<int> qkv, gate;
+  append_rows(qkv, heads, stride, 0, keys);
+  append_rows(qkv, heads, stride, keys, keys);
+  append_rows(qkv, heads, stride, 2 * keys, values);
+  append_rows(gate, heads, stride, 2 * keys + values, values);
+  block.qkv = in_order(all, qkv);
+  block.gate = in_order(all, gate);
+}
+
+// Likewise those of beta and alpha.
+void split_ba(const Linear& all, DeltaNetBlock& block) {
+  const int heads = block.key_heads, values = block.value_heads / heads;
+  std::vector<int> alpha, beta;
+  append_rows(beta, heads, 2 * values, 0, values);
+  append_rows(alpha, heads, 2 * values, values, values);
+  block.beta = in_order(all, beta);
+  block.alpha = in_order(all, alpha);
+}
+
+}  // namespace
 
 // So many numbers in any shape: a convolution is [channels, kernel, 1] in MLX's files, [channels,
 // 1, kernel] in transformers' and [channels, kernel] in GGUF, a number for each head [heads, 1]
@@ -45,10 +86,19 @@ DeltaNetBlock PlanBuilder::delta_net(int layer, std::string_view norm_name) cons
   block.kernel = described.kernel;
   block.tiled = described.tiled;
   const int values = block.value_heads * block.value_dim;
-  block.qkv = linear(layer, "linear_attn.in_proj_qkv", block.channels(), hidden);
-  block.gate = linear(layer, "linear_attn.in_proj_z", values, hidden);
-  block.alpha = linear(layer, "linear_attn.in_proj_a", block.value_heads, hidden);
-  block.beta = linear(layer, "linear_attn.in_proj_b", block.value_heads, hidden);
+  if (has(layer, "linear_attn.in_proj_qkvz.weight")) {
+    split_qkvz(linear(layer, "linear_attn.in_proj_qkvz", block.channels() + values, hidden), block);
+  } else {
+    block.qkv = linear(layer, "linear_attn.in_proj_qkv", block.channels(), hidden);
+    block.gate = linear(layer, "linear_attn.in_proj_z", values, hidden);
+  }
+  if (has(layer, "linear_attn.in_proj_ba.weight")) {
+    split_ba(linear(layer, "linear_attn.in_proj_ba", 2 * std::int64_t{block.value_heads}, hidden),
+             block);
+  } else {
+    block.alpha = linear(layer, "linear_attn.in_proj_a", block.value_heads, hidden);
+    block.beta = linear(layer, "linear_attn.in_proj_b", block.value_heads, hidden);
+  }
   block.convolution =
       flat(layer_module(layer, "linear_attn.conv1d.weight"), block.channels(), block.kernel);
   block.decay = decay(layer, "linear_attn", block.value_heads);

@@ -60,9 +60,10 @@ class Reference {
 
   static Row product(const Linear& linear, const Row& x) {
     const std::vector<float> weight = dequantize(linear.weight);
-    Row y(linear.weight.rows);
+    Row y(linear.order.empty() ? linear.weight.rows : linear.out());
     for (std::size_t i = 0; i < y.size(); ++i) {
-      for (std::size_t j = 0; j < x.size(); ++j) y[i] += weight[i * x.size() + j] * x[j];
+      const std::size_t row = linear.order.empty() ? i : linear.order[i];
+      for (std::size_t j = 0; j < x.size(); ++j) y[i] += weight[row * x.size() + j] * x[j];
       if (!linear.bias.empty()) y[i] += linear.bias[i];
     }
     return y;
