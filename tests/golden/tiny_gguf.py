@@ -316,8 +316,8 @@ def write(path, config, weights, tokenizer, matrix_type=np.float16):
         # The converter keeps vectors and routers in 32 bits.
         is_wide = value.ndim == 1 or name.endswith(
             (".bias", "mlp.router.weight", "router.layer.weight", "router.proj.weight", "mlp.gate.weight",
-             "shared_expert_gate.weight", "conv1d.weight", "conv.conv.weight", "feed_forward.gate.weight", "mixer.gate.weight", ".A_log", ".D",
-             "mamba.norm.weight", "mixer.norm.weight"))
+             "shared_expert_gate.weight", "conv1d.weight", "conv.conv.weight", "feed_forward.gate.weight",
+             "mixer.gate.weight", ".A_log", ".D", "mamba.norm.weight", "mixer.norm.weight"))
         writer.add_tensor(own, value.astype(np.float32 if is_wide else matrix_type))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
