@@ -94,8 +94,8 @@ double sum_over_blocks(const ModelPlan& plan, int rows, Count count) {
     const auto* experts = std::get_if<ExpertsBlock>(&block);
     for (const Linear* linear : linears_of(block)) {
       const bool chosen =
-          experts != nullptr &&
-          (linear == &experts->gate || linear == &experts->up || linear == &experts->down);
+          experts != nullptr && ((experts->gate && linear == &*experts->gate) ||
+                                 linear == &experts->up || linear == &experts->down);
       sum += count(*linear) * (chosen ? share_of_experts(*experts, rows) : 1);
     }
   }

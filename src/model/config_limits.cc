@@ -43,6 +43,22 @@ void check_delta_net(const DeltaNetConfig& net, std::string_view file) {
   }
 }
 
+// Layers that keep a state have the numbers of one.
+void check_states(const ModelConfig& config, std::string_view file) {
+  const Mamba2Config& mamba2 = config.mamba2;
+  if (config.short_convolution == 1 || (mamba2.heads > 0 && mamba2.kernel == 1)) {
+    throw LoadError(fmt::format("{}: a convolution that sees one token alone is none", file));
+  }
+  if (mamba2.heads > 0 && mamba2.heads % mamba2.groups != 0) {
+    throw LoadError(fmt::format("{}: {} Mamba-2 heads cannot share {} groups evenly", file,
+                                mamba2.heads, mamba2.groups));
+  }
+  if (!(mamba2.least_time <= mamba2.most_time)) {
+    throw LoadError(fmt::format("{}: time steps of {} at least and {} at most", file,
+                                mamba2.least_time, mamba2.most_time));
+  }
+}
+
 void check_experts(const ExpertsConfig& experts, std::string_view file) {
   if (experts.count == 0) return;
   if (experts.chosen < 1 || experts.chosen > experts.count) {
@@ -71,6 +87,7 @@ void check_config(const ModelConfig& config, std::string_view file) {
   }
   check_experts(config.experts, file);
   check_delta_net(config.delta_net, file);
+  check_states(config, file);
 }
 
 }  // namespace mlxd

@@ -176,8 +176,11 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   config.layers = fields.integer("block_count", kMaxLayers);
   config.hidden_size = fields.integer("embedding_length", kMaxHiddenSize);
   config.heads = fields.integer("attention.head_count", kMaxHeads);
-  const auto kv_heads = fields.of_layers("attention.head_count_kv", kMaxHeads, config.layers);
-  config.kv_heads = kv_heads ? kv_heads->front() : config.heads;
+  // Layers without KV heads keep a state.
+  const int least = architecture.recurrent_type.empty() ? 1 : 0;
+  const auto kv_heads =
+      fields.of_layers("attention.head_count_kv", least, kMaxHeads, config.layers);
+  config.kv_heads = kv_heads ? std::max(1, std::ranges::max(*kv_heads)) : config.heads;
   const auto head_dim = fields.optional_integer("attention.key_length", 1, kMaxHeadDim);
   if (!head_dim && config.hidden_size % config.heads != 0) {
     file.fail(in_quotes(fields.key("attention.head_count")),
@@ -192,8 +195,8 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
               fmt::format("is {}, unlike the key length {}", value_dim, config.head_dim));
   }
   if (const auto sizes =
-          fields.of_layers("feed_forward_length", kMaxIntermediateSize, config.layers)) {
-    config.intermediate_size = sizes->front();
+          fields.of_layers("feed_forward_length", least, kMaxIntermediateSize, config.layers)) {
+    config.intermediate_size = std::ranges::max(*sizes);
     if (std::ranges::count(*sizes, sizes->front()) < config.layers) {
       config.intermediate_sizes = *sizes;
     }
@@ -216,7 +219,9 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   config.layers -= config.draft_layers;
   describe_layers(config);
   for (int layer = 0; kv_heads && layer < config.layers; ++layer) {
-    config.attention[layer].kv_heads = (*kv_heads)[layer];
+    AttentionConfig& attention = config.attention[layer];
+    attention.recurrent = (*kv_heads)[layer] == 0;
+    if (!attention.recurrent) attention.kv_heads = (*kv_heads)[layer];
   }
   read_experts(file, fields, architecture.experts, config);
   if (architecture.gguf_finish) architecture.gguf_finish(config, file);

@@ -33,16 +33,16 @@ class GgufFields {
     if (!value) return std::nullopt;
     return static_cast<int>(*value);
   }
-  // One for each layer, from 1: an array, or a number that holds for all; none where it is missing.
-  std::optional<std::vector<int>> of_layers(std::string_view field, std::int64_t high,
-                                            int layers) const {
+  // One for each layer: an array, or a number that holds for all; none where it is missing.
+  std::optional<std::vector<int>> of_layers(std::string_view field, std::int64_t low,
+                                            std::int64_t high, int layers) const {
     const std::string name = key(field);
     if (!file_.is_array(name)) {
-      const auto one = optional_integer(field, 1, high);
+      const auto one = optional_integer(field, low, high);
       if (!one) return std::nullopt;
       return std::vector<int>(static_cast<std::size_t>(layers), *one);
     }
-    const auto each = *file_.integers(name, 1, high);
+    const auto each = *file_.integers(name, low, high);
     if (each.size() != static_cast<std::size_t>(layers)) {
       file_.fail(in_quotes(name), fmt::format("has {} entries for {} layers", each.size(), layers));
     }

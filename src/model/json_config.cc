@@ -36,9 +36,10 @@ void read_heads(const JsonFields& fields, ModelConfig& config) {
   config.head_dim = fields.count("head_dim", kMaxHeadDim, config.head_dim);
 }
 
-// layer_types: which layers see only the sliding window, and which have no attention.
-// `recurrent`: layers may have linear attention.
-void read_layer_types(const JsonFields& fields, bool recurrent, ModelConfig& config) {
+// layer_types: which layers see only the sliding window, and which keep a state, that type being
+// `recurrent_type`.
+void read_layer_types(const JsonFields& fields, std::string_view recurrent_type,
+                      ModelConfig& config) {
   const boost::json::array* types = fields.array("layer_types");
   if (types == nullptr) return;
   if (types->size() != config.attention.size()) {
@@ -49,12 +50,15 @@ void read_layer_types(const JsonFields& fields, bool recurrent, ModelConfig& con
     const boost::json::value& type = (*types)[layer];
     const auto* text = type.if_string();
     const bool windowed = text != nullptr && *text == "sliding_attention";
-    if (recurrent && text != nullptr && *text == "linear_attention") {
+    if (text != nullptr && !recurrent_type.empty() && *text == recurrent_type) {
       config.attention[layer].recurrent = true;
       continue;
     }
-    if (!windowed && (text == nullptr || *text != "full_attention")) {
-      fields.fail_type("layer_types", type, "full_attention or sliding_attention");
+    if (!windowed && (text == nullptr || (*text != "full_attention" && *text != "attention"))) {
+      fields.fail_type("layer_types", type,
+                       recurrent_type.empty()
+                           ? "full_attention or sliding_attention"
+                           : fmt::format("full_attention or {}", recurrent_type));
     }
     config.attention[layer].window = windowed ? config.sliding_window : 0;
   }
@@ -136,7 +140,7 @@ ModelConfig read_json_config(const JsonFields& root, const WeightSource& weights
       fields.integer("sliding_window", 0, kMaxContextLength).value_or(config.sliding_window));
   read_json_rope(fields, architecture.partial_rope, config);
   describe_layers(config);
-  read_layer_types(fields, architecture.recurrent, config);
+  read_layer_types(fields, architecture.recurrent_type, config);
   if (architecture.experts) read_json_experts(fields, config);
   config.draft_layers =
       static_cast<int>(fields.integer("num_nextn_predict_layers", 0, kMaxLayers).value_or(0));

@@ -24,6 +24,23 @@ std::string describe(const boost::json::value& value) {
   return boost::json::serialize(value);
 }
 
+// Python's writer puts Infinity, which JSON does not have, where there is no bound: as null.
+std::string with_null_for_infinity(std::string_view text) {
+  constexpr std::string_view kInfinity = "Infinity", kNull = "null    ";
+  std::string out(text);
+  bool quoted = false;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (quoted && out[i] == '\\') {
+      ++i;
+    } else if (out[i] == '"') {
+      quoted = !quoted;
+    } else if (!quoted && text.substr(i).starts_with(kInfinity)) {
+      out.replace(i, kInfinity.size(), kNull);
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 JsonFields::JsonFields(std::string file, std::string path,
@@ -41,8 +58,9 @@ JsonFields JsonFields::parse(std::string_view text, std::string file) {
   boost::json::parse_options options;
   options.max_depth = 32;
   boost::json::error_code error;
-  auto root = std::make_shared<const boost::json::value>(
-      boost::json::parse({text.data(), text.size()}, error, {}, options));
+  auto value = boost::json::parse({text.data(), text.size()}, error, {}, options);
+  if (error) value = boost::json::parse(with_null_for_infinity(text), error, {}, options);
+  auto root = std::make_shared<const boost::json::value>(std::move(value));
   if (error) throw LoadError(fmt::format("{}: is not valid JSON: {}", file, error.message()));
   const boost::json::object* object = root->if_object();
   if (object == nullptr) throw LoadError(fmt::format("{}: is not a JSON object", file));

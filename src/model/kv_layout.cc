@@ -39,6 +39,8 @@ std::vector<int> windows_of(const ModelPlan& plan) {
       [](const FeedForwardBlock&) {},
       [](const ExpertsBlock&) {},
       [](const DeltaNetBlock&) {},
+      [](const ShortConvBlock&) {},
+      [](const Mamba2Block&) {},
       [](const LayerInputBlock&) {},
   };
   for (const Block& block : plan.blocks) std::visit(note_window, block);

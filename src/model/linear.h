@@ -19,8 +19,10 @@ struct Linear {
   Tensor weight;
   std::vector<float> bias;  // [out], empty when there is none
   RowPattern rows = {};
+  std::vector<int> order = {};  // or these of them, one after another; empty: as `rows` says
 
   std::int64_t out() const {
+    if (!order.empty()) return static_cast<std::int64_t>(order.size());
     return rows.stride == 0 ? weight.rows : weight.rows / rows.stride * rows.count;
   }
 };

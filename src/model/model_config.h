@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -94,6 +95,14 @@ struct DeltaNetConfig {
   bool tiled = false;
 };
 
+// The layers that are Mamba-2.
+struct Mamba2Config {
+  int heads = 0;  // 0: no layer is
+  int head_dim = 0, groups = 0, state_size = 0;
+  int kernel = 0;  // tokens that the convolution sees
+  float least_time = 0, most_time = std::numeric_limits<float>::infinity();
+};
+
 // The numbers of a model, under one set of names, whichever file they came from (config.json or
 // GGUF metadata). What one family alone has is worked into these by its file in architectures/, or
 // known there only. Checked by the reader: all counts are positive and bounded, heads divide.
@@ -124,6 +133,8 @@ struct ModelConfig {
   ExpertsConfig experts;
   LatentConfig latent;
   DeltaNetConfig delta_net;
+  int short_convolution = 0;  // tokens that the layers see which are one; 0: no layer is
+  Mamba2Config mamba2;
   int draft_layers = 0;  // that a file has behind `layers`, to guess further tokens by (not run)
 
   float embedding_scale = 1;  // on the embedded tokens

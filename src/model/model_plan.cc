@@ -4,8 +4,18 @@
 
 namespace mlxd {
 
+namespace {
+
+using Linears = std::vector<const Linear*>;
+
+Linears with_gate(const std::optional<Linear>& gate, Linears others) {
+  if (gate) others.insert(others.begin(), &*gate);
+  return others;
+}
+
+}  // namespace
+
 std::vector<const Linear*> linears_of(const Block& block) {
-  using Linears = std::vector<const Linear*>;
   return std::visit(
       Overloaded{
           [](const AttentionBlock& attention) -> Linears {
@@ -23,17 +33,27 @@ std::vector<const Linear*> linears_of(const Block& block) {
             return linears;
           },
           [](const FeedForwardBlock& feed_forward) -> Linears {
-            return {&feed_forward.gate, &feed_forward.up, &feed_forward.down};
+            return with_gate(feed_forward.gate, {&feed_forward.up, &feed_forward.down});
           },
           [](const DeltaNetBlock& delta_net) -> Linears {
             return {&delta_net.qkv, &delta_net.gate, &delta_net.alpha, &delta_net.beta,
                     &delta_net.output};
           },
+          [](const ShortConvBlock& conv) -> Linears {
+            return {&conv.inner_gate, &conv.outer_gate, &conv.value, &conv.output};
+          },
+          [](const Mamba2Block& mamba) -> Linears {
+            return {&mamba.gate, &mamba.input, &mamba.time, &mamba.output};
+          },
           [](const LayerInputBlock& input) -> Linears { return {&input.gate, &input.output}; },
           [](const ExpertsBlock& experts) -> Linears {
-            Linears linears = {&experts.router, &experts.gate, &experts.up, &experts.down};
+            Linears linears = {&experts.router};
+            const auto add = [&](const Linears& part) {
+              linears.insert(linears.end(), part.begin(), part.end());
+            };
+            add(with_gate(experts.gate, {&experts.up, &experts.down}));
             if (const auto& shared = experts.shared) {
-              linears.insert(linears.end(), {&shared->gate, &shared->up, &shared->down});
+              add(with_gate(shared->gate, {&shared->up, &shared->down}));
               if (shared->weight) linears.push_back(&*shared->weight);
             }
             return linears;

@@ -106,7 +106,9 @@ struct LatentAttentionBlock {
 
 // What a hidden layer makes of its two products, gate and up: activation(gate) * up, and of
 // clamped_swiglu with g = min(gate, 7), u = clamp(up, -7, 7): g * sigmoid(1.702 g) * (u + 1).
-enum class Activation { silu, gelu_tanh, clamped_swiglu };
+// Without a gate it is activation(up): squared_relu is max(up, 0)^2 (So et al. 2021), and has never
+// one.
+enum class Activation { silu, gelu_tanh, clamped_swiglu, squared_relu };
 
 // Which experts a row goes to, and with which weights, by its scores of them.
 struct ExpertChoice {
@@ -124,8 +126,9 @@ struct ExpertChoice {
 // input_norm(x).
 struct FeedForwardBlock {
   std::optional<RmsNorm> input_norm;
-  Linear gate, up;  // [F, D]
-  Linear down;      // [D, F]
+  std::optional<Linear> gate;  // [F, D]
+  Linear up;                   // [F, D]
+  Linear down;                 // [D, F]
   Activation activation = Activation::silu;
   std::optional<RmsNorm> post_norm;
   float residual_scale = 1, stream_scale = 1;
@@ -134,7 +137,8 @@ struct FeedForwardBlock {
 // A feed-forward layer that every row takes beside its experts.
 struct SharedExpert {
   std::optional<RmsNorm> input_norm;  // it reads input_norm(x) instead of h
-  Linear gate, up;                    // [S, D]
+  std::optional<Linear> gate;         // [S, D]
+  Linear up;                          // [S, D]
   Linear down;                        // [D, S]
   std::optional<Linear> weight;       // [1, D]: its output is multiplied by sigmoid(weight h)
   std::optional<RmsNorm> output_norm;
@@ -148,16 +152,17 @@ struct ExpertsBlock {
   std::optional<RmsNorm> router_norm;  // the router reads router_norm(x) instead of h
   Linear router;                       // [E, D]: the scores (Shazeer et al. 2017)
   ExpertChoice choice;
-  int experts = 0;  // E
-  Linear gate, up;  // [E F, D], an expert's rows after another's
-  Linear down;      // [E D, F]
+  int experts = 0;             // E
+  std::optional<Linear> gate;  // [E F, D], an expert's rows after another's
+  Linear up;                   // [E F, D]
+  Linear down;                 // [E D, F]
   Activation activation = Activation::silu;
   std::optional<RmsNorm> experts_norm;
   std::optional<SharedExpert> shared;
   std::optional<RmsNorm> post_norm;
   float residual_scale = 1, stream_scale = 1;
 
-  int intermediate_size() const { return static_cast<int>(gate.out() / experts); }
+  int intermediate_size() const { return static_cast<int>(up.out() / experts); }
 };
 
 // Gated delta net (Yang, Kautz, Hatamizadeh 2025): of each value head a state S [key_dim,
@@ -189,6 +194,50 @@ struct DeltaNetBlock {
   }
 };
 
+// A short convolution between two gates (Liquid AI 2025, LFM2): with h = input_norm(x),
+//   x += residual_scale * output(outer_gate(h) * (convolution of the last `kernel` rows of
+//        inner_gate(h) * value(h), each channel by itself, + bias))
+struct ShortConvBlock {
+  int layer = 0;  // index of this block's state, 0 .. plan.state_layers - 1
+  std::optional<RmsNorm> input_norm;
+  Linear inner_gate, outer_gate, value;  // [channels, D]
+  std::vector<float> convolution;        // [channels, kernel], the oldest row first
+  std::vector<float> convolution_bias;   // [channels], empty: none
+  Linear output;                         // [D, channels]
+  int kernel = 0;
+  float residual_scale = 1;
+
+  int channels() const { return static_cast<int>(value.out()); }
+};
+
+// Mamba-2 (Dao & Gu 2024): of each head a state S [state_size, head_dim], zero before the first
+// token. For a row, with h = input_norm(x):
+//   (v, b, c) = silu(convolution of the last `kernel` rows of input(h), each channel by itself, +
+//               bias)
+//   t = clamp(softplus(time(h) + time_bias), least_time, most_time)
+//   S = exp(decay t) S + b (t v)^T
+//   x += residual_scale * output(norm((S^T c + skip v) * silu(gate(h))))
+// Head i reads b and c of group i / (heads / groups).
+struct Mamba2Block {
+  int layer = 0;  // index of this block's state, 0 .. plan.state_layers - 1
+  std::optional<RmsNorm> input_norm;
+  Linear gate;                                // [heads head_dim, D]
+  Linear input;                               // [heads head_dim + 2 groups state_size, D]
+  Linear time;                                // [heads, D]
+  std::vector<float> convolution;             // [channels of input, kernel], the oldest row first
+  std::vector<float> convolution_bias;        // [channels of input], empty: none
+  std::vector<float> decay, time_bias, skip;  // [heads]; decay is negative
+  float least_time = 0, most_time = 0;
+  RmsNorm norm;         // [heads head_dim]: the weight; what it divides by is of each of
+  int norm_groups = 1;  // so many parts
+  Linear output;        // [D, heads head_dim]
+  int heads = 0, head_dim = 0, groups = 0, state_size = 0, kernel = 0;
+  float residual_scale = 1;
+
+  int values() const { return heads * head_dim; }
+  int channels() const { return values() + 2 * groups * state_size; }
+};
+
 // What layers learn of a row's token beside the residual stream (Gemma 3n and 4): of each of
 // `layers` P numbers, input[i] = scale * (norm(projection_scale * projection(x)[i]) + table_scale *
 // table[token][i]), x the embedded token.
@@ -212,7 +261,7 @@ struct LayerInputBlock {
 // The kinds of block. Whoever runs, counts or measures a plan visits them with std::visit and a
 // function for each kind, so that a new kind does not compile until all of them know it.
 using Block = std::variant<AttentionBlock, LatentAttentionBlock, FeedForwardBlock, ExpertsBlock,
-                           DeltaNetBlock, LayerInputBlock>;
+                           DeltaNetBlock, ShortConvBlock, Mamba2Block, LayerInputBlock>;
 
 // logits[V] = softcap * tanh(weight * norm(x) / softcap)
 struct Head {

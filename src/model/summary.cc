@@ -53,6 +53,17 @@ std::int64_t others_in(const DeltaNetBlock& block) {
                                    block.time_bias.size());
 }
 
+std::int64_t others_in(const ShortConvBlock& block) {
+  return numbers_in(block.input_norm) +
+         static_cast<std::int64_t>(block.convolution.size() + block.convolution_bias.size());
+}
+
+std::int64_t others_in(const Mamba2Block& block) {
+  return numbers_in(block.input_norm) + numbers_in(block.norm) +
+         static_cast<std::int64_t>(block.convolution.size() + block.convolution_bias.size() +
+                                   block.decay.size() + block.time_bias.size() + block.skip.size());
+}
+
 std::int64_t numbers_in(const Block& block) {
   std::int64_t count = std::visit([](const auto& each) { return others_in(each); }, block);
   for (const Linear* linear : linears_of(block)) count += numbers_in(*linear);

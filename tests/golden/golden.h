@@ -37,30 +37,70 @@ Fixture load_real(const std::string& name);
 Fixture load_tiny(const std::string& name);
 
 // Every architecture and what it can differ in, in floats.
-inline constexpr const char* kTinyFloats[] = {
-    "dots1",         "gemma3",        "gemma4",       "gemma4-moe", "gemma4-shared",
-    "glm4-moe",      "granite",       "llama3",       "minimax-m2", "ministral3",
-    "mistral",       "mixtral",       "olmo2",        "olmo3",      "olmoe",
-    "phi3",          "phi3-longrope", "qwen2",        "qwen3",      "qwen3-5",
-    "qwen3-5-moe",   "qwen3-moe",     "seed-oss",     "smollm3",    "gpt-oss",
-    "granitemoe",    "ernie4-5",      "ernie4-5-moe", "exaone4",    "exaone4-windows",
-    "glm4-moe-lite", "deepseek-v2",   "deepseek-v3",  "mistral4"};
+inline constexpr const char* kTinyFloats[] = {"dots1",          "gemma3",
+                                              "gemma4",         "gemma4-moe",
+                                              "gemma4-shared",  "glm4-moe",
+                                              "granite",        "llama3",
+                                              "minimax-m2",     "ministral3",
+                                              "mistral",        "mixtral",
+                                              "olmo2",          "olmo3",
+                                              "olmoe",          "phi3",
+                                              "phi3-longrope",  "qwen2",
+                                              "qwen3",          "qwen3-5",
+                                              "qwen3-5-moe",    "qwen3-moe",
+                                              "seed-oss",       "smollm3",
+                                              "gpt-oss",        "granitemoe",
+                                              "ernie4-5",       "ernie4-5-moe",
+                                              "exaone4",        "exaone4-windows",
+                                              "glm4-moe-lite",  "deepseek-v2",
+                                              "deepseek-v3",    "mistral4",
+                                              "lfm2",           "lfm2-moe",
+                                              "granite-hybrid", "granite-hybrid-dense",
+                                              "nemotron-h",     "nemotron-h-moe",
+                                              "qwen3-next"};
 // The same weights as llama.cpp names and orders them.
-inline constexpr const char* kTinyGguf[] = {
-    "dots1.gguf",         "gemma4.gguf",      "gemma4-moe.gguf",   "gemma4-shared.gguf",
-    "glm4-moe.gguf",      "granite.gguf",     "minimax-m2.gguf",   "ministral3.gguf",
-    "mixtral.gguf",       "olmo2.gguf",       "olmo3.gguf",        "olmoe.gguf",
-    "phi3-longrope.gguf", "phi3.gguf",        "qwen3-5-moe.gguf",  "qwen3-5.gguf",
-    "qwen3-moe.gguf",     "seed-oss.gguf",    "smollm3.gguf",      "gpt-oss.gguf",
-    "granitemoe.gguf",    "ernie4-5.gguf",    "ernie4-5-moe.gguf", "exaone4.gguf",
-    "glm4-moe-lite.gguf", "deepseek-v3.gguf", "mistral4.gguf"};
+inline constexpr const char* kTinyGguf[] = {"dots1.gguf",
+                                            "gemma4.gguf",
+                                            "gemma4-moe.gguf",
+                                            "gemma4-shared.gguf",
+                                            "glm4-moe.gguf",
+                                            "granite.gguf",
+                                            "minimax-m2.gguf",
+                                            "ministral3.gguf",
+                                            "mixtral.gguf",
+                                            "olmo2.gguf",
+                                            "olmo3.gguf",
+                                            "olmoe.gguf",
+                                            "phi3-longrope.gguf",
+                                            "phi3.gguf",
+                                            "qwen3-5-moe.gguf",
+                                            "qwen3-5.gguf",
+                                            "qwen3-moe.gguf",
+                                            "seed-oss.gguf",
+                                            "smollm3.gguf",
+                                            "gpt-oss.gguf",
+                                            "granitemoe.gguf",
+                                            "ernie4-5.gguf",
+                                            "ernie4-5-moe.gguf",
+                                            "exaone4.gguf",
+                                            "glm4-moe-lite.gguf",
+                                            "deepseek-v3.gguf",
+                                            "mistral4.gguf",
+                                            "lfm2.gguf",
+                                            "lfm2-moe.gguf",
+                                            "granite-hybrid.gguf",
+                                            "granite-hybrid-dense.gguf",
+                                            "nemotron-h.gguf",
+                                            "nemotron-h-moe.gguf",
+                                            "qwen3-next.gguf"};
 // Those in MLX's quantised form whose logits a small difference of activations changes little.
 inline constexpr const char* kTinyAffine[] = {"gemma4-4bit", "llama-4bit",     "phi3-4bit",
                                               "qwen3-mixed", "qwen3-moe-4bit", "kimi-4bit"};
 
 // And those whose recurrent layers make much of it: a delta net's heads are normed, so that what a
 // head holds of a text's first tokens, nearly nothing, becomes as large as any other.
-inline constexpr const char* kTinyAffineRecurrent[] = {"qwen3-5-4bit"};
+inline constexpr const char* kTinyAffineRecurrent[] = {"qwen3-5-4bit", "lfm2-4bit",
+                                                       "granite-hybrid-4bit", "qwen3-next-4bit"};
 
 // MLX's modes of small floats.
 inline constexpr const char* kTinySmallFloats[] = {"llama-small-floats", "gpt-oss-mxfp4",

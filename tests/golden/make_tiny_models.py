@@ -19,6 +19,7 @@ import mlx.core as mx
 import numpy as np
 import tiny_gguf
 import tiny_latent
+import tiny_recurrent
 from make_logits import HERE, fixture_rows, write_fixture
 from mlx.utils import tree_flatten
 from mlx_lm.utils import _get_classes, quantize_model
@@ -344,8 +345,9 @@ MODELS |= SMALL_ONES_WITH_GGUF | {
     }, mx.float16, None, 1),
 }
 
-WITH_GGUF |= tiny_latent.WITH_GGUF
+WITH_GGUF |= tiny_latent.WITH_GGUF | tiny_recurrent.WITH_GGUF
 MODELS |= tiny_latent.WITH_GGUF | tiny_latent.WITHOUT_GGUF
+MODELS |= tiny_recurrent.WITH_GGUF | tiny_recurrent.AFFINE
 
 SEEDED_BY_PLACE = 27  # the first models; the seed of a later one comes from its name
 

@@ -8,6 +8,7 @@ that llama.cpp reads the files so.
 
 import gguf
 import numpy as np
+import tiny_recurrent
 
 # model_type: (GGUF's architecture, whether the rows of q and k are permuted)
 FAMILIES = {
@@ -35,7 +36,7 @@ FAMILIES = {
     "gpt_oss": (gguf.MODEL_ARCH.GPT_OSS, False),
     "seed_oss": (gguf.MODEL_ARCH.SEED_OSS, False),
     "qwen3_moe": (gguf.MODEL_ARCH.QWEN3MOE, False),
-}
+} | tiny_recurrent.FAMILIES
 
 
 def permute(weight, heads):
@@ -52,9 +53,29 @@ def tile_value_heads(value, config, axis, size):
     return value.reshape(split).swapaxes(axis, axis + 1).reshape(shape)
 
 
+def qwen3_next(part, name, value, config):
+    """All but the fused matrix."""
+    if part == "conv1d.weight":
+        value = value.reshape(value.shape[0], -1)
+    if part == "A_log":
+        value = -np.exp(value)
+    return name.replace("dt_bias", "dt_proj.bias"), value
+
+
+def split_qkvz(name, value, config):
+    """Of each key head q, k, v and z -> all q, k, v; all z (Qwen3NextModel.modify_tensors)."""
+    heads, keys = config["linear_num_key_heads"], config["linear_key_head_dim"]
+    values = config["linear_num_value_heads"] // heads * config["linear_value_head_dim"]
+    parts = np.split(value.reshape(heads, -1, value.shape[-1]), [keys, 2 * keys, 2 * keys + values], axis=1)
+    q, k, v, z = (part.reshape(-1, value.shape[-1]) for part in parts)
+    return [(name.replace("qkvz", "qkv"), np.concatenate([q, k, v])), (name.replace("qkvz", "z"), z)]
+
+
 def delta_net(name, value, config):
     """A tensor of a gated delta net as the converter names and orders it (conversion/qwen.py)."""
     part = name.split("linear_attn.")[-1]
+    if config["model_type"] == "qwen3_next":
+        return qwen3_next(part, name, value, config)
     values = config["linear_value_head_dim"]
     keys = 2 * config["linear_num_key_heads"] * config["linear_key_head_dim"]
     if part == "conv1d.weight":
@@ -128,7 +149,8 @@ def add_latent(writer, config):
 def by_layer(config):
     """The KV heads and hidden sizes of the feed-forward layers, which the families of one number a
     model have as such."""
-    heads, size = config["num_key_value_heads"], config["intermediate_size"]
+    heads = config.get("kv_heads", config["num_key_value_heads"])
+    size = config.get("hidden_sizes", config["intermediate_size"])
     if "kv_lora_rank" in config:
         return 1, size
     if config["model_type"] != "gemma4_text":
@@ -178,7 +200,8 @@ def add_usual(writer, config):
         writer.add_ssm_time_step_rank(heads)
         writer.add_ssm_inner_size(heads * config["linear_value_head_dim"])
         writer.add_full_attention_interval(config["full_attention_interval"])
-        writer.add_rope_dimension_sections([*config["rope_parameters"]["mrope_section"], 0])
+        if "rope_parameters" in config:
+            writer.add_rope_dimension_sections([*config["rope_parameters"]["mrope_section"], 0])
 
 
 def add_experts(writer, config):
@@ -287,15 +310,20 @@ def add_tokenizer(writer, tokenizer, config):
 
 def write(path, config, weights, tokenizer, matrix_type=np.float16):
     """config: config.json's (text) part; weights: {name: float32 array} under Hugging Face names."""
+    config = tiny_recurrent.usual(config)
     arch, permuted = FAMILIES[config["model_type"]]
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[arch])
     add_usual(writer, config)
     add_own(writer, config)
+    tiny_recurrent.add_own(writer, config)
     add_tokenizer(writer, tokenizer, config)
     names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
     if config["model_type"] == "gemma4_text":
         weights = gemma4(weights, config)
-    for name, value in weights.items():
+    weights = [part for name, value in weights.items()
+               for part in (split_qkvz(name, value, config) if "in_proj_qkvz" in name
+                            else tiny_recurrent.converted(name, value, config))]
+    for name, value in weights:
         heads = {"q_proj": config["num_attention_heads"],
                  "k_proj": config["num_key_value_heads"]}.get(name.split(".")[-2])
         if permuted and heads:
@@ -316,7 +344,8 @@ def write(path, config, weights, tokenizer, matrix_type=np.float16):
         # The converter keeps vectors and routers in 32 bits.
         is_wide = value.ndim == 1 or name.endswith(
             (".bias", "mlp.router.weight", "router.layer.weight", "router.proj.weight", "mlp.gate.weight",
-             "shared_expert_gate.weight", "conv1d.weight"))
+             "shared_expert_gate.weight", "conv1d.weight", "conv.conv.weight", "feed_forward.gate.weight",
+             "mixer.gate.weight", ".A_log", ".D", "mamba.norm.weight", "mixer.norm.weight"))
         writer.add_tensor(own, value.astype(np.float32 if is_wide else matrix_type))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

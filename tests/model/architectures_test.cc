@@ -10,28 +10,11 @@
 
 #include "base/error.h"
 #include "base/overloaded.h"
+#include "model/architecture_fixture.h"
 #include "model/architectures/registry.h"
-#include "model/config_reader.h"
-#include "model/model_files.h"
 
 namespace mlxd {
 namespace {
-
-class NoWeights : public WeightSource {
- public:
-  std::optional<Tensor> find(std::string_view) const override { return std::nullopt; }
-  std::vector<Tensor> all() const override { return {}; }
-  std::string description() const override { return "weights"; }
-};
-
-// config.json of four layers with heads of 16, followed by `more`.
-ModelConfig read(const std::string& type, const std::string& more) {
-  const std::string json = R"({"model_type": ")" + type + R"(", "num_hidden_layers": 4,
-      "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
-      "intermediate_size": 96, "vocab_size": 8, "max_position_embeddings": 256)" +
-                           more + "}";
-  return read_json_config(JsonFields::parse(json, "config.json"), NoWeights());
-}
 
 std::vector<bool> turning(const ModelConfig& config) {
   std::vector<bool> turning;
@@ -43,14 +26,6 @@ std::vector<int> windows(const ModelConfig& config) {
   std::vector<int> windows;
   for (const AttentionConfig& layer : config.attention) windows.push_back(layer.window);
   return windows;
-}
-
-ModelPlan open_tiny(const std::string& name) {
-  return open_model(MLXD_TEST_DATA + std::string("/golden/tiny/") + name).plan;
-}
-
-const AttentionBlock& attention_of(const ModelPlan& plan, std::size_t layer) {
-  return std::get<AttentionBlock>(plan.blocks.at(2 * layer));
 }
 
 TEST(Architectures, NoNameMeansTwo) {
@@ -149,7 +124,7 @@ TEST(Ernie, TurnsNeighboursAndHasExpertsBehindItsDenseLayers) {
     const auto& experts = std::get<ExpertsBlock>(plan.blocks.at(3));
     EXPECT_EQ(experts.choice.scoring, ExpertScoring::softmax) << name;
     EXPECT_TRUE(experts.choice.normalised) << name;
-    EXPECT_EQ(experts.shared->gate.out(), 64) << name;
+    EXPECT_EQ(experts.shared->up.out(), 64) << name;
   }
   EXPECT_EQ(read("ernie4_5_moe", R"(, "moe_gate_act": "sigmoid")").experts.scoring,
             ExpertScoring::sigmoid);
@@ -250,7 +225,7 @@ TEST(Phi3, ReadsItsFusedMatricesAsViewsOfTheirRows) {
   EXPECT_EQ(query.data() + query.size(), key.data());
   EXPECT_EQ(key.data() + key.size(), attention.value.weight.data.data());
   const auto& feed_forward = std::get<FeedForwardBlock>(plan.blocks.at(1));
-  const std::span<const std::byte> gate = feed_forward.gate.weight.data;
+  const std::span<const std::byte> gate = feed_forward.gate->weight.data;
   EXPECT_EQ(gate.data() + gate.size(), feed_forward.up.weight.data.data());
   EXPECT_THAT(feed_forward.up.weight.name, testing::EndsWith("gate_up_proj.weight[64:128]"));
 }

@@ -89,6 +89,37 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
           EXPECT_NEAR(a.stream_scale, b.stream_scale, 1e-3);  // the folder's are halves
         },
+        [&](const ShortConvBlock& a) {
+          const auto& b = std::get<ShortConvBlock>(gguf.blocks[i]);
+          expect_same(a.input_norm, b.input_norm);
+          EXPECT_EQ(a.layer, b.layer);
+          EXPECT_EQ(a.channels(), b.channels());
+          EXPECT_EQ(a.kernel, b.kernel);
+          EXPECT_EQ(a.convolution_bias, b.convolution_bias);
+          EXPECT_THAT(a.convolution, testing::Pointwise(testing::FloatNear(2e-3f), b.convolution));
+          EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
+        },
+        [&](const Mamba2Block& a) {
+          const auto& b = std::get<Mamba2Block>(gguf.blocks[i]);
+          expect_same(a.input_norm, b.input_norm);
+          EXPECT_EQ(a.layer, b.layer);
+          EXPECT_EQ(a.heads, b.heads);
+          EXPECT_EQ(a.head_dim, b.head_dim);
+          EXPECT_EQ(a.groups, b.groups);
+          EXPECT_EQ(a.state_size, b.state_size);
+          EXPECT_EQ(a.kernel, b.kernel);
+          EXPECT_EQ(a.norm_groups, b.norm_groups);
+          EXPECT_EQ(a.norm.weight.size(), b.norm.weight.size());
+          EXPECT_FLOAT_EQ(a.norm.epsilon, b.norm.epsilon);
+          EXPECT_EQ(a.least_time, b.least_time);
+          const auto near = testing::FloatNear(2e-3f);  // the folder's are halves
+          EXPECT_THAT(a.decay, testing::Pointwise(near, b.decay));
+          EXPECT_THAT(a.time_bias, testing::Pointwise(near, b.time_bias));
+          EXPECT_THAT(a.skip, testing::Pointwise(near, b.skip));
+          EXPECT_THAT(a.convolution, testing::Pointwise(near, b.convolution));
+          EXPECT_EQ(a.convolution_bias.size(), b.convolution_bias.size());
+          EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
+        },
         [&](const LayerInputBlock& a) {
           const auto& b = std::get<LayerInputBlock>(gguf.blocks[i]);
           EXPECT_EQ(a.index, b.index);
@@ -114,7 +145,8 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           expect_same(a.experts_norm, b.experts_norm);
           EXPECT_EQ(a.activation, b.activation);
           EXPECT_EQ(a.router.bias.size(), b.router.bias.size());
-          EXPECT_EQ(a.gate.bias.size(), b.gate.bias.size());
+          ASSERT_EQ(a.gate.has_value(), b.gate.has_value());
+          EXPECT_EQ(a.up.bias.size(), b.up.bias.size());
           EXPECT_EQ(a.down.bias.size(), b.down.bias.size());
           EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
           ASSERT_EQ(a.shared.has_value(), b.shared.has_value());
@@ -130,11 +162,15 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           EXPECT_EQ(a.key_dim, b.key_dim);
           EXPECT_EQ(a.value_dim, b.value_dim);
           EXPECT_EQ(a.kernel, b.kernel);
+          EXPECT_EQ(a.qkv.out(), b.qkv.out());
+          EXPECT_EQ(a.gate.out(), b.gate.out());
+          EXPECT_EQ(a.beta.out(), b.beta.out());
           EXPECT_FALSE(a.tiled);
-          EXPECT_TRUE(b.tiled);
-          // Value head 1 of the folder is the first of the second turn in the file.
-          EXPECT_NEAR(a.decay[1], b.decay[a.key_heads], 2e-3);
-          EXPECT_NEAR(a.time_bias[1], b.time_bias[a.key_heads], 1e-6);
+          EXPECT_EQ(b.tiled, gguf.config.architecture != "qwen3_next");
+          // Value head 1 of the folder is the first of the second turn in a file with turns.
+          const int head = b.tiled ? a.key_heads : 1;
+          EXPECT_NEAR(a.decay[1], b.decay[head], 2e-3);
+          EXPECT_NEAR(a.time_bias[1], b.time_bias[head], 1e-6);
         },
     };
     std::visit(compare, folder.blocks[i]);
@@ -147,8 +183,9 @@ INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
                                          "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
                                          "phi3-longrope", "qwen3-5", "qwen3-5-moe", "qwen3-moe",
                                          "seed-oss", "smollm3", "gpt-oss", "granitemoe", "ernie4-5",
-                                         "ernie4-5-moe", "exaone4", "glm4-moe-lite", "deepseek-v3",
-                                         "mistral4"),
+                                         "ernie4-5-moe", "exaone4", "lfm2", "lfm2-moe",
+                                         "granite-hybrid", "granite-hybrid-dense", "nemotron-h",
+                                         "qwen3-next", "glm4-moe-lite", "deepseek-v3", "mistral4"),
                          [](const auto& tested) {
                            std::string name = tested.param;
                            std::ranges::replace(name, '-', '_');

@@ -219,9 +219,12 @@ TEST(ModelFuzz, MutatedFolderLoadsOrIsRefused) {
 TEST(ModelFuzz, MutatedConfigOfEveryArchitectureLoadsOrIsRefused) {
   const std::filesystem::path tiny = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
   for (const char* name :
-       {"gemma3", "gemma4-moe", "gemma4-shared", "granite", "ministral3", "olmo2", "olmo3", "phi3",
-        "phi3-longrope", "qwen2", "smollm3", "llama-small-floats", "gpt-oss-openai", "granitemoe",
-        "ernie4-5-moe", "exaone4-windows", "deepseek-v2", "glm4-moe-lite", "mistral4"}) {
+       {"gemma3",         "gemma4-moe",     "gemma4-shared",  "granite",
+        "ministral3",     "olmo2",          "olmo3",          "phi3",
+        "phi3-longrope",  "qwen2",          "smollm3",        "llama-small-floats",
+        "gpt-oss-openai", "granitemoe",     "ernie4-5-moe",   "exaone4-windows",
+        "lfm2-moe",       "granite-hybrid", "nemotron-h-moe", "qwen3-next",
+        "deepseek-v2",    "glm4-moe-lite",  "mistral4"}) {
     SCOPED_TRACE(name);
     test::TemporaryFolder folder;
     std::filesystem::copy(tiny / name, folder.path());
@@ -232,10 +235,11 @@ TEST(ModelFuzz, MutatedConfigOfEveryArchitectureLoadsOrIsRefused) {
 
 TEST(ModelFuzz, MutatedGgufOfEveryArchitectureLoadsOrIsRefused) {
   const std::filesystem::path tiny = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
-  for (const char* name : {"granite.gguf", "ministral3.gguf", "olmo3.gguf", "phi3-longrope.gguf",
-                           "smollm3.gguf", "bert.gguf", "bert-cross.gguf", "gguf-types.gguf",
-                           "qwen3-5-moe.gguf", "glm4-moe.gguf", "gemma4-shared.gguf",
-                           "gemma4-moe.gguf", "gpt-oss.gguf", "exaone4.gguf", "deepseek-v3.gguf"}) {
+  for (const char* name :
+       {"granite.gguf", "ministral3.gguf", "olmo3.gguf", "phi3-longrope.gguf", "smollm3.gguf",
+        "bert.gguf", "bert-cross.gguf", "gguf-types.gguf", "qwen3-5-moe.gguf", "glm4-moe.gguf",
+        "gemma4-shared.gguf", "gemma4-moe.gguf", "gpt-oss.gguf", "exaone4.gguf", "lfm2-moe.gguf",
+        "granite-hybrid.gguf", "nemotron-h-moe.gguf", "qwen3-next.gguf", "deepseek-v3.gguf"}) {
     SCOPED_TRACE(name);
     const auto mapped = MappedFile::open(tiny / name);
     const Bytes whole(mapped->bytes().begin(), mapped->bytes().end());

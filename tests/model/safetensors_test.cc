@@ -210,7 +210,7 @@ TEST(SafetensorsFolder, AModulesOwnQuantisationWithoutAModeIsAffine) {
   const auto model = open_model(folder.path());
   const auto& mlp = std::get<FeedForwardBlock>(model.plan.blocks.at(1));
   EXPECT_EQ(to_string(mlp.up.weight.quantization), "affine 4-bit, group 32");
-  EXPECT_EQ(to_string(mlp.gate.weight.quantization), "mxfp4");
+  EXPECT_EQ(to_string(mlp.gate->weight.quantization), "mxfp4");
   // Without its own entry its scales are of the wrong kind.
   folder.write("config.json", config_with(R"({"mode": "mxfp4"})"));
   EXPECT_THAT(folder_complaint(folder),

@@ -1,30 +1,23 @@
 #include "backend/cpu/delta_net_layers.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstring>
+
+#include "backend/cpu/state_columns.h"
 
 namespace mlxd::cpu {
 namespace {
 
-// Columns of a head's state that are moved on together: 16 KiB with 128 dimensions of the key.
-int columns_of(const PackedDeltaNet& block) { return block.value_dim % 32 == 0 ? 32 : 16; }
+int columns_of(const PackedDeltaNet& block) { return state_columns(block.value_dim); }
 
-constexpr int kMostKernel = 64;
-
-// The sequence of the step that a row belongs to.
-const BatchSequence& sequence_of(const Batch& batch, int row) {
-  const auto after = std::ranges::upper_bound(batch.sequences, row, {}, &BatchSequence::first_row);
-  return *std::prev(after);
+ConvolutionRows::Layer convolution_of(const PackedDeltaNet& block) {
+  return {block.layer, block.kernel, block.channels()};
 }
-
-float softplus(float x) { return std::max(x, 0.0f) + std::log1p(std::exp(-std::abs(x))); }
 
 }  // namespace
 
 DeltaNetLayers::DeltaNetLayers(StepPhases& step, StateCache& states)
-    : step_(step), states_(states), scratch_(step.workers()) {}
+    : step_(step), states_(states), convolution_(states, qkv_), scratch_(step.workers()) {}
 
 void DeltaNetLayers::add(const PackedDeltaNet& block, const Residual* left, bool last) {
   channels_ = std::max(channels_, block.channels());
@@ -52,7 +45,8 @@ void DeltaNetLayers::add(const PackedDeltaNet& block, const Residual* left, bool
     for (int unit = first; unit < end; ++unit) {
       const int sequence = unit / (parts + 1), part = unit % (parts + 1);
       if (part == parts) {
-        save_convolution(block, step_.batch().sequences[sequence]);
+        convolution_.save(convolution_of(block), step_.batch().sequences[sequence],
+                          {0, block.channels()});
       } else {
         advance(block, worker, sequence, part / (block.value_dim / columns),
                 part % (block.value_dim / columns));
@@ -65,27 +59,20 @@ void DeltaNetLayers::add(const PackedDeltaNet& block, const Residual* left, bool
       {{.linear = &block.output, .stream = &to, .input = &gated_, .out = &step_.y()}});
 }
 
-// What the convolution reads of a row of the sequence, counted from its first in this step: those
-// before that are in the state.
-const float* DeltaNetLayers::row_before(const PackedDeltaNet& block, const BatchSequence& sequence,
-                                        int row) const {
-  if (row >= 0) return qkv_.row(sequence.first_row + row);
-  if (sequence.state < 0) return zeros_.data();
-  const int kept = row + block.kernel - 1;
-  return states_.convolution(block.layer, sequence.state) +
-         static_cast<std::ptrdiff_t>(kept) * block.channels();
-}
-
 // q, k and v of a row, q and k normed.
 void DeltaNetLayers::convolve(const PackedDeltaNet& block, int row) {
   const BatchSequence& sequence = sequence_of(step_.batch(), row);
-  std::array<const float*, kMostKernel> rows;
-  for (int i = 0; i < block.kernel; ++i) {
-    rows[i] = row_before(block, sequence, row - sequence.first_row - block.kernel + 1 + i);
-  }
+  const auto window =
+      convolution_.window(convolution_of(block), sequence, row - sequence.first_row);
   float* const mixed = mixed_.row(row);
   const VectorOps& ops = step_.ops();
-  ops.convolve(rows.data(), block.convolution.data(), block.kernel, block.channels(), mixed);
+  ops.convolve({.rows = window.data(),
+                .weights = block.convolution.data(),
+                .stride = block.channels(),
+                .kernel = block.kernel,
+                .count = block.channels(),
+                .silu = true,
+                .out = mixed});
   for (int head = 0; head < 2 * block.key_heads; ++head) {
     const RmsNorm& norm = head < block.key_heads ? block.query_norm : block.key_norm;
     float* const at = mixed + head * block.key_dim;
@@ -106,16 +93,7 @@ void DeltaNetLayers::advance(const PackedDeltaNet& block, int worker, int sequen
                              int part) {
   const BatchSequence& of = step_.batch().sequences[sequence];
   const int columns = columns_of(block);
-  const std::size_t floats = static_cast<std::size_t>(block.key_dim) * columns;
-  const auto stored = [&](int slot) {
-    return states_.head(block.layer, slot, head) + part * floats;
-  };
   float* const state = scratch_[worker].data();
-  if (of.state < 0) {
-    std::fill_n(state, floats, 0.0f);
-  } else {
-    std::memcpy(state, stored(of.state), floats * sizeof(float));
-  }
   const int keys = block.key_heads * block.key_dim;
   const int value = 2 * keys + head * block.value_dim + part * columns;
   const int key_head = block.key_head_of(head);
@@ -135,34 +113,9 @@ void DeltaNetLayers::advance(const PackedDeltaNet& block, int worker, int sequen
                             .out = heads_out_.row(first) + head * block.value_dim + part * columns,
                             .out_stride = heads_out_.stride()});
   };
-  int row = of.first_row;
-  for (const StateSave& save : of.saves) {
-    advance_over(row, save.after_row + 1);
-    row = save.after_row + 1;
-    std::memcpy(stored(save.slot), state, floats * sizeof(float));
-  }
-  const int end = of.first_row + of.query_length;
-  if (row < end) advance_over(row, end);
-}
-
-// The slot that the sequence goes on from last, since what others are given may be read from it.
-void DeltaNetLayers::save_convolution(const PackedDeltaNet& block, const BatchSequence& sequence) {
-  const int kept = block.kernel - 1;
-  const auto save_to = [&](const StateSave& save) {
-    float* const to = states_.convolution(block.layer, save.slot);
-    const int after = save.after_row - sequence.first_row + 1;
-    for (int i = 0; i < kept; ++i) {  // ascending: within one slot rows move to the front
-      const float* const from = row_before(block, sequence, after - kept + i);
-      float* const at = to + static_cast<std::ptrdiff_t>(i) * block.channels();
-      if (from != at) std::copy_n(from, block.channels(), at);
-    }
-  };
-  for (const StateSave& save : sequence.saves) {
-    if (save.slot != sequence.state) save_to(save);
-  }
-  for (const StateSave& save : sequence.saves) {
-    if (save.slot == sequence.state) save_to(save);
-  }
+  advance_columns(states_,
+                  {block.layer, head, part, static_cast<std::size_t>(block.key_dim) * columns}, of,
+                  state, advance_over);
 }
 
 // Norm, gate and, for the product, quantisation of a row that goes on.
@@ -180,7 +133,7 @@ void DeltaNetLayers::finish(const PackedDeltaNet& block, const Stream& to, int r
 
 void DeltaNetLayers::reserve(int rows) {
   if (channels_ == 0) return;
-  zeros_.resize(channels_);
+  convolution_.reserve(channels_);
   for (AlignedArray<float>& scratch : scratch_) scratch.reserve(state_floats_);
   for (RowBuffer* buffer : {&qkv_, &mixed_}) buffer->reserve(rows, channels_);
   for (RowBuffer* buffer : {&gate_, &heads_out_}) buffer->reserve(rows, values_);
@@ -189,7 +142,7 @@ void DeltaNetLayers::reserve(int rows) {
 }
 
 std::size_t DeltaNetLayers::bytes() const {
-  std::size_t bytes = gated_.bytes() + zeros_.capacity() * sizeof(float);
+  std::size_t bytes = gated_.bytes() + convolution_.bytes();
   for (const RowBuffer* buffer : {&qkv_, &mixed_, &gate_, &heads_out_, &decay_, &beta_}) {
     bytes += buffer->bytes();
   }
@@ -200,7 +153,7 @@ std::size_t DeltaNetLayers::bytes() const {
 std::size_t DeltaNetLayers::bytes_for(int rows, int channels, int values, int heads) {
   return 2 * RowBuffer::bytes_for(rows, channels) + 2 * RowBuffer::bytes_for(rows, values) +
          2 * RowBuffer::bytes_for(rows, heads) + InputBuffer::bytes_for(rows, values) +
-         channels * sizeof(float);
+         ConvolutionRows::bytes_for(channels);
 }
 
 }  // namespace mlxd::cpu

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "backend/cpu/convolution_rows.h"
 #include "backend/cpu/packed_model.h"
 #include "backend/cpu/row_buffer.h"
 #include "backend/cpu/state_cache.h"
@@ -10,9 +11,7 @@
 
 namespace mlxd::cpu {
 
-// The gated delta nets of a model, and what they share. A state's columns do not know each other,
-// so some of them, for all of a sequence's rows, are one piece of work that stays in the level-1
-// cache.
+// The gated delta nets of a model, and what they share.
 //
 // Rows go through it one by one, in prompts too: with 128 dimensions the products of a chunk's
 // matrix form are more arithmetic than the rows' own, and a row's bits must not depend on where a
@@ -37,20 +36,17 @@ class DeltaNetLayers {
   void convolve(const PackedDeltaNet& block, int row);
   void weigh(const PackedDeltaNet& block, int row);
   void advance(const PackedDeltaNet& block, int worker, int sequence, int head, int columns);
-  void save_convolution(const PackedDeltaNet& block, const BatchSequence& sequence);
   void finish(const PackedDeltaNet& block, const Stream& to, int row);
-  const float* row_before(const PackedDeltaNet& block, const BatchSequence& sequence,
-                          int row) const;
 
   StepPhases& step_;
   StateCache& states_;
+  ConvolutionRows convolution_;                                   // over qkv_
   int channels_ = 0, values_ = 0, heads_ = 0, state_floats_ = 0;  // of the widest block
-  std::vector<float> zeros_;                  // [channels]: a row before the first
-  std::vector<AlignedArray<float>> scratch_;  // by worker: a head's columns
-  RowBuffer qkv_, mixed_;                     // [rows, channels], before and after the convolution
-  RowBuffer gate_, heads_out_;                // [rows, values]
-  RowBuffer decay_, beta_;                    // [rows, heads]
-  InputBuffer gated_;                         // [rows, values]
+  std::vector<AlignedArray<float>> scratch_;                      // by worker: a head's columns
+  RowBuffer qkv_, mixed_;       // [rows, channels], before and after the convolution
+  RowBuffer gate_, heads_out_;  // [rows, values]
+  RowBuffer decay_, beta_;      // [rows, heads]
+  InputBuffer gated_;           // [rows, values]
 };
 
 }  // namespace mlxd::cpu

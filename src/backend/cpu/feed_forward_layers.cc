@@ -13,6 +13,7 @@ constexpr int kGateColumns = 256;
 auto gate_function(const VectorOps& ops, Activation activation) {
   switch (activation) {
     case Activation::silu:
+    case Activation::squared_relu:
       break;
     case Activation::gelu_tanh:
       return ops.gelu_gate;
@@ -100,6 +101,8 @@ void FeedForwardLayers::gate_columns(int worker, const HiddenRows& of, Moment mo
     if (mlp.gate) {
       hidden = scratch.gate.data() + at;
       gate_by(hidden, scratch.up.data() + at, count);
+    } else if (mlp.activation == Activation::squared_relu) {
+      ops.squared_relu(hidden, count);
     } else {
       ops.gelu(hidden, count);
     }

@@ -19,6 +19,8 @@ ForwardPass::ForwardPass(const PackedModel& model, const Kernels& kernels, const
       feed_forward_(step_),
       experts_(step_, feed_forward_),
       delta_net_(step_, states),
+      short_conv_(step_, states),
+      mamba2_(step_, states),
       layer_inputs_(model, step_) {
   assemble();
 }
@@ -40,6 +42,8 @@ void ForwardPass::assemble() {
         },
         [&](const PackedFeedForward& block) { feed_forward_.add(block, left, stream); },
         [&](const PackedDeltaNet& block) { delta_net_.add(block, left, i == last); },
+        [&](const PackedShortConv& block) { short_conv_.add(block, left, i == last); },
+        [&](const PackedMamba2& block) { mamba2_.add(block, left, i == last); },
         [&](const PackedExperts& block) { experts_.add(block, left, stream); },
         [&](const PackedLayerInput& block) { layer_inputs_.add(block, left, stream); },
     };
@@ -60,6 +64,8 @@ void ForwardPass::reserve(int rows) {
   feed_forward_.reserve(rows);
   experts_.reserve(rows);
   delta_net_.reserve(rows);
+  short_conv_.reserve(rows);
+  mamba2_.reserve(rows);
   layer_inputs_.reserve(rows);
   reserved_rows_ = rows;
 }
@@ -98,7 +104,8 @@ void ForwardPass::hand_out(const Batch& batch, StepOutput& output) const {
 
 std::size_t ForwardPass::buffer_bytes() const {
   return step_.bytes() + attention_step_.bytes() + attention_.bytes() + latent_attention_.bytes() +
-         feed_forward_.bytes() + experts_.bytes() + delta_net_.bytes() + layer_inputs_.bytes();
+         feed_forward_.bytes() + experts_.bytes() + delta_net_.bytes() + short_conv_.bytes() +
+         mamba2_.bytes() + layer_inputs_.bytes();
 }
 
 void ForwardPass::embed(int row) {

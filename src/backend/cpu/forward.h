@@ -11,7 +11,9 @@
 #include "backend/cpu/kv_cache.h"
 #include "backend/cpu/latent_attention_layers.h"
 #include "backend/cpu/layer_input_layers.h"
+#include "backend/cpu/mamba2_layers.h"
 #include "backend/cpu/packed_model.h"
+#include "backend/cpu/short_conv_layers.h"
 #include "backend/cpu/state_cache.h"
 #include "backend/cpu/step_phases.h"
 #include "backend/cpu/vector_ops.h"
@@ -52,6 +54,8 @@ class ForwardPass {
   FeedForwardLayers feed_forward_;
   ExpertLayers experts_;
   DeltaNetLayers delta_net_;
+  ShortConvLayers short_conv_;
+  Mamba2Layers mamba2_;
   LayerInputLayers layer_inputs_;
 };
 

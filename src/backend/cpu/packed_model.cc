@@ -44,6 +44,18 @@ RowList rows_of_heads(int heads, int stride, int offset, int head_dim,
   return rows;
 }
 
+// [channels, kernel] -> [kernel, channels]
+std::vector<float> by_row(const std::vector<float>& convolution, int channels, int kernel) {
+  std::vector<float> rows(convolution.size());
+  for (int channel = 0; channel < channels; ++channel) {
+    for (int i = 0; i < kernel; ++i) {
+      rows[static_cast<std::size_t>(i) * channels + channel] =
+          convolution[static_cast<std::size_t>(channel) * kernel + i];
+    }
+  }
+  return rows;
+}
+
 class Packer {
  public:
   Packer(const ModelPlan& plan, const Kernels& kernels) : plan_(plan), matrices_(kernels) {}
@@ -234,8 +246,8 @@ class Packer {
     auto& packed = std::get<PackedFeedForward>(model_.blocks.emplace_back(PackedFeedForward{}));
     packed.input_norm = block.input_norm;
     packed.residual = {block.post_norm, block.residual_scale, block.stream_scale};
-    need_norm(packed.input_norm, model_.hidden_size, block.gate.weight.name);
-    need_norm(packed.residual.norm, model_.hidden_size, block.gate.weight.name);
+    need_norm(packed.input_norm, model_.hidden_size, block.up.weight.name);
+    need_norm(packed.residual.norm, model_.hidden_size, block.up.weight.name);
     mlp(block, block.activation, packed.mlp);
   }
 
@@ -269,13 +281,7 @@ class Packer {
     const float epsilon = kEpsilon / static_cast<float>(block.key_dim);
     packed.query_norm = {std::vector<float>(size, 1 / static_cast<float>(block.key_dim)), epsilon};
     packed.key_norm = {std::vector<float>(size, 1 / root), epsilon};
-    packed.convolution.resize(block.convolution.size());
-    for (int channel = 0; channel < channels; ++channel) {
-      for (int i = 0; i < block.kernel; ++i) {
-        packed.convolution[static_cast<std::size_t>(i) * channels + channel] =
-            block.convolution[static_cast<std::size_t>(channel) * block.kernel + i];
-      }
-    }
+    packed.convolution = by_row(block.convolution, channels, block.kernel);
     const int values = block.value_heads * block.value_dim;
     linear(block.qkv, channels, d, packed.qkv);
     linear(block.gate, values, d, packed.gate);
@@ -284,9 +290,61 @@ class Packer {
     linear(block.output, d, values, packed.output);
   }
 
+  void add(const ShortConvBlock& block) {
+    auto& packed = std::get<PackedShortConv>(model_.blocks.emplace_back(PackedShortConv{}));
+    const int d = model_.hidden_size, channels = block.channels();
+    packed.layer = block.layer;
+    packed.input_norm = block.input_norm;
+    packed.residual = {std::nullopt, block.residual_scale};
+    packed.convolution = by_row(block.convolution, channels, block.kernel);
+    packed.bias = block.convolution_bias;
+    packed.channels = channels;
+    packed.kernel = block.kernel;
+    need_norm(packed.input_norm, d, block.value.weight.name);
+    linear(block.inner_gate, channels, d, packed.inner_gate);
+    linear(block.outer_gate, channels, d, packed.outer_gate);
+    linear(block.value, channels, d, packed.value);
+    linear(block.output, d, channels, packed.output);
+  }
+
+  void add(const Mamba2Block& block) {
+    auto& packed = std::get<PackedMamba2>(model_.blocks.emplace_back(PackedMamba2{}));
+    const std::string& name = block.input.weight.name;
+    const int d = model_.hidden_size, values = block.values();
+    if (block.head_dim % kTileRows != 0 || block.state_size % kTileRows != 0 ||
+        values % kGroupColumns != 0 || values / block.norm_groups % kTileRows != 0) {
+      throw LoadError(name +
+                      ": the cpu backend runs heads and states whose sizes are multiples of " +
+                      std::to_string(kTileRows) + ", not " + std::to_string(block.head_dim) +
+                      " and " + std::to_string(block.state_size));
+    }
+    packed.layer = block.layer;
+    packed.input_norm = block.input_norm;
+    packed.residual = {std::nullopt, block.residual_scale};
+    packed.convolution = by_row(block.convolution, block.channels(), block.kernel);
+    packed.bias = block.convolution_bias;
+    packed.decay = block.decay;
+    packed.time_bias = block.time_bias;
+    packed.skip = block.skip;
+    packed.least_time = block.least_time;
+    packed.most_time = block.most_time;
+    packed.norm = block.norm;
+    packed.norm_groups = block.norm_groups;
+    packed.heads = block.heads;
+    packed.head_dim = block.head_dim;
+    packed.groups = block.groups;
+    packed.state_size = block.state_size;
+    packed.kernel = block.kernel;
+    need_norm(packed.input_norm, d, name);
+    linear(block.gate, values, d, packed.gate);
+    linear(block.input, block.channels(), d, packed.input);
+    linear(block.time, block.heads, d, packed.time);
+    linear(block.output, d, values, packed.output);
+  }
+
   void add(const ExpertsBlock& block) {
     auto& packed = std::get<PackedExperts>(model_.blocks.emplace_back(PackedExperts{}));
-    const std::string& name = block.gate.weight.name;
+    const std::string& name = block.up.weight.name;
     const int d = model_.hidden_size;
     packed.input_norm = block.input_norm;
     packed.router_norm = block.router_norm;
@@ -296,8 +354,8 @@ class Packer {
          {&packed.input_norm, &packed.router_norm, &packed.experts_norm, &packed.residual.norm}) {
       need_norm(*norm, d, name);
     }
-    if (block.experts < 1 || block.gate.out() % block.experts != 0) {
-      throw LoadError(name + ": " + std::to_string(block.gate.out()) + " rows are not those of " +
+    if (block.experts < 1 || block.up.out() % block.experts != 0) {
+      throw LoadError(name + ": " + std::to_string(block.up.out()) + " rows are not those of " +
                       std::to_string(block.experts) + " experts");
     }
     const int f = block.intermediate_size();
@@ -312,7 +370,7 @@ class Packer {
     packed.intermediate_size = f;
     linear(block.router, block.experts, d, packed.router);
     const std::int64_t experts = block.experts;
-    linear(block.gate, experts * f, d, packed.mlp.gate.emplace());
+    if (block.gate) linear(*block.gate, experts * f, d, packed.mlp.gate.emplace());
     linear(block.up, experts * f, d, packed.mlp.up);
     linear(block.down, experts * d, f, packed.mlp.down);
     packed.mlp.activation = block.activation;
@@ -328,9 +386,9 @@ class Packer {
 
   // Of a feed-forward block or a shared expert.
   void mlp(const auto& block, Activation activation, PackedMlp& packed) {
-    const std::int64_t intermediate = block.gate.weight.rows;
+    const std::int64_t intermediate = block.up.weight.rows;
     packed.activation = activation;
-    linear(block.gate, intermediate, model_.hidden_size, packed.gate.emplace());
+    if (block.gate) linear(*block.gate, intermediate, model_.hidden_size, packed.gate.emplace());
     linear(block.up, intermediate, model_.hidden_size, packed.up);
     linear(block.down, model_.hidden_size, intermediate, packed.down);
   }
@@ -367,8 +425,9 @@ class Packer {
                       " numbers, not " + std::to_string(rows));
     }
     packed.bias = linear.bias;
-    matrices_.want(weight, packed.matrix,
-                   linear.rows.stride > 0 ? rows_of(linear, source) : source);
+    matrices_.want(
+        weight, packed.matrix,
+        linear.order.empty() && linear.rows.stride == 0 ? source : rows_of(linear, source));
     if (!source.empty() && !packed.bias.empty()) reorder(packed.bias, source);
   }
 
@@ -379,7 +438,8 @@ class Packer {
     rows.reserve(static_cast<std::size_t>(linear.out()));
     for (int i = 0; i < static_cast<int>(linear.out()); ++i) {
       const int row = order.empty() ? i : order[static_cast<std::size_t>(i)];
-      rows.push_back(row / count * stride + first + row % count);
+      rows.push_back(linear.order.empty() ? row / count * stride + first + row % count
+                                          : linear.order[static_cast<std::size_t>(row)]);
     }
     return rows;
   }
@@ -394,12 +454,19 @@ class Packer {
 std::size_t last_mixer(const PackedModel& model) {
   std::size_t last = 0;
   for (std::size_t i = 0; i < model.blocks.size(); ++i) {
-    const auto* attention = std::get_if<PackedAttention>(&model.blocks[i]);
-    const bool writes = attention != nullptr && !attention->shares_cache;
-    if (writes || std::holds_alternative<PackedLatentAttention>(model.blocks[i]) ||
-        std::holds_alternative<PackedDeltaNet>(model.blocks[i])) {
-      last = i;
-    }
+    const bool writes =
+        std::visit(Overloaded{
+                       [](const PackedAttention& block) { return !block.shares_cache; },
+                       [](const PackedLatentAttention&) { return true; },
+                       [](const PackedDeltaNet&) { return true; },
+                       [](const PackedShortConv&) { return true; },
+                       [](const PackedMamba2&) { return true; },
+                       [](const PackedFeedForward&) { return false; },
+                       [](const PackedExperts&) { return false; },
+                       [](const PackedLayerInput&) { return false; },
+                   },
+                   model.blocks[i]);
+    if (writes) last = i;
   }
   return last;
 }

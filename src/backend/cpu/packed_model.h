@@ -71,11 +71,12 @@ struct PackedLatentAttention {
   int key_dim() const { return rank + rotary_dim; }
 };
 
-// down(activation(gate(h), up(h))), or without a gate down(gelu(up(h))).
+// down(activation(gate(h), up(h))), or without a gate down(squared_relu(up(h))), or of any other
+// activation down(gelu(up(h))).
 struct PackedMlp {
   std::optional<PackedLinear> gate;
   PackedLinear up, down;
-  Activation activation = Activation::silu;  // of the gate
+  Activation activation = Activation::silu;
 
   bool reads_quantized() const {
     return up.matrix->reads_quantized() || (gate && gate->matrix->reads_quantized());
@@ -131,6 +132,33 @@ struct PackedDeltaNet {
   }
 };
 
+struct PackedShortConv {
+  int layer = 0;  // of its state
+  std::optional<RmsNorm> input_norm;
+  PackedLinear inner_gate, outer_gate, value, output;
+  std::vector<float> convolution;  // [kernel, channels], the oldest row first
+  std::vector<float> bias;         // [channels], empty: none
+  int channels = 0, kernel = 0;
+  Residual residual;
+};
+
+struct PackedMamba2 {
+  int layer = 0;  // of its state
+  std::optional<RmsNorm> input_norm;
+  PackedLinear gate, input, time, output;
+  std::vector<float> convolution;             // [kernel, channels], the oldest row first
+  std::vector<float> bias;                    // [channels], empty: none
+  std::vector<float> decay, time_bias, skip;  // [heads]
+  float least_time = 0, most_time = 0;
+  RmsNorm norm;
+  int norm_groups = 1;
+  int heads = 0, head_dim = 0, groups = 0, state_size = 0, kernel = 0;
+  Residual residual;
+
+  int values() const { return heads * head_dim; }
+  int channels() const { return values() + 2 * groups * state_size; }
+};
+
 struct PackedLayerInput {
   int first = 0;  // of its numbers among those of all layers
   PackedLinear gate, output;
@@ -147,8 +175,9 @@ struct PackedLayerInputs {
   float table_scale = 1, projection_scale = 1, scale = 1;
 };
 
-using PackedBlock = std::variant<PackedAttention, PackedLatentAttention, PackedFeedForward,
-                                 PackedExperts, PackedDeltaNet, PackedLayerInput>;
+using PackedBlock =
+    std::variant<PackedAttention, PackedLatentAttention, PackedFeedForward, PackedExperts,
+                 PackedDeltaNet, PackedShortConv, PackedMamba2, PackedLayerInput>;
 
 struct PackedModel {
   int hidden_size = 0;

@@ -19,6 +19,7 @@
 #include "base/overloaded.h"
 #include "engine/batch_check.h"
 #include "model/kv_layout.h"
+#include "model/state_layout.h"
 
 namespace mlxd::cpu {
 namespace {
@@ -52,21 +53,11 @@ std::vector<KvShape> kv_shapes(const ModelPlan& plan, const KvLayout& layout) {
       [](const FeedForwardBlock&) {},
       [](const ExpertsBlock&) {},
       [](const DeltaNetBlock&) {},
+      [](const ShortConvBlock&) {},
+      [](const Mamba2Block&) {},
       [](const LayerInputBlock&) {},
   };
   for (const Block& block : plan.blocks) std::visit(add_shape, block);
-  return shapes;
-}
-
-// The shape of each recurrent layer's state, by DeltaNetBlock::layer.
-std::vector<StateShape> state_shapes(const ModelPlan& plan) {
-  std::vector<StateShape> shapes(plan.state_layers);
-  for (const Block& block : plan.blocks) {
-    const auto* net = std::get_if<DeltaNetBlock>(&block);
-    if (net == nullptr) continue;
-    shapes[net->layer] = {net->channels(), net->kernel, net->value_heads, net->key_dim,
-                          net->value_dim};
-  }
   return shapes;
 }
 

@@ -7,8 +7,7 @@ namespace mlxd::cpu {
 StateCache::StateCache(const std::vector<StateShape>& layers) {
   for (const StateShape& shape : layers) {
     layers_.push_back({shape, slot_floats_});
-    slot_floats_ +=
-        shape.convolution_floats() + static_cast<std::size_t>(shape.heads) * shape.head_floats();
+    slot_floats_ += shape.floats();
   }
 }
 

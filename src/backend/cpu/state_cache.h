@@ -6,27 +6,16 @@
 #include <span>
 #include <vector>
 
+#include "model/state_layout.h"
+
 namespace mlxd::cpu {
-
-// The recurrent state of one layer.
-struct StateShape {
-  int channels = 0, kernel = 0;  // of its convolution
-  int heads = 0, key_dim = 0, value_dim = 0;
-
-  std::size_t convolution_floats() const {
-    return static_cast<std::size_t>(kernel - 1) * static_cast<std::size_t>(channels);
-  }
-  std::size_t head_floats() const {
-    return static_cast<std::size_t>(key_dim) * static_cast<std::size_t>(value_dim);
-  }
-};
 
 // Recurrent states in slots, a slot in one piece:
 //
 //   [slot][layer] x { rows of the convolution [kernel - 1][channels], the oldest first,
 //                     heads [heads][value_dim / columns][key_dim][columns] }
 //
-// in 32-bit floats; `columns` (delta_net_layers.h) of a head are moved on together, so they lie
+// in 32-bit floats; `columns` (state_columns.h) of a head are moved on together, so they lie
 // together.
 class StateCache {
  public:

@@ -49,8 +49,20 @@ struct KvOps {
   void (*attend)(const PartitionQuery& partition);
 };
 
-// A block of the columns of one head's state, moved on over rows (DeltaNetBlock in model_plan.h).
-struct DeltaRows {
+// Some columns of a causal convolution's row.
+struct ConvolvedRow {
+  const float* const* rows = nullptr;  // [kernel], the oldest first
+  const float* weights = nullptr;      // [kernel, stride]
+  std::ptrdiff_t stride = 0;
+  const float* bias = nullptr;  // [count], or null
+  int kernel = 0, count = 0;
+  bool silu = false;  // of the sum
+  float* out = nullptr;
+};
+
+// A block of the columns of one head's state, moved on over rows: of a DeltaNetBlock
+// (model_plan.h), or of a Mamba2Block, whose c, b, v and t are query, key, value and beta.
+struct StateRows {
   int rows = 0;
   int key_dim = 0;  // a multiple of 16
   int columns = 0;  // 16 or 32
@@ -60,6 +72,7 @@ struct DeltaRows {
   std::ptrdiff_t stride = 0;
   const float *decay = nullptr, *beta = nullptr;  // a number each
   std::ptrdiff_t factor_stride = 0;
+  float skip = 0;          // of a Mamba2Block
   float* state = nullptr;  // [key_dim, columns]
   float* out = nullptr;    // [columns]
   std::ptrdiff_t out_stride = 0;
@@ -80,10 +93,11 @@ struct VectorOps {
   // out = x / sqrt(mean(x^2) + epsilon) * weight; out may be x.
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int count, float* out);
   void (*sigmoid_gate)(float* x, const float* gate, int count);  // x *= sigmoid(gate)
-  // out = silu(sum of rows[i] * weights[i * count ..]), i < kernel.
-  void (*convolve)(const float* const* rows, const float* weights, int kernel, int count,
-                   float* out);
-  void (*delta_rule)(const DeltaRows& rows);
+  void (*multiply)(float* x, const float* y, int count);         // x *= y
+  void (*squared_relu)(float* x, int count);                     // x = max(x, 0)^2
+  void (*convolve)(const ConvolvedRow& row);
+  void (*delta_rule)(const StateRows& rows);
+  void (*scan)(const StateRows& rows);  // of a Mamba2Block
   // out = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias; out may be x.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float epsilon,
                      int count, float* out);

@@ -6,6 +6,7 @@
 #include "backend/cpu/attention_impl.h"
 #include "backend/cpu/vector_math_impl.h"
 #include "backend/cpu/vector_ops.h"
+#include "backend/cpu/vector_ops_states.h"
 
 namespace mlxd::cpu {
 namespace {
@@ -68,73 +69,14 @@ void sigmoid_gate(float* x, const float* gate, int count) {
   }
 }
 
-void convolve(const float* const* rows, const float* weights, int kernel, int count, float* out) {
+void multiply(float* x, const float* y, int count) {
+  for (int i = 0; i < count; i += kLanes) (Simd::load(x + i) * Simd::load(y + i)).store(x + i);
+}
+
+void squared_relu(float* x, int count) {
   for (int i = 0; i < count; i += kLanes) {
-    Simd sum = Simd::load(rows[0] + i) * Simd::load(weights + i);
-    for (int k = 1; k < kernel; ++k) {
-      sum = Simd::fma(Simd::load(rows[k] + i),
-                      Simd::load(weights + static_cast<std::ptrdiff_t>(k) * count + i), sum);
-    }
-    (sum * sigmoid(sum)).store(out + i);
-  }
-}
-
-// The sums over the key's dimensions are four, of every fourth, so that they need not wait for each
-// other. kVectors: of the columns.
-template <int kVectors>
-void delta_rule_of(const DeltaRows& of) {
-  constexpr int kSums = 4, kColumns = kVectors * kLanes;
-  for (int row = 0; row < of.rows; ++row) {
-    const float* const query = of.query + row * of.stride;
-    const float* const key = of.key + row * of.stride;
-    const float* const value = of.value + row * of.stride;
-    const Simd decay = Simd::set(of.decay[row * of.factor_stride]);
-    const Simd beta = Simd::set(of.beta[row * of.factor_stride]);
-    Simd known[kSums][kVectors];
-    for (auto& sums : known) {
-      for (Simd& sum : sums) sum = Simd::set(0);
-    }
-    for (int i = 0; i < of.key_dim; i += kSums) {
-      for (int s = 0; s < kSums; ++s) {
-        const Simd k = Simd::set(key[i + s]);
-        for (int v = 0; v < kVectors; ++v) {
-          const float* const at = of.state + (i + s) * kColumns + v * kLanes;
-          known[s][v] = Simd::fma(Simd::load(at), k, known[s][v]);
-        }
-      }
-    }
-    Simd delta[kVectors];
-    for (int v = 0; v < kVectors; ++v) {
-      const Simd sum = (known[0][v] + known[1][v]) + (known[2][v] + known[3][v]);
-      delta[v] = (Simd::load(value + v * kLanes) - decay * sum) * beta;
-    }
-    Simd out[kSums][kVectors];
-    for (auto& sums : out) {
-      for (Simd& sum : sums) sum = Simd::set(0);
-    }
-    for (int i = 0; i < of.key_dim; i += kSums) {
-      for (int s = 0; s < kSums; ++s) {
-        const Simd k = Simd::set(key[i + s]), q = Simd::set(query[i + s]);
-        for (int v = 0; v < kVectors; ++v) {
-          float* const at = of.state + (i + s) * kColumns + v * kLanes;
-          const Simd next = Simd::fma(Simd::load(at), decay, k * delta[v]);
-          next.store(at);
-          out[s][v] = Simd::fma(next, q, out[s][v]);
-        }
-      }
-    }
-    for (int v = 0; v < kVectors; ++v) {
-      ((out[0][v] + out[1][v]) + (out[2][v] + out[3][v]))
-          .store(of.out + row * of.out_stride + v * kLanes);
-    }
-  }
-}
-
-void delta_rule(const DeltaRows& rows) {
-  if (rows.columns == kLanes) {
-    delta_rule_of<1>(rows);
-  } else {
-    delta_rule_of<2>(rows);
+    const Simd above = Simd::max(Simd::load(x + i), Simd::set(0));
+    (above * above).store(x + i);
   }
 }
 
@@ -220,8 +162,11 @@ constexpr VectorOps make_vector_ops(std::string_view name) {
           .clamped_gate = clamped_gate,
           .rms_norm = rms_norm,
           .sigmoid_gate = sigmoid_gate,
+          .multiply = multiply,
+          .squared_relu = squared_relu,
           .convolve = convolve,
           .delta_rule = delta_rule,
+          .scan = scan,
           .layer_norm = layer_norm,
           .gelu = gelu,
           .rotate = rotate,

@@ -12,33 +12,9 @@ namespace {
 // from chunk to chunk with their number.
 constexpr int kChunk = 16;
 
-mx::array as_float(const mx::array& x) { return mx::astype(x, mx::float32); }
-
-mx::array silu(const mx::array& x) { return x * mx::sigmoid(x); }
-
-mx::array softplus(const mx::array& x) { return mx::logaddexp(x, mx::array(0.0f)); }
-
 // x / |x| over the last dimension.
 mx::array unit(const mx::array& x) {
   return x * mx::rsqrt(mx::sum(x * x, -1, /*keepdims=*/true) + mx::array(1e-6f));
-}
-
-mx::array rows_of(const mx::array& x, int first, int end) {
-  mx::Shape from(x.ndim(), 0), to = x.shape();
-  from[0] = first;
-  to[0] = end;
-  return mx::slice(x, from, to);
-}
-
-// [T, heads, d] -> [heads, chunks, kChunk, d], rows of zeros behind the last.
-mx::array in_chunks(const mx::array& x, int chunks) {
-  const int missing = chunks * kChunk - x.shape(0);
-  const mx::array padded = mx::pad(x, {{0, missing}, {0, 0}, {0, 0}});
-  return mx::reshape(mx::transpose(padded, {1, 0, 2}), {x.shape(1), chunks, kChunk, x.shape(2)});
-}
-
-mx::array chunk_of(const mx::array& x, int index) {  // [heads, chunks, ...] -> [heads, ...]
-  return mx::take(x, mx::array(index), 1);
 }
 
 }  // namespace
@@ -50,25 +26,19 @@ DeltaNetLayer::DeltaNetLayer(const DeltaNetBlock& block, WeightLoader& loader)
       gate_(block.gate, loader),
       alpha_(block.alpha, loader),
       beta_(block.beta, loader),
-      convolution_(mx::contiguous(mx::transpose(
-          mx::reshape(float_array(block.convolution), {block.channels(), block.kernel})))),
+      convolution_(block.convolution, {}, block.kernel),
       decay_(float_array(block.decay)),
       time_bias_(float_array(block.time_bias)),
       key_heads_(mx::array(0)),
       norm_(block.norm),
       output_(block.output, loader) {
+  // The parts of a fused matrix were copied, all of it.
+  for (const Linear* part : {&block.gate, &block.beta}) {
+    if (!part->order.empty()) loader.forget(part->weight);
+  }
   std::vector<int> heads;
   for (int head = 0; head < block.value_heads; ++head) heads.push_back(block.key_head_of(head));
   key_heads_ = int_array(heads);
-}
-
-// input [kernel - 1 + rows, channels] -> [rows, channels]
-mx::array DeltaNetLayer::convolve(const mx::array& input, int rows) const {
-  mx::array sum = rows_of(input, 0, rows) * rows_of(convolution_, 0, 1);
-  for (int i = 1; i < block_.kernel; ++i) {
-    sum = sum + rows_of(input, i, i + rows) * rows_of(convolution_, i, i + 1);
-  }
-  return silu(sum);
 }
 
 DeltaNetLayer::Rows DeltaNetLayer::mix(const mx::array& convolved, const mx::array& alpha,
@@ -88,7 +58,7 @@ DeltaNetLayer::Rows DeltaNetLayer::mix(const mx::array& convolved, const mx::arr
           .beta = mx::sigmoid(beta)};
 }
 
-DeltaNetLayer::Advanced DeltaNetLayer::advance_one(const Rows& row, const mx::array& heads) {
+Advanced DeltaNetLayer::advance_one(const Rows& row, const mx::array& heads) {
   // [value_heads, ...]
   const mx::array key = mx::squeeze(row.key, 0), query = mx::squeeze(row.query, 0);
   const mx::array beta = mx::expand_dims(mx::squeeze(row.beta, 0), -1);
@@ -106,12 +76,13 @@ DeltaNetLayer::Advanced DeltaNetLayer::advance_one(const Rows& row, const mx::ar
 //   U = (I + A)^-1 (beta V) - (I + A)^-1 (beta c K) S,
 // their outputs c Q S + M U with M[i, j] = (c_i / c_j) q_i.k_j for j <= i, and the state behind
 // them c_last S + (c_last / c K)^T U.
-DeltaNetLayer::Advanced DeltaNetLayer::advance(const Rows& rows, const mx::array& heads) {
+Advanced DeltaNetLayer::advance(const Rows& rows, const mx::array& heads) {
   const int count = rows.query.shape(0), chunks = (count + kChunk - 1) / kChunk;
   const int value_heads = heads.shape(0), value_dim = heads.shape(2);
-  const mx::array query = in_chunks(rows.query, chunks), key = in_chunks(rows.key, chunks);
-  const mx::array beta = in_chunks(mx::expand_dims(rows.beta, -1), chunks);
-  const mx::array log = mx::cumsum(in_chunks(mx::expand_dims(rows.decay, -1), chunks), 2);
+  const mx::array query = in_chunks(rows.query, chunks, kChunk),
+                  key = in_chunks(rows.key, chunks, kChunk);
+  const mx::array beta = in_chunks(mx::expand_dims(rows.beta, -1), chunks, kChunk);
+  const mx::array log = mx::cumsum(in_chunks(mx::expand_dims(rows.decay, -1), chunks, kChunk), 2);
   const mx::array since_first = mx::exp(log);  // [heads, chunks, kChunk, 1]
   const mx::array last = mx::slice(log, {0, 0, kChunk - 1, 0}, {value_heads, chunks, kChunk, 1});
 
@@ -125,7 +96,7 @@ DeltaNetLayer::Advanced DeltaNetLayer::advance(const Rows& rows, const mx::array
 
   // Forward substitution, a row at a time of all chunks: [beta V, beta c K].
   const mx::array right =
-      mx::concatenate({beta * in_chunks(rows.value, chunks), beta * since_first * key}, -1);
+      mx::concatenate({beta * in_chunks(rows.value, chunks, kChunk), beta * since_first * key}, -1);
   const auto row_of = [](const mx::array& x, int i) {
     mx::Shape from(x.ndim(), 0), to = x.shape();
     from[2] = i;
@@ -158,32 +129,14 @@ mx::array DeltaNetLayer::apply(const mx::array& x, mx::Dtype type, StateCache& s
   const mx::array h = mx::astype(input_norm_.apply(x), type);
   const mx::array qkv = as_float(qkv_.apply(h));
   const mx::array alpha = as_float(alpha_.apply(h)), beta = as_float(beta_.apply(h));
-  std::vector<mx::array> outs;
-  for (const StepLayout::Part& part : layout.parts()) {
-    const int first = part.first_row, kept = block_.kernel - 1;
-    const StateCache::State& before = states.read(block_.layer, part.state);
-    const mx::array input =
-        mx::concatenate({before.convolution, rows_of(qkv, first, first + part.query_length)}, 0);
-    mx::array heads = before.heads;
-    // Up to each row after which the state is saved, and the rest.
-    int done = 0;
-    const auto advance_to = [&](int end) {
-      const Rows rows =
-          mix(convolve(rows_of(input, done, end + kept), end - done),
-              rows_of(alpha, first + done, first + end), rows_of(beta, first + done, first + end));
-      Advanced advanced = end - done == 1 ? advance_one(rows, heads) : advance(rows, heads);
-      outs.push_back(std::move(advanced.out));
-      heads = std::move(advanced.heads);
-      done = end;
-    };
-    for (const StateSave& save : part.saves) {
-      advance_to(save.after_row - first + 1);
-      states.save(block_.layer, save.slot,
-                  {mx::contiguous(rows_of(input, done, done + kept)), heads});
-    }
-    if (done < part.query_length) advance_to(part.query_length);
-  }
-  const mx::array out = outs.size() == 1 ? outs[0] : mx::concatenate(outs, 0);
+  const auto advance_rows = [&](const Advance& of) {
+    const int count = of.end - of.first;
+    const Rows rows = mix(silu(convolution_.apply(of.input, count)),
+                          rows_of(alpha, of.first, of.end), rows_of(beta, of.first, of.end));
+    return count == 1 ? advance_one(rows, of.heads) : advance(rows, of.heads);
+  };
+  const mx::array out =
+      run_recurrence(block_.layer, block_.kernel, qkv, states, layout, advance_rows);
   const mx::array normed = mx::reshape(norm_.apply(out), {x.shape(0), -1});
   const mx::array gated = normed * silu(as_float(gate_.apply(h)));
   const mx::array update = as_float(output_.apply(mx::astype(gated, type)));

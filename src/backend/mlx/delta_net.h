@@ -1,8 +1,7 @@
 #pragma once
 
-#include <optional>
-
 #include "backend/mlx/layers.h"
+#include "backend/mlx/recurrence.h"
 #include "backend/mlx/state_cache.h"
 
 namespace mlxd::mlx_backend {
@@ -22,19 +21,15 @@ class DeltaNetLayer {
     mx::array query, key, value;  // [T, value_heads, key_dim or value_dim]
     mx::array decay, beta;        // [T, value_heads]; decay is a logarithm
   };
-  struct Advanced {
-    mx::array out, heads;  // [T, value_heads, value_dim], and the state after them
-  };
 
   Rows mix(const mx::array& convolved, const mx::array& alpha, const mx::array& beta) const;
-  mx::array convolve(const mx::array& input, int rows) const;
   static Advanced advance(const Rows& rows, const mx::array& heads);
   static Advanced advance_one(const Rows& row, const mx::array& heads);
 
   DeltaNetBlock block_;
   NormLayer input_norm_;
   LinearLayer qkv_, gate_, alpha_, beta_;
-  mx::array convolution_;        // [kernel, channels]
+  ConvolutionLayer convolution_;
   mx::array decay_, time_bias_;  // [value_heads]
   mx::array key_heads_;          // [value_heads]: which each reads
   NormLayer norm_;

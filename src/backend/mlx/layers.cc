@@ -40,16 +40,19 @@ mx::array clamped_swiglu(const mx::array& gate, const mx::array& up) {
   return g * mx::sigmoid(of(1.702) * g) * (u + of(1));
 }
 
-mx::array activate(Activation activation, const mx::array& gate, const mx::array& up) {
+mx::array activate(Activation activation, const std::optional<mx::array>& gate,
+                   const mx::array& up) {
   switch (activation) {
     case Activation::silu:
       break;
     case Activation::gelu_tanh:
-      return gelu(gate) * up;
+      return gelu(*gate) * up;
     case Activation::clamped_swiglu:
-      return clamped_swiglu(gate, up);
+      return clamped_swiglu(*gate, up);
+    case Activation::squared_relu:
+      return mx::square(mx::maximum(up, mx::array(0.0f, up.dtype())));
   }
-  return gate * mx::sigmoid(gate) * up;
+  return *gate * mx::sigmoid(*gate) * up;
 }
 
 mx::array scaled(const mx::array& x, float scale) { return scale == 1 ? x : x * mx::array(scale); }
@@ -109,6 +112,7 @@ mx::array NormLayer::apply(const mx::array& x) const {
 
 LinearLayer::LinearLayer(const Linear& linear, WeightLoader& loader)
     : matrix_(loader.matrix(linear.weight)) {
+  if (!linear.order.empty()) matrix_ = take_in_order(matrix_, linear.order);
   if (linear.rows.stride > 0) {
     matrix_ = rows_of(matrix_, linear.rows);
     for (auto* part : {&matrix_.scales, &matrix_.biases}) {
@@ -228,7 +232,9 @@ mx::array AttentionLayer::apply(const mx::array& x, mx::Dtype type, PagedCache& 
 }
 
 mx::array GatedLayer::apply(const mx::array& h) const {
-  return down_.apply(activate(activation_, gate_.apply(h), up_.apply(h)));
+  std::optional<mx::array> gate;
+  if (gate_) gate = gate_->apply(h);
+  return down_.apply(activate(activation_, gate, up_.apply(h)));
 }
 
 FeedForwardLayer::FeedForwardLayer(const FeedForwardBlock& block, WeightLoader& loader)
@@ -251,12 +257,12 @@ ExpertsLayer::ExpertsLayer(const ExpertsBlock& block, WeightLoader& loader)
       input_norm_(optional_norm(block.input_norm)),
       router_norm_(optional_norm(block.router_norm)),
       router_(block.router, loader),
-      gate_(block.gate, block.experts, loader),
       up_(block.up, block.experts, loader),
       down_(block.down, block.experts, loader),
       experts_norm_(optional_norm(block.experts_norm)),
       post_norm_(optional_norm(block.post_norm)) {
-  if (gate_.copied() && up_.copied()) loader.forget(block.gate.weight);
+  if (block.gate) gate_.emplace(*block.gate, block.experts, loader);
+  if (gate_ && gate_->copied() && up_.copied()) loader.forget(block.gate->weight);
   if (!choice_.bias.empty()) choice_bias_ = float_array(choice_.bias);
   if (!choice_.expert_scales.empty()) expert_scales_ = float_array(choice_.expert_scales);
   if (!block.shared) return;
@@ -290,8 +296,9 @@ mx::array ExpertsLayer::apply(const mx::array& x, mx::Dtype type) const {
   const mx::array h = block_input(x, input_norm_, type);
   const Choice choice = choose(router_norm_ ? block_input(x, router_norm_, type) : h);
   const mx::array row = mx::expand_dims(h, 1);  // [T, 1, D]
-  const mx::array gated =
-      activate(activation_, gate_.apply(row, choice.experts), up_.apply(row, choice.experts));
+  std::optional<mx::array> gate;
+  if (gate_) gate = gate_->apply(row, choice.experts);
+  const mx::array gated = activate(activation_, gate, up_.apply(row, choice.experts));
   const mx::array outputs = mx::astype(down_.apply(gated, choice.experts), mx::float32);
   mx::array sum = mx::sum(outputs * choice.weights, 1);
   if (experts_norm_) sum = experts_norm_->apply(sum);

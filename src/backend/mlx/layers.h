@@ -83,19 +83,20 @@ class AttentionLayer {
   std::optional<mx::array> sinks_;  // [heads]
 };
 
-// down(activation(gate(h), up(h))), of a feed-forward block or a shared expert.
+// down(activation(gate(h), up(h))), with or without a gate, of a feed-forward block or a shared
+// expert.
 class GatedLayer {
  public:
   GatedLayer(const auto& block, Activation activation, WeightLoader& loader)
-      : activation_(activation),
-        gate_(block.gate, loader),
-        up_(block.up, loader),
-        down_(block.down, loader) {}
+      : activation_(activation), up_(block.up, loader), down_(block.down, loader) {
+    if (block.gate) gate_.emplace(*block.gate, loader);
+  }
   mx::array apply(const mx::array& h) const;
 
  private:
   Activation activation_;
-  LinearLayer gate_, up_, down_;
+  std::optional<LinearLayer> gate_;
+  LinearLayer up_, down_;
 };
 
 class FeedForwardLayer {
@@ -134,7 +135,8 @@ class ExpertsLayer {
   std::optional<NormLayer> input_norm_, router_norm_;
   LinearLayer router_;
   std::optional<mx::array> choice_bias_, expert_scales_;  // [E]
-  ExpertLinearLayer gate_, up_, down_;
+  std::optional<ExpertLinearLayer> gate_;
+  ExpertLinearLayer up_, down_;
   std::optional<NormLayer> experts_norm_;
   std::optional<Shared> shared_;
   std::optional<NormLayer> post_norm_;

@@ -166,6 +166,20 @@ mx::array multiply_chosen(const Matrix& matrix, int experts, const mx::array& x,
   return scaled(mx::squeeze(y, 2), matrix);
 }
 
+Matrix take_in_order(const Matrix& matrix, const std::vector<int>& rows) {
+  const mx::array ids = int_array(rows);
+  Matrix some = matrix;
+  some.weight = mx::take(matrix.weight, ids, 0);
+  std::vector<mx::array> parts = {some.weight};
+  for (auto* part : {&some.scales, &some.biases}) {
+    if (!*part) continue;
+    *part = mx::take(**part, ids, 0);
+    parts.push_back(**part);
+  }
+  mx::eval(parts);
+  return some;
+}
+
 mx::array take_rows(const Matrix& matrix, const mx::array& ids, mx::Dtype type) {
   mx::array rows = mx::take(matrix.weight, ids, 0);
   if (matrix.scales) {

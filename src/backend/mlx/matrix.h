@@ -30,6 +30,9 @@ struct Matrix {
 // Some of the matrix's rows: [rows / stride, count, columns], views of the whole.
 Matrix rows_of(const Matrix& matrix, const RowPattern& rows);
 
+// These of the matrix's rows, copied.
+Matrix take_in_order(const Matrix& matrix, const std::vector<int>& rows);
+
 // x [T, columns] -> [T, rows], in x's type. Of several matrices [n, rows, columns] each multiplies
 // its own x [n, T, columns].
 mx::array multiply(const Matrix& matrix, const mx::array& x);

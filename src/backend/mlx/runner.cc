@@ -8,7 +8,9 @@
 #include "backend/mlx/encoder.h"
 #include "backend/mlx/latent_attention.h"
 #include "backend/mlx/layers.h"
+#include "backend/mlx/mamba2.h"
 #include "backend/mlx/mlx_backend.h"
+#include "backend/mlx/short_conv.h"
 #include "base/error.h"
 #include "base/overloaded.h"
 #include "engine/batch_check.h"
@@ -55,6 +57,8 @@ PagedCache make_cache(const ModelPlan& plan, int block_size, mx::Dtype type) {
       [](const FeedForwardBlock&) {},
       [](const ExpertsBlock&) {},
       [](const DeltaNetBlock&) {},
+      [](const ShortConvBlock&) {},
+      [](const Mamba2Block&) {},
       [](const LayerInputBlock&) {},
   };
   for (const Block& block : plan.blocks) std::visit(add_layer, block);
@@ -62,7 +66,7 @@ PagedCache make_cache(const ModelPlan& plan, int block_size, mx::Dtype type) {
 }
 
 using Layer = std::variant<AttentionLayer, LatentAttentionLayer, FeedForwardLayer, ExpertsLayer,
-                           DeltaNetLayer, LayerInputLayer>;
+                           DeltaNetLayer, ShortConvLayer, Mamba2Layer, LayerInputLayer>;
 
 std::vector<Layer> make_layers(const ModelPlan& plan, WeightLoader& loader) {
   std::vector<Layer> layers;
@@ -74,6 +78,8 @@ std::vector<Layer> make_layers(const ModelPlan& plan, WeightLoader& loader) {
       [&](const FeedForwardBlock& block) -> Layer { return FeedForwardLayer(block, loader); },
       [&](const ExpertsBlock& block) -> Layer { return ExpertsLayer(block, loader); },
       [&](const DeltaNetBlock& block) -> Layer { return DeltaNetLayer(block, loader); },
+      [&](const ShortConvBlock& block) -> Layer { return ShortConvLayer(block, loader); },
+      [&](const Mamba2Block& block) -> Layer { return Mamba2Layer(block, loader); },
       [&](const LayerInputBlock& block) -> Layer { return LayerInputLayer(block, loader); },
   };
   for (const Block& block : plan.blocks) layers.push_back(std::visit(make_layer, block));
@@ -155,6 +161,8 @@ mx::array MlxRunner::forward(StepLayout& layout) {
       [&](const FeedForwardLayer& layer) { return layer.apply(x, type_); },
       [&](const ExpertsLayer& layer) { return layer.apply(x, type_); },
       [&](const DeltaNetLayer& layer) { return layer.apply(x, type_, states_, layout); },
+      [&](const ShortConvLayer& layer) { return layer.apply(x, type_, states_, layout); },
+      [&](const Mamba2Layer& layer) { return layer.apply(x, type_, states_, layout); },
       [&](const LayerInputLayer& layer) { return layer.apply(x, *inputs, type_); },
   };
   for (const Layer& layer : layers_) x = std::visit(apply, layer);
@@ -225,12 +233,22 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, mx::Dty
         scores = LatentAttentionLayer::score_bytes(type);
       },
       [&](const FeedForwardBlock& block) {
-        hidden = std::max(hidden, static_cast<std::size_t>(block.gate.weight.rows));
+        hidden = std::max(hidden, static_cast<std::size_t>(block.up.weight.rows));
       },
       [&](const DeltaNetBlock& block) {
         // Before and after the convolution and in heads, and the state of a row.
         const std::size_t values = block.value_heads * block.value_dim;
         hidden = std::max(hidden, 3 * static_cast<std::size_t>(block.channels()) + 4 * values);
+      },
+      [&](const ShortConvBlock& block) {
+        // Three products, and before and after the convolution.
+        hidden = std::max(hidden, 5 * static_cast<std::size_t>(block.channels()));
+      },
+      [&](const Mamba2Block& block) {
+        // Before and after the convolution, b and c of each head, and values.
+        const std::size_t values = block.values(), states = block.heads * block.state_size;
+        hidden = std::max(hidden,
+                          3 * static_cast<std::size_t>(block.channels()) + 4 * (values + states));
       },
       [](const LayerInputBlock&) {},
       [&](const ExpertsBlock& block) {

@@ -1,17 +1,14 @@
 #include "backend/mlx/state_cache.h"
 
-#include <variant>
-
 #include "base/check.h"
+#include "model/state_layout.h"
 
 namespace mlxd::mlx_backend {
 
 StateCache::StateCache(const ModelPlan& plan) {
-  for (const Block& block : plan.blocks) {
-    const auto* net = std::get_if<DeltaNetBlock>(&block);
-    if (net == nullptr) continue;
-    layers_.push_back({{mx::zeros({net->kernel - 1, net->channels()}, mx::float32),
-                        mx::zeros({net->value_heads, net->key_dim, net->value_dim}, mx::float32)},
+  for (const StateShape& shape : state_shapes(plan)) {
+    layers_.push_back({{mx::zeros({shape.kernel - 1, shape.channels}, mx::float32),
+                        mx::zeros({shape.heads, shape.key_dim, shape.value_dim}, mx::float32)},
                        {}});
   }
 }

@@ -20,7 +20,7 @@ class StateCache {
  public:
   struct State {
     mx::array convolution;  // [kernel - 1, channels]: the last rows that it saw, the oldest first
-    mx::array heads;        // [value_heads, key_dim, value_dim], both float32
+    mx::array heads;        // [heads, key_dim, value_dim], both float32
   };
 
   explicit StateCache(const ModelPlan& plan);

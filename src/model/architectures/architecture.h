@@ -29,10 +29,11 @@ struct Architecture {
   std::string_view gguf_name;                 // GGUF general.architecture
   std::span<const GgufName> gguf_names = {};  // of a layer's modules: its own, or unlike others'
   bool partial_rope = false;                  // files may turn a part of each head only
-  bool recurrent = false;                     // layers may keep a state instead of keys and values
-  bool experts = false;                       // layers may have experts
-  bool latent = false;                        // LatentConfig: `finish` describes all layers
-  bool is_encoder = false;                    // its numbers are read by encoder_config.h
+  // What layer_types calls layers that keep a state instead of keys and values; "": none does.
+  std::string_view recurrent_type = {};
+  bool experts = false;     // layers may have experts
+  bool latent = false;      // LatentConfig: `finish` describes all layers
+  bool is_encoder = false;  // its numbers are read by encoder_config.h
   // The activation that the plan computes, as config.json names it, and under which key.
   std::string_view activation_key = "hidden_act";
   std::span<const std::string_view> activations = kSilu;

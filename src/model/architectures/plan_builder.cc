@@ -190,7 +190,9 @@ ExpertsBlock PlanBuilder::experts(int layer, const std::string& router, const st
     block.gate = with_rows(whole, {.first = 0, .count = count, .stride = 2 * count});
     block.up = with_rows(whole, {.first = count, .count = count, .stride = 2 * count});
   } else {
-    block.gate = expert_linear(layer, stacked + ".gate_proj", size, hidden);
+    if (both != GateAndUp::up_alone) {
+      block.gate = expert_linear(layer, stacked + ".gate_proj", size, hidden);
+    }
     block.up = expert_linear(layer, stacked + ".up_proj", size, hidden);
   }
   block.down = expert_linear(layer, stacked + ".down_proj", hidden, size);
@@ -227,54 +229,6 @@ std::optional<SharedExpert> PlanBuilder::shared_expert(int layer, const std::str
   return expert;
 }
 
-// conv1d.weight: [channels, kernel, 1] in MLX's files, [channels, 1, kernel] in transformers' and
-// [channels, kernel] in GGUF, which are the same numbers in the same order.
-std::vector<float> PlanBuilder::convolution(int layer, int channels, int kernel) const {
-  const std::string name = layer_module(layer, "linear_attn.conv1d.weight");
-  const Tensor tensor = require(name);
-  if (tensor.rows * tensor.columns != std::int64_t{channels} * kernel) {
-    fail(name, fmt::format("has shape [{}, {}], expected [{}, {}]", tensor.rows, tensor.columns,
-                           channels, kernel));
-  }
-  return dequantize(tensor);
-}
-
-std::vector<float> PlanBuilder::decay(int layer, int heads) const {
-  if (has(layer, "linear_attn.A")) return vector(layer_module(layer, "linear_attn.A"), heads);
-  std::vector<float> decay = vector(layer_module(layer, "linear_attn.A_log"), heads);
-  for (float& value : decay) value = -std::exp(value);
-  return decay;
-}
-
-DeltaNetBlock PlanBuilder::delta_net(int layer, std::string_view norm_name) const {
-  const DeltaNetConfig& described = config_.delta_net;
-  const int hidden = config_.hidden_size;
-  DeltaNetBlock block;
-  block.input_norm = norm(layer, norm_name, hidden);
-  block.key_heads = described.key_heads;
-  block.value_heads = described.value_heads;
-  block.key_dim = described.key_dim;
-  block.value_dim = described.value_dim;
-  block.kernel = described.kernel;
-  block.tiled = described.tiled;
-  const int values = block.value_heads * block.value_dim;
-  block.qkv = linear(layer, "linear_attn.in_proj_qkv", block.channels(), hidden);
-  block.gate = linear(layer, "linear_attn.in_proj_z", values, hidden);
-  block.alpha = linear(layer, "linear_attn.in_proj_a", block.value_heads, hidden);
-  block.beta = linear(layer, "linear_attn.in_proj_b", block.value_heads, hidden);
-  block.convolution = convolution(layer, block.channels(), block.kernel);
-  block.decay = decay(layer, block.value_heads);
-  const char* bias =
-      has(layer, "linear_attn.dt_proj.bias") ? "linear_attn.dt_proj.bias" : "linear_attn.dt_bias";
-  block.time_bias = vector(layer_module(layer, bias), block.value_heads);
-  // The one norm that is stored as it is where others lack 1.
-  block.norm = {vector(layer_module(layer, "linear_attn.norm.weight"), block.value_dim),
-                config_.norm_epsilon};
-  block.output = linear(layer, "linear_attn.out_proj", hidden, values);
-  block.residual_scale = config_.residual_scale;
-  return block;
-}
-
 std::optional<std::vector<float>> PlanBuilder::numbers(int layer, std::string_view name,
                                                        int size) const {
   if (!has(layer, name)) return std::nullopt;
@@ -298,11 +252,6 @@ void PlanBuilder::add(LatentAttentionBlock block) {
   plan_.blocks.emplace_back(std::move(block));
 }
 
-void PlanBuilder::add(DeltaNetBlock block) {
-  block.layer = plan_.state_layers++;
-  add(Block(std::move(block)));
-}
-
 void PlanBuilder::add(AttentionBlock block) {
   if (!block.shares_cache) block.layer = plan_.kv_layers++;
   plan_.blocks.emplace_back(std::move(block));
@@ -311,6 +260,10 @@ void PlanBuilder::add(AttentionBlock block) {
 void PlanBuilder::add(Block block) { plan_.blocks.push_back(std::move(block)); }
 
 ModelPlan PlanBuilder::finish() {
+  if (plan_.kv_layers == 0) {
+    throw LoadError(weights_->description() +
+                    ": no layer has attention; mlxd runs models of which at least one has");
+  }
   const std::string beyond =
       layer_module(config_.layers + config_.draft_layers, "self_attn.o_proj.weight");
   if (weights_->find(beyond)) {

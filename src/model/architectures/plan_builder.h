@@ -59,13 +59,23 @@ class PlanBuilder {
                                 std::string_view norm_name = "post_attention_layernorm") const;
 
   // linear_attn.{in_proj_qkv,in_proj_z,in_proj_a,in_proj_b,conv1d,norm,out_proj} and its dt_bias
-  // and A_log (or dt_proj.bias and A, which is -exp(A_log)).
+  // and A_log (or dt_proj.bias and A, which is -exp(A_log)); in_proj_qkvz and in_proj_ba, where
+  // they are there, hold those of each key head together.
   DeltaNetBlock delta_net(int layer, std::string_view norm_name = "input_layernorm") const;
+
+  // conv.{in_proj,conv,out_proj}.
+  ShortConvBlock short_convolution(int layer, std::string_view norm_name = "input_layernorm") const;
+
+  // mamba.{in_proj,conv1d,norm,out_proj}, whose in_proj is the gate, the convolution's input and
+  // the time, one after another; dt_bias, A_log and D (or dt_proj.bias, A, which is -exp(A_log),
+  // and D).
+  Mamba2Block mamba2(int layer, std::string_view norm_name = "input_layernorm") const;
 
   // The layer's experts: `router` scores them, and their matrices, all experts' rows one after
   // another, are <stacked>.{gate,up,down}_proj, or those of gate and up lie in each expert's
-  // <stacked>.gate_up_proj as `both` says; biases, where there are any, are [experts, out].
-  enum class GateAndUp { halves, turns };
+  // <stacked>.gate_up_proj as `both` says, or there is no gate; biases, where there are any, are
+  // [experts, out].
+  enum class GateAndUp { halves, turns, up_alone };
   ExpertsBlock experts(int layer, const std::string& router, const std::string& stacked,
                        std::string_view norm_name, GateAndUp both = GateAndUp::halves) const;
 
@@ -85,6 +95,8 @@ class PlanBuilder {
   void add(AttentionBlock block);
   void add(LatentAttentionBlock block);
   void add(DeltaNetBlock block);
+  void add(ShortConvBlock block);
+  void add(Mamba2Block block);
   void add(FeedForwardBlock block) { add(Block(std::move(block))); }
   void add(Block block);  // of another kind than attention
 
@@ -95,8 +107,9 @@ class PlanBuilder {
   Linear expert_linear(int layer, const std::string& part, std::int64_t out, int in) const;
   ExpertsBlock experts_of(int layer, const std::string& module, std::string_view norm_name) const;
   std::optional<SharedExpert> shared_expert(int layer, const std::string& module) const;
-  std::vector<float> convolution(int layer, int channels, int kernel) const;
-  std::vector<float> decay(int layer, int heads) const;
+  std::vector<float> flat(const std::string& name, std::int64_t rows, std::int64_t columns) const;
+  std::vector<float> decay(int layer, const std::string& module, int heads) const;
+  std::vector<float> time_bias(int layer, const std::string& module, int heads) const;
   Tensor matrix(const std::string& name, std::int64_t rows, std::int64_t columns) const;
   Tensor require(const std::string& name) const;
   [[noreturn]] void fail(const std::string& name, std::string_view problem) const;

@@ -24,7 +24,8 @@ void gguf_defaults(ModelConfig& config) {
   config.intermediate_size = kNoDenseLayer;
 }
 
-// llama.cpp, conversion/qwen.py.
+// llama.cpp, conversion/qwen.py, which puts the value heads of all but Qwen3-Next in turns of the
+// key heads.
 void gguf_finish(ModelConfig& config, const GgufFile& file) {
   const GgufFields fields(file, file.string("general.architecture").value_or(""));
   DeltaNetConfig& net = config.delta_net;
@@ -33,7 +34,7 @@ void gguf_finish(ModelConfig& config, const GgufFile& file) {
   net.key_dim = fields.integer("ssm.state_size", kMaxHeadDim);
   net.value_dim = fields.integer("ssm.inner_size", kMaxHeads * kMaxHeadDim) / net.value_heads;
   net.kernel = fields.integer("ssm.conv_kernel", kMaxConvolution);
-  net.tiled = true;
+  net.tiled = config.architecture != "qwen3_next";
   attend_every(
       config,
       fields.optional_integer("full_attention_interval", 1, kMaxLayers).value_or(kUsualInterval));
@@ -64,8 +65,8 @@ void json_finish(ModelConfig& config, const JsonFields& fields) {
 // Whether the norms lack the 1 that MLX's converter and GGUF's add: then the convolutions are as
 // transformers has them, too, [channels, 1, kernel].
 bool norms_lack_one(const ModelConfig& config, const WeightSource& weights) {
-  if (config.delta_net.tiled) return false;
   for (int layer = 0; layer < config.layers; ++layer) {
+    if (weights.find(PlanBuilder::layer_module(layer, "linear_attn.A"))) return false;  // GGUF
     const auto name = PlanBuilder::layer_module(layer, "linear_attn.conv1d.weight");
     if (const auto tensor = weights.find(name)) return tensor->columns != 1;
   }
@@ -95,6 +96,8 @@ constexpr GgufName kGgufNames[] = {{"attn_q_norm", "self_attn.q_norm"},
                                    {"attn_gate", "linear_attn.in_proj_z"},
                                    {"ssm_alpha", "linear_attn.in_proj_a"},
                                    {"ssm_beta", "linear_attn.in_proj_b"},
+                                   {"ssm_in", "linear_attn.in_proj_qkvz"},
+                                   {"ssm_ba", "linear_attn.in_proj_ba"},
                                    {"ssm_conv1d", "linear_attn.conv1d"},
                                    {"ssm_a", "linear_attn.A"},
                                    {"ssm_dt", "linear_attn.dt_proj"},
@@ -111,7 +114,7 @@ Architecture qwen3_5_like(std::string_view name, std::span<const std::string_vie
       .gguf_name = gguf_name,
       .gguf_names = kGgufNames,
       .partial_rope = true,
-      .recurrent = true,
+      .recurrent_type = "linear_attention",
       .experts = true,
       .gguf_defaults = gguf_defaults,
       .json_defaults = json_defaults,

@@ -45,7 +45,7 @@ std::vector<Answer> answers_of(const ModelPlan& plan, const EngineOptions& optio
 struct Flavour {
   const char* name;
   KvFormat format;
-  bool recurrent;
+  Recurrent recurrent;
 };
 
 class PrefixOnDiskOfACpuRunner : public ::testing::TestWithParam<Flavour> {};
@@ -53,7 +53,9 @@ class PrefixOnDiskOfACpuRunner : public ::testing::TestWithParam<Flavour> {};
 TEST_P(PrefixOnDiskOfACpuRunner, AnswersAreTheSameBitsAfterARestart) {
   const auto [name, format, recurrent] = GetParam();
   TinyModelOptions model{.head_norms = true, .window = 40};
-  if (recurrent) model = {.layers = 4, .gated = true, .delta_net = true};
+  if (recurrent != Recurrent::none) {
+    model = {.layers = 4, .gated = true, .recurrent = recurrent};
+  }
   const ModelPlan plan = tiny_model(model);
   std::vector<GenerateJob> jobs;
   for (std::uint64_t seed = 1; seed <= 4; ++seed) jobs.push_back(job_of(200, seed));
@@ -85,11 +87,14 @@ TEST_P(PrefixOnDiskOfACpuRunner, AnswersAreTheSameBitsAfterARestart) {
   EXPECT_EQ(answers[0].terminals.at(0).cached_prompt_tokens, 0) << "blocks of the other format";
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, PrefixOnDiskOfACpuRunner,
-                         ::testing::Values(Flavour{"f16", KvFormat::f16, false},
-                                           Flavour{"int8", KvFormat::int8, false},
-                                           Flavour{"recurrent", KvFormat::f16, true}),
-                         [](const auto& tested) { return std::string(tested.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Formats, PrefixOnDiskOfACpuRunner,
+    ::testing::Values(Flavour{"f16", KvFormat::f16, Recurrent::none},
+                      Flavour{"int8", KvFormat::int8, Recurrent::none},
+                      Flavour{"recurrent", KvFormat::f16, Recurrent::delta_net},
+                      Flavour{"convolutions", KvFormat::f16, Recurrent::short_convolution},
+                      Flavour{"mamba2", KvFormat::f16, Recurrent::mamba2}),
+    [](const auto& tested) { return std::string(tested.param.name); });
 
 }  // namespace
 }  // namespace mlxd::cpu

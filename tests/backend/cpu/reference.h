@@ -60,9 +60,10 @@ class Reference {
 
   static Row product(const Linear& linear, const Row& x) {
     const std::vector<float> weight = dequantize(linear.weight);
-    Row y(linear.weight.rows);
+    Row y(linear.order.empty() ? linear.weight.rows : linear.out());
     for (std::size_t i = 0; i < y.size(); ++i) {
-      for (std::size_t j = 0; j < x.size(); ++j) y[i] += weight[i * x.size() + j] * x[j];
+      const std::size_t row = linear.order.empty() ? i : linear.order[i];
+      for (std::size_t j = 0; j < x.size(); ++j) y[i] += weight[row * x.size() + j] * x[j];
       if (!linear.bias.empty()) y[i] += linear.bias[i];
     }
     return y;
@@ -264,6 +265,74 @@ class Reference {
 
   static double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
+  // A causal convolution's value of the last of `rows`, each channel by itself.
+  static Row convolved(const std::vector<Row>& rows, const std::vector<float>& weights, int kernel,
+                       const std::vector<float>& bias) {
+    Row mixed(rows.back().size());
+    for (std::size_t channel = 0; channel < mixed.size(); ++channel) {
+      for (int i = 0; i < kernel; ++i) {
+        const int from = static_cast<int>(rows.size()) - kernel + i;
+        if (from < 0) continue;
+        mixed[channel] += weights[channel * kernel + i] * rows[from][channel];
+      }
+      if (!bias.empty()) mixed[channel] += bias[channel];
+    }
+    return mixed;
+  }
+
+  static void apply(const ShortConvBlock& block, std::vector<Row>& x) {
+    std::vector<Row> gated;
+    for (Row& row : x) {
+      const Row h = block.input_norm ? normed(row, *block.input_norm) : row;
+      gated.push_back(product(block.inner_gate, h));
+      const Row value = product(block.value, h);
+      for (std::size_t i = 0; i < value.size(); ++i) gated.back()[i] *= value[i];
+      Row y = convolved(gated, block.convolution, block.kernel, block.convolution_bias);
+      const Row outer = product(block.outer_gate, h);
+      for (std::size_t i = 0; i < y.size(); ++i) y[i] *= outer[i];
+      add(row, product(block.output, y), std::nullopt, block.residual_scale);
+    }
+  }
+
+  static void apply(const Mamba2Block& block, std::vector<Row>& x) {
+    const int d = block.head_dim, n = block.state_size, values = block.values();
+    std::vector<Row> inputs, states(block.heads, Row(n * d));
+    for (Row& row : x) {
+      const Row h = block.input_norm ? normed(row, *block.input_norm) : row;
+      inputs.push_back(product(block.input, h));
+      Row mixed = convolved(inputs, block.convolution, block.kernel, block.convolution_bias);
+      for (double& value : mixed) value = activated(value, Activation::silu);
+      const Row raw = product(block.time, h);
+      Row y = product(block.gate, h);
+      for (int head = 0; head < block.heads; ++head) {
+        const double t =
+            std::clamp<double>(std::log(1 + std::exp(raw[head] + block.time_bias[head])),
+                               block.least_time, block.most_time);
+        const int group = head / (block.heads / block.groups);
+        const double* const b = &mixed[values + group * n];
+        const double* const c = &mixed[values + (block.groups + group) * n];
+        for (int j = 0; j < d; ++j) {
+          const double v = mixed[head * d + j];
+          double out = block.skip[head] * v;
+          for (int i = 0; i < n; ++i) {
+            double& state = states[head][i * d + j];
+            state = state * std::exp(block.decay[head] * t) + b[i] * t * v;
+            out += state * c[i];
+          }
+          y[head * d + j] = activated(y[head * d + j], Activation::silu) * out;
+        }
+      }
+      const int size = values / block.norm_groups;
+      for (int first = 0; first < values; first += size) {
+        const auto weight = block.norm.weight.begin() + first;
+        const Row part = normed(Row(y.begin() + first, y.begin() + first + size),
+                                {{weight, weight + size}, block.norm.epsilon});
+        std::ranges::copy(part, y.begin() + first);
+      }
+      add(row, product(block.output, y), std::nullopt, block.residual_scale);
+    }
+  }
+
   static void apply(const DeltaNetBlock& block, std::vector<Row>& x) {
     const int keys = block.key_heads * block.key_dim, d = block.key_dim, e = block.value_dim;
     std::vector<Row> qkv;
@@ -271,15 +340,8 @@ class Reference {
     for (Row& row : x) {
       const Row h = block.input_norm ? normed(row, *block.input_norm) : row;
       qkv.push_back(product(block.qkv, h));
-      Row mixed(block.channels());
-      for (std::size_t channel = 0; channel < mixed.size(); ++channel) {
-        for (int i = 0; i < block.kernel; ++i) {
-          const int from = static_cast<int>(qkv.size()) - block.kernel + i;
-          if (from < 0) continue;
-          mixed[channel] += block.convolution[channel * block.kernel + i] * qkv[from][channel];
-        }
-        mixed[channel] = activated(mixed[channel], Activation::silu);
-      }
+      Row mixed = convolved(qkv, block.convolution, block.kernel, {});
+      for (double& value : mixed) value = activated(value, Activation::silu);
       const Row alpha = product(block.alpha, h), beta = product(block.beta, h);
       Row gate = product(block.gate, h);
       for (int head = 0; head < block.value_heads; ++head) {
@@ -327,10 +389,14 @@ class Reference {
     return rows_of(all, index * rows, rows);
   }
 
-  static Row mlp(const Linear& gate, const Linear& up, const Linear& down, Activation activation,
-                 const Row& h) {
-    Row hidden = product(gate, h);
+  static Row mlp(const std::optional<Linear>& gate, const Linear& up, const Linear& down,
+                 Activation activation, const Row& h) {
     const Row other = product(up, h);
+    Row hidden = gate ? product(*gate, h) : other;
+    for (std::size_t i = 0; !gate && i < hidden.size(); ++i) {
+      hidden[i] = std::pow(std::max(hidden[i], 0.0), 2);  // squared_relu
+    }
+    if (!gate) return product(down, hidden);
     for (std::size_t i = 0; i < hidden.size(); ++i) {
       if (activation == Activation::clamped_swiglu) {
         const double g = std::min(hidden[i], 7.0), u = std::clamp(other[i], -7.0, 7.0);
@@ -402,7 +468,9 @@ class Reference {
         if (weights[e] == 0) continue;
         const auto own = [&](const Linear& all) { return expert(all, block.experts, e); };
         const double scale = block.choice.expert_scales.empty() ? 1 : block.choice.expert_scales[e];
-        add_part(mlp(own(block.gate), own(block.up), own(block.down), block.activation, h),
+        std::optional<Linear> gate;
+        if (block.gate) gate = own(*block.gate);
+        add_part(mlp(gate, own(block.up), own(block.down), block.activation, h),
                  scale * weights[e]);
       }
       if (block.experts_norm) y = normed(y, *block.experts_norm);

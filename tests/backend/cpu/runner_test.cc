@@ -121,11 +121,11 @@ const Flavour kFlavours[] = {
     {"LargeHeads", {.heads = 2, .kv_heads = 2, .head_dim = 80, .rotated = 64}},
     {"OddVocabulary", {.vocab_size = 37, .logit_softcap = 5}},
     {"GatedHeads", {.interleaved = true, .head_norms = true, .gated = true}},
-    {"DeltaNet", {.layers = 4, .delta_net = true}},
-    {"DeltaNetInTheLastLayer", {.layers = 3, .gated = true, .delta_net = true}},
+    {"DeltaNet", {.layers = 4, .recurrent = Recurrent::delta_net}},
+    {"DeltaNetInTheLastLayer", {.layers = 3, .gated = true, .recurrent = Recurrent::delta_net}},
     {"DeltaNetWithTiledHeads",
      {.layers = 3,
-      .delta_net = true,
+      .recurrent = Recurrent::delta_net,
       .key_heads = 2,
       .value_heads = 6,
       .value_dim = 16,
@@ -140,6 +140,24 @@ const Flavour kFlavours[] = {
       .rope_magnitude = 1.2f,
       .latent_rank = 32,
       .query_rank = 64}},
+    {"ShortConvolution", {.layers = 4, .recurrent = Recurrent::short_convolution}},
+    {"ShortConvolutionInTheLastLayer",
+     {.layers = 3, .bias = true, .recurrent = Recurrent::short_convolution}},
+    {"Mamba2", {.layers = 4, .residual_scale = 0.5f, .recurrent = Recurrent::mamba2}},
+    {"Mamba2InTheLastLayer",
+     {.layers = 3,
+      .bias = true,
+      .recurrent = Recurrent::mamba2,
+      .key_heads = 2,
+      .value_heads = 6,
+      .key_dim = 32,
+      .value_dim = 16,
+      .norm_groups = 2}},
+    {"SquaredReluWithoutAGate",
+     {.activation = Activation::squared_relu,
+      .experts = 6,
+      .choice = {.scoring = ExpertScoring::sigmoid, .chosen = 2, .normalised = true, .scale = 0.3f},
+      .shared_expert = true}},
     {"Experts", {.experts = 6, .choice = {.chosen = 2}}},
     {"NormalisedExperts",
      {.bias = true, .experts = 6, .choice = {.chosen = 3, .normalised = true}}},
@@ -214,7 +232,7 @@ TEST_P(RunnerFlavours, QuantizedWeightsComeNearAPlainForwardPass) {
                              : std::accumulate(errors.begin(), errors.end(), 0.0) / 80;
     // The norms of a delta net's keys and heads make more of it; latents pass through more
     // products.
-    const double bound = options.delta_net                                ? 0.08
+    const double bound = options.recurrent != Recurrent::none             ? 0.08
                          : options.experts > 0 || options.latent_rank > 0 ? 0.06
                                                                           : 0.045;
     EXPECT_LT(error, bound) << to_string(Quantization{encoding});
@@ -229,13 +247,17 @@ TEST(Runner, ARowGivesTheSameBitsInAnyBatchOnAnyNumberOfThreads) {
   quantized.encoding = Encoding::q4_1;
   TinyModelOptions experts = deepseek_like();
   experts.encoding = Encoding::q8_0;
-  TinyModelOptions recurrent{.encoding = Encoding::q8_0, .layers = 3, .delta_net = true};
+  TinyModelOptions recurrent{
+      .encoding = Encoding::q8_0, .layers = 3, .recurrent = Recurrent::delta_net};
+  TinyModelOptions convolutions = recurrent, mamba = recurrent;
+  convolutions.recurrent = Recurrent::short_convolution;
+  mamba.recurrent = Recurrent::mamba2;
   const TinyModelOptions latents{
       .encoding = Encoding::q8_0, .bias = true, .latent_rank = 64, .query_rank = 32};
-  for (const TinyModelOptions& model :
-       {quantized, experts, recurrent, latents, TinyModelOptions{.bias = true}}) {
+  for (const TinyModelOptions& model : {quantized, experts, recurrent, convolutions, mamba, latents,
+                                        TinyModelOptions{.bias = true}}) {
     const ModelPlan plan = tiny_model(model);
-    const unsigned seeds = model.experts > 0 || model.delta_net ? 6 : 24;
+    const unsigned seeds = model.experts > 0 || model.recurrent != Recurrent::none ? 6 : 24;
     const std::vector<std::vector<int>> prompts = {random_tokens(200, 1), random_tokens(70, 2),
                                                    random_tokens(131, 3), random_tokens(20, 4),
                                                    random_tokens(64, 5),  random_tokens(90, 6)};

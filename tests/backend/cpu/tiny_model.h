@@ -16,6 +16,8 @@
 
 namespace mlxd::cpu {
 
+enum class Recurrent { none, delta_net, short_convolution, mamba2 };
+
 struct TinyModelOptions {
   Encoding encoding = Encoding::f32;  // of all matrices: f32, q8_0 or q4_1
   int layers = 2;
@@ -35,12 +37,13 @@ struct TinyModelOptions {
   int window = 0;  // of every other layer
   float softcap = 0, logit_softcap = 0;
   float embedding_scale = 1, rope_magnitude = 1;
-  Activation activation = Activation::silu;
-  bool gated = false;  // attention
+  Activation activation = Activation::silu;  // squared_relu: without a gate
+  bool gated = false;                        // attention
   bool sinks = false;
-  bool delta_net = false;              // in every other layer, in the place of attention
-  int key_heads = 2, value_heads = 4;  // of those
+  Recurrent recurrent = Recurrent::none;  // every other layer, in the place of attention
+  int key_heads = 2, value_heads = 4;     // of those; of Mamba-2 its groups and heads
   int key_dim = 16, value_dim = 32;
+  int norm_groups = 1;  // of Mamba-2
   bool tiled = false;
   int latent_rank = 0;  // of the latents that all layers' attention keeps; 0: keys and values
   int query_rank = 0;   // there; 0: queries are made at once
@@ -86,8 +89,8 @@ class TinyModelBuilder {
                   options_.embedding_scale};
     if (options_.layer_input_size > 0) plan.layer_inputs = layer_inputs();
     for (int layer = 0; layer < options_.layers; ++layer) {
-      if (options_.delta_net && layer % 2 == 0) {
-        plan.blocks.push_back(delta_net(plan.state_layers++));
+      if (options_.recurrent != Recurrent::none && layer % 2 == 0) {
+        plan.blocks.push_back(recurrent(plan.state_layers++));
       } else if (options_.latent_rank > 0) {
         plan.blocks.push_back(latent_attention(plan.kv_layers++));
       } else {
@@ -222,11 +225,69 @@ class TinyModelBuilder {
     if (options_.input_norms) block.input_norm = norm(options_.hidden_size);
     block.residual_scale = options_.residual_scale;
     block.stream_scale = stream_scale();
-    block.gate = linear("gate", options_.intermediate_size, options_.hidden_size);
+    if (options_.activation != Activation::squared_relu) {
+      block.gate = linear("gate", options_.intermediate_size, options_.hidden_size);
+    }
     block.up = linear("up", options_.intermediate_size, options_.hidden_size);
     block.down = linear("down", options_.hidden_size, options_.intermediate_size);
     block.activation = options_.activation;
     if (options_.sandwich_norms) block.post_norm = norm(options_.hidden_size);
+    return block;
+  }
+
+  Block recurrent(int layer) {
+    switch (options_.recurrent) {
+      case Recurrent::short_convolution:
+        return short_convolution(layer);
+      case Recurrent::mamba2:
+        return mamba2(layer);
+      default:
+        return delta_net(layer);
+    }
+  }
+
+  ShortConvBlock short_convolution(int layer) {
+    const int d = options_.hidden_size;
+    ShortConvBlock block;
+    block.layer = layer;
+    if (options_.input_norms) block.input_norm = norm(d);
+    block.residual_scale = options_.residual_scale;
+    block.kernel = 3;
+    block.inner_gate = linear("inner gate", d, d);
+    block.outer_gate = linear("outer gate", d, d);
+    block.value = linear("value", d, d);
+    block.convolution = uniforms(d * block.kernel);
+    if (options_.bias) block.convolution_bias = uniforms(d);
+    block.output = linear("out", d, d);
+    return block;
+  }
+
+  Mamba2Block mamba2(int layer) {
+    const int d = options_.hidden_size;
+    Mamba2Block block;
+    block.layer = layer;
+    if (options_.input_norms) block.input_norm = norm(d);
+    block.residual_scale = options_.residual_scale;
+    block.groups = options_.key_heads;
+    block.heads = options_.value_heads;
+    block.state_size = options_.key_dim;
+    block.head_dim = options_.value_dim;
+    block.kernel = 4;
+    block.least_time = 0.1f;
+    block.most_time = 2;
+    block.gate = linear("z", block.values(), d);
+    block.input = linear("x, b, c", block.channels(), d);
+    block.time = linear("dt", block.heads, d);
+    block.convolution = uniforms(block.channels() * block.kernel);
+    if (options_.bias) block.convolution_bias = uniforms(block.channels());
+    for (int head = 0; head < block.heads; ++head) {
+      block.decay.push_back(-0.1f * static_cast<float>(1 + head));
+    }
+    block.time_bias = uniforms(block.heads);
+    block.skip = uniforms(block.heads);
+    block.norm = norm(block.values());
+    block.norm_groups = options_.norm_groups;
+    block.output = linear("out", d, block.values());
     return block;
   }
 
@@ -247,9 +308,7 @@ class TinyModelBuilder {
     block.gate = linear("z", values, d);
     block.alpha = linear("a", block.value_heads, d);
     block.beta = linear("b", block.value_heads, d);
-    for (int i = 0; i < block.channels() * block.kernel; ++i) {
-      block.convolution.push_back(uniform());
-    }
+    block.convolution = uniforms(block.channels() * block.kernel);
     for (int head = 0; head < block.value_heads; ++head) {
       block.decay.push_back(-0.1f * static_cast<float>(1 + head));
       block.time_bias.push_back(uniform());
@@ -270,10 +329,12 @@ class TinyModelBuilder {
     block.router = linear("router", options_.experts, d);
     if (options_.gate_and_up_in_one) {
       block.gate = block.up = linear("gate and up", options_.experts * 2 * f, d);
-      block.gate.rows = {0, f, 2 * f};
+      block.gate->rows = {0, f, 2 * f};
       block.up.rows = {f, f, 2 * f};
     } else {
-      block.gate = linear("gate", options_.experts * f, d);
+      if (options_.activation != Activation::squared_relu) {
+        block.gate = linear("gate", options_.experts * f, d);
+      }
       block.up = linear("up", options_.experts * f, d);
     }
     if (options_.norms_apart) {
@@ -284,7 +345,9 @@ class TinyModelBuilder {
     block.activation = options_.activation;
     if (options_.shared_expert) {
       SharedExpert& shared = block.shared.emplace();
-      shared.gate = linear("shared gate", options_.intermediate_size, d);
+      if (options_.activation != Activation::squared_relu) {
+        shared.gate = linear("shared gate", options_.intermediate_size, d);
+      }
       shared.up = linear("shared up", options_.intermediate_size, d);
       shared.down = linear("shared down", d, options_.intermediate_size);
       if (options_.norms_apart) {
@@ -352,6 +415,12 @@ class TinyModelBuilder {
         std::memcpy(&data[at + 2 * i], &half, sizeof half);
       }
     }
+  }
+
+  std::vector<float> uniforms(int count) {
+    std::vector<float> numbers;
+    for (int i = 0; i < count; ++i) numbers.push_back(uniform());
+    return numbers;
   }
 
   float uniform() { return std::uniform_real_distribution<float>(-1, 1)(random_); }

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "model/architectures/architecture.h"
+
+namespace mlxd {
+
+// nemotron_h.cc
+Architecture nemotron_h_like(std::string_view name, std::span<const std::string_view> model_types,
+                             std::string_view gguf_name);
+
+}  // namespace mlxd
