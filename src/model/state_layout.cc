@@ -10,6 +10,7 @@ std::vector<StateShape> state_shapes(const ModelPlan& plan) {
   std::vector<StateShape> shapes(static_cast<std::size_t>(plan.state_layers));
   const Overloaded add_shape = {
       [](const AttentionBlock&) {},
+      [](const LatentAttentionBlock&) {},
       [](const FeedForwardBlock&) {},
       [](const ExpertsBlock&) {},
       [](const LayerInputBlock&) {},

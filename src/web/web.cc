@@ -72,7 +72,7 @@ void mount_assets(http::Router& router) {
         [&file](http::Exchange& exchange) {
           return exchange.respond(answer(file, exchange.request()));
         },
-        false);
+        http::Key::none);
   }
 }
 

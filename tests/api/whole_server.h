@@ -102,7 +102,7 @@ class WholeServer : public ::testing::Test {
     if (dialect_) api_->add(std::move(dialect_));
     http::Router router;
     api_->mount(router);
-    router.add("GET", "/", Api::index(router), false);
+    router.add("GET", "/", Api::index(router), http::Key::none);
     if (more_routes_) more_routes_(router);
     http_.port = 0;
     http_.api_keys = keys_;

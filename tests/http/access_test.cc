@@ -84,7 +84,7 @@ class AccessTest : public ServerTest {
           response.body = std::string(exchange.request().header("authorization"));
           co_await exchange.respond(std::move(response));
         },
-        false);
+        Key::none);
   }
   static std::string with_key(const std::string& key) {
     return "Authorization: Bearer " + key + "\r\n";

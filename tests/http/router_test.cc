@@ -37,7 +37,7 @@ TEST(Router, APrefixTakesWhateverFollowsButNotNothing) {
 TEST(Router, AnExactPathWinsOverAPrefix) {
   Router router;
   router.add("GET", "/models/*", nothing(), Key::none);
-  router.add("GET", "/models/secret", nothing(), true);
+  router.add("GET", "/models/secret", nothing(), Key::client);
   EXPECT_EQ(router.match("GET", "/models/secret").key, Key::client);
   EXPECT_EQ(router.match("GET", "/models/other").key, Key::none);
 }

@@ -40,7 +40,7 @@ class WebTest : public http::ServerTest {
                   response.body = "for programs";
                   return exchange.respond(std::move(response));
                 }),
-                false);
+                http::Key::none);
     mount_assets(router_);
   }
 

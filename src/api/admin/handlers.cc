@@ -142,7 +142,7 @@ void mount_admin(http::Router& router, Core& core) {
         response.body = document;
         return exchange.respond(std::move(response));
       },
-      false);
+      http::Key::none);
   router.add("GET", "/version",
              [&core](http::Exchange& exchange) { return exchange.respond(version(core)); });
   router.add("GET", "/metrics",
