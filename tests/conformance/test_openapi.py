@@ -237,6 +237,8 @@ def test_whatever_is_sent_is_answered_as_is_said(both, strict, mode):
         [streamed_error] = references(operation.definition.raw["responses"]["default"]["content"])
         if mode is GenerationMode.NEGATIVE and "requestBody" not in operation.definition.raw:
             continue
+        if list(operation.definition.raw["responses"]["200"]["content"]) == ["text/event-stream"]:
+            continue  # events until the client goes
 
         @hypothesis.settings(
             max_examples=RUNS,
