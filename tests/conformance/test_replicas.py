@@ -59,6 +59,14 @@ def ask(port, number):
     return number % 5, text
 
 
+def wait_until_it_answers(replica):
+    """nginx comes back to one that was away some seconds later."""
+    deadline = time.monotonic() + 60
+    while replica.metric("mlxd_requests_total", outcome="completed") == 0:
+        assert time.monotonic() < deadline, "nginx does not come back to it"
+        time.sleep(0.1)
+
+
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 def test_a_rolling_restart_under_load_loses_no_request(start_server, balancer):
     front, ports = balancer
@@ -88,7 +96,7 @@ def test_a_rolling_restart_under_load_loses_no_request(start_server, balancer):
             for i, replica in enumerate(replicas):
                 assert replica.stop() == 0
                 replicas[i] = start(ports[i])
-                time.sleep(2.5)  # nginx comes back to it
+                wait_until_it_answers(replicas[i])
         finally:
             restarting.clear()
         for one in running:
@@ -96,8 +104,6 @@ def test_a_rolling_restart_under_load_loses_no_request(start_server, balancer):
     assert failures == []
     assert sorted(answers) == [0, 1, 2, 3, 4]
     assert all(len(texts) == 1 for texts in answers.values()), "replicas agree"
-    finished = [replica.metric("mlxd_requests_total", outcome="completed") for replica in replicas]
-    assert all(count > 0 for count in finished), finished
 
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
