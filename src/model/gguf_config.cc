@@ -117,7 +117,7 @@ void check_settings(const GgufFile& file, const GgufFields& fields) {
   require("rope.scaling.yarn_ext_factor", 1);
 }
 
-constexpr int kMaxShared = 1024;
+constexpr int kMaxShared = 64;
 
 // The experts of a model that has some (llama.cpp, llama-hparams.h). What a file leaves out is as
 // the architecture's defaults have it.
@@ -217,6 +217,7 @@ ModelConfig read_gguf_config(const GgufFile& file, const WeightSource& weights) 
   config.draft_layers =
       fields.optional_integer("nextn_predict_layers", 0, config.layers - 1).value_or(0);
   config.layers -= config.draft_layers;
+  if (!config.intermediate_sizes.empty()) config.intermediate_sizes.resize(config.layers);
   describe_layers(config);
   for (int layer = 0; kv_heads && layer < config.layers; ++layer) {
     AttentionConfig& attention = config.attention[layer];

@@ -37,7 +37,7 @@ void read_json_experts(const JsonFields& fields, ModelConfig& config) {
              kMaxIntermediateSize, experts.shared_intermediate_size);
   // Some count the shared experts, whose hidden layers are one.
   int shared = 0;
-  read_count(fields, {"n_shared_experts", "num_shared_experts", "moe_num_shared_experts"}, 0, 1024,
+  read_count(fields, {"n_shared_experts", "num_shared_experts", "moe_num_shared_experts"}, 0, 64,
              shared);
   if (experts.shared_intermediate_size == 0) {
     experts.shared_intermediate_size = shared * experts.intermediate_size;

@@ -189,6 +189,13 @@ TEST(DeepSeek, TheGenerationsChooseExpertsInWaysOfTheirOwn) {
   EXPECT_THROW(read("deepseek_v3", kLatent + std::string(R"(, "topk_method": "best")")), LoadError);
 }
 
+TEST(DeepSeek, TurnsNeighboursAlone) {
+  const std::string sizes = R"(, "kv_lora_rank": 32, "q_lora_rank": 32, "qk_nope_head_dim": 16,
+      "qk_rope_head_dim": 8, "v_head_dim": 16)";
+  EXPECT_TRUE(read("glm4_moe_lite", sizes).rope.interleaved);
+  EXPECT_THROW(read("glm4_moe_lite", sizes + R"(, "rope_interleave": false)"), LoadError);
+}
+
 TEST(Mistral4, IsToldByItsTextModelAndGrowsItsQueries) {
   const ModelPlan plan = open_tiny("mistral4");
   EXPECT_EQ(plan.config.architecture, "mistral4");

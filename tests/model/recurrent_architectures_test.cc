@@ -36,6 +36,7 @@ TEST(Lfm2, AdjustsTheSizeOfItsHiddenLayersAsItsConfigSays) {
   EXPECT_EQ(size(R"(, "block_ff_dim": 1000, "block_multiple_of": 10)"), 670);
   EXPECT_EQ(size(R"(, "block_ff_dim": 100, "block_auto_adjust_ff_dim": false)"), 100);
   EXPECT_EQ(size(R"(, "block_auto_adjust_ff_dim": false)"), 96);
+  EXPECT_THROW(size(R"(, "block_ff_dim": 2097152, "block_ffn_dim_multiplier": 1000)"), LoadError);
 }
 
 TEST(Lfm2, NamesItsAttentionByTypesOrByNumbers) {
@@ -144,6 +145,13 @@ TEST(Qwen3Next, GathersTheRowsOfItsFusedProductsByKeyHead) {
   EXPECT_EQ(net.gate.order[64], 192 + 128) << "z of the second";
   EXPECT_EQ(net.beta.order, (std::vector<int>{0, 1, 4, 5}));
   EXPECT_EQ(net.alpha.order, (std::vector<int>{2, 3, 6, 7}));
+}
+
+TEST(NemotronH, IsRefusedWithExpertsThatItsConfigDoesNotCount) {
+  const ModelPlan plan = open_tiny("nemotron-h-moe");
+  ModelConfig config = plan.config;
+  config.experts.count = 0;
+  EXPECT_THROW(make_plan(config, plan.weights), LoadError);
 }
 
 TEST(NemotronH, IsRefusedWithoutAttention) {

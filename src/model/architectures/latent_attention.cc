@@ -13,12 +13,19 @@
 namespace mlxd {
 namespace {
 
+// The formulas have none, and a part of one would be lost.
+void refuse_bias(PlanBuilder& builder, const std::string& module, const Linear& linear) {
+  if (!linear.bias.empty())
+    builder.fail(module + ".bias", "is there, but these matrices have none");
+}
+
 // kv_b_proj [H (plain_dim + value_dim), rank] as it is: its rows of values, and of each head those
 // of keys transposed, as numbers.
 void split_joined(PlanBuilder& builder, int layer, LatentAttentionBlock& block) {
   const int stride = block.plain_dim + block.value_dim;
   const std::string module = PlanBuilder::layer_module(layer, "self_attn.kv_b_proj");
   Linear joined = builder.linear(module, std::int64_t{block.heads} * stride, block.rank);
+  refuse_bias(builder, module, joined);
   const auto columns = static_cast<std::size_t>(block.rank);
   const auto size = static_cast<std::size_t>(block.plain_dim);
   std::vector<float> keys(static_cast<std::size_t>(block.heads) * columns * size);
@@ -94,6 +101,9 @@ void describe(ModelConfig& config, double weight) {
 
 void finish_latent(ModelConfig& config, const JsonFields& fields, float epsilon) {
   read_sizes(fields, config.latent);
+  if (!fields.boolean("rope_interleave").value_or(true)) {
+    fields.fail("rope_interleave", "is false; mlxd turns neighbours alone");
+  }
   config.latent.norm_epsilon = epsilon;
   auto rope = fields.object("rope_parameters");
   if (!rope) rope = fields.object("rope_scaling");
@@ -150,6 +160,8 @@ LatentAttentionBlock latent_attention(PlanBuilder& builder, const ModelConfig& c
                                   std::int64_t{block.heads} * block.rank, block.plain_dim);
     block.value_up = builder.linear(layer, "self_attn.unembed_out",
                                     std::int64_t{block.heads} * block.value_dim, block.rank);
+    refuse_bias(builder, PlanBuilder::layer_module(layer, "self_attn.embed_q"), block.key_up);
+    refuse_bias(builder, PlanBuilder::layer_module(layer, "self_attn.unembed_out"), block.value_up);
   }
   block.output = builder.linear(layer, "self_attn.o_proj", hidden, block.heads * block.value_dim);
   return block;

@@ -37,8 +37,11 @@ void json_defaults(ModelConfig& config) {
 int adjusted(const JsonFields& fields, int stated) {
   const double multiplier = fields.number("block_ffn_dim_multiplier", 1e-3, 1e3).value_or(1);
   const int multiple = fields.count("block_multiple_of", kMaxIntermediateSize, 256);
-  const int size = static_cast<int>(multiplier * std::floor(2.0 * stated / 3));
-  return (size + multiple - 1) / multiple * multiple;
+  const double size = multiplier * std::floor(2.0 * stated / 3);
+  if (size > kMaxIntermediateSize - multiple) {
+    fields.fail("block_ffn_dim_multiplier", "makes hidden layers larger than mlxd computes");
+  }
+  return (static_cast<int>(size) + multiple - 1) / multiple * multiple;
 }
 
 void json_finish(ModelConfig& config, const JsonFields& fields) {

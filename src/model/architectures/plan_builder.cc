@@ -37,6 +37,7 @@ Tensor PlanBuilder::matrix(const std::string& name, std::int64_t rows, std::int6
     fail(name, fmt::format("has shape [{}, {}], expected [{}, {}]", tensor.rows, tensor.columns,
                            rows, columns));
   }
+  if (rows < 1 || columns < 1) fail(name, "is empty");
   return tensor;
 }
 
@@ -173,6 +174,9 @@ ExpertsBlock PlanBuilder::experts(int layer, const std::string& router, const st
   const ExpertsConfig& described = config_.experts;
   const int hidden = config_.hidden_size;
   const int size = described.intermediate_size;
+  if (described.count < 1 || size < 1) {
+    fail(layer_module(layer, router), "is there, but the configuration has no experts");
+  }
   ExpertsBlock block;
   if (!norm_name.empty()) block.input_norm = norm(layer, norm_name, hidden);
   block.experts = described.count;

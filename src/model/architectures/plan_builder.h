@@ -103,6 +103,9 @@ class PlanBuilder {
   // Adds the embedding and the head, and checks that the config's layers are all there is.
   ModelPlan finish();
 
+  // Throws LoadError about a tensor or module.
+  [[noreturn]] void fail(const std::string& name, std::string_view problem) const;
+
  private:
   Linear expert_linear(int layer, const std::string& part, std::int64_t out, int in) const;
   ExpertsBlock experts_of(int layer, const std::string& module, std::string_view norm_name) const;
@@ -112,7 +115,6 @@ class PlanBuilder {
   std::vector<float> time_bias(int layer, const std::string& module, int heads) const;
   Tensor matrix(const std::string& name, std::int64_t rows, std::int64_t columns) const;
   Tensor require(const std::string& name) const;
-  [[noreturn]] void fail(const std::string& name, std::string_view problem) const;
 
   ModelConfig config_;
   std::shared_ptr<const WeightSource> weights_;
