@@ -54,6 +54,21 @@ def test_stop_ends_the_request_and_keeps_what_came(page, server):
     assert page.stored("assistant")[0]["content"] in page.tab.inner_text("article.assistant .markdown")
 
 
+def test_stop_counts_from_the_moment_it_can_be_pressed(page, server):
+    exact(page, most_tokens=6000)
+    page.tab.evaluate(
+        """() => new MutationObserver((_, observer) => {
+             const stop = [...document.querySelectorAll("button")].find((each) => each.textContent === "Stop");
+             if (!stop) return;
+             observer.disconnect();
+             stop.click();
+           }).observe(document.body, { childList: true, subtree: true })"""
+    )
+    page.send(LONG)
+    expect(page.messages("assistant")).to_contain_text("Stopped.")
+    server.wait_for_metric("mlxd_running_sequences", 0)
+
+
 def test_the_keyboard_alone_is_enough(page):
     exact(page, most_tokens=6000)
     page.box.focus()

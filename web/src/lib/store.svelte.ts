@@ -219,9 +219,10 @@ class Store {
       return;
     }
     const answer = this.add({ parent, role: "assistant", content: "", model, status: "writing", writer: tab, beat: Date.now() });
+    // Before anything is waited for: whoever sees that an answer is live may stop it.
+    this.abort = new AbortController();
     this.live = answer;
     await this.show(answer.id, [answer]);
-    this.abort = new AbortController();
     this.progress = 0;
     let begun = 0;
     let lastSave = Date.now();
