@@ -144,10 +144,7 @@ long unix_time() {
   return static_cast<long>(std::chrono::duration_cast<std::chrono::seconds>(now).count());
 }
 
-TimePoint deadline_after(double seconds) {
-  return Clock::now() +
-         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
-}
+TimePoint deadline_after(double seconds) { return after_seconds(Clock::now(), seconds); }
 
 http::Headers answer_headers(const std::string& seed, const std::vector<std::string>& ignored) {
   http::Headers headers = ignored_header(ignored);

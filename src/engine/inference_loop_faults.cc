@@ -12,8 +12,6 @@
 namespace mlxd {
 namespace {
 
-using Seconds = std::chrono::duration<double>;
-
 // So often is everything computed again, for want of memory, before a request is ended for it.
 constexpr int kMostStartOvers = 3;
 
@@ -139,7 +137,7 @@ void InferenceLoop::note_failure() {
 // A step of one token in a free block of every KV group, while none is in flight. True as well when
 // there is no block: those who hold them will tell.
 bool InferenceLoop::probe() {
-  next_probe_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(Seconds(kProbeSeconds));
+  next_probe_ = after_seconds(Clock::now(), kProbeSeconds);
   BlockTables tables;
   if (blocks_.room(tables) < 1 || !blocks_.allocate(tables, 1)) return true;
   blocks_.cover(tables, 1);

@@ -37,10 +37,7 @@ Connection::~Connection() {
   --state_->connections;
 }
 
-TimePoint Connection::after(double seconds) const {
-  return Clock::now() +
-         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
-}
+TimePoint Connection::after(double seconds) const { return after_seconds(Clock::now(), seconds); }
 
 // ---- Requests -------------------------------------------------------------------------------
 

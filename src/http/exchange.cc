@@ -1,7 +1,6 @@
 #include "http/exchange.h"
 
 #include <algorithm>
-#include <chrono>
 #include <mutex>
 
 #include <boost/asio/bind_allocator.hpp>
@@ -68,9 +67,7 @@ class TimerWakeup final : public Wakeup {
   Task<bool> wait_for(double seconds) override {
     const auto self = shared_from_this();
     constexpr double longest = 365.0 * 24 * 3600;
-    const auto deadline =
-        Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                           std::chrono::duration<double>(std::clamp(seconds, 0.0, longest)));
+    const auto deadline = after_seconds(Clock::now(), std::clamp(seconds, 0.0, longest));
     // The timer lives in this frame, which the io_context destroys at the latest; `this` may live
     // longer.
     asio::steady_timer timer(executor_);

@@ -1,6 +1,5 @@
 #include "api/openapi/document.h"
 
-#include <algorithm>
 #include <cctype>
 #include <utility>
 
@@ -14,6 +13,7 @@
 #include "api/openapi/requests.h"
 #include "api/openapi/texts.h"
 #include "api/openapi/words.h"
+#include "http/ascii.h"
 
 namespace mlxd::api::openapi {
 namespace {
@@ -27,15 +27,9 @@ std::string path_of(const Operation& operation) {
   return path;
 }
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
-
 // "post_v1_chat_completions"
 std::string id_of(const Operation& operation) {
-  std::string id = lower(operation.method);
+  std::string id = http::ascii_lower(operation.method);
   for (const char c : operation.pattern == "/" ? "/index" : path_of(operation)) {
     if (c == '{' || c == '}') continue;
     id += std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
@@ -125,7 +119,7 @@ std::string document(std::string_view version) {
   for (const Operation& operation : operations()) {
     json::value& item = paths[path_of(operation)];
     if (!item.is_object()) item.emplace_object();
-    item.as_object()[lower(operation.method)] = described(operation);
+    item.as_object()[http::ascii_lower(operation.method)] = described(operation);
   }
   auto& schemas = document["components"].as_object()["schemas"].as_object();
   add_members(schemas, request_schemas());
