@@ -10,7 +10,7 @@
 #include "api/core.h"
 #include "api/errors.h"
 #include "api/generation/bell.h"
-#include "api/generation/model_load.h"
+#include "api/generation/model_change.h"
 #include "api/generation/text_job.h"
 #include "api/json_reader.h"
 #include "api/json_values.h"
@@ -71,27 +71,6 @@ Result<std::string> read_name(std::string_view body) {
   return std::move(fields.model);
 }
 
-// One that is on its way out.
-class ModelUnload {
- public:
-  static std::shared_ptr<ModelUnload> begin(const ModelDirectory& models, std::string_view name,
-                                            std::shared_ptr<Bell> bell) {
-    auto unload = std::make_shared<ModelUnload>();
-    models.unload(name, [unload, bell = std::move(bell)](Result<void> result) {
-      if (!result) unload->failure_ = result.error();
-      unload->done_.store(true, std::memory_order_release);
-      bell->ring();
-    });
-    return unload;
-  }
-  bool done() const { return done_.load(std::memory_order_acquire); }
-  const std::optional<Error>& failure() const { return failure_; }
-
- private:
-  std::optional<Error> failure_;
-  std::atomic<bool> done_{false};
-};
-
 // Reads a model's name and waits for what `begin` has done with it.
 template <class Begin>
 Task<> change(Core& core, http::Exchange& exchange, Begin begin) {
@@ -109,10 +88,8 @@ Task<> change(Core& core, http::Exchange& exchange, Begin begin) {
   std::optional<Error> failure;
   if (*name) {
     const auto changed = begin(**name, handler.bell);
-    while (!changed->done()) {
-      co_await exchange.wakeup()->wait_for(core.generation.keep_alive_seconds);
-      if (exchange.peer_gone()) co_return;
-    }
+    const bool done = co_await done_or_gone(*changed, exchange, core.generation.keep_alive_seconds);
+    if (!done) co_return;
     failure = changed->failure();
   } else {
     failure = name->error();
@@ -129,14 +106,14 @@ Task<> change(Core& core, http::Exchange& exchange, Begin begin) {
 Task<> load(Core& core, http::Exchange& exchange) {
   const auto begin = [&core](const std::string& name, const std::shared_ptr<Bell>& bell) {
     const TimePoint deadline = after_seconds(Clock::now(), core.generation.load_seconds);
-    return ModelLoad::begin(core.models, name, deadline, bell);
+    return ModelChange::load(core.models, name, deadline, bell);
   };
   co_await change(core, exchange, begin);
 }
 
 Task<> unload(Core& core, http::Exchange& exchange) {
   const auto begin = [&core](const std::string& name, const std::shared_ptr<Bell>& bell) {
-    return ModelUnload::begin(core.models, name, bell);
+    return ModelChange::unload(core.models, name, bell);
   };
   co_await change(core, exchange, begin);
 }

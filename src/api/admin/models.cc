@@ -76,16 +76,15 @@ http::Response list_models(Core& core, const http::Request& request) {
 http::Response one_model(Core& core, const http::Request& request) {
   const std::string_view path = request.path;
   const auto name = path.substr(std::min(kModelPrefix.size(), path.size()));
-  const auto model = core.models.facts_of(name);
-  if (!model) return refusal(request, model.error());
+  const auto status = core.models.status_of(name);
+  if (!status) return refusal(request, status.error());
   http::Response response;
   if (asks_as_anthropic(request)) {
-    response.body = anthropic::model_json(**model, name);
+    response.body = anthropic::model_json(*status->model, name);
     return response;
   }
-  const auto all = core.models.status();
   JsonWriter json(response.body);
-  write_model(json, *std::ranges::find(all, *model, &ModelStatus::model));
+  write_model(json, *status);
   return response;
 }
 

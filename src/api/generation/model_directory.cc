@@ -38,15 +38,15 @@ std::vector<std::shared_ptr<const ModelFacts>> ModelDirectory::all() const {
   return all;
 }
 
-Result<std::shared_ptr<const ModelFacts>> ModelDirectory::facts_of(
-    std::string_view id_or_alias) const {
+Result<ModelStatus> ModelDirectory::status_of(std::string_view id_or_alias) const {
   if (!started()) return models_loading();
-  const auto models = all();
-  const auto found = find_named(models, id_or_alias,
-                                [](const auto& model) -> const ModelFacts& { return *model; });
+  const auto models = status();
+  const auto found =
+      find_named(models, id_or_alias,
+                 [](const ModelStatus& each) -> const ModelFacts& { return *each.model; });
   if (found != models.end()) return *found;
   std::vector<std::string_view> ids;
-  for (const auto& model : models) ids.emplace_back(model->id);
+  for (const ModelStatus& each : models) ids.emplace_back(each.model->id);
   return model_not_found(id_or_alias, ids);
 }
 
@@ -61,7 +61,7 @@ Result<LeasedModel> ModelDirectory::find(std::string_view id_or_alias) const {
   }
   const auto found = find_named(models_, id_or_alias,
                                 [](const auto& model) -> const ModelFacts& { return *model; });
-  if (found == models_.end()) return facts_of(id_or_alias).error();
+  if (found == models_.end()) return status_of(id_or_alias).error();
   return *found;
 }
 
@@ -75,8 +75,8 @@ void ModelDirectory::load(std::string_view id_or_alias, TimePoint deadline, Done
 
 void ModelDirectory::unload(std::string_view id_or_alias, ModelPool::Gone done) const {
   if (pool_ != nullptr) return pool_->unload(id_or_alias, std::move(done));
-  const auto facts = facts_of(id_or_alias);
-  done(facts ? Result<void>() : Result<void>(facts.error()));
+  const auto status = status_of(id_or_alias);
+  done(status ? Result<void>() : Result<void>(status.error()));
 }
 
 std::size_t ModelDirectory::memory_reserved() const {

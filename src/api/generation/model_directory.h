@@ -35,8 +35,8 @@ class ModelDirectory {
   std::vector<ModelStatus> status() const;
   // What a name stands for, loaded or not. Refuses with 404 model_not_found, with the ids that are
   // there, and with 503 before the start is over.
-  Result<std::shared_ptr<const ModelFacts>> facts_of(std::string_view id_or_alias) const;
-  // Refuses as `facts_of` does, and with 503 where the model is not ready.
+  Result<ModelStatus> status_of(std::string_view id_or_alias) const;
+  // Refuses as `status_of` does, and with 503 where the model is not ready.
   Result<LeasedModel> find(std::string_view id_or_alias) const;
   // ModelPool::acquire.
   using Done = std::function<void(Result<LeasedModel>)>;

@@ -11,8 +11,8 @@
 #include <spdlog/spdlog.h>
 
 #include "api/generation/bell.h"
+#include "api/generation/model_change.h"
 #include "api/generation/model_directory.h"
-#include "api/generation/model_load.h"
 #include "api/generation/shared.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -87,6 +87,17 @@ class TextJob {
   std::atomic<bool> abandoned_{false};
 };
 
+// Until `awaited` is done, whose bell is the handler's. False: the peer is gone. I/O thread.
+template <class Awaited>
+Task<bool> done_or_gone(const Awaited& awaited, http::Exchange& exchange,
+                        double keep_alive_seconds) {
+  while (!awaited.done()) {
+    co_await exchange.wakeup()->wait_for(keep_alive_seconds);
+    if (exchange.peer_gone()) co_return false;
+  }
+  co_return true;
+}
+
 // Reads the body of a request: what `work` makes of it on the text pool. A model that is not loaded
 // is waited for, and the body then read again. Nothing: the peer is gone. I/O thread; `bell` is the
 // handler's.
@@ -99,24 +110,20 @@ Task<std::optional<Result<T>>> read_body(GenerationShared& shared, http::Exchang
   };
   const TimePoint deadline = after_seconds(Clock::now(), shared.load_seconds);
   http::Body body = exchange.take_body();
-  std::shared_ptr<ModelLoad> load;  // what was loaded stays until it has been found
+  std::shared_ptr<ModelChange> load;  // what was loaded stays until it has been found
   while (true) {
     auto begun = TextJob<T>::begin(shared, exchange.request().id, std::move(body), bell, work);
     if (!begun) co_return Result<T>(begun.error());
     const Abandon handler{*std::move(begun)};
     TextJob<T>& job = *handler.job;
-    while (!job.done()) {
-      co_await exchange.wakeup()->wait_for(shared.keep_alive_seconds);
-      if (exchange.peer_gone()) co_return std::nullopt;
-    }
+    const bool read = co_await done_or_gone(job, exchange, shared.keep_alive_seconds);
+    if (!read) co_return std::nullopt;
     const std::string missed = job.take_missed();
     if (missed.empty()) co_return job.take();
     body = job.take_body();
-    load = ModelLoad::begin(shared.models, missed, deadline, bell);
-    while (!load->done()) {
-      co_await exchange.wakeup()->wait_for(shared.keep_alive_seconds);
-      if (exchange.peer_gone()) co_return std::nullopt;
-    }
+    load = ModelChange::load(shared.models, missed, deadline, bell);
+    const bool loaded = co_await done_or_gone(*load, exchange, shared.keep_alive_seconds);
+    if (!loaded) co_return std::nullopt;
     if (const auto& failure = load->failure()) co_return Result<T>(*failure);
   }
 }

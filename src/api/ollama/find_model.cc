@@ -1,5 +1,7 @@
 #include "api/ollama/find_model.h"
 
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "api/errors.h"
@@ -30,7 +32,10 @@ Result<LeasedModel> find_model(std::string_view name, const ModelDirectory& mode
 
 Result<std::shared_ptr<const ModelFacts>> find_facts(std::string_view name,
                                                      const ModelDirectory& models) {
-  return find_tagged(name, [&](std::string_view tagged) { return models.facts_of(tagged); });
+  auto status =
+      find_tagged(name, [&](std::string_view tagged) { return models.status_of(tagged); });
+  if (!status) return status.error();
+  return std::move(status->model);
 }
 
 }  // namespace mlxd::api::ollama

@@ -12,7 +12,7 @@ namespace mlxd::api::ollama {
 // an empty name with 400.
 Result<LeasedModel> find_model(std::string_view name, const ModelDirectory& models);
 
-// What such a name stands for, loaded or not, as ModelDirectory::facts_of.
+// What such a name stands for, loaded or not, as ModelDirectory::status_of.
 Result<std::shared_ptr<const ModelFacts>> find_facts(std::string_view name,
                                                      const ModelDirectory& models);
 
