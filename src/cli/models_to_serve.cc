@@ -12,14 +12,13 @@
 namespace mlxd {
 namespace {
 
-const ModelSetting* find(const std::vector<ModelSetting>& models, std::string_view name) {
-  const auto found = std::ranges::find(models, name, &ModelSetting::name);
-  return found == models.end() ? nullptr : &*found;
+auto find(auto& models, std::string_view name) {
+  return std::ranges::find(models, name, &ModelSetting::name);
 }
 
 void check_listed(const std::vector<ModelSetting>& models, std::string_view name,
                   std::string_view option) {
-  if (find(models, name) != nullptr) return;
+  if (find(models, name) != models.end()) return;
   throw StartupError(
       fmt::format("{} names {}, which neither --model nor --model-folder has", option, name));
 }
@@ -43,7 +42,7 @@ void add_folders(const ServeSettings& settings, std::vector<ModelSetting>& model
           fmt::format("{}: there is no .gguf file and no model folder in it", folder));
     }
     for (const FoundModel& model : found) {
-      if (find(models, model.name) != nullptr) continue;
+      if (find(models, model.name) != models.end()) continue;
       models.push_back(
           {.name = model.name, .where = model.path.string(), .on_demand = true, .left_out = true});
     }
@@ -54,7 +53,8 @@ void add_folders(const ServeSettings& settings, std::vector<ModelSetting>& model
 void preload(const ServeSettings& settings, std::vector<ModelSetting>& models) {
   const std::vector<std::string> names = split_list(settings.preload_models);
   if (names.empty()) return;
-  const bool none = names.size() == 1 && names.front() == "none" && find(models, "none") == nullptr;
+  const bool none =
+      names.size() == 1 && names.front() == "none" && find(models, "none") == models.end();
   for (const std::string& name : names) {
     if (!none) check_listed(models, name, "--preload-models");
   }
@@ -64,13 +64,15 @@ void preload(const ServeSettings& settings, std::vector<ModelSetting>& models) {
   }
 }
 
-void add_aliases(const ServeSettings& settings, ModelsToServe& served) {
-  const std::string& first = served.models.front().name;
+void add_aliases(const ServeSettings& settings, std::vector<ModelSetting>& models) {
+  const std::string& first = models.front().name;
   if (!settings.default_model.empty()) {
-    check_listed(served.models, settings.default_model, "--default-model");
+    check_listed(models, settings.default_model, "--default-model");
   }
   const std::string& standard = settings.default_model.empty() ? first : settings.default_model;
-  if (find(served.models, "default") == nullptr) served.aliases[standard].push_back("default");
+  if (find(models, "default") == models.end()) {
+    find(models, standard)->aliases.push_back("default");
+  }
   for (const std::string& text : split_list(settings.aliases)) {
     const std::size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0) {
@@ -81,36 +83,35 @@ void add_aliases(const ServeSettings& settings, ModelsToServe& served) {
     if (name.find('*') < name.size() - 1) {
       throw StartupError(fmt::format("--alias {}: a * may stand at the end of a name alone", text));
     }
-    check_listed(served.models, model, "--alias");
-    if (find(served.models, name) != nullptr) {
+    check_listed(models, model, "--alias");
+    if (find(models, name) != models.end()) {
       throw StartupError(fmt::format("--alias {}: a model is called {} already", text, name));
     }
-    for (const auto& [other, aliases] : served.aliases) {
-      if (std::ranges::find(aliases, name) == aliases.end()) continue;
-      throw StartupError(fmt::format("--alias {}: {} is {} already", text, name, other));
+    for (const ModelSetting& other : models) {
+      if (std::ranges::find(other.aliases, name) == other.aliases.end()) continue;
+      throw StartupError(fmt::format("--alias {}: {} is {} already", text, name, other.name));
     }
-    served.aliases[model].push_back(name);
+    find(models, model)->aliases.push_back(name);
   }
 }
 
 }  // namespace
 
-ModelsToServe models_to_serve(const ServeSettings& settings) {
-  ModelsToServe served;
-  served.models = listed_models(settings.models);
-  check_names(served.models);
-  add_folders(settings, served.models);
-  if (served.models.empty()) {
+std::vector<ModelSetting> models_to_serve(const ServeSettings& settings) {
+  std::vector<ModelSetting> models = listed_models(settings.models);
+  check_names(models);
+  add_folders(settings, models);
+  if (models.empty()) {
     throw StartupError(no_model_is_named("serve") + "; scripts/run serves a small default one");
   }
   const auto most = static_cast<std::size_t>(settings.max_models);
-  if (most > 0 && served.models.size() > most) {
-    throw StartupError(fmt::format("{} models are listed, but --max-models allows {}",
-                                   served.models.size(), most));
+  if (most > 0 && models.size() > most) {
+    throw StartupError(
+        fmt::format("{} models are listed, but --max-models allows {}", models.size(), most));
   }
-  preload(settings, served.models);
-  add_aliases(settings, served);
-  return served;
+  preload(settings, models);
+  add_aliases(settings, models);
+  return models;
 }
 
 }  // namespace mlxd

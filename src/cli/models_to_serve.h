@@ -1,7 +1,5 @@
 #pragma once
 
-#include <map>
-#include <string>
 #include <vector>
 
 #include "cli/settings.h"
@@ -9,18 +7,9 @@
 
 namespace mlxd {
 
-struct ModelsToServe {
-  std::vector<ModelSetting> models;  // at least one; those of the command line first
-  std::map<std::string, std::vector<std::string>> aliases;  // by the names of models
-
-  std::vector<std::string> aliases_of(const std::string& name) const {
-    const auto found = aliases.find(name);
-    return found == aliases.end() ? std::vector<std::string>() : found->second;
-  }
-};
-
-// The models that the settings ask for, each to be loaded at the start or on demand, checked
-// against the settings that speak of them. Throws StartupError.
-ModelsToServe models_to_serve(const ServeSettings& settings);
+// The models that the settings ask for, at least one, those of the command line first: each to be
+// loaded at the start or on demand and with its other names, checked against the settings that
+// speak of them. Throws StartupError.
+std::vector<ModelSetting> models_to_serve(const ServeSettings& settings);
 
 }  // namespace mlxd

@@ -177,12 +177,12 @@ void log_loaded(const std::string& id, const Engine& engine) {
 
 // Fetches and opens what is to be served, makes sure that there is memory for it, and has loaded
 // what is to be there at once. A signal ends the process meanwhile.
-void load_models(const ServeSettings& settings, ModelsToServe to_serve, const StopSignals& signals,
-                 EngineObserver* observer, ModelPool& pool) {
+void load_models(const ServeSettings& settings, std::vector<ModelSetting> to_serve,
+                 const StopSignals& signals, EngineObserver* observer, ModelPool& pool) {
   const StopWhileLoading stop(signals);
-  locate_models(to_serve.models, Missing::refuse,
+  locate_models(to_serve, Missing::refuse,
                 [](const std::string& line) { spdlog::info("{}", line); });
-  LocalModels local(to_serve.models, settings.engine, kVersion);
+  LocalModels local(to_serve, settings.engine, kVersion);
   admit(local.memory());
   log_memory(local.memory());
   std::vector<PooledModel> models;
@@ -196,7 +196,6 @@ void load_models(const ServeSettings& settings, ModelsToServe to_serve, const St
       continue;
     }
     PooledModel& model = models.back();
-    model.model.aliases = to_serve.aliases_of(setting.name);
     model.load = [load = std::move(model.load), id = setting.name] {
       auto engine = load();
       log_loaded(id, *engine);
@@ -242,7 +241,7 @@ int run_serve(const ServeSettings& settings) {
         "there may use it",
         settings.host));
   }
-  ModelsToServe to_serve = models_to_serve(settings);
+  std::vector<ModelSetting> to_serve = models_to_serve(settings);
 
   api::Metrics metrics;
   ModelPool pool({.idle_seconds = settings.model_ttl});

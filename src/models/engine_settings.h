@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "backend/backends.h"
 #include "serve/parsers/answer_format.h"
@@ -14,6 +15,7 @@ struct ModelSetting {
   std::string where;       // a path, or an id that find_model looks up
   bool on_demand = false;  // loaded when it is asked for, and let go for others
   bool left_out = false;   // if its files cannot be used, with a warning: nobody named it
+  std::vector<std::string> aliases = {};  // its other names (ModelFacts)
 };
 
 // How much memory and which device models get; the same for all models of a process.

@@ -92,6 +92,7 @@ PooledModel LocalModels::take(std::size_t index, EngineObserver* observer) {
   PooledModel taken;
   taken.model = make_served_model(*source->files, source->setting.name, version_,
                                   backend_name(settings_.backend), settings_.parsers);
+  taken.model.aliases = source->setting.aliases;
   taken.bytes = memory.total();
   taken.pinned = !source->setting.on_demand;
   if (source->setting.on_demand) source->files.reset();  // until somebody asks for it

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
+#include <ranges>
 #include <utility>
 #include <variant>
 
@@ -41,20 +41,23 @@ std::string in_gib(std::size_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / kGiB);
 }
 
-// Of those that are always there.
+// Those that are always there, whose memory is planned together.
+auto kept(auto& models) {
+  return models | std::views::filter([](const ModelMemory& model) { return !model.on_demand; });
+}
+
+// Of those.
 template <class Part>
 std::size_t sum(const std::vector<ModelMemory>& models, Part part) {
-  return std::accumulate(models.begin(), models.end(), std::size_t{0},
-                         [&](std::size_t total, const ModelMemory& model) {
-                           return total + (model.on_demand ? 0 : part(model));
-                         });
+  std::size_t total = 0;
+  for (const ModelMemory& model : kept(models)) total += part(model);
+  return total;
 }
 
 // "a takes 1.00 GiB of weights and 0.10 GiB of buffers, b takes ..."
 std::string list_weights_and_buffers(const std::vector<ModelMemory>& models) {
   std::string text;
-  for (const ModelMemory& model : models) {
-    if (model.on_demand) continue;
+  for (const ModelMemory& model : kept(models)) {
     text += fmt::format("{}{} takes {} of weights and {} of buffers", text.empty() ? "" : ", ",
                         model.name, in_gib(model.weights), in_gib(model.buffers));
   }
@@ -110,9 +113,7 @@ std::size_t wanted_kv(const ModelMemory& model, const EngineSettings& settings) 
 void share_kv(std::vector<ModelMemory>& models, std::size_t budget,
               const EngineSettings& settings) {
   std::vector<ModelMemory*> modest_first;
-  for (ModelMemory& model : models) {
-    if (!model.on_demand) modest_first.push_back(&model);
-  }
+  for (ModelMemory& model : kept(models)) modest_first.push_back(&model);
   const auto wanted_blocks = [&](const ModelMemory* model) {
     return model->kv_block == 0 ? 0 : wanted_kv(*model, settings) / model->kv_block;
   };
@@ -156,8 +157,8 @@ std::size_t room_on_demand(const MemoryPlan& plan, const EngineSettings& setting
 }
 
 std::string refuse_empty_caches(const std::vector<ModelMemory>& models) {
-  for (const ModelMemory& model : models) {
-    if (model.kv_cache > 0 || model.kv_block == 0 || model.on_demand) continue;
+  for (const ModelMemory& model : kept(models)) {
+    if (model.kv_cache > 0 || model.kv_block == 0) continue;
     return fmt::format(
         "{} is left without a KV cache, of which a block takes {} bytes: raise --kv-cache-gb or "
         "--max-memory-gb, or serve smaller or fewer models",
@@ -168,9 +169,9 @@ std::string refuse_empty_caches(const std::vector<ModelMemory>& models) {
 
 std::vector<std::string> list_warnings(const MemoryPlan& plan, const EngineSettings& settings) {
   std::vector<std::string> warnings;
-  for (const ModelMemory& model : plan.models) {
+  for (const ModelMemory& model : kept(plan.models)) {
     const std::size_t wanted = wanted_kv(model, settings);
-    if (settings.kv_cache_gb == 0 || model.kv_cache == wanted || model.on_demand) continue;
+    if (settings.kv_cache_gb == 0 || model.kv_cache == wanted) continue;
     warnings.push_back(
         fmt::format("--kv-cache-gb asks for a KV cache of {} for {}, but --max-memory-gb leaves "
                     "{}: raise the one or lower the other",
