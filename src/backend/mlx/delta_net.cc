@@ -139,8 +139,8 @@ mx::array DeltaNetLayer::apply(const mx::array& x, mx::Dtype type, StateCache& s
       run_recurrence(block_.layer, block_.kernel, qkv, states, layout, advance_rows);
   const mx::array normed = mx::reshape(norm_.apply(out), {x.shape(0), -1});
   const mx::array gated = normed * silu(as_float(gate_.apply(h)));
-  const mx::array update = as_float(output_.apply(mx::astype(gated, type)));
-  return x + (block_.residual_scale == 1 ? update : update * mx::array(block_.residual_scale));
+  return add_residual(x, output_.apply(mx::astype(gated, type)), std::nullopt,
+                      block_.residual_scale);
 }
 
 }  // namespace mlxd::mlx_backend

@@ -15,11 +15,6 @@ mx::array part_of(const mx::array& x, int first, int end) {
   return mx::slice(x, {0, 0, first}, {x.shape(0), x.shape(1), end});
 }
 
-std::optional<NormLayer> optional_norm(const std::optional<RmsNorm>& norm) {
-  if (!norm) return std::nullopt;
-  return NormLayer(*norm);
-}
-
 }  // namespace
 
 HeadsLinearLayer::HeadsLinearLayer(const Linear& linear, int heads, WeightLoader& loader)
@@ -105,8 +100,7 @@ mx::array LatentAttentionLayer::apply(const mx::array& x, mx::Dtype type, PagedC
   const mx::array values = value_up_.apply(attend(queries(h, type, layout), cache, layout));
   const mx::array out =
       output_.apply(mx::reshape(values, {h.shape(0), block_.heads * block_.value_dim}));
-  const mx::array update = mx::astype(out, mx::float32);
-  return x + (block_.residual_scale == 1 ? update : update * mx::array(block_.residual_scale));
+  return add_residual(x, out, std::nullopt, block_.residual_scale);
 }
 
 // As scores and as weights.

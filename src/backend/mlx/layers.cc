@@ -11,11 +11,6 @@
 namespace mlxd::mlx_backend {
 namespace {
 
-std::optional<NormLayer> optional_norm(const std::optional<RmsNorm>& norm) {
-  if (!norm) return std::nullopt;
-  return NormLayer(*norm);
-}
-
 mx::array wavelengths(const Rope& rope) {
   std::vector<float> out;
   for (const float frequency : rope.inverse_frequencies) out.push_back(1 / frequency);
@@ -57,14 +52,6 @@ mx::array activate(Activation activation, const std::optional<mx::array>& gate,
 
 mx::array scaled(const mx::array& x, float scale) { return scale == 1 ? x : x * mx::array(scale); }
 
-// stream_scale * (x + scale * norm(update)), in float32.
-mx::array add_residual(const mx::array& x, const mx::array& update,
-                       const std::optional<NormLayer>& norm, float scale, float stream_scale = 1) {
-  mx::array wide = mx::astype(update, mx::float32);
-  if (norm) wide = norm->apply(wide);
-  return scaled(x + scaled(wide, scale), stream_scale);
-}
-
 // What the products of a block read.
 mx::array block_input(const mx::array& x, const std::optional<NormLayer>& norm, mx::Dtype type) {
   return mx::astype(norm ? norm->apply(x) : x, type);
@@ -102,6 +89,18 @@ mx::array merits_of_best_groups(const ExpertChoice& choice, const mx::array& mer
 }
 
 }  // namespace
+
+std::optional<NormLayer> optional_norm(const std::optional<RmsNorm>& norm) {
+  if (!norm) return std::nullopt;
+  return NormLayer(*norm);
+}
+
+mx::array add_residual(const mx::array& x, const mx::array& update,
+                       const std::optional<NormLayer>& norm, float scale, float stream_scale) {
+  mx::array wide = mx::astype(update, mx::float32);
+  if (norm) wide = norm->apply(wide);
+  return scaled(x + scaled(wide, scale), stream_scale);
+}
 
 NormLayer::NormLayer(const RmsNorm& norm)
     : weight_(float_array(norm.weight)), epsilon_(norm.epsilon) {}

@@ -24,6 +24,12 @@ class NormLayer {
   float epsilon_;
 };
 
+std::optional<NormLayer> optional_norm(const std::optional<RmsNorm>& norm);
+
+// stream_scale * (x + scale * norm(update)), in float32.
+mx::array add_residual(const mx::array& x, const mx::array& update,
+                       const std::optional<NormLayer>& norm, float scale, float stream_scale = 1);
+
 class LinearLayer {
  public:
   LinearLayer(const Linear& linear, WeightLoader& loader);

@@ -99,8 +99,8 @@ mx::array Mamba2Layer::apply(const mx::array& x, mx::Dtype type, StateCache& sta
       mx::reshape(mx::fast::rms_norm(mx::reshape(gated, {rows, block_.norm_groups, -1}),
                                      std::nullopt, block_.norm.epsilon),
                   {rows, -1});
-  const mx::array update = as_float(output_.apply(mx::astype(normed * norm_, type)));
-  return x + (block_.residual_scale == 1 ? update : update * mx::array(block_.residual_scale));
+  return add_residual(x, output_.apply(mx::astype(normed * norm_, type)), std::nullopt,
+                      block_.residual_scale);
 }
 
 }  // namespace mlxd::mlx_backend

@@ -21,8 +21,7 @@ mx::array ShortConvLayer::apply(const mx::array& x, mx::Dtype type, StateCache& 
         return {convolution_.apply(of.input, of.end - of.first), of.heads};
       });
   const mx::array gated = as_float(outer_gate_.apply(h)) * mixed;
-  const mx::array update = as_float(output_.apply(mx::astype(gated, type)));
-  return x + (residual_scale_ == 1 ? update : update * mx::array(residual_scale_));
+  return add_residual(x, output_.apply(mx::astype(gated, type)), std::nullopt, residual_scale_);
 }
 
 }  // namespace mlxd::mlx_backend
