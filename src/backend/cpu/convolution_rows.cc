@@ -1,17 +1,8 @@
 #include "backend/cpu/convolution_rows.h"
 
 #include <algorithm>
-#include <cmath>
-#include <iterator>
 
 namespace mlxd::cpu {
-
-const BatchSequence& sequence_of(const Batch& batch, int row) {
-  const auto after = std::ranges::upper_bound(batch.sequences, row, {}, &BatchSequence::first_row);
-  return *std::prev(after);
-}
-
-float softplus(float x) { return std::max(x, 0.0f) + std::log1p(std::exp(-std::abs(x))); }
 
 // A row of the sequence, counted from its first in this step: those before that are in the state.
 const float* ConvolutionRows::at(const Layer& of, const BatchSequence& sequence, int row) const {

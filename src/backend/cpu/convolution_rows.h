@@ -47,10 +47,4 @@ class ConvolutionRows {
   std::vector<float> zeros_;  // [channels]: a row before the first
 };
 
-// The sequence of the step that a row belongs to.
-const BatchSequence& sequence_of(const Batch& batch, int row);
-
-// log(1 + e^x)
-float softplus(float x);
-
 }  // namespace mlxd::cpu

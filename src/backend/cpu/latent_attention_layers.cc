@@ -1,7 +1,6 @@
 #include "backend/cpu/latent_attention_layers.h"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 namespace mlxd::cpu {
@@ -9,12 +8,6 @@ namespace {
 
 // So many numbers one worker splits and rotates sooner by itself than two that share them.
 constexpr int kFewNumbers = 2048;
-
-// The sequence of the step that a row belongs to.
-const BatchSequence& sequence_of(const Batch& batch, int row) {
-  const auto after = std::ranges::upper_bound(batch.sequences, row, {}, &BatchSequence::first_row);
-  return *std::prev(after);
-}
 
 }  // namespace
 
@@ -68,7 +61,7 @@ void LatentAttentionLayers::add_split(const PackedLatentAttention& block, const 
   const auto run = [this, &block, &from, &to](int, Range part) {
     for (int i = part.first; i < part.end; ++i) {
       if (i < from.rows) {
-        store_key(block, sequence_of(step_.batch(), i), i);
+        store_key(block, step_.sequence_of(i), i);
       } else {
         split_query(block, to, (i - from.rows) / block.heads, (i - from.rows) % block.heads);
       }

@@ -15,7 +15,7 @@ namespace mlxd::cpu {
 //   [slot][layer] x { rows of the convolution [kernel - 1][channels], the oldest first,
 //                     heads [heads][value_dim / columns][key_dim][columns] }
 //
-// in 32-bit floats; `columns` (state_columns.h) of a head are moved on together, so they lie
+// in 32-bit floats; `columns` (head_states.h) of a head are moved on together, so they lie
 // together.
 class StateCache {
  public:

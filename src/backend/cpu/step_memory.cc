@@ -8,12 +8,11 @@
 #include <vector>
 
 #include "backend/cpu/attention.h"
-#include "backend/cpu/delta_net_layers.h"
 #include "backend/cpu/expert_layers.h"
+#include "backend/cpu/head_states.h"
 #include "backend/cpu/kernel_input.h"
 #include "backend/cpu/latent_attention_layers.h"
 #include "backend/cpu/layer_input_layers.h"
-#include "backend/cpu/mamba2_layers.h"
 #include "backend/cpu/packed_matrix.h"
 #include "backend/cpu/row_buffer.h"
 #include "backend/cpu/short_conv_layers.h"
@@ -30,8 +29,7 @@ struct Widths {
   int query = 0, kv = 0, hidden = 0;
   int experts = 0, chosen = 0, expert_hidden = 0;
   bool shared = false, router_norm = false, shared_norm = false;
-  int channels = 0, values = 0, state_heads = 0;  // of delta nets
-  int mamba2_channels = 0, mamba2_values = 0, mamba2_heads = 0;
+  HeadStates::Widths delta_net, mamba2;
   int short_channels = 0;
   int gate = 0;
 };
@@ -83,17 +81,13 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int wor
         widths.hidden = std::max(widths.hidden, static_cast<int>(block.up.weight.rows));
       },
       [&](const DeltaNetBlock& block) {
-        widths.channels = std::max(widths.channels, block.channels());
-        widths.values = std::max(widths.values, block.value_heads * block.value_dim);
-        widths.state_heads = std::max(widths.state_heads, block.value_heads);
+        widths.delta_net.include(block.channels(), block.value_heads, block.value_dim);
       },
       [&](const ShortConvBlock& block) {
         widths.short_channels = std::max(widths.short_channels, block.channels());
       },
       [&](const Mamba2Block& block) {
-        widths.mamba2_channels = std::max(widths.mamba2_channels, block.channels());
-        widths.mamba2_values = std::max(widths.mamba2_values, block.values());
-        widths.mamba2_heads = std::max(widths.mamba2_heads, block.heads);
+        widths.mamba2.include(block.channels(), block.heads, block.head_dim);
       },
       [&](const ExpertsBlock& block) {
         widths.experts = std::max(widths.experts, block.experts);
@@ -119,14 +113,9 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int wor
       InputBuffer::bytes_for(rows, widths.query) + InputBuffer::bytes_for(rows, widths.hidden);
   bytes += LatentAttentionLayers::bytes_for(rows, latent);
   if (widths.gate > 0) bytes += RowBuffer::bytes_for(rows, widths.gate);
-  if (widths.channels > 0) {
-    bytes += DeltaNetLayers::bytes_for(rows, widths.channels, widths.values, widths.state_heads);
-  }
+  bytes += HeadStates::bytes_for(rows, widths.delta_net);
+  bytes += HeadStates::bytes_for(rows, widths.mamba2);
   if (widths.short_channels > 0) bytes += ShortConvLayers::bytes_for(rows, widths.short_channels);
-  if (widths.mamba2_channels > 0) {
-    bytes += Mamba2Layers::bytes_for(rows, widths.mamba2_channels, widths.mamba2_values,
-                                     widths.mamba2_heads);
-  }
   if (widths.experts > 0) {
     bytes +=
         ExpertLayers::bytes_for(rows, widths.experts, widths.chosen, model, widths.expert_hidden,

@@ -1,6 +1,7 @@
 #include "backend/cpu/step_phases.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace mlxd::cpu {
 namespace {
@@ -107,6 +108,12 @@ void StepPhases::reserve(int rows) {
   const int d = hidden_size_;
   for (RowBuffer* buffer : {&x_, &narrow_x_, &y_}) buffer->reserve(rows, d);
   for (InputBuffer* buffer : {&input_, &narrow_input_}) buffer->reserve(rows, d);
+}
+
+const BatchSequence& StepPhases::sequence_of(int row) const {
+  const auto after =
+      std::ranges::upper_bound(batch_->sequences, row, {}, &BatchSequence::first_row);
+  return *std::prev(after);
 }
 
 void StepPhases::plan(const Batch& batch, float* logits) {

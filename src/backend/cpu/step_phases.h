@@ -96,6 +96,8 @@ class StepPhases {
   std::span<const int> positions(const Stream& stream) const {
     return stream.rows < all_.rows ? last_positions_ : batch_->positions;
   }
+  // The sequence that a row of the batch belongs to.
+  const BatchSequence& sequence_of(int row) const;
   // The row of the batch that a row of the stream is.
   int batch_row(const Stream& stream, int row) const {
     return stream.rows < all_.rows ? batch_->wanted[row].row : row;
