@@ -24,6 +24,11 @@ void expect_same(const std::optional<RmsNorm>& a, const std::optional<RmsNorm>& 
   EXPECT_FLOAT_EQ(a->epsilon, b->epsilon);
 }
 
+void expect_same(const Rope& a, const Rope& b) {
+  EXPECT_FLOAT_EQ(a.magnitude, b.magnitude);
+  EXPECT_THAT(a.inverse_frequencies, testing::Pointwise(testing::FloatEq(), b.inverse_frequencies));
+}
+
 class FolderAndGguf : public testing::TestWithParam<const char*> {};
 
 TEST_P(FolderAndGguf, MakeTheSamePlan) {
@@ -55,10 +60,7 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           EXPECT_FLOAT_EQ(a.scale, b.scale);
           EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
           ASSERT_EQ(a.rope.has_value(), b.rope.has_value());
-          if (!a.rope) return;
-          EXPECT_FLOAT_EQ(a.rope->magnitude, b.rope->magnitude);
-          EXPECT_THAT(a.rope->inverse_frequencies,
-                      testing::Pointwise(testing::FloatEq(), b.rope->inverse_frequencies));
+          if (a.rope) expect_same(*a.rope, *b.rope);
         },
         [&](const LatentAttentionBlock& a) {
           const auto& b = std::get<LatentAttentionBlock>(gguf.blocks[i]);
@@ -74,9 +76,7 @@ TEST_P(FolderAndGguf, MakeTheSamePlan) {
           EXPECT_FLOAT_EQ(a.scale, b.scale);
           EXPECT_TRUE(a.rope.interleaved && b.rope.interleaved);
           EXPECT_EQ(a.temperature, b.temperature);
-          EXPECT_FLOAT_EQ(a.rope.magnitude, b.rope.magnitude);
-          EXPECT_THAT(a.rope.inverse_frequencies,
-                      testing::Pointwise(testing::FloatEq(), b.rope.inverse_frequencies));
+          expect_same(a.rope, b.rope);
           EXPECT_EQ(a.key_up.out(), b.key_up.out());
           EXPECT_EQ(a.value_up.out(), b.value_up.out());
         },

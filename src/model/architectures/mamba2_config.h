@@ -1,5 +1,8 @@
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <iterator>
 #include <string_view>
 
 #include "model/gguf_fields.h"
@@ -14,6 +17,14 @@ inline constexpr GgufName kMamba2GgufNames[] = {
     {"ssm_in", "mamba.in_proj"},  {"ssm_conv1d", "mamba.conv1d"}, {"ssm_a", "mamba.A"},
     {"ssm_dt", "mamba.dt_proj"},  {"ssm_d", "mamba.D"},           {"ssm_norm", "mamba.norm"},
     {"ssm_out", "mamba.out_proj"}};
+
+// Those, and a family's own.
+template <std::size_t count>
+constexpr auto with_mamba2_names(const GgufName (&own)[count]) {
+  std::array<GgufName, std::size(kMamba2GgufNames) + count> names;
+  std::ranges::copy(own, std::ranges::copy(kMamba2GgufNames, names.begin()).out);
+  return names;
+}
 
 // ssm.conv_kernel, state_size, group_count, inner_size and time_step_rank.
 void read_gguf_mamba2(const GgufFields& fields, const GgufFile& file, ModelConfig& config);

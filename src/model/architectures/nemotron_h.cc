@@ -162,15 +162,8 @@ ModelPlan plan(const ModelConfig& config, std::shared_ptr<const WeightSource> we
 
 constexpr std::string_view kModelTypes[] = {"nemotron_h"};
 constexpr std::string_view kActivations[] = {"relu2"};
-constexpr GgufName kGgufNames[] = {{"ssm_in", "mamba.in_proj"},
-                                   {"ssm_conv1d", "mamba.conv1d"},
-                                   {"ssm_a", "mamba.A"},
-                                   {"ssm_dt", "mamba.dt_proj"},
-                                   {"ssm_d", "mamba.D"},
-                                   {"ssm_norm", "mamba.norm"},
-                                   {"ssm_out", "mamba.out_proj"},
-                                   {"ffn_up_shexp", "mlp.shared_experts.up_proj"},
-                                   {"ffn_down_shexp", "mlp.shared_experts.down_proj"}};
+constexpr auto kGgufNames = with_mamba2_names({{"ffn_up_shexp", "mlp.shared_experts.up_proj"},
+                                               {"ffn_down_shexp", "mlp.shared_experts.down_proj"}});
 
 }  // namespace
 
