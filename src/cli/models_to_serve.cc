@@ -65,18 +65,20 @@ void preload(const ServeSettings& settings, std::vector<ModelSetting>& models) {
 }
 
 void add_aliases(const ServeSettings& settings, std::vector<ModelSetting>& models) {
-  const std::string& first = models.front().name;
+  const auto add = [&models](const std::string& model, const std::string& alias) {
+    ModelSetting& named = *find(models, model);
+    named.aliases.push_back(alias);
+    named.left_out = false;  // somebody counts on it
+  };
   if (!settings.default_model.empty()) {
     check_listed(models, settings.default_model, "--default-model");
-  }
-  const std::string& standard = settings.default_model.empty() ? first : settings.default_model;
-  if (find(models, "default") == models.end()) {
-    find(models, standard)->aliases.push_back("default");
+    if (find(models, "default") == models.end()) add(settings.default_model, "default");
   }
   for (const std::string& text : split_list(settings.aliases)) {
     const std::size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0) {
-      throw StartupError(fmt::format("--alias {}: give NAME=MODEL, as in gpt-4o={}", text, first));
+      throw StartupError(fmt::format("--alias {}: give NAME=MODEL, as in gpt-4o={}", text,
+                                     models.front().name));
     }
     const std::string name = text.substr(0, equals);
     const std::string model = text.substr(equals + 1);
@@ -91,7 +93,7 @@ void add_aliases(const ServeSettings& settings, std::vector<ModelSetting>& model
       if (std::ranges::find(other.aliases, name) == other.aliases.end()) continue;
       throw StartupError(fmt::format("--alias {}: {} is {} already", text, name, other.name));
     }
-    find(models, model)->aliases.push_back(name);
+    add(model, name);
   }
 }
 

@@ -142,6 +142,7 @@ void shut_down(const ServeSettings& settings, const StopSignals& signals, api::A
                settings.drain_timeout);
   api.drain();
   server.stop_accepting();
+  models.close();  // nothing more is loaded for whoever waits for it
   for (const ModelLease& model : models.ready()) model->engine->drain();
   bool idle = false;
   const TimePoint start = Clock::now();
@@ -175,6 +176,14 @@ void log_loaded(const std::string& id, const Engine& engine) {
   }
 }
 
+// Without --default-model it is the first that is served.
+void name_default(std::vector<PooledModel>& models) {
+  const auto facts = [](const PooledModel& each) -> const ModelFacts& { return each.model; };
+  if (find_named(models, "default", facts) == models.end()) {
+    models.front().model.aliases.push_back("default");
+  }
+}
+
 // Fetches and opens what is to be served, makes sure that there is memory for it, and has loaded
 // what is to be there at once. A signal ends the process meanwhile.
 void load_models(const ServeSettings& settings, std::vector<ModelSetting> to_serve,
@@ -205,6 +214,7 @@ void load_models(const ServeSettings& settings, std::vector<ModelSetting> to_ser
   }
   if (models.empty())
     throw StartupError("none of the models can be served; see the warnings above");
+  name_default(models);
   pool.start(std::move(models), local.memory().total());
 }
 

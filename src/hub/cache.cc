@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/folder.h"
 
 namespace mlxd::hub {
 namespace {
@@ -51,9 +52,8 @@ std::optional<std::string> CachedRepository::commit_of(const std::string& revisi
 
 std::vector<std::string> CachedRepository::commits() const {
   std::vector<std::string> found;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder_ / "snapshots", error)) {
-    const std::string name = entry.path().filename().string();
+  for (const fs::path& entry : entries_of(folder_ / "snapshots")) {
+    const std::string name = entry.filename().string();
     if (is_commit(name)) found.push_back(name);
   }
   std::ranges::sort(found);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "hub/cache.h"
 #include "hub/model_choice.h"
 #include "hub/pull.h"
@@ -125,9 +126,8 @@ std::int64_t sweep_blobs(const CachedRepository& repository) {
   std::int64_t freed = 0;
   std::error_code error;
   std::vector<fs::path> unused;
-  for (const auto& entry : fs::directory_iterator(repository.folder() / "blobs", error)) {
-    const std::string name = entry.path().filename().string();
-    if (!linked.contains(name)) unused.push_back(entry.path());
+  for (const fs::path& blob : entries_of(repository.folder() / "blobs")) {
+    if (!linked.contains(blob.filename().string())) unused.push_back(blob);
   }
   for (const fs::path& path : unused) {
     const std::int64_t size = size_on_disk(path);
@@ -165,9 +165,9 @@ void remove_dead_references(const CachedRepository& repository) {
 std::vector<FileLock> lock_all(const CachedRepository& repository, const HubId& id) {
   std::vector<FileLock> locks;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(repository.locks(), error)) {
-    if (!entry.is_regular_file(error)) continue;
-    FileLock lock(entry.path());
+  for (const fs::path& entry : entries_of(repository.locks())) {
+    if (!fs::is_regular_file(entry, error)) continue;
+    FileLock lock(entry);
     if (!lock.try_lock()) {
       throw StartupError(
           fmt::format("{} is being fetched by another process: stop that first, or "
@@ -202,9 +202,8 @@ std::vector<CachedModel> models_of(const CachedRepository& repository, const Hub
 
 std::vector<CachedModel> list_models(const Settings& settings) {
   std::vector<CachedModel> models;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(settings.cache, error)) {
-    const auto id = id_of(entry.path());
+  for (const fs::path& entry : entries_of(settings.cache)) {
+    const auto id = id_of(entry);
     if (!id) continue;
     for (CachedModel& model : models_of(CachedRepository(settings, *id), *id)) {
       models.push_back(std::move(model));

@@ -10,6 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "model/weights/gguf_split.h"
 
 namespace mlxd {
@@ -53,10 +54,10 @@ fs::path single_gguf(const fs::path& path) {
   std::error_code error;
   if (!fs::is_directory(path, error) || fs::exists(path / "config.json", error)) return path;
   std::vector<fs::path> found;
-  for (const auto& entry : fs::directory_iterator(path, error)) {
-    if (entry.path().extension() != ".gguf") continue;
-    const auto part = gguf_part(entry.path().filename().string());
-    if (!part || part->number == 1) found.push_back(entry.path());  // a split model counts once
+  for (const fs::path& each : entries_of(path)) {
+    if (each.extension() != ".gguf") continue;
+    const auto part = gguf_part(each.filename().string());
+    if (!part || part->number == 1) found.push_back(each);  // a split model counts once
   }
   if (found.size() > 1) {
     std::sort(found.begin(), found.end());
@@ -76,19 +77,19 @@ bool is_model_folder(const fs::path& path) {
 void add_models_in(const fs::path& folder, const std::string& prefix, int depth,
                    std::vector<FoundModel>& found) {
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
+  for (const fs::path& each : entries_of(folder)) {
+    const std::string name = each.filename().string();
     if (name.starts_with('.') || name.starts_with("mmproj")) continue;
-    if (entry.is_directory(error)) {
-      if (is_model_folder(entry.path())) {
-        found.push_back({prefix + name, entry.path()});
+    if (fs::is_directory(each, error)) {
+      if (is_model_folder(each)) {
+        found.push_back({prefix + name, each});
       } else if (depth > 0) {
-        add_models_in(entry.path(), prefix + name + "/", depth - 1, found);
+        add_models_in(each, prefix + name + "/", depth - 1, found);
       }
-    } else if (entry.path().extension() == ".gguf") {
+    } else if (each.extension() == ".gguf") {
       const auto part = gguf_part(name);
       if (part && part->number != 1) continue;
-      found.push_back({prefix + (part ? part->stem : entry.path().stem().string()), entry.path()});
+      found.push_back({prefix + (part ? part->stem : each.stem().string()), each});
     }
   }
 }
@@ -97,7 +98,7 @@ void add_models_in(const fs::path& folder, const std::string& prefix, int depth,
 
 std::vector<FoundModel> models_in(const fs::path& folder) {
   std::error_code error;
-  fs::directory_iterator(folder, error);
+  entries_of(folder, error);
   if (error) {
     throw StartupError(
         fmt::format("{}: cannot be read as a folder: {}", folder.string(), error.message()));

@@ -24,6 +24,13 @@ Error models_loading() {
   return error;
 }
 
+Error model_busy(std::string_view name) {
+  return model_unavailable(
+      "model_busy", fmt::format("{:.200} could not be loaded in time, since other models are in use or "
+                                "being loaded; send the request again in a while.",
+                                name));
+}
+
 Error server_stopping() {
   return model_unavailable("server_stopping", "The server is stopping; send the request again.");
 }
@@ -105,19 +112,25 @@ void ModelPool::State::release(Entry& entry, bool is_use) noexcept {
     --entry.leases;
     if (is_use) {
       --entry.uses;
-      entry.last_used = ++uses_;
+      if (!entry.leaving) entry.last_used = ++uses_;  // or another would have to leave in its place
       entry.used_at = Clock::now();
     }
-    is_news = entry.leases == 0 &&
-              (entry.leaving || !entry.dismissals.empty() || idle_until(entry) != TimePoint::max());
+    is_news = entry.leases == 0 && (anybody_waits() || idle_until(entry) != TimePoint::max());
     // No thread is left to see to it.
     if (stopping_ && entry.leases == 0) ended = std::move(entry.pooled.model.engine);
   }
   if (is_news) changed_.notify_all();
 }
 
+bool ModelPool::State::anybody_waits() const {
+  return std::ranges::any_of(entries_, [](const auto& entry) {
+    return !entry->asks.empty() || !entry->dismissals.empty();
+  });
+}
+
 Result<ModelLease> ModelPool::State::lease(std::string_view name) {
   Lock lock(mutex_);
+  if (closed_) return server_stopping();
   if (!started_) return models_loading();
   Entry* const entry = find(name);
   if (entry == nullptr) return not_found(name);
@@ -127,35 +140,62 @@ Result<ModelLease> ModelPool::State::lease(std::string_view name) {
   return make_lease(*entry, true);
 }
 
-void ModelPool::State::acquire(std::string_view name, TimePoint deadline, Done done) {
+std::uint64_t ModelPool::State::acquire(std::string_view name, TimePoint deadline, Done done) {
   Lock lock(mutex_);
+  const std::uint64_t number = ++uses_;
   Entry* const entry = find(name);
   std::optional<Error> refusal;
-  if (stopping_) {
+  if (closed_) {
     refusal = server_stopping();
   } else if (entry == nullptr) {
     refusal = book_ ? not_found(name) : models_loading();
   } else if (failed_lately(*entry)) {
     refusal = why_not_ready(*entry);
   } else if (!entry->may_be_leased()) {
-    entry->asks.push_back({deadline, std::move(done)});
-    if (entry->asks.size() == 1) entry->asked_at = ++uses_;
+    entry->asks.push_back({number, deadline, std::move(done)});
     lock.unlock();
     changed_.notify_all();
-    return;
+    return number;
   } else {
     hold(*entry, true);
   }
   lock.unlock();
-  if (refusal) return done(*std::move(refusal));
-  done(make_lease(*entry, true));
+  if (refusal) {
+    done(*std::move(refusal));
+  } else {
+    done(make_lease(*entry, true));
+  }
+  return number;
+}
+
+void ModelPool::State::withdraw(std::uint64_t number) {
+  Ask withdrawn;  // ends outside the mutex: it may hold a lease, whose end takes it
+  {
+    Lock lock(mutex_);
+    for (const auto& entry : entries_) {
+      const auto ask = std::ranges::find(entry->asks, number, &Ask::number);
+      if (ask == entry->asks.end()) continue;
+      withdrawn = std::move(*ask);
+      entry->asks.erase(ask);
+      break;
+    }
+  }
+  if (withdrawn.done) changed_.notify_all();  // what was to make room for it need not leave
+}
+
+void ModelPool::State::close() {
+  Lock lock(mutex_);
+  closed_ = true;
+  for (const auto& entry : entries_) {
+    while (!entry->asks.empty()) refuse(*entry, 0, server_stopping(), lock);
+  }
 }
 
 void ModelPool::State::unload(std::string_view name, Gone done) {
   Lock lock(mutex_);
   Entry* const entry = find(name);
   std::optional<Error> refusal;
-  if (stopping_) {
+  if (closed_) {
     refusal = server_stopping();
   } else if (entry == nullptr) {
     refusal = book_ ? not_found(name) : models_loading();
@@ -213,7 +253,7 @@ std::size_t ModelPool::State::memory_bound() const {
 void ModelPool::State::stop() {
   {
     Lock lock(mutex_);
-    stopping_ = true;
+    closed_ = stopping_ = true;
   }
   changed_.notify_all();
 }
@@ -259,9 +299,13 @@ bool ModelPool::started() const { return state_->started(); }
 
 Result<ModelLease> ModelPool::lease(std::string_view name) { return state_->lease(name); }
 
-void ModelPool::acquire(std::string_view name, TimePoint deadline, Done done) {
-  state_->acquire(name, deadline, std::move(done));
+std::uint64_t ModelPool::acquire(std::string_view name, TimePoint deadline, Done done) {
+  return state_->acquire(name, deadline, std::move(done));
 }
+
+void ModelPool::withdraw(std::uint64_t ask) { state_->withdraw(ask); }
+
+void ModelPool::close() { state_->close(); }
 
 void ModelPool::unload(std::string_view name, Gone done) { state_->unload(name, std::move(done)); }
 

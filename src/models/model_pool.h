@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -73,19 +74,30 @@ class ModelPool {
   Result<ModelLease> lease(std::string_view name);
 
   // The same, loaded where it is not ready, for which others that nobody holds are let go, the
-  // least recently used first. All that ask for a model while it loads share one load; asks for
-  // models that are not ready are served in their order, and a model that has to make room for
-  // one gives no new leases until it has, so that nobody waits for ever. `done` is called once: at
-  // once, or on the pool's thread when the model is ready, has failed (503 model_failed), or was
-  // not ready by `deadline` (503 model_busy). It must neither throw nor wait.
+  // least recently used first; where that is not enough, those that are held, when their leases
+  // have ended. All that ask for a model while it loads share one load; asks for models that are
+  // not ready are served in their order, and a model that has to make room for one gives no new
+  // leases until it has, so that nobody waits for ever. `done` is called once: at once, or on the
+  // pool's thread when the model is ready, has failed (503 model_failed), or was not ready by
+  // `deadline` (503 model_busy, told when a load that is under way has ended). It must neither
+  // throw nor wait. Returns the number of the ask, for `withdraw`.
   using Done = std::function<void(Result<ModelLease>)>;
-  void acquire(std::string_view name, TimePoint deadline, Done done);
+  std::uint64_t acquire(std::string_view name, TimePoint deadline, Done done);
+
+  // Who asked wants it no more: a model for which nobody else waits is then not loaded. An ask that
+  // has been answered, or is being answered meanwhile, is left alone.
+  void withdraw(std::uint64_t ask);
 
   // Lets a model go, a pinned one too; whoever asks for it later has it loaded again. `done` is
   // called once, on the pool's thread or at once: with 404 for a name that is not known, with 409
-  // model_in_use where requests hold it, and without an error when it is not loaded any more.
+  // model_in_use where requests hold it, with 503 model_hung where a step of it does not end, and
+  // without an error when it is not loaded any more.
   using Gone = std::function<void(Result<void>)>;
   void unload(std::string_view name, Gone done);
+
+  // For the end of the process: from now on `lease` and `acquire` refuse with 503 server_stopping,
+  // and so is answered, at once, who waits. Leases stay good.
+  void close();
 
   // Leases of all that are ready now, for who looks at them: they do not count as use.
   std::vector<ModelLease> ready();
@@ -98,6 +110,9 @@ class ModelPool {
   const std::shared_ptr<State> state_;  // shared with the leases
   std::thread thread_;
 };
+
+// 503, for who has waited for a model up to their deadline.
+Error model_busy(std::string_view name);
 
 // 503, for as long as a server loads the models of its start.
 Error models_loading();

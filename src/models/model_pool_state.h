@@ -25,6 +25,10 @@ inline constexpr double kModelRetrySeconds = 5;
 Error model_unavailable(const char* code, std::string message);
 Error server_stopping();
 
+// In the midst of a step that does not end. The end of an engine waits for its thread, and would
+// take the pool's along.
+bool hangs(const Engine& engine);
+
 // The entries, and the work of the pool's thread on them. Everything is under the mutex, but for
 // the making and ending of engines and the answers to asks, during which the entry's state keeps
 // others away.
@@ -36,8 +40,10 @@ class ModelPool::State : public std::enable_shared_from_this<State> {
   void set_started();
   bool started() const;
   Result<ModelLease> lease(std::string_view name);
-  void acquire(std::string_view name, TimePoint deadline, Done done);
+  std::uint64_t acquire(std::string_view name, TimePoint deadline, Done done);
+  void withdraw(std::uint64_t ask);
   void unload(std::string_view name, Gone done);
+  void close();
   std::vector<ModelLease> ready();
   std::vector<ModelStatus> status();
   std::size_t memory_reserved() const;
@@ -50,7 +56,8 @@ class ModelPool::State : public std::enable_shared_from_this<State> {
  private:
   using Lock = std::unique_lock<std::mutex>;
   struct Ask {
-    TimePoint deadline;
+    std::uint64_t number = 0;  // of the pool's count of uses
+    TimePoint deadline{};
     Done done;
   };
   struct Entry;
@@ -59,6 +66,7 @@ class ModelPool::State : public std::enable_shared_from_this<State> {
   Error not_found(std::string_view name) const;
   Error why_not_ready(const Entry& entry) const;
   bool failed_lately(const Entry& entry) const;
+  bool anybody_waits() const;
 
   void hold(Entry& entry, bool is_use);
   ModelLease make_lease(Entry& entry, bool is_use);
@@ -74,7 +82,7 @@ class ModelPool::State : public std::enable_shared_from_this<State> {
   void refuse(Entry& entry, std::size_t index, Error error, Lock& lock);
   bool make_room_for(Entry& entry, Lock& lock);
   void load(Entry& entry, Lock& lock);
-  void unload(Entry& entry, Lock& lock);
+  bool unload(Entry& entry, Lock& lock);
   TimePoint next_deadline() const;
 
   const PoolTimes times_;
@@ -84,7 +92,8 @@ class ModelPool::State : public std::enable_shared_from_this<State> {
   std::vector<std::unique_ptr<Entry>> entries_;
   std::uint64_t uses_ = 0;
   bool started_ = false;
-  bool stopping_ = false;
+  bool closed_ = false;    // nobody is served any more
+  bool stopping_ = false;  // and the thread ends
 };
 
 // A model of the pool. Under the mutex.
@@ -92,7 +101,9 @@ struct ModelPool::State::Entry {
   explicit Entry(PooledModel pooled_model) : pooled(std::move(pooled_model)) {}
 
   bool may_be_leased() const { return state == ModelState::ready && !leaving; }
-  bool may_go() const { return state == ModelState::ready && !pooled.pinned; }
+  bool may_go() const { return is_passing() && !hangs(*pooled.model.engine); }
+  bool is_stuck() const { return is_passing() && hangs(*pooled.model.engine); }
+  bool is_passing() const { return state == ModelState::ready && !pooled.pinned; }
 
   PooledModel pooled;  // its engine is there from `ready` to `unloading`
   ModelState state = ModelState::absent;
@@ -104,7 +115,6 @@ struct ModelPool::State::Entry {
   std::vector<Gone> dismissals;  // who wants it gone
   bool leaving = false;          // it is to make room: no new leases
   std::vector<Ask> asks;         // who waits for it
-  std::uint64_t asked_at = 0;    // when the first of them came, by the same count
   std::string failure;
   TimePoint failed_at{};
 };

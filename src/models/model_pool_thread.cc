@@ -2,6 +2,8 @@
 #include <chrono>
 #include <exception>
 #include <new>
+#include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -35,7 +37,36 @@ std::string words_of(const std::exception& error) noexcept {
   }
 }
 
+// Waits for the step of a request that was cancelled. False: it hangs.
+bool comes_to_rest(const Engine& engine) {
+  while (engine.stats().heartbeat_age_seconds > 0) {
+    if (hangs(engine)) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+// Not to be tried again: it is so until somebody starts the server with other settings.
+Error too_large(const PooledModel& model, const MemoryBook& book) {
+  const bool alone = model.bytes > book.bound();
+  return {.status = 503,
+          .code = "model_too_large",
+          .param = "model",
+          .message = fmt::format(
+              "{} takes {} MiB, more than {}; serve it with a smaller --context, or with fewer "
+              "models beside it that are always loaded.",
+              model.model.id, model.bytes >> 20,
+              alone ? fmt::format("the {} MiB that there are for models", book.bound() >> 20)
+                    : "is left beside the models that stay loaded"),
+          .retry_after_seconds = 0};
+}
+
 }  // namespace
+
+bool hangs(const Engine& engine) {
+  const EngineStats stats = engine.stats();
+  return !stats.healthy && stats.heartbeat_age_seconds > 1;  // not one whose steps merely fail
+}
 
 void ModelPool::State::run() {
   Lock lock(mutex_);
@@ -71,7 +102,9 @@ bool ModelPool::State::turn(Lock& lock) {
   for (const auto& entry : entries_) {
     entry->leaving = false;
     if (entry->asks.empty()) continue;
-    if (first == nullptr || entry->asked_at < first->asked_at) first = entry.get();
+    if (first == nullptr || entry->asks.front().number < first->asks.front().number) {
+      first = entry.get();
+    }
   }
   if (first == nullptr) return false;
   if (first->may_be_leased()) {
@@ -93,6 +126,10 @@ TimePoint ModelPool::State::next_deadline() const {
   for (const auto& entry : entries_) {
     for (const Ask& ask : entry->asks) first = std::min(first, ask.deadline);
     first = std::min(first, idle_until(*entry));
+    // A step that ends after all tells nobody.
+    if (times_.idle_seconds > 0 && entry->is_stuck()) {
+      first = std::min(first, after_seconds(Clock::now(), 1));
+    }
   }
   return first;
 }
@@ -115,7 +152,16 @@ bool ModelPool::State::let_go_as_asked(Lock& lock) {
     }
     if (entry->state == ModelState::ready) {
       if (entry->leases > 0) continue;  // somebody looks at it, for a moment
-      unload(*entry, lock);
+      if (!unload(*entry, lock)) {
+        tell_gone(*entry, spelled_out([&] {
+          return model_unavailable(
+              "model_hung", fmt::format("A step of {} does not end, and what it holds cannot be "
+                                        "let go; start the server again.",
+                                        entry->pooled.model.id));
+        }),
+                  lock);
+        return true;
+      }
     }
     tell_gone(*entry, {}, lock);
     return true;
@@ -156,12 +202,7 @@ bool ModelPool::State::refuse_overdue(Lock& lock) {
     const auto overdue =
         std::ranges::find_if(entry->asks, [now](const Ask& ask) { return ask.deadline <= now; });
     if (overdue == entry->asks.end()) continue;
-    Error error = spelled_out([&] {
-      return model_unavailable(
-          "model_busy", fmt::format("{} could not be loaded in time, since other models are in "
-                                    "use; send the request again in a while.",
-                                    entry->pooled.model.id));
-    });
+    Error error = spelled_out([&] { return model_busy(entry->pooled.model.id); });
     refuse(*entry, static_cast<std::size_t>(overdue - entry->asks.begin()), std::move(error), lock);
     return true;
   }
@@ -178,7 +219,9 @@ void ModelPool::State::answer(Entry& entry, Lock& lock) {
   lock.unlock();
   // None is kept here: its end would count as a use.
   for (Ask& ask : asks) ask.done(&ask == &asks.back() ? std::move(lease) : lease);
-  asks.clear();  // what is let go here may hold the last of the lease, whose end takes the mutex
+  // Whose end takes the mutex: the lease, that nobody may want any more, and what holds it.
+  asks.clear();
+  lease = nullptr;
   lock.lock();
 }
 
@@ -203,25 +246,25 @@ bool ModelPool::State::make_room_for(Entry& entry, Lock& lock) {
   }
   std::size_t room = book_->bound() - book_->reserved();
   while (room < entry.pooled.bytes) {
-    Entry* oldest = nullptr;
+    const auto rank = [](const Entry& other) {
+      return std::pair(other.leases > 0, other.last_used);
+    };
+    Entry* next = nullptr;
     for (const auto& other : entries_) {
       if (!other->may_go() || other->leaving) continue;
-      if (oldest == nullptr || other->last_used < oldest->last_used) oldest = other.get();
+      if (next == nullptr || rank(*other) < rank(*next)) next = other.get();
     }
-    if (oldest == nullptr) {
+    if (next == nullptr) {
       for (const auto& other : entries_) other->leaving = false;
+      const bool stuck = std::ranges::any_of(entries_, [](const auto& e) { return e->is_stuck(); });
       Error error = spelled_out([&] {
-        return model_unavailable(
-            "model_too_large",
-            fmt::format("{} takes {} MiB, more than is left beside the models that "
-                        "stay loaded.",
-                        entry.pooled.model.id, entry.pooled.bytes >> 20));
+        return stuck ? model_busy(entry.pooled.model.id) : too_large(entry.pooled, *book_);
       });
       refuse(entry, 0, std::move(error), lock);
       return true;
     }
-    oldest->leaving = true;
-    room += oldest->pooled.bytes;
+    next->leaving = true;
+    room += next->pooled.bytes;
   }
   for (const auto& other : entries_) {
     if (!other->leaving || other->leases > 0) continue;
@@ -254,21 +297,26 @@ void ModelPool::State::load(Entry& entry, Lock& lock) {
   entry.state = ModelState::failed;
   entry.failed_at = Clock::now();
   entry.failure = std::move(failure);
-  // Who comes while these are answered is not one of them.
-  for (std::size_t waiting = entry.asks.size(); waiting > 0; --waiting) {
+  // Who comes while these are answered is not one of them; some may leave meanwhile.
+  for (std::size_t waiting = entry.asks.size(); waiting > 0 && !entry.asks.empty(); --waiting) {
     refuse(entry, 0, spelled_out([&] { return why_not_ready(entry); }), lock);
   }
 }
 
-void ModelPool::State::unload(Entry& entry, Lock& lock) {
+// False: it hangs, and stays.
+bool ModelPool::State::unload(Entry& entry, Lock& lock) {
   entry.state = ModelState::unloading;
   lock.unlock();
-  entry.pooled.model.engine.reset();
-  release_free_memory();
-  spdlog::info("unloaded {}", entry.pooled.model.id);
+  const bool can_end = comes_to_rest(*entry.pooled.model.engine);
+  if (can_end) {
+    entry.pooled.model.engine.reset();
+    release_free_memory();
+    spdlog::info("unloaded {}", entry.pooled.model.id);
+  }
   lock.lock();
-  entry.memory.reset();
-  entry.state = ModelState::absent;
+  entry.state = can_end ? ModelState::absent : ModelState::ready;
+  if (can_end) entry.memory.reset();
+  return can_end;
 }
 
 }  // namespace mlxd

@@ -4,11 +4,14 @@ import concurrent.futures
 import json
 import os
 import random
+import signal
+import subprocess
 import time
 import urllib.request
 
+import openai
 import pytest
-from conftest import MODELS, SMOLLM2
+from conftest import BINARY, MODELS, SMOLLM2
 
 MLX4 = MODELS / "SmolLM2-135M-Instruct-4bit"
 NAMES = ["a", "b", "owner/c", "owner/d"]
@@ -168,6 +171,67 @@ def test_a_model_without_room_is_refused_by_name(start_server, folder):
     assert "a takes" in server.log()
     status, _, body = server.post("/v1/completions", {"model": "a", "prompt": "Hi"})
     assert status == 503 and b"model_too_large" in body
+
+
+def test_two_models_of_which_one_fits_take_turns(start_server, folder):
+    """Who waited for a model gets it, though it is on its way out for the other by then."""
+    server = start_server("--model-folder", folder, "--max-memory-gb", 0.5, model=None)
+    expected = {name: ask(server, name).choices[0].text for name in ("a", "owner/d")}
+    loads = server.log().count("loaded ")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        names = ["a", "owner/d"] * 20
+        answers = list(pool.map(lambda name: ask(server, name).choices[0].text, names))
+    assert answers == [expected[name] for name in names]
+    assert server.log().count("loaded ") - loads <= 2 * len(names)  # with "unloaded": one each at most
+
+
+def wait_until_it_is_to_leave(server, model):
+    """A model that is to make room for another takes no new requests."""
+    impatient = server.client(timeout=0.5, max_retries=0)
+    deadline = time.monotonic() + 30
+    with pytest.raises(openai.APITimeoutError):
+        while time.monotonic() < deadline:
+            impatient.completions.create(model=model, prompt="Hi", max_tokens=1)
+
+
+def test_who_waits_for_a_model_is_answered_at_a_stop(start_server, folder):
+    server = start_server("--model-folder", folder, "--max-memory-gb", 0.5, model=None)
+    stream = server.client().completions.create(
+        model="a", prompt="Once upon a time", max_tokens=1500, temperature=0, stream=True
+    )
+    next(iter(stream))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(server.post, "/v1/completions", {"model": "b", "prompt": "Hi"})
+        wait_until_it_is_to_leave(server, "a")
+        server.process.send_signal(signal.SIGTERM)
+        status, _, body = waiting.result(timeout=20)
+        assert status == 503 and b"server_stopping" in body
+    assert sum(1 for _ in stream) > 100  # what runs ends as it should
+    assert server.process.wait(timeout=30) == 0
+
+
+def test_a_client_that_leaves_has_nothing_loaded(start_server, folder):
+    server = start_server("--model-folder", folder, "--max-memory-gb", 0.5, model=None)
+    stream = server.client().completions.create(
+        model="a", prompt="Once upon a time", max_tokens=2500, temperature=0, stream=True
+    )
+    next(iter(stream))
+    impatient = server.client(timeout=0.5, max_retries=0)
+    with pytest.raises(openai.APITimeoutError):
+        impatient.completions.create(model="b", prompt="Hi", max_tokens=1)
+    ask(server, "a")  # it gives leases again
+    stream.close()
+    ask(server, "a")
+    assert states(server)["b"] == "unloaded" and "loaded b" not in server.log()
+
+
+def test_what_is_named_must_be_there(start_server, folder):
+    command = [BINARY, "serve", "--model-folder", folder, "--alias", "gpt-4o=broken", "--port", "0"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1 and "broken.gguf" in result.stderr
+    (folder / "aaa.gguf").write_bytes(b"GGUF" + bytes(20))  # the first by name, and left out
+    server = start_server("--model-folder", folder, "--max-memory-gb", 1, model=None)
+    assert server.post("/v1/completions", {"model": "default", "prompt": "Hi", "max_tokens": 1})[0] == 200
 
 
 def test_prefixes_outlive_a_models_unloading(start, tmp_path):

@@ -36,7 +36,7 @@ class Client {
   // are loaded within some turns is a matter of how threads are scheduled.
   void live(int turns, const std::function<bool()>& all_happened) {
     for (int turn = 0; turn < turns || (!all_happened() && turn < kMostTurns); ++turn) {
-      switch (pick(7)) {
+      switch (pick(8)) {
         case 0:
         case 1:
           load();
@@ -54,7 +54,12 @@ class Client {
             EXPECT_TRUE(gone || gone.error().status == 409);
           });
           break;
-        case 5:
+        case 5: {
+          const auto unanswered = [](const Result<ModelLease>&) {};
+          pool_.withdraw(pool_.acquire(name_of(pick(4)), TimePoint::max(), unanswered));
+          break;
+        }
+        case 6:
           for (const ModelLease& model : pool_.ready()) EXPECT_NE(model->engine, nullptr);
           break;
         default:

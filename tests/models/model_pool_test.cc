@@ -147,6 +147,69 @@ TEST_F(ModelPoolTest, AModelThatIsToMakeRoomGivesNoNewLeases) {
   EXPECT_TRUE(answers(*again.get()));
 }
 
+TEST_F(ModelPoolTest, OneThatNobodyUsesMakesRoomBeforeOneThatIsInUse) {
+  pool_->start(list(pooled(ledger_, "a", 10), pooled(ledger_, "b", 10), pooled(ledger_, "c", 10)),
+               20);
+  const ModelLease held = *ask(*pool_, "a").get();  // used before b, and still
+  ASSERT_TRUE(ask(*pool_, "b").get());
+  EXPECT_TRUE(ask(*pool_, "c").get());
+  EXPECT_EQ(state_of("a"), ModelState::ready);
+  EXPECT_EQ(state_of("b"), ModelState::absent);
+}
+
+TEST_F(ModelPoolTest, TheFirstThatIsGivenBackMakesRoomWhereAllAreInUse) {
+  pool_->start(list(pooled(ledger_, "a", 10), pooled(ledger_, "b", 10), pooled(ledger_, "c", 10)),
+               20);
+  const ModelLease held = *ask(*pool_, "a").get();
+  ModelLease given_back = *ask(*pool_, "b").get();
+  Answer answer = ask(*pool_, "c");  // waits for a, which was used the longest ago
+  std::this_thread::sleep_for(milliseconds(20));
+  given_back.reset();
+  EXPECT_TRUE(answer.get());
+  EXPECT_TRUE(answers(held));
+}
+
+TEST_F(ModelPoolTest, AnAskThatIsWithdrawnLoadsNothingAndNobodyMakesRoomForIt) {
+  pool_->start(list(pooled(ledger_, "a", 10), pooled(ledger_, "b", 10)), 10);
+  ModelLease held = *ask(*pool_, "a").get();
+  const auto called = std::make_shared<int>(0);
+  const auto withdrawn = pool_->acquire("b", TimePoint::max(),
+                                        [called](const Result<ModelLease>&) { ++*called; });
+  EXPECT_TRUE(becomes([&] { return !pool_->lease("a"); }));
+  Answer again = ask(*pool_, "a");  // behind b
+  EXPECT_FALSE(is_answered(again));
+  pool_->withdraw(withdrawn);
+  EXPECT_TRUE(again.get());  // at once, while a is held
+  pool_->withdraw(withdrawn);
+  EXPECT_EQ(called.use_count(), 1);
+  EXPECT_EQ(*called, 0);
+  EXPECT_EQ(ledger_->loads, 1);
+}
+
+TEST_F(ModelPoolTest, APoolThatIsClosedAnswersWhoWaitsEvenWhileAnotherModelLoads) {
+  std::latch begun(1), closed(1);
+  pool_->start(list(pooled(ledger_, "a", 10,
+                           [&] {
+                             begun.count_down();
+                             closed.wait();
+                           }),
+                    pooled(ledger_, "b", 10), pinned(pooled(ledger_, "c", 10))),
+               30);
+  const ModelLease held = *pool_->lease("c");
+  Answer loading = ask(*pool_, "a", TimePoint::max()), behind = ask(*pool_, "b", TimePoint::max());
+  begun.wait();
+  pool_->close();
+  ASSERT_TRUE(is_answered(loading));
+  ASSERT_TRUE(is_answered(behind));
+  EXPECT_EQ(loading.get().error().code, "server_stopping");
+  EXPECT_EQ(behind.get().error().code, "server_stopping");
+  EXPECT_EQ(pool_->lease("c").error().code, "server_stopping");
+  EXPECT_EQ(ask(*pool_, "b").get().error().code, "server_stopping");
+  EXPECT_TRUE(answers(held));
+  closed.count_down();
+  EXPECT_TRUE(becomes([&] { return state_of("a") == ModelState::ready; }));
+}
+
 TEST_F(ModelPoolTest, PinnedModelsStay) {
   pool_->start(list(pinned(pooled(ledger_, "a", 10)), pooled(ledger_, "b", 10)), 15);
   EXPECT_EQ(ask(*pool_, "b").get().error().code, "model_too_large");
@@ -156,7 +219,9 @@ TEST_F(ModelPoolTest, PinnedModelsStay) {
 TEST_F(ModelPoolTest, AModelThatIsLargerThanTheBookIsRefusedAndNoneLeavesForIt) {
   pool_->start(list(pooled(ledger_, "a", 10), pooled(ledger_, "b", 30)), 20);
   ASSERT_TRUE(ask(*pool_, "a").get());
-  EXPECT_EQ(ask(*pool_, "b").get().error().code, "model_too_large");
+  const Error error = ask(*pool_, "b").get().error();
+  EXPECT_EQ(error.code, "model_too_large");
+  EXPECT_EQ(error.retry_after_seconds, 0);  // it will be so then too
   EXPECT_EQ(state_of("a"), ModelState::ready);
 }
 
@@ -327,6 +392,27 @@ TEST_F(ModelPoolUnloading, AnIdleModelGoesByItselfAndPinnedOnesNever) {
   EXPECT_TRUE(becomes([&] { return state_of("two") == ModelState::absent; }));
   EXPECT_EQ(state_of("one"), ModelState::ready);
   EXPECT_TRUE(answers(*ask(*pool_, "two").get()));
+}
+
+// The end of its engine would wait for the step, and the pool with it.
+TEST_F(ModelPoolUnloading, AModelThatHangsIsNotLetGoForAnyReason) {
+  std::atomic<bool> stuck{true};
+  FakeOptions hanging;
+  hanging.before_step = [&](const Batch&, std::uint64_t) {
+    while (stuck) std::this_thread::sleep_for(milliseconds(1));
+  };
+  pool_ = std::make_unique<ModelPool>(PoolTimes{.idle_seconds = 0.01});
+  pool_->start(list(pooled(ledger_, "a", 10, {}, hanging), pooled(ledger_, "b", 20),
+                    pooled(ledger_, "c", 5)),
+               20);
+  EXPECT_FALSE(answers(*ask(*pool_, "a").get()));
+  EXPECT_TRUE(becomes([&] { return unload("a").error().code == "model_hung"; }));
+  EXPECT_EQ(ask(*pool_, "b").get().error().code, "model_busy");
+  EXPECT_TRUE(answers(*ask(*pool_, "c").get()));  // others come and go
+  EXPECT_TRUE(becomes([&] { return state_of("c") == ModelState::absent; }));
+  EXPECT_EQ(state_of("a"), ModelState::ready);
+  stuck = false;
+  EXPECT_TRUE(becomes([&] { return state_of("a") == ModelState::absent; }));
 }
 
 TEST_F(ModelPoolUnloading, IsAnsweredAtAStopToo) {

@@ -23,8 +23,8 @@ struct Ledger {
 
 class CountedRunner : public FakeRunner {
  public:
-  CountedRunner(std::shared_ptr<Ledger> ledger, std::size_t bytes)
-      : FakeRunner({}), ledger_(std::move(ledger)), bytes_(bytes) {
+  CountedRunner(std::shared_ptr<Ledger> ledger, std::size_t bytes, FakeOptions options)
+      : FakeRunner(std::move(options)), ledger_(std::move(ledger)), bytes_(bytes) {
     ledger_->bytes += bytes_;
   }
   ~CountedRunner() override { ledger_->bytes -= bytes_; }
@@ -34,19 +34,22 @@ class CountedRunner : public FakeRunner {
   const std::size_t bytes_;
 };
 
-// `before_load` runs on the pool's thread before each load, and may wait or throw.
+// `before_load` runs on the pool's thread before each load, and may wait or throw; `runner` is what
+// the engine runs: a step with a hook hangs after 0.1 s.
 inline PooledModel pooled(std::shared_ptr<Ledger> ledger, std::string id, std::size_t bytes,
-                          std::function<void()> before_load = {}) {
+                          std::function<void()> before_load = {}, FakeOptions runner = {}) {
   PooledModel model;
   model.model.id = std::move(id);
   model.bytes = bytes;
-  model.load = [ledger = std::move(ledger), bytes, before_load = std::move(before_load)] {
+  model.load = [ledger = std::move(ledger), bytes, before_load = std::move(before_load), runner] {
     ++ledger->loads;
     if (before_load) before_load();
     EngineOptions options;
     options.kv_blocks = 64;
-    return std::make_unique<Engine>(
-        options, [ledger, bytes] { return std::make_unique<CountedRunner>(ledger, bytes); });
+    if (runner.before_step) options.hang_seconds = 0.1;
+    return std::make_unique<Engine>(options, [ledger, bytes, runner] {
+      return std::make_unique<CountedRunner>(ledger, bytes, runner);
+    });
   };
   return model;
 }

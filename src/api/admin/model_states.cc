@@ -90,7 +90,7 @@ Task<> change(Core& core, http::Exchange& exchange, Begin begin) {
     const auto changed = begin(**name, handler.bell);
     const bool done = co_await done_or_gone(*changed, exchange, core.generation.keep_alive_seconds);
     if (!done) co_return;
-    failure = changed->failure();
+    if (auto result = changed->take(); !result) failure = std::move(result).error();
   } else {
     failure = name->error();
   }

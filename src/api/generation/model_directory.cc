@@ -6,9 +6,9 @@ namespace mlxd::api {
 
 ModelDirectory::ModelDirectory(std::vector<LeasedModel> models) : models_(std::move(models)) {}
 
-ModelDirectory ModelDirectory::for_request(std::string& missed) const {
+ModelDirectory ModelDirectory::for_request(AwaitedModel& awaited) const {
   ModelDirectory own = *this;
-  own.missed_ = &missed;
+  own.awaited_ = &awaited;
   return own;
 }
 
@@ -52,12 +52,15 @@ Result<ModelStatus> ModelDirectory::status_of(std::string_view id_or_alias) cons
 
 Result<LeasedModel> ModelDirectory::find(std::string_view id_or_alias) const {
   if (pool_ != nullptr) {
+    if (awaited_ != nullptr && awaited_->model && awaited_->name == id_or_alias) {
+      return awaited_->model;
+    }
     Result<ModelLease> lease = pool_->lease(id_or_alias);
     if (lease) return LeasedModel(*std::move(lease));
-    if (missed_ != nullptr && lease.error().status == 503 && pool_->started()) {
-      *missed_ = id_or_alias;
+    if (awaited_ != nullptr && lease.error().status == 503 && pool_->started()) {
+      *awaited_ = {std::string(id_or_alias), nullptr};
     }
-    return lease.error();
+    return std::move(lease).error();
   }
   const auto found = find_named(models_, id_or_alias,
                                 [](const auto& model) -> const ModelFacts& { return *model; });
@@ -65,12 +68,20 @@ Result<LeasedModel> ModelDirectory::find(std::string_view id_or_alias) const {
   return *found;
 }
 
-void ModelDirectory::load(std::string_view id_or_alias, TimePoint deadline, Done done) const {
-  if (pool_ == nullptr) return done(find(id_or_alias));
-  pool_->acquire(id_or_alias, deadline, [done = std::move(done)](Result<ModelLease> lease) {
+std::uint64_t ModelDirectory::load(std::string_view id_or_alias, TimePoint deadline,
+                                   Done done) const {
+  if (pool_ == nullptr) {
+    done(find(id_or_alias));
+    return 0;
+  }
+  return pool_->acquire(id_or_alias, deadline, [done = std::move(done)](Result<ModelLease> lease) {
     done(lease ? Result<LeasedModel>(LeasedModel(*std::move(lease)))
-               : Result<LeasedModel>(lease.error()));
+               : Result<LeasedModel>(std::move(lease).error()));
   });
+}
+
+void ModelDirectory::withdraw(std::uint64_t load) const {
+  if (pool_ != nullptr) pool_->withdraw(load);
 }
 
 void ModelDirectory::unload(std::string_view id_or_alias, ModelPool::Gone done) const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -17,6 +18,12 @@ namespace mlxd::api {
 // A model that stays ready while this is held: each request holds one for its life.
 using LeasedModel = std::shared_ptr<TextModel>;
 
+// A model that a request asked for and that was not ready.
+struct AwaitedModel {
+  std::string name;   // as the request has it; "": it needed none
+  LeasedModel model;  // once it has been loaded for the request
+};
+
 // The models that are served, found by id or alias. Any thread; cheap to copy.
 class ModelDirectory {
  public:
@@ -24,9 +31,10 @@ class ModelDirectory {
   // Models that are always ready, for tests.
   explicit ModelDirectory(std::vector<LeasedModel> models);
 
-  // The directory of one request, which tells `missed` the name of a model that `find` refused
-  // since it is not loaded: `load` may change that.
-  ModelDirectory for_request(std::string& missed) const;
+  // The directory of one request. `find` gives it the model that was loaded for it, which may be
+  // on its way out for others, and notes the name of one that is not loaded: `load` may change
+  // that. `awaited` outlives the directory.
+  ModelDirectory for_request(AwaitedModel& awaited) const;
 
   bool started() const;                    // false while the models of the start are loaded
   std::vector<LeasedModel> ready() const;  // for who looks at them
@@ -38,9 +46,10 @@ class ModelDirectory {
   Result<ModelStatus> status_of(std::string_view id_or_alias) const;
   // Refuses as `status_of` does, and with 503 where the model is not ready.
   Result<LeasedModel> find(std::string_view id_or_alias) const;
-  // ModelPool::acquire.
+  // ModelPool::acquire and withdraw.
   using Done = std::function<void(Result<LeasedModel>)>;
-  void load(std::string_view id_or_alias, TimePoint deadline, Done done) const;
+  std::uint64_t load(std::string_view id_or_alias, TimePoint deadline, Done done) const;
+  void withdraw(std::uint64_t load) const;
   // ModelPool::unload. Models that are always ready stay.
   void unload(std::string_view id_or_alias, ModelPool::Gone done) const;
   std::size_t memory_reserved() const;
@@ -49,7 +58,7 @@ class ModelDirectory {
  private:
   ModelPool* pool_ = nullptr;
   std::vector<LeasedModel> models_;
-  std::string* missed_ = nullptr;
+  AwaitedModel* awaited_ = nullptr;
 };
 
 }  // namespace mlxd::api

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <functional>
@@ -34,13 +35,14 @@ using TextWork = std::function<Result<T>(http::Body& body, const ModelDirectory&
 template <class T>
 class TextJob {
  public:
-  // Queues the work; 429 when the pool has too much to do. `bell` rings when `done`.
+  // Queues the work, for which a model may have been loaded; 429 when the pool has too much to do. `bell` rings when `done`.
   static Result<std::shared_ptr<TextJob>> begin(GenerationShared& shared, std::string id,
-                                                http::Body body, std::shared_ptr<Bell> bell,
-                                                TextWork<T> work) {
+                                                http::Body body, AwaitedModel awaited,
+                                                std::shared_ptr<Bell> bell, TextWork<T> work) {
     auto job = std::make_shared<TextJob>();
     job->id_ = std::move(id);
     job->body_ = std::move(body);
+    job->awaited_ = std::move(awaited);
     job->work_ = std::move(work);
     job->failure_ = request_not_prepared();
     const bool queued =
@@ -52,25 +54,27 @@ class TextJob {
     return job;
   }
 
+  static TimePoint deadline() { return TimePoint::max(); }  // the pool is never long about it
   bool done() const { return done_.load(std::memory_order_acquire); }
   // After `done`, each once. What the work made, or the name of a model that has to be loaded
   // before it can make anything, and then the body once more.
   Result<T> take() { return *std::move(result_); }
-  std::string take_missed() { return std::move(missed_); }
+  std::string take_missed() { return std::move(awaited_.name); }
   http::Body take_body() { return std::move(body_); }
   void abandon() { abandoned_ = true; }  // a job that has not begun is not worth beginning
 
  private:
   void run(const ModelDirectory& models) {
     try {
-      if (!abandoned_) result_ = work_(body_, models.for_request(missed_));
+      if (!abandoned_) result_ = work_(body_, models.for_request(awaited_));
     } catch (const std::exception& failure) {
       spdlog::error("request {} could not be prepared: {}", id_, failure.what());
     } catch (...) {
       spdlog::error("request {} could not be prepared", id_);
     }
-    if (result_ && *result_) missed_.clear();  // it did without
-    if (missed_.empty() || abandoned_) body_.release();
+    if (awaited_.model || (result_ && *result_)) awaited_.name.clear();  // it missed none
+    awaited_.model = nullptr;  // what was made holds it, if it needs it
+    if (awaited_.name.empty() || abandoned_) body_.release();
     work_ = nullptr;
     // For an abandoned one, this lets go of what was made.
     if (!result_ || abandoned_) result_.emplace(std::move(failure_));
@@ -80,19 +84,22 @@ class TextJob {
   std::string id_;
   http::Body body_;
   TextWork<T> work_;
-  std::string missed_;
+  AwaitedModel awaited_;
   std::optional<Result<T>> result_;
   Error failure_;  // made beforehand: when it is wanted there may be no memory
   std::atomic<bool> done_{false};
   std::atomic<bool> abandoned_{false};
 };
 
-// Until `awaited` is done, whose bell is the handler's. False: the peer is gone. I/O thread.
+// Until `awaited` is done, whose bell is the handler's, or its deadline has come. False: the peer is
+// gone. I/O thread.
 template <class Awaited>
 Task<bool> done_or_gone(const Awaited& awaited, http::Exchange& exchange,
                         double keep_alive_seconds) {
   while (!awaited.done()) {
-    co_await exchange.wakeup()->wait_for(keep_alive_seconds);
+    const double left = seconds_between(Clock::now(), awaited.deadline());
+    if (left <= 0) break;
+    co_await exchange.wakeup()->wait_for(std::min(keep_alive_seconds, left));
     if (exchange.peer_gone()) co_return false;
   }
   co_return true;
@@ -108,23 +115,30 @@ Task<std::optional<Result<T>>> read_body(GenerationShared& shared, http::Exchang
     ~Abandon() { job->abandon(); }
     const std::shared_ptr<TextJob<T>> job;
   };
+  struct Withdraw {
+    ~Withdraw() { load->withdraw(); }
+    const std::shared_ptr<ModelChange> load;
+  };
   const TimePoint deadline = after_seconds(Clock::now(), shared.load_seconds);
   http::Body body = exchange.take_body();
-  std::shared_ptr<ModelChange> load;  // what was loaded stays until it has been found
+  AwaitedModel awaited;
   while (true) {
-    auto begun = TextJob<T>::begin(shared, exchange.request().id, std::move(body), bell, work);
+    auto begun = TextJob<T>::begin(shared, exchange.request().id, std::move(body),
+                                   std::exchange(awaited, {}), bell, work);
     if (!begun) co_return Result<T>(begun.error());
     const Abandon handler{*std::move(begun)};
     TextJob<T>& job = *handler.job;
     const bool read = co_await done_or_gone(job, exchange, shared.keep_alive_seconds);
     if (!read) co_return std::nullopt;
-    const std::string missed = job.take_missed();
-    if (missed.empty()) co_return job.take();
+    awaited.name = job.take_missed();
+    if (awaited.name.empty()) co_return job.take();
     body = job.take_body();
-    load = ModelChange::load(shared.models, missed, deadline, bell);
-    const bool loaded = co_await done_or_gone(*load, exchange, shared.keep_alive_seconds);
+    const Withdraw waiting{ModelChange::load(shared.models, awaited.name, deadline, bell)};
+    const bool loaded = co_await done_or_gone(*waiting.load, exchange, shared.keep_alive_seconds);
     if (!loaded) co_return std::nullopt;
-    if (const auto& failure = load->failure()) co_return Result<T>(*failure);
+    auto model = waiting.load->take();
+    if (!model) co_return Result<T>(std::move(model).error());
+    awaited.model = *std::move(model);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "model/quoted.h"
 #include "model/weights/gguf_split.h"
 #include "model/weights/mlx_quantization.h"
@@ -274,9 +275,9 @@ std::vector<std::shared_ptr<const SafetensorsFile>> open_numbered(
     return fmt::format("model-{:05}-of-{:05}{}", number, count, kExtension);
   };
   std::set<int> counts;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const auto part = gguf_part(entry.path().stem().string() + ".gguf");  // the same numbers
-    if (part && part->stem == "model" && entry.path().extension() == kExtension) {
+  for (const std::filesystem::path& entry : entries_of(folder)) {
+    const auto part = gguf_part(entry.stem().string() + ".gguf");  // the same numbers
+    if (part && part->stem == "model" && entry.extension() == kExtension) {
       counts.insert(part->count);
     }
   }
