@@ -55,7 +55,9 @@ class [[nodiscard]] Result {
   T* operator->() { return &std::get<0>(state_); }
   const T* operator->() const { return &std::get<0>(state_); }
   const Error& error() const& { return std::get<1>(state_); }
-  Error&& error() && { return std::get<1>(std::move(state_)); }  // without a copy, so that it cannot fail
+  Error&& error() && {
+    return std::get<1>(std::move(state_));
+  }  // without a copy, so that it cannot fail
 
  private:
   std::variant<T, Error> state_;

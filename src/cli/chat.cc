@@ -1,12 +1,14 @@
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <random>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
@@ -14,13 +16,12 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "cli/chat_answer.h"
+#include "cli/chat_model.h"
 #include "cli/cli.h"
-#include "cli/hub_models.h"
+#include "cli/line_editor.h"
 #include "cli/line_reader.h"
 #include "cli/messages.h"
-#include "cli/version.h"
-#include "models/local_models.h"
-#include "serve/served_model.h"
 
 namespace mlxd {
 namespace {
@@ -29,73 +30,76 @@ constexpr std::string_view kHelp =
     "/help           this list\n"
     "/clear          forget the conversation, and begin again\n"
     "/system TEXT    begin again with this system message; without TEXT, with none\n"
+    "/file PATH      send a text file with the next message\n"
+    "/retry          drop the last answer, and ask for another\n"
+    "/model NAME     go on with another model; without NAME, say which this is\n"
     "/exit           leave, as does Ctrl-D, or Ctrl-C twice at the prompt\n"
     "//TEXT          send a message that begins with a slash\n"
     "Ctrl-C stops an answer that is under way.\n";
+constexpr std::string_view kEditing =
+    "Arrow keys edit the line and find earlier ones, Ctrl-R searches them, Tab completes;\n"
+    "a backslash at the end of a line lets the message go on in the next.\n";
+constexpr std::string_view kCompleted = "/help\n/clear\n/system\n/file \n/retry\n/model \n/exit";
 
 // Ctrl-C and Ctrl-C again within this time are meant as two.
 constexpr auto kTwice = std::chrono::seconds(3);
 
-// A turn that failed (a context that is full, say): the conversation goes on without it.
-struct TurnFailed : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
+constexpr std::uintmax_t kLargestFile = 1 << 20;
 
-struct Answer {
-  std::string text;
-  int tokens = 0;
-  double first_token_seconds = 0, seconds = 0;
-  bool stopped = false;  // by Ctrl-C
-};
+// The screen that a conversation is held at.
+struct Screen {
+  bool terminal = false;  // a person sits there
+  bool styled = false;    // and it knows bold letters
+  bool edits = false;     // and where a cursor is
 
-// Streams one answer to stdout. Throws TurnFailed with the request's own error text.
-Answer stream_answer(TextModel& model, GenerateRequest request, Interrupts& interrupts) {
-  const TimePoint start = Clock::now();
-  auto started = model.start(std::move(request), {});
-  if (!started) throw TurnFailed(started.error().message);
-  const std::unique_ptr<Generation> generation = *std::move(started);
-  Answer answer;
-  bool reasons = false;  // on stderr, as all that is not the answer
-  while (true) {
-    if (interrupts.take()) {
-      generation->cancel();
-      answer.stopped = true;
-      break;
-    }
-    const auto event = generation->next_until(Clock::now() + std::chrono::milliseconds(50));
-    if (!event) continue;
-    if (const auto* delta = std::get_if<TextDelta>(&*event)) {
-      if (delta->channel == AnswerChannel::reasoning) {
-        reasons = true;
-        std::fwrite(delta->text.data(), 1, delta->text.size(), stderr);
-      }
-      if (delta->channel != AnswerChannel::content || delta->text.empty()) continue;
-      if (std::exchange(reasons, false)) std::fputs("\n\n", stderr);
-      if (answer.text.empty()) answer.first_token_seconds = seconds_between(start, Clock::now());
-      answer.text += delta->text;
-      std::fwrite(delta->text.data(), 1, delta->text.size(), stdout);
-      std::fflush(stdout);
-    } else if (const auto* last = std::get_if<GenerationEnd>(&*event)) {
-      if (last->outcome != RequestFinished::Outcome::completed) {
-        throw TurnFailed(last->error.message);
-      }
-      answer.tokens = last->usage.completion_tokens;
-      break;
-    }
+  static Screen here() {
+    const auto variable = [](const char* name) {
+      const char* value = std::getenv(name);
+      return std::string_view(value == nullptr ? "" : value);
+    };
+    Screen screen;
+    screen.terminal = ::isatty(STDIN_FILENO) != 0 && ::isatty(STDOUT_FILENO) != 0;
+    const std::string_view kind = variable("TERM");
+    screen.edits = screen.terminal && !kind.empty() && kind != "dumb";
+    screen.styled = screen.edits && variable("NO_COLOR").empty();  // no-color.org
+    return screen;
   }
-  answer.seconds = seconds_between(start, Clock::now());
-  return answer;
+};
+
+// Throws StartupError with what is wrong with it.
+std::string read_text_file(const std::string& path) {
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(path, error);
+  if (error) throw StartupError(fmt::format("{} cannot be read: {}", path, error.message()));
+  if (size > kLargestFile) {
+    throw StartupError(fmt::format("{} has {} bytes; send at most {}", path, size, kLargestFile));
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::string text(std::istreambuf_iterator<char>(file), {});
+  if (!file.good() && !file.eof()) throw StartupError(fmt::format("{} cannot be read", path));
+  if (text.find('\0') != std::string::npos || replace_invalid_utf8(text) != text) {
+    throw StartupError(fmt::format("{} is not a text file in UTF-8", path));
+  }
+  return text;
+}
+
+// A file as a message has it: its name, and its text between fences that it does not contain.
+std::string quoted_file(const std::string& path, std::string_view text) {
+  std::string fence = "```";
+  while (text.find(fence) != std::string_view::npos) fence += '`';
+  return fmt::format("{}:\n{}\n{}{}{}\n\n", std::filesystem::path(path).filename().string(), fence,
+                     text, text.ends_with('\n') ? "" : "\n", fence);
 }
 
 // What was said so far, and the turns to come.
 class Conversation {
  public:
-  Conversation(const ChatSettings& settings, TextModel& model, bool terminal)
+  Conversation(const ChatSettings& settings, ChatModel& model, const Screen& screen)
       : settings_(settings),
         model_(model),
-        terminal_(terminal),
+        screen_(screen),
         seed_(settings.seed.value_or(std::random_device{}())),
-        interrupts_(terminal) {
+        interrupts_(screen.terminal) {
     begin(settings.system);
   }
 
@@ -104,20 +108,33 @@ class Conversation {
  private:
   enum class Next { go_on, leave, fail };
 
+  std::unique_ptr<LineSource> lines();
   void begin(const std::string& system);
+  Next one_line(const std::string& line);
   Next command(const std::string& line);
+  Next attach(const std::string& path);
+  Next change_model(const std::string& name);
+  Next retry();
   Next turn(const std::string& text);
+  Next refuse(std::string_view sentence) const {  // beside a person, who may try something else
+    print_error(sentence);
+    return screen_.terminal ? Next::go_on : Next::fail;
+  }
   void tell(std::string_view text) const {  // beside the answers, where a person reads them
-    if (terminal_) std::printf("\x1b[2m%.*s\x1b[0m", static_cast<int>(text.size()), text.data());
+    if (!screen_.terminal) return;
+    const char* const dim = screen_.styled ? "\x1b[2m" : "";
+    const char* const plain = screen_.styled ? "\x1b[0m" : "";
+    std::printf("%s%.*s%s", dim, static_cast<int>(text.size()), text.data(), plain);
   }
 
   const ChatSettings& settings_;
-  TextModel& model_;
-  const bool terminal_;
+  ChatModel& model_;
+  const Screen screen_;
   const std::uint64_t seed_;
   Interrupts interrupts_;
   std::string system_;
   boost::json::array messages_;
+  std::string files_;  // for the next message, quoted
   std::uint64_t turns_ = 0;
 };
 
@@ -128,15 +145,21 @@ boost::json::object message(std::string_view role, std::string_view content) {
 void Conversation::begin(const std::string& system) {
   system_ = system;
   messages_.clear();
+  files_.clear();
   if (!system.empty()) messages_.push_back(message("system", system));
 }
 
 Conversation::Next Conversation::command(const std::string& line) {
   const std::string name = line.substr(0, line.find(' '));
-  const std::string text = name.size() < line.size() ? line.substr(name.size() + 1) : "";
+  std::string text = name.size() < line.size() ? line.substr(name.size() + 1) : "";
+  text.erase(text.find_last_not_of(' ') + 1);
   if (name == "/exit" || name == "/quit" || name == "/bye") return Next::leave;
+  if (name == "/file") return attach(text);
+  if (name == "/model") return change_model(text);
+  if (name == "/retry") return retry();
   if (name == "/help" || name == "/?") {
-    std::printf("%.*s", static_cast<int>(kHelp.size()), kHelp.data());
+    std::fwrite(kHelp.data(), 1, kHelp.size(), stdout);
+    if (screen_.edits) std::fwrite(kEditing.data(), 1, kEditing.size(), stdout);
   } else if (name == "/clear") {
     begin(system_);
     tell("the conversation begins again\n");
@@ -145,17 +168,54 @@ Conversation::Next Conversation::command(const std::string& line) {
     tell(text.empty() ? "the conversation begins again, without a system message\n"
                       : "the conversation begins again, with this system message\n");
   } else {
-    print_error(
+    return refuse(
         fmt::format("there is no command {}; /help lists those there are, and //{} sends "
                     "it as a message",
                     name, name.substr(1)));
-    return terminal_ ? Next::go_on : Next::fail;
   }
   return Next::go_on;
 }
 
+Conversation::Next Conversation::attach(const std::string& path) {
+  if (path.empty()) return refuse("/file takes the path of a text file");
+  try {
+    const std::string text = read_text_file(path);
+    files_ += quoted_file(path, text);
+    tell(fmt::format("{} ({} bytes) goes with your next message\n", path, text.size()));
+    return Next::go_on;
+  } catch (const StartupError& error) {
+    return refuse(error.what());
+  }
+}
+
+Conversation::Next Conversation::change_model(const std::string& name) {
+  if (!name.empty()) {
+    try {
+      model_.change(name);
+    } catch (const StartupError& error) {
+      return refuse(error.what());
+    }
+  }
+  tell(fmt::format("this is {}, with a context of {} tokens\n", model_->id,
+                   model_->info().context_length));
+  return Next::go_on;
+}
+
+Conversation::Next Conversation::retry() {
+  if (messages_.empty() || messages_.back().at("role") != "assistant") {
+    return refuse("there is no answer to drop yet");
+  }
+  const boost::json::array before = messages_;
+  messages_.pop_back();
+  const std::string asked(messages_.back().at("content").as_string());
+  messages_.pop_back();
+  const Next next = turn(asked);
+  if (messages_.size() < before.size()) messages_ = before;  // no other came
+  return next;
+}
+
 Conversation::Next Conversation::turn(const std::string& text) {
-  messages_.push_back(message("user", text));
+  messages_.push_back(message("user", std::exchange(files_, {}) + text));
   GenerateRequest request;
   request.prompt = ChatPrompt{boost::json::serialize(messages_)};
   request.job.id = fmt::format("chat-{}", turns_);
@@ -163,7 +223,8 @@ Conversation::Next Conversation::turn(const std::string& text) {
   request.job.sampling.seed = seed_ + turns_++;
   request.job.max_tokens = settings_.max_tokens;
   try {
-    const Answer answer = stream_answer(model_, std::move(request), interrupts_);
+    const ChatAnswer answer =
+        stream_answer(*model_, std::move(request), interrupts_, screen_.styled);
     std::fputs("\n", stdout);
     if (answer.stopped && answer.text.empty()) {
       messages_.pop_back();
@@ -173,35 +234,44 @@ Conversation::Next Conversation::turn(const std::string& text) {
     messages_.push_back(message("assistant", answer.text));
     if (answer.stopped) {
       tell("stopped; what was said so far stays in the conversation\n");
-    } else if (answer.tokens > 0) {
+    } else if (answer.tokens > 1) {
+      const double seconds = answer.seconds - answer.first_token_seconds;
       tell(fmt::format("{} tokens, {:.1f} tok/s, first after {:.0f} ms\n", answer.tokens,
-                       answer.tokens / answer.seconds, answer.first_token_seconds * 1e3));
+                       (answer.tokens - 1) / seconds, answer.first_token_seconds * 1e3));
     }
     return Next::go_on;
   } catch (const TurnFailed& error) {
     messages_.pop_back();
-    print_error(error.what());
-    return terminal_ ? Next::go_on : Next::fail;
+    return refuse(error.what());
   }
 }
 
+std::unique_ptr<LineSource> Conversation::lines() {
+  if (screen_.edits) return std::make_unique<LineEditor>(kCompleted, screen_.styled);
+  return std::make_unique<LineReader>(STDIN_FILENO, interrupts_, screen_.terminal ? "\n> " : "");
+}
+
+Conversation::Next Conversation::one_line(const std::string& line) {
+  if (line.find_first_not_of(" \t\r\n") == std::string::npos) return Next::go_on;
+  if (line.starts_with("//")) return turn(line.substr(1));
+  return line.starts_with('/') ? command(line) : turn(line);
+}
+
 int Conversation::run() {
-  if (terminal_) {
-    std::printf("%s. /help lists what can be typed beside messages.\n", model_.id.c_str());
+  if (screen_.terminal) {
+    std::printf("%s. /help lists what can be typed beside messages.\n", model_->id.c_str());
   }
-  LineReader lines(STDIN_FILENO, interrupts_);
+  const std::unique_ptr<LineSource> source = lines();
   TimePoint leaves_until{};  // a Ctrl-C before that is the second of two
   while (true) {
-    if (terminal_) {
-      std::fputs("\n\x1b[1m> \x1b[0m", stdout);
-      std::fflush(stdout);
-    }
     std::string line;
-    const LineReader::Got got = lines.next(line);
-    if (got == LineReader::Got::end) break;
-    if (got == LineReader::Got::interrupt) {
-      // One that was meant for the answer before, or for half a line, must not cost the
-      // conversation; the terminal does not tell whether there was one.
+    // One that came late was meant for the answer before.
+    const LineSource::Got got =
+        interrupts_.take() ? LineSource::Got::interrupt : source->next(line);
+    if (got == LineSource::Got::end) break;
+    if (got == LineSource::Got::interrupt) {
+      // Or for half a line: it must not cost the conversation; the terminal does not tell whether
+      // there was one.
       const TimePoint now = Clock::now();
       if (now < leaves_until) break;
       leaves_until = now + kTwice;
@@ -209,37 +279,19 @@ int Conversation::run() {
       continue;
     }
     leaves_until = {};
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    Next next = Next::go_on;
-    if (line.starts_with("//")) {
-      next = turn(line.substr(1));
-    } else if (line.starts_with('/')) {
-      next = command(line);
-    } else {
-      next = turn(line);
-    }
+    const Next next = one_line(line);
     if (next == Next::leave) break;
     if (next == Next::fail) return 1;
   }
-  if (terminal_) std::fputs("\n", stdout);
+  if (screen_.terminal) std::fputs("\n", stdout);
   return 0;
 }
 
 }  // namespace
 
 int run_chat(const ChatSettings& settings) {
-  std::vector<ModelSetting> named = {the_model(settings.models, settings.pulls ? "run" : "chat")};
-  locate_models(named, settings.pulls ? Missing::pull : Missing::refuse);
-  LocalModels models(named, settings.engine, kVersion);
-  admit(models.memory());
-  for (const std::string& warning : models.memory().warnings) print_warning(warning);
-  const auto model = models.load(0);
-  if (!model->chat_template) {
-    throw StartupError(fmt::format(
-        "{} is a base model without a chat template; serve it and use /v1/completions", model->id));
-  }
-  const bool terminal = ::isatty(STDIN_FILENO) && ::isatty(STDOUT_FILENO);
-  return Conversation(settings, *model, terminal).run();
+  ChatModel model(settings);
+  return Conversation(settings, model, Screen::here()).run();
 }
 
 }  // namespace mlxd

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <string_view>
 
@@ -60,7 +61,11 @@ bool Interrupts::take() {
   return came;
 }
 
-LineReader::Got LineReader::next(std::string& line) {
+LineSource::Got LineReader::next(std::string& line) {
+  if (!prompt_.empty()) {
+    std::fputs(prompt_.c_str(), stdout);
+    std::fflush(stdout);
+  }
   while (true) {
     const std::size_t newline = unread_.find('\n');
     if (newline != std::string::npos || ended_) {

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <string>
+#include <utility>
+
+#include "cli/line_source.h"
 
 namespace mlxd {
 
@@ -22,17 +25,18 @@ class Interrupts {
 
 // Lines of a descriptor, waited for beside interrupts. What was read of a line before an interrupt
 // is dropped, as the terminal has dropped what was typed.
-class LineReader {
+class LineReader final : public LineSource {
  public:
-  LineReader(int descriptor, Interrupts& interrupts)
-      : descriptor_(descriptor), interrupts_(interrupts) {}
+  // `prompt` is written to standard output before each line.
+  LineReader(int descriptor, Interrupts& interrupts, std::string prompt = "")
+      : descriptor_(descriptor), interrupts_(interrupts), prompt_(std::move(prompt)) {}
 
-  enum class Got { line, interrupt, end };
-  Got next(std::string& line);
+  Got next(std::string& line) override;
 
  private:
   const int descriptor_;
   Interrupts& interrupts_;
+  const std::string prompt_;
   std::string unread_;
   bool ended_ = false;
 };

@@ -77,8 +77,8 @@ void add_aliases(const ServeSettings& settings, std::vector<ModelSetting>& model
   for (const std::string& text : split_list(settings.aliases)) {
     const std::size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0) {
-      throw StartupError(fmt::format("--alias {}: give NAME=MODEL, as in gpt-4o={}", text,
-                                     models.front().name));
+      throw StartupError(
+          fmt::format("--alias {}: give NAME=MODEL, as in gpt-4o={}", text, models.front().name));
     }
     const std::string name = text.substr(0, equals);
     const std::string model = text.substr(equals + 1);

@@ -26,9 +26,10 @@ Error models_loading() {
 
 Error model_busy(std::string_view name) {
   return model_unavailable(
-      "model_busy", fmt::format("{:.200} could not be loaded in time, since other models are in use or "
-                                "being loaded; send the request again in a while.",
-                                name));
+      "model_busy",
+      fmt::format("{:.200} could not be loaded in time, since other models are in use or "
+                  "being loaded; send the request again in a while.",
+                  name));
 }
 
 Error server_stopping() {

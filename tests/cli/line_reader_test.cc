@@ -12,7 +12,7 @@
 namespace mlxd {
 namespace {
 
-using Got = LineReader::Got;
+using Got = LineSource::Got;
 
 class LineReaderTest : public ::testing::Test {
  protected:

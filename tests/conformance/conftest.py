@@ -24,6 +24,7 @@ BINARY = pathlib.Path(os.environ.get("MLXD_BINARY", ROOT / "build/release/mlxd")
 SCRIPTED = BINARY.parent / "scripted_server"
 MODELS = ROOT / ".cache/models"
 SMOLLM2 = MODELS / "SmolLM2-135M-Instruct.Q4_1.gguf"
+GEMMA3 = MODELS / "gemma-3-270m-q4_k_m.gguf"
 MODEL = "SmolLM2-135M-Instruct"
 QWEN = MODELS / "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
 

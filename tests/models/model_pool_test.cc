@@ -173,8 +173,8 @@ TEST_F(ModelPoolTest, AnAskThatIsWithdrawnLoadsNothingAndNobodyMakesRoomForIt) {
   pool_->start(list(pooled(ledger_, "a", 10), pooled(ledger_, "b", 10)), 10);
   ModelLease held = *ask(*pool_, "a").get();
   const auto called = std::make_shared<int>(0);
-  const auto withdrawn = pool_->acquire("b", TimePoint::max(),
-                                        [called](const Result<ModelLease>&) { ++*called; });
+  const auto withdrawn =
+      pool_->acquire("b", TimePoint::max(), [called](const Result<ModelLease>&) { ++*called; });
   EXPECT_TRUE(becomes([&] { return !pool_->lease("a"); }));
   Answer again = ask(*pool_, "a");  // behind b
   EXPECT_FALSE(is_answered(again));

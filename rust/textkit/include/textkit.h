@@ -1,7 +1,7 @@
-/* textkit: tokenisers (over the Rust crate `tokenizers`) and chat templates (Jinja2, by an
- * interpreter of its own) behind a C ABI. Every function may be called on any thread; objects are
- * immutable once made. No function lets a Rust panic out: it becomes the error text. Text is UTF-8,
- * not NUL-terminated. */
+/* textkit: tokenisers (over the Rust crate `tokenizers`), chat templates (Jinja2, by an interpreter
+ * of its own), grammars (`llguidance`) and lines of a terminal (`rustyline`) behind a C ABI. Every
+ * function may be called on any thread; objects are immutable once made, where nothing else is said.
+ * No function lets a Rust panic out: it becomes the error text. Text is UTF-8, not NUL-terminated. */
 #ifndef TEXTKIT_H
 #define TEXTKIT_H
 
@@ -211,6 +211,30 @@ bool textkit_constraint_roll_back(textkit_constraint* constraint, size_t tokens,
                                   textkit_text* error);
 /* Nothing may follow. */
 bool textkit_constraint_is_over(const textkit_constraint* constraint);
+
+/* ---- lines of a terminal ---- */
+
+/* One thread at a time. */
+typedef struct textkit_line_editor textkit_line_editor;
+
+typedef enum {
+  TEXTKIT_LINE = 0,
+  TEXTKIT_INTERRUPTED = 1, /* Ctrl-C; what was typed is dropped */
+  TEXTKIT_END = 2,         /* Ctrl-D */
+  TEXTKIT_READ_FAULT = 3
+} textkit_read;
+
+/* For standard input and output, which are a terminal. `history`: the file that remembers what was
+ * typed, made where there is none; "": none. `commands`: what Tab completes at the beginning of a
+ * line, one a line; behind one that ends in a space it completes names of files. */
+textkit_line_editor* textkit_line_editor_new(textkit_view history, textkit_view commands,
+                                             textkit_text* error);
+void textkit_line_editor_free(textkit_line_editor* editor);
+/* Waits for a line, which may be several where a backslash ends each but the last. The styled prompt
+ * is the other with escape sequences that take no room. */
+textkit_read textkit_line_editor_read(textkit_line_editor* editor, textkit_view prompt,
+                                      textkit_view styled_prompt, textkit_text* line,
+                                      textkit_text* error);
 
 #ifdef __cplusplus
 }

@@ -3,7 +3,7 @@
 //! `pipeline` is the tokeniser that everything becomes; `hugging_face` makes one from a checked
 //! tokenizer.json, `vocabulary` from a GGUF file's arrays (with `sentencepiece` as its model and
 //! `pre_tokenizers` as its names). `template` renders chat templates, by the interpreter `jinja`.
-//! `constraint` holds answers to grammars. `abi` is the only module with unsafe code.
+//! `constraint` holds answers to grammars. `line_editor` reads what a person types. `abi` is the only module with unsafe code.
 
 mod abi;
 mod added_tokens;
@@ -15,6 +15,7 @@ mod deep_stack;
 mod hugging_face;
 mod jinja;
 mod json;
+mod line_editor;
 mod pipeline;
 mod pre_tokenizers;
 mod sentencepiece;

@@ -13,10 +13,10 @@ void ModelChange::end(Result<LeasedModel> result, Bell& bell) noexcept {
 std::shared_ptr<ModelChange> ModelChange::load(const ModelDirectory& models, std::string_view name,
                                                TimePoint deadline, std::shared_ptr<Bell> bell) {
   const std::shared_ptr<ModelChange> change(new ModelChange(models, name, deadline));
-  change->load_ = models.load(name, deadline,
-                              [change, bell = std::move(bell)](Result<LeasedModel> model) {
-                                change->end(std::move(model), *bell);
-                              });
+  change->load_ =
+      models.load(name, deadline, [change, bell = std::move(bell)](Result<LeasedModel> model) {
+        change->end(std::move(model), *bell);
+      });
   return change;
 }
 

@@ -35,7 +35,8 @@ using TextWork = std::function<Result<T>(http::Body& body, const ModelDirectory&
 template <class T>
 class TextJob {
  public:
-  // Queues the work, for which a model may have been loaded; 429 when the pool has too much to do. `bell` rings when `done`.
+  // Queues the work, for which a model may have been loaded; 429 when the pool has too much to do.
+  // `bell` rings when `done`.
   static Result<std::shared_ptr<TextJob>> begin(GenerationShared& shared, std::string id,
                                                 http::Body body, AwaitedModel awaited,
                                                 std::shared_ptr<Bell> bell, TextWork<T> work) {
@@ -91,8 +92,8 @@ class TextJob {
   std::atomic<bool> abandoned_{false};
 };
 
-// Until `awaited` is done, whose bell is the handler's, or its deadline has come. False: the peer is
-// gone. I/O thread.
+// Until `awaited` is done, whose bell is the handler's, or its deadline has come. False: the peer
+// is gone. I/O thread.
 template <class Awaited>
 Task<bool> done_or_gone(const Awaited& awaited, http::Exchange& exchange,
                         double keep_alive_seconds) {
