@@ -59,6 +59,7 @@ class CommandLine {
     add_chat();
     add_pull();
     add_list();
+    add_processes();
     add_remove();
     add_bench();
     add_inspect();
@@ -75,6 +76,7 @@ class CommandLine {
   void add_chat_options(CLI::App& command);
   void add_pull();
   void add_list();
+  void add_processes();
   void add_remove();
   void add_bench();
   void add_inspect();
@@ -92,6 +94,7 @@ class CommandLine {
   ChatSettings chat_;
   PullSettings pull_;
   ListSettings list_;
+  ProcessesSettings processes_;
   RemoveSettings remove_;
   BenchSettings bench_;
   InspectSettings inspect_;
@@ -159,6 +162,14 @@ void CommandLine::add_pull() {
 void CommandLine::add_list() {
   CLI::App* command = app_.add_subcommand("list", "the models that were fetched from the hub");
   command->add_flag("--json", list_.json, "one JSON object a line");
+}
+
+void CommandLine::add_processes() {
+  CLI::App* command = app_.add_subcommand("ps", "what a running server has loaded");
+  command->add_option("URL", processes_.url, "where it listens")->capture_default_str();
+  command->add_option("--admin-key", processes_.admin_key, "its key, where it has one")
+      ->envname("MLXD_ADMIN_KEY");
+  command->add_flag("--json", processes_.json, "as GET /v1/admin/models answers");
 }
 
 void CommandLine::add_remove() {
@@ -294,6 +305,7 @@ int CommandLine::run(std::vector<std::string> words) {
   if (first == "chat" || first == "run") return run_chat(chat_);
   if (first == "pull") return run_pull(pull_);
   if (first == "list") return run_list(list_);
+  if (first == "ps") return run_processes(processes_);
   if (first == "rm") return run_remove(remove_);
   if (first == "bench") return run_bench(bench_);
   return run_inspect(inspect_);

@@ -53,6 +53,12 @@ struct ListSettings {
   bool json = false;
 };
 
+struct ProcessesSettings {
+  std::string url = "http://127.0.0.1:10242";
+  std::string admin_key;
+  bool json = false;
+};
+
 struct RemoveSettings {
   std::vector<std::string> ids;
 };
@@ -64,6 +70,7 @@ int run_bench(const BenchSettings& settings);
 int run_inspect(const InspectSettings& settings);
 int run_pull(const PullSettings& settings);
 int run_list(const ListSettings& settings);
+int run_processes(const ProcessesSettings& settings);
 int run_remove(const RemoveSettings& settings);
 
 }  // namespace mlxd

@@ -39,7 +39,7 @@ def test_alone_and_help_list_the_commands():
     assert alone.returncode == 1  # nothing was done
     asked = mlxd("help")
     assert asked.returncode == 0 and asked.stdout == alone.stdout == mlxd("--help").stdout
-    for command in ("serve", "run", "chat", "pull", "list", "rm", "bench", "inspect", "help"):
+    for command in ("serve", "run", "chat", "pull", "list", "ps", "rm", "bench", "inspect", "help"):
         assert re.search(rf"^ +{command} ", asked.stdout, re.M), asked.stdout
         assert mlxd("help", command).stdout == mlxd(command, "--help").stdout
     assert "MLXD_PORT" in mlxd("help", "serve").stdout

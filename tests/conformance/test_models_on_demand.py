@@ -138,6 +138,25 @@ def test_an_administrator_loads_and_unloads(start):
         assert server.post(f"/v1/admin/models/{path}", {"name": "b"})[0] == 400
 
 
+def test_ps_tells_what_is_loaded(start):
+    def ps(*arguments):
+        return subprocess.run([BINARY, "ps", *arguments], capture_output=True, text=True, timeout=60)
+
+    server = start("--admin-key", "chief")
+    ask(server, "a")
+    refused = ps(server.url)
+    assert refused.returncode == 1 and "--admin-key" in refused.stderr
+    shown = ps(server.url, "--admin-key", "chief").stdout.splitlines()
+    assert shown[0].split() == ["ID", "STATE", "MEMORY", "REQUESTS"]
+    rows = {line.split()[0]: line.split()[1:] for line in shown[1:]}
+    assert rows["a"][0] == "loaded" and rows["a"][-1] == "0" and rows["b"] == ["unloaded", "0"]
+    models = json.loads(ps(server.url + "/", "--admin-key", "chief", "--json").stdout)["models"]
+    assert [model["id"] for model in models] == NAMES
+    server.stop()
+    gone = ps(server.url)
+    assert gone.returncode == 1 and "no server answers" in gone.stderr and "mlxd serve" in gone.stderr
+
+
 def test_changes_are_told_as_events(start):
     server = start()
     with urllib.request.urlopen(server.url + "/v1/admin/events", timeout=30) as events:
