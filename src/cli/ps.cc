@@ -50,9 +50,9 @@ json::value ask(const ProcessesSettings& settings) {
   }
   curl_easy_getinfo(easy.get(), CURLINFO_RESPONSE_CODE, &status);
   if (status == 401 || status == 403) {
-    throw StartupError(fmt::format(
-        "{} tells its administrator alone what it has loaded: give its --admin-key",
-        server.endpoint));
+    throw StartupError(
+        fmt::format("{} tells its administrator alone what it has loaded: give its --admin-key",
+                    server.endpoint));
   }
   boost::system::error_code refused;
   json::value answer = json::parse(body, refused);
@@ -83,9 +83,9 @@ int run_processes(const ProcessesSettings& settings) try {
   }
   const auto print = [widest](std::string_view id, std::string_view state, std::string_view memory,
                               std::string_view requests) {
-    std::printf("%s\n", fmt::format("{:<{}}  {:<9}  {:>8}  {:>8}", id, widest, state, memory,
-                                    requests)
-                            .c_str());
+    std::printf(
+        "%s\n",
+        fmt::format("{:<{}}  {:<9}  {:>8}  {:>8}", id, widest, state, memory, requests).c_str());
   };
   print("ID", "STATE", "MEMORY", "REQUESTS");
   for (const json::value& model : models) {
@@ -95,8 +95,8 @@ int run_processes(const ProcessesSettings& settings) try {
   }
   return 0;
 } catch (const boost::system::system_error&) {
-  throw StartupError(fmt::format("{} tells its models in words that this program does not know",
-                                 settings.url));
+  throw StartupError(
+      fmt::format("{} tells its models in words that this program does not know", settings.url));
 }
 
 }  // namespace mlxd
