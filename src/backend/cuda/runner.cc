@@ -1,0 +1,232 @@
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/layers.h"
+#include "base/error.h"
+#include "engine/batch_check.h"
+
+namespace mlxd::cuda_backend {
+namespace {
+
+// With more of them there are tiles enough to fill the card, and a tile's parts follow one another.
+constexpr int kFewRows = 64;
+
+std::vector<Layer> make_layers(const ModelPlan& plan, Weights& weights, void (*progress)(double)) {
+  std::vector<Layer> layers;
+  for (const Block& block : plan.blocks) {
+    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
+      layers.emplace_back(std::in_place_type<AttentionLayer>, *attention, weights);
+    } else {
+      layers.emplace_back(std::in_place_type<FeedForwardLayer>, std::get<FeedForwardBlock>(block),
+                          weights);
+    }
+    if (progress) {
+      progress(static_cast<double>(layers.size()) / static_cast<double>(plan.blocks.size() + 1));
+    }
+  }
+  return layers;
+}
+
+std::vector<TileKind> tile_kinds(const ModelPlan& plan, const PagedKv& cache) {
+  std::vector<TileKind> kinds;
+  for (const Block& block : plan.blocks) {
+    const auto* attention = std::get_if<AttentionBlock>(&block);
+    if (!attention) continue;
+    const TileKind kind{rows_of_tile({.heads = attention->heads, .kv_heads = attention->kv_heads}),
+                        cache.group_of(attention->layer)};
+    if (std::ranges::count(kinds, kind) == 0) kinds.push_back(kind);
+  }
+  return kinds;
+}
+
+// Floats that attention leaves of a row and part, at most.
+std::size_t part_floats(const ModelPlan& plan) {
+  std::size_t floats = 0;
+  for (const Block& block : plan.blocks) {
+    const auto* attention = std::get_if<AttentionBlock>(&block);
+    if (!attention) continue;
+    floats = std::max(floats, static_cast<std::size_t>(attention->heads) *
+                                  static_cast<std::size_t>(attention->head_dim + 2));
+  }
+  return floats;
+}
+
+class CudaRunner final : public ModelRunner {
+ public:
+  CudaRunner(const ModelPlan& plan, void (*progress)(double))
+      : weights_(element_of(plan)),
+        table_(weights_.matrix(plan.embed.table)),
+        embed_scale_(plan.embed.scale),
+        layers_(make_layers(plan, weights_, progress)),
+        head_norm_(weights_.norm(plan.head.norm)),
+        head_(weights_.linear(plan_matrix(plan.head.weight, weights_.element()))),
+        softcap_(plan.head.softcap),
+        row_bytes_(row_bytes_of(plan)),
+        part_floats_(part_floats(plan)),
+        cache_(plan),
+        layout_(static_cast<int>(cache_.groups().size()), tile_kinds(plan, cache_)) {
+    info_.backend = "cuda";
+    info_.vocab_size = static_cast<int>(plan.head.weight.out());
+    info_.context_length = plan.config.context_length;
+    info_.block_size = kBlockTokens;
+    info_.kv = cache_.groups();
+    info_.weight_bytes = weights_.matrix_bytes();
+    info_.row_cost = {1, 1, 1};  // reading the weights is what a few rows cost
+    if (progress) progress(1);
+  }
+
+  const RunnerInfo& info() const override { return info_; }
+  void resize_cache(const CacheSize& size) override {
+    size_ = size;
+    cache_.resize(size.blocks);
+  }
+  void launch(const Batch& batch) override;
+  void wait(StepOutput& output) override;
+  std::size_t buffer_bytes() const override;
+
+ private:
+  void bring(const Batch& batch);
+  void reserve(int rows, int wanted);
+  void run(int rows, int wanted);
+
+  Weights weights_;
+  DeviceMatrix table_;
+  float embed_scale_;
+  std::vector<Layer> layers_;
+  Norm head_norm_;
+  DeviceLinear head_;
+  float softcap_;
+  RowBytes row_bytes_;
+  std::size_t part_floats_;
+  PagedKv cache_;
+  StepLayout layout_;
+  RunnerInfo info_;
+  CacheSize size_;
+  Stream stream_;
+
+  Buffer staged_{Buffer::Place::host}, input_;
+  Buffer x_, heads_, y_, h16_, q16_, wide16_, scratch_, last16_, logits_;
+  Buffer handed_out_{Buffer::Place::host};
+  DeviceStep step_;
+  std::size_t logits_wanted_ = 0;  // numbers, of the step that was launched
+};
+
+// The step's numbers onto the card.
+void CudaRunner::bring(const Batch& batch) {
+  layout_.build(batch);
+  const std::span<const int> numbers = layout_.numbers();
+  // Somewhat more than is needed, since tables grow token by token.
+  const std::size_t room = numbers.size_bytes() + numbers.size_bytes() / 2;
+  if (staged_.bytes() < numbers.size_bytes()) staged_.reserve(room);
+  if (input_.bytes() < numbers.size_bytes()) input_.reserve(room);
+  std::memcpy(staged_.as(), numbers.data(), numbers.size_bytes());
+  check(cudaMemcpyAsync(input_.as(), staged_.as(), numbers.size_bytes(), cudaMemcpyHostToDevice,
+                        stream_),
+        "copying a step's input");
+  const int* base = input_.as<const int>();
+  step_.tokens = base + layout_.tokens();
+  step_.positions = base + layout_.positions();
+  step_.wanted = base + layout_.wanted();
+  for (int group = 0; group < static_cast<int>(info_.kv.size()); ++group) {
+    step_.slots[static_cast<std::size_t>(group)] = base + layout_.slots(group);
+    step_.tables[static_cast<std::size_t>(group)] = base + layout_.tables(group);
+  }
+  step_.tiles.clear();
+  for (const StepLayout::Tiles& tiles : layout_.tiles()) {
+    step_.tiles.push_back(
+        {tiles.kind, reinterpret_cast<const QueryTile*>(base + tiles.first), tiles.count});
+  }
+}
+
+void CudaRunner::reserve(int rows, int wanted) {
+  const auto count = static_cast<std::size_t>(rounded_rows(rows));
+  x_.reserve(count * row_bytes_.x);
+  heads_.reserve(count * row_bytes_.heads);
+  y_.reserve(count * row_bytes_.y);
+  h16_.reserve(count * row_bytes_.h16);
+  q16_.reserve(count * row_bytes_.q16);
+  wide16_.reserve(count * row_bytes_.wide16);
+  const auto last = static_cast<std::size_t>(rounded_rows(wanted));
+  last16_.reserve(last * row_bytes_.h16);
+  logits_.reserve(last * row_bytes_.logits);
+  handed_out_.reserve(last * row_bytes_.logits);
+  const auto parts = static_cast<std::size_t>((layout_.largest_context() - 1) / kPartKeys + 1);
+  const std::size_t scratch = static_cast<std::size_t>(rows) * parts * part_floats_ * sizeof(float);
+  const bool beside = parts > 1 && rows <= kFewRows && scratch <= kScratchBytes;
+  if (beside) scratch_.reserve(kScratchBytes);
+  step_.parts = beside ? static_cast<int>(parts) : 1;
+}
+
+void CudaRunner::run(int rows, int wanted) {
+  const Element element = weights_.element();
+  const Workspace space{x_.as<float>(), heads_.as<float>(), y_.as<float>(),      h16_.as(),
+                        q16_.as(),      wide16_.as(),       scratch_.as<float>()};
+  const StepContext context{element, rows, step_, space, stream_};
+  embed(element, table_, step_.tokens, rows, embed_scale_, space.x, stream_);
+  for (const Layer& layer : layers_) {
+    if (const auto* attention = std::get_if<AttentionLayer>(&layer)) {
+      attention->run(context, cache_);
+    } else {
+      std::get<FeedForwardLayer>(layer).run(context);
+    }
+  }
+  if (wanted == 0) return;
+  const int width = table_.shape.columns;
+  normalise(element, head_norm_, space.x, width, step_.wanted, wanted, last16_.as(), padded(width),
+            stream_);
+  const Epilogue end{.bias = head_.bias, .out = logits_.as<float>(), .stride = info_.vocab_size};
+  multiply(element, head_.matrix, last16_.as(), padded(width), wanted, end, stream_);
+  const auto count = static_cast<long>(wanted) * info_.vocab_size;
+  if (softcap_ > 0) cap(logits_.as<float>(), count, softcap_, stream_);
+  check(cudaMemcpyAsync(handed_out_.as(), logits_.as(),
+                        static_cast<std::size_t>(count) * sizeof(float), cudaMemcpyDeviceToHost,
+                        stream_),
+        "copying logits");
+}
+
+void CudaRunner::launch(const Batch& batch) {
+  check_batch(batch, info_, size_);
+  const int rows = batch.rows(), wanted = static_cast<int>(batch.wanted.size());
+  logits_wanted_ = static_cast<std::size_t>(wanted) * static_cast<std::size_t>(info_.vocab_size);
+  // Nothing of a step that failed is under way any more when a buffer is replaced.
+  stream_.wait();
+  cache_.copy_blocks(batch.block_copies, stream_);
+  if (rows == 0) return;
+  bring(batch);
+  reserve(rows, wanted);
+  run(rows, wanted);
+  check(cudaGetLastError(), "launching a step");
+}
+
+void CudaRunner::wait(StepOutput& output) {
+  output.logits.clear();
+  output.pooled.clear();
+  stream_.wait();
+  const float* logits = handed_out_.as<const float>();
+  output.logits.assign(logits, logits + logits_wanted_);
+}
+
+std::size_t CudaRunner::buffer_bytes() const {
+  std::size_t bytes = 0;
+  for (const Buffer* buffer : {&staged_, &input_, &x_, &heads_, &y_, &h16_, &q16_, &wide16_,
+                               &scratch_, &last16_, &logits_, &handed_out_}) {
+    bytes += buffer->bytes();
+  }
+  return bytes;
+}
+
+}  // namespace
+
+std::unique_ptr<ModelRunner> make_cuda_runner(const ModelPlan& plan, void (*progress)(double)) {
+  if (const std::string why = missing_card(); !why.empty()) {
+    throw StartupError("--backend cuda: " + why + "; use --backend cpu");
+  }
+  check_plan(plan);
+  check(cudaSetDevice(0), "taking the card");
+  return std::make_unique<CudaRunner>(plan, progress);
+}
+
+}  // namespace mlxd::cuda_backend
