@@ -35,8 +35,10 @@ std::vector<TileKind> tile_kinds(const ModelPlan& plan, const PagedKv& cache) {
   for (const Block& block : plan.blocks) {
     const auto* attention = std::get_if<AttentionBlock>(&block);
     if (!attention) continue;
-    const TileKind kind{rows_of_tile({.heads = attention->heads, .kv_heads = attention->kv_heads}),
-                        cache.group_of(attention->layer)};
+    AttentionShape shape;
+    shape.heads = attention->heads;
+    shape.kv_heads = attention->kv_heads;
+    const TileKind kind{rows_of_tile(shape), cache.group_of(attention->layer)};
     if (std::ranges::count(kinds, kind) == 0) kinds.push_back(kind);
   }
   return kinds;

@@ -42,7 +42,7 @@ TEST_P(CudaGolden, GivesALongTextTheSameBitsInChunksAsWhole) {
   const auto runner = make_cuda_runner(open_model(fixture_.model).plan);
   golden::Prompt prompt;
   for (int i = 0; i < 1300; ++i) prompt.tokens.push_back(100 + (i * 37 + i / 11 * 5) % 4000);
-  for (const int row : {300, 511, 512, 1024, 1290, 1299}) prompt.rows.push_back({.row = row});
+  for (const int row : {300, 511, 512, 1024, 1290, 1299}) prompt.rows.emplace_back().row = row;
   const std::vector<golden::Prompt> prompts = {prompt};
   const auto whole = golden::run(*runner, prompts, {.chunk = 1300});
   for (const int chunk : {1, 33, 100, 512}) {
