@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/graphs.h"
 #include "backend/cuda/layers.h"
 #include "base/error.h"
 #include "engine/batch_check.h"
@@ -13,6 +14,11 @@ namespace {
 
 // With more of them there are tiles enough to fill the card, and a tile's parts follow one another.
 constexpr int kFewRows = 64;
+
+// A row of each sequence: steps of one kind, which come again and again.
+bool is_decode(const Batch& batch) {
+  return batch.rows() <= kFewRows && batch.sequences.size() == batch.tokens.size();
+}
 
 std::vector<Layer> make_layers(const ModelPlan& plan, Weights& weights, void (*progress)(double)) {
   std::vector<Layer> layers;
@@ -83,6 +89,7 @@ class CudaRunner final : public ModelRunner {
   const RunnerInfo& info() const override { return info_; }
   void resize_cache(const CacheSize& size) override {
     size_ = size;
+    graphs_.clear();
     cache_.resize(size.blocks);
   }
   void launch(const Batch& batch) override;
@@ -93,6 +100,7 @@ class CudaRunner final : public ModelRunner {
   void bring(const Batch& batch);
   void reserve(int rows, int wanted);
   void run(int rows, int wanted);
+  Graphs::Key key_of(int rows, int wanted) const;
 
   Weights weights_;
   DeviceMatrix table_;
@@ -113,6 +121,7 @@ class CudaRunner final : public ModelRunner {
   Buffer x_, heads_, y_, h16_, q16_, wide16_, scratch_, last16_, logits_;
   Buffer handed_out_{Buffer::Place::host};
   DeviceStep step_;
+  Graphs graphs_;
   std::size_t logits_wanted_ = 0;  // numbers, of the step that was launched
 };
 
@@ -123,7 +132,7 @@ void CudaRunner::bring(const Batch& batch) {
   // Somewhat more than is needed, since tables grow token by token.
   const std::size_t room = numbers.size_bytes() + numbers.size_bytes() / 2;
   if (staged_.bytes() < numbers.size_bytes()) staged_.reserve(room);
-  if (input_.bytes() < numbers.size_bytes()) input_.reserve(room);
+  if (input_.bytes() < numbers.size_bytes() && input_.reserve(room)) graphs_.clear();
   std::memcpy(staged_.as(), numbers.data(), numbers.size_bytes());
   check(cudaMemcpyAsync(input_.as(), staged_.as(), numbers.size_bytes(), cudaMemcpyHostToDevice,
                         stream_),
@@ -145,20 +154,25 @@ void CudaRunner::bring(const Batch& batch) {
 
 void CudaRunner::reserve(int rows, int wanted) {
   const auto count = static_cast<std::size_t>(rounded_rows(rows));
-  x_.reserve(count * row_bytes_.x);
-  heads_.reserve(count * row_bytes_.heads);
-  y_.reserve(count * row_bytes_.y);
-  h16_.reserve(count * row_bytes_.h16);
-  q16_.reserve(count * row_bytes_.q16);
-  wide16_.reserve(count * row_bytes_.wide16);
   const auto last = static_cast<std::size_t>(rounded_rows(wanted));
-  last16_.reserve(last * row_bytes_.h16);
-  logits_.reserve(last * row_bytes_.logits);
-  handed_out_.reserve(last * row_bytes_.logits);
+  bool moved = false;
+  const auto grow = [&](Buffer& buffer, std::size_t of_rows, std::size_t bytes) {
+    if (buffer.reserve(of_rows * bytes)) moved = true;
+  };
+  grow(x_, count, row_bytes_.x);
+  grow(heads_, count, row_bytes_.heads);
+  grow(y_, count, row_bytes_.y);
+  grow(h16_, count, row_bytes_.h16);
+  grow(q16_, count, row_bytes_.q16);
+  grow(wide16_, count, row_bytes_.wide16);
+  grow(last16_, last, row_bytes_.h16);
+  grow(logits_, last, row_bytes_.logits);
+  grow(handed_out_, last, row_bytes_.logits);
   const auto parts = static_cast<std::size_t>((layout_.largest_context() - 1) / kPartKeys + 1);
   const std::size_t scratch = static_cast<std::size_t>(rows) * parts * part_floats_ * sizeof(float);
   const bool beside = parts > 1 && rows <= kFewRows && scratch <= kScratchBytes;
-  if (beside) scratch_.reserve(kScratchBytes);
+  if (beside) grow(scratch_, 1, kScratchBytes);
+  if (moved) graphs_.clear();
   step_.parts = beside ? static_cast<int>(parts) : 1;
 }
 
@@ -189,6 +203,18 @@ void CudaRunner::run(int rows, int wanted) {
         "copying logits");
 }
 
+// All that launches are made of and that changes from step to step. Block tables of several groups
+// lie one behind the other, so their places do too, as they grow.
+Graphs::Key CudaRunner::key_of(int rows, int wanted) const {
+  Graphs::Key key = {static_cast<std::size_t>(rows), static_cast<std::size_t>(wanted),
+                     static_cast<std::size_t>(step_.parts)};
+  for (std::size_t group = 0; group < info_.kv.size(); ++group) {
+    key.push_back(layout_.slots(static_cast<int>(group)));
+    key.push_back(layout_.tables(static_cast<int>(group)));
+  }
+  return key;
+}
+
 void CudaRunner::launch(const Batch& batch) {
   check_batch(batch, info_, size_);
   const int rows = batch.rows(), wanted = static_cast<int>(batch.wanted.size());
@@ -199,7 +225,11 @@ void CudaRunner::launch(const Batch& batch) {
   if (rows == 0) return;
   bring(batch);
   reserve(rows, wanted);
-  run(rows, wanted);
+  if (is_decode(batch)) {
+    graphs_.run(key_of(rows, wanted), stream_, [&] { run(rows, wanted); });
+  } else {
+    run(rows, wanted);
+  }
   check(cudaGetLastError(), "launching a step");
 }
 

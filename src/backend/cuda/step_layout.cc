@@ -23,10 +23,12 @@ void StepLayout::build(const Batch& batch) {
   numbers_.insert(numbers_.end(), batch.positions.begin(), batch.positions.end());
   wanted_ = begin();
   for (const WantedRow& wanted : batch.wanted) numbers_.push_back(wanted.row);
+  for (std::size_t group = 0; group < groups_; ++group) add_slots(batch, group);
+  // Last, since they grow from step to step while all before stays where it is.
   for (std::size_t group = 0; group < groups_; ++group) add_tables(batch, group);
 }
 
-void StepLayout::add_tables(const Batch& batch, std::size_t group) {
+void StepLayout::add_slots(const Batch& batch, std::size_t group) {
   slots_[group] = begin();
   for (const BatchSequence& sequence : batch.sequences) {
     for (int i = 0; i < sequence.query_length; ++i) {
@@ -35,6 +37,9 @@ void StepLayout::add_tables(const Batch& batch, std::size_t group) {
       numbers_.push_back(block * kBlockTokens + position % kBlockTokens);
     }
   }
+}
+
+void StepLayout::add_tables(const Batch& batch, std::size_t group) {
   tables_[group] = begin();
   for (const BatchSequence& sequence : batch.sequences) {
     const auto blocks = sequence.blocks[group];

@@ -45,6 +45,7 @@ class StepLayout {
 
  private:
   std::size_t begin() const { return numbers_.size(); }
+  void add_slots(const Batch& batch, std::size_t group);
   void add_tables(const Batch& batch, std::size_t group);
   void add_tiles(const Batch& batch, Tiles& tiles);
 

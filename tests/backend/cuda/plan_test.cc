@@ -109,8 +109,7 @@ TEST(CudaStepLayout, CutsSequencesIntoTilesAndNamesTheirSlots) {
   EXPECT_THAT(at(layout.tables(0), 3), ElementsAre(4, 2, 9));
   EXPECT_THAT(at(layout.wanted(), 1), ElementsAre(2));
   ASSERT_EQ(layout.tiles()[0].count, 3);
-  EXPECT_THAT(at(layout.tiles()[0].first, 12),
-              ElementsAre(0, 2, 15, 0, 2, 1, 17, 0, 3, 1, 3, 2));
+  EXPECT_THAT(at(layout.tiles()[0].first, 12), ElementsAre(0, 2, 15, 0, 2, 1, 17, 0, 3, 1, 3, 2));
   EXPECT_EQ(layout.largest_context(), 18);
 }
 

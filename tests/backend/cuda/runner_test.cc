@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/matrix_plan.h"
 #include "base/error.h"
 #include "golden/golden.h"
 #include "model/model_files.h"
@@ -23,13 +24,21 @@ std::unique_ptr<ModelRunner> open(const Fixture& fixture) {
 }
 
 // Dense decoders: all kinds of layer, norm, rotation and window that the backend runs.
-constexpr const char* kDense[] = {
-    "gemma3",     "granite",         "llama3",           "ministral3",   "mistral",
-    "olmo2",      "olmo3",           "phi3",             "phi3-longrope", "qwen2",
-    "qwen3",      "seed-oss",        "smollm3",          "ernie4-5",     "exaone4",
-    "exaone4-windows", "granite.gguf", "ministral3.gguf", "olmo2.gguf",  "olmo3.gguf",
-    "phi3.gguf",  "phi3-longrope.gguf", "seed-oss.gguf", "smollm3.gguf", "ernie4-5.gguf",
-    "exaone4.gguf", "gguf-types.gguf", "llama-4bit",     "phi3-4bit",    "qwen3-mixed"};
+constexpr const char* kDense[] = {"gemma3",          "granite",
+                                  "llama3",          "ministral3",
+                                  "mistral",         "olmo2",
+                                  "olmo3",           "phi3",
+                                  "phi3-longrope",   "qwen2",
+                                  "qwen3",           "seed-oss",
+                                  "smollm3",         "ernie4-5",
+                                  "exaone4",         "exaone4-windows",
+                                  "granite.gguf",    "ministral3.gguf",
+                                  "olmo2.gguf",      "olmo3.gguf",
+                                  "phi3.gguf",       "phi3-longrope.gguf",
+                                  "seed-oss.gguf",   "smollm3.gguf",
+                                  "ernie4-5.gguf",   "exaone4.gguf",
+                                  "gguf-types.gguf", "llama-4bit",
+                                  "phi3-4bit",       "qwen3-mixed"};
 
 class CudaModel : public testing::TestWithParam<const char*> {
  protected:
@@ -40,11 +49,11 @@ class CudaModel : public testing::TestWithParam<const char*> {
 TEST_P(CudaModel, AgreesWithMlxLmToTheRoundingOfItsActivations) {
   const Difference difference = golden::compare(*open(fixture_), fixture_.prompts);
   SCOPED_TRACE(testing::PrintToString(difference));
-  RecordProperty("difference", testing::PrintToString(difference));
+  const bool half = element_of(open_model(fixture_.model).plan) == Element::f16;
   EXPECT_GT(difference.rows, 20);
   EXPECT_GE(difference.same_top, difference.rows * 9 / 10);
-  EXPECT_LT(difference.largest_logprob, 0.1);
-  EXPECT_LT(difference.largest_divergence, 1e-3);
+  EXPECT_LT(difference.largest_logprob, half ? 0.05 : 0.4);
+  EXPECT_LT(difference.largest_divergence, half ? 1e-4 : 1e-2);
 }
 
 TEST_P(CudaModel, GivesTheSameBitsInChunksAndInCompany) {
