@@ -6,8 +6,10 @@
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/graphs.h"
 #include "backend/cuda/layers.h"
+#include "backend/cuda/sample.h"
 #include "base/error.h"
 #include "engine/batch_check.h"
+#include "engine/sampler.h"
 
 namespace mlxd::cuda_backend {
 namespace {
@@ -18,6 +20,13 @@ constexpr int kFewRows = 64;
 // A row of each sequence: steps of one kind, which come again and again.
 bool is_decode(const Batch& batch) {
   return batch.rows() <= kFewRows && batch.sequences.size() == batch.tokens.size();
+}
+
+// Whether nothing but a row's logits decides.
+bool is_plain_maximum(const Draw& draw) {
+  const SamplingParams& params = *draw.params;
+  return params.temperature == 0 && !params.logprobs && params.logit_bias.empty() &&
+         !has_penalties(params) && draw.forbidden.empty() && draw.allowed.empty();
 }
 
 std::vector<Layer> make_layers(const ModelPlan& plan, Weights& weights, void (*progress)(double)) {
@@ -82,6 +91,7 @@ class CudaRunner final : public ModelRunner {
     info_.block_size = kBlockTokens;
     info_.kv = cache_.groups();
     info_.weight_bytes = weights_.matrix_bytes();
+    info_.draws = true;
     info_.row_cost = {1, 1, 1};  // reading the weights is what a few rows cost
     if (progress) progress(1);
   }
@@ -93,6 +103,7 @@ class CudaRunner final : public ModelRunner {
     cache_.resize(size.blocks);
   }
   void launch(const Batch& batch) override;
+  void draw(std::span<const Draw> draws) override;
   void wait(StepOutput& output) override;
   std::size_t buffer_bytes() const override;
 
@@ -100,6 +111,9 @@ class CudaRunner final : public ModelRunner {
   void bring(const Batch& batch);
   void reserve(int rows, int wanted);
   void run(int rows, int wanted);
+  void hand_out(std::size_t wanted);
+  std::span<float> handed_out(std::size_t wanted) const;
+  void pick(std::span<const Draw> draws);
   Graphs::Key key_of(int rows, int wanted) const;
 
   Weights weights_;
@@ -122,7 +136,13 @@ class CudaRunner final : public ModelRunner {
   Buffer handed_out_{Buffer::Place::host};
   DeviceStep step_;
   Graphs graphs_;
-  std::size_t logits_wanted_ = 0;  // numbers, of the step that was launched
+
+  // Of the step that was launched.
+  std::vector<std::size_t> logits_wanted_;  // indices into Batch::wanted
+  std::vector<SampledToken> drawn_;
+  std::vector<std::size_t> picked_;                 // of drawn_: those that the card draws
+  Buffer picks_{Buffer::Place::host}, card_picks_;  // rows, then their tokens
+  Sampler sampler_;
 };
 
 // The step's numbers onto the card.
@@ -197,10 +217,6 @@ void CudaRunner::run(int rows, int wanted) {
   multiply(element, head_.matrix, last16_.as(), padded(width), wanted, end, stream_);
   const auto count = static_cast<long>(wanted) * info_.vocab_size;
   if (softcap_ > 0) cap(logits_.as<float>(), count, softcap_, stream_);
-  check(cudaMemcpyAsync(handed_out_.as(), logits_.as(),
-                        static_cast<std::size_t>(count) * sizeof(float), cudaMemcpyDeviceToHost,
-                        stream_),
-        "copying logits");
 }
 
 // All that launches are made of and that changes from step to step. Block tables of several groups
@@ -218,7 +234,9 @@ Graphs::Key CudaRunner::key_of(int rows, int wanted) const {
 void CudaRunner::launch(const Batch& batch) {
   check_batch(batch, info_, size_);
   const int rows = batch.rows(), wanted = static_cast<int>(batch.wanted.size());
-  logits_wanted_ = static_cast<std::size_t>(wanted) * static_cast<std::size_t>(info_.vocab_size);
+  logits_wanted_.clear();
+  drawn_.clear();
+  picked_.clear();
   // Nothing of a step that failed is under way any more when a buffer is replaced.
   stream_.wait();
   cache_.copy_blocks(batch.block_copies, stream_);
@@ -230,15 +248,77 @@ void CudaRunner::launch(const Batch& batch) {
   } else {
     run(rows, wanted);
   }
+  for (std::size_t i = 0; i < batch.wanted.size(); ++i) {
+    if (batch.wanted[i].output != RowOutput::logits) continue;
+    hand_out(i);
+    logits_wanted_.push_back(i);
+  }
   check(cudaGetLastError(), "launching a step");
+}
+
+// A wanted row's logits to the host.
+void CudaRunner::hand_out(std::size_t wanted) {
+  const std::span<float> to = handed_out(wanted);
+  check(cudaMemcpyAsync(to.data(), logits_.as(wanted * to.size_bytes()), to.size_bytes(),
+                        cudaMemcpyDeviceToHost, stream_),
+        "copying logits");
+}
+
+std::span<float> CudaRunner::handed_out(std::size_t wanted) const {
+  const auto vocabulary = static_cast<std::size_t>(info_.vocab_size);
+  return {handed_out_.as<float>() + wanted * vocabulary, vocabulary};
+}
+
+// The most likely token is found on the card. For all else the host has the row and draws at once,
+// while what Draw points to is there.
+void CudaRunner::draw(std::span<const Draw> draws) {
+  drawn_.resize(draws.size());
+  for (std::size_t i = 0; i < draws.size(); ++i) {
+    drawn_[i].sample = draws[i].sample;
+    drawn_[i].token = -1;
+    if (is_plain_maximum(draws[i])) {
+      picked_.push_back(i);
+    } else {
+      hand_out(static_cast<std::size_t>(draws[i].wanted));
+    }
+  }
+  if (!picked_.empty()) pick(draws);
+  if (picked_.size() == draws.size()) return;
+  stream_.wait();
+  for (std::size_t i = 0; i < draws.size(); ++i) {
+    if (is_plain_maximum(draws[i])) continue;
+    auto drawn = sampler_.draw(handed_out(static_cast<std::size_t>(draws[i].wanted)), draws[i]);
+    if (drawn) drawn_[i] = *std::move(drawn);
+  }
+}
+
+void CudaRunner::pick(std::span<const Draw> draws) {
+  const std::size_t count = picked_.size(), bytes = count * sizeof(int);
+  picks_.reserve(2 * bytes);
+  card_picks_.reserve(2 * bytes);
+  int* rows = picks_.as<int>();
+  for (std::size_t i = 0; i < count; ++i) rows[i] = draws[picked_[i]].wanted;
+  check(cudaMemcpyAsync(card_picks_.as(), rows, bytes, cudaMemcpyHostToDevice, stream_),
+        "copying rows to draw from");
+  pick_most_likely(logits_.as<float>(), info_.vocab_size, card_picks_.as<int>(),
+                   static_cast<int>(count), card_picks_.as<int>(bytes), stream_);
+  check(
+      cudaMemcpyAsync(rows + count, card_picks_.as(bytes), bytes, cudaMemcpyDeviceToHost, stream_),
+      "copying tokens");
 }
 
 void CudaRunner::wait(StepOutput& output) {
   output.logits.clear();
   output.pooled.clear();
+  output.drawn.clear();
   stream_.wait();
-  const float* logits = handed_out_.as<const float>();
-  output.logits.assign(logits, logits + logits_wanted_);
+  for (const std::size_t wanted : logits_wanted_) {
+    const std::span<const float> logits = handed_out(wanted);
+    output.logits.insert(output.logits.end(), logits.begin(), logits.end());
+  }
+  const int* tokens = picks_.as<const int>() + picked_.size();
+  for (std::size_t i = 0; i < picked_.size(); ++i) drawn_[picked_[i]].token = tokens[i];
+  output.drawn = drawn_;
 }
 
 std::size_t CudaRunner::buffer_bytes() const {

@@ -9,6 +9,7 @@
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/matrix_plan.h"
 #include "base/error.h"
+#include "engine/sampler.h"
 #include "golden/golden.h"
 #include "model/model_files.h"
 
@@ -127,6 +128,34 @@ TEST(CudaRunner, ReadsNothingOfWhatABlockHeldBefore) {
   for (int i = 0; i < 16; ++i) others[static_cast<std::size_t>(i)] = 20 + i;
   step(*runner, others, 0, {1});
   EXPECT_EQ(step(*runner, {7, 8, 9}, 0, {1}), fresh);
+}
+
+TEST(CudaRunner, DrawsTheMostLikelyTokenAndWhatTheSamplerWould) {
+  const auto runner = open(golden::load_tiny("llama3"));
+  runner->resize_cache(CacheSize::of(runner->info(), 4));
+  const std::vector<int> blocks = {1};
+  const std::vector<float> logits = step(*runner, {1, 2, 3}, 0, blocks);
+  Batch batch;
+  batch.tokens = {1, 2, 3};
+  batch.positions = {0, 1, 2};
+  batch.sequences.push_back({0, 3, 3, tables_of(runner->info(), blocks)});
+  batch.wanted = {{2, RowOutput::token}};
+  SamplingParams greedy, warm;
+  greedy.temperature = 0;
+  warm.seed = 7;
+  const std::vector<Draw> draws = {{.params = &greedy}, {.params = &warm, .sample = 1}};
+  StepOutput output;
+  runner->launch(batch);
+  runner->draw(draws);
+  runner->wait(output);
+  ASSERT_EQ(output.drawn.size(), 2u);
+  EXPECT_TRUE(output.logits.empty());
+  Sampler sampler;
+  for (std::size_t i = 0; i < 2; ++i) {
+    std::vector<float> row = logits;
+    EXPECT_EQ(output.drawn[i].token, (*sampler.draw(row, draws[i])).token);
+    EXPECT_EQ(output.drawn[i].sample, static_cast<int>(i));
+  }
 }
 
 TEST(CudaRunner, RefusesACacheThatTheCardHasNoMemoryFor) {
