@@ -140,7 +140,7 @@ class CudaRunner final : public ModelRunner {
   // Of the step that was launched.
   std::vector<std::size_t> logits_wanted_;  // indices into Batch::wanted
   std::vector<SampledToken> drawn_;
-  std::vector<std::size_t> picked_;                 // of drawn_: those that the card draws
+  std::vector<std::size_t> to_pick_, picked_;  // of drawn_: those that the card draws
   Buffer picks_{Buffer::Place::host}, card_picks_;  // rows, then their tokens
   Sampler sampler_;
 };
@@ -273,16 +273,18 @@ std::span<float> CudaRunner::handed_out(std::size_t wanted) const {
 // while what Draw points to is there.
 void CudaRunner::draw(std::span<const Draw> draws) {
   drawn_.resize(draws.size());
+  to_pick_.clear();
   for (std::size_t i = 0; i < draws.size(); ++i) {
     drawn_[i].sample = draws[i].sample;
     drawn_[i].token = -1;
     if (is_plain_maximum(draws[i])) {
-      picked_.push_back(i);
+      to_pick_.push_back(i);
     } else {
       hand_out(static_cast<std::size_t>(draws[i].wanted));
     }
   }
-  if (!picked_.empty()) pick(draws);
+  if (!to_pick_.empty()) pick(draws);
+  picked_ = to_pick_;  // those whose tokens are on their way
   if (picked_.size() == draws.size()) return;
   stream_.wait();
   for (std::size_t i = 0; i < draws.size(); ++i) {
@@ -293,11 +295,11 @@ void CudaRunner::draw(std::span<const Draw> draws) {
 }
 
 void CudaRunner::pick(std::span<const Draw> draws) {
-  const std::size_t count = picked_.size(), bytes = count * sizeof(int);
+  const std::size_t count = to_pick_.size(), bytes = count * sizeof(int);
   picks_.reserve(2 * bytes);
   card_picks_.reserve(2 * bytes);
   int* rows = picks_.as<int>();
-  for (std::size_t i = 0; i < count; ++i) rows[i] = draws[picked_[i]].wanted;
+  for (std::size_t i = 0; i < count; ++i) rows[i] = draws[to_pick_[i]].wanted;
   check(cudaMemcpyAsync(card_picks_.as(), rows, bytes, cudaMemcpyHostToDevice, stream_),
         "copying rows to draw from");
   pick_most_likely(logits_.as<float>(), info_.vocab_size, card_picks_.as<int>(),
