@@ -53,8 +53,8 @@ TEST_P(CudaModel, AgreesWithMlxLmToTheRoundingOfItsActivations) {
   const bool half = element_of(open_model(fixture_.model).plan) == Element::f16;
   EXPECT_GT(difference.rows, 20);
   EXPECT_GE(difference.same_top, difference.rows * 9 / 10);
-  EXPECT_LT(difference.largest_logprob, half ? 0.05 : 0.4);
-  EXPECT_LT(difference.largest_divergence, half ? 1e-4 : 1e-2);
+  EXPECT_LT(difference.largest_logprob, half ? 0.1 : 0.4);
+  EXPECT_LT(difference.largest_divergence, half ? 1e-3 : 1e-2);
 }
 
 TEST_P(CudaModel, GivesTheSameBitsInChunksAndInCompany) {
