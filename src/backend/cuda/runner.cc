@@ -140,7 +140,7 @@ class CudaRunner final : public ModelRunner {
   // Of the step that was launched.
   std::vector<std::size_t> logits_wanted_;  // indices into Batch::wanted
   std::vector<SampledToken> drawn_;
-  std::vector<std::size_t> to_pick_, picked_;  // of drawn_: those that the card draws
+  std::vector<std::size_t> to_pick_, picked_;       // of drawn_: those that the card draws
   Buffer picks_{Buffer::Place::host}, card_picks_;  // rows, then their tokens
   Sampler sampler_;
 };
