@@ -37,7 +37,7 @@ class Graphs {
   }
 
  private:
-  static constexpr std::size_t kMost = 256;  // some 100 KB of the card's memory each
+  static constexpr std::size_t kMost = 128;  // since each takes memory of the card
 
   static void begin(cudaStream_t stream);
   static void abandon(cudaStream_t stream);

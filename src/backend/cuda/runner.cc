@@ -86,13 +86,14 @@ class CudaRunner final : public ModelRunner {
         cache_(plan),
         layout_(static_cast<int>(cache_.groups().size()), tile_kinds(plan, cache_)) {
     info_.backend = "cuda";
+    info_.instruction_set = "sm_90a";
     info_.vocab_size = static_cast<int>(plan.head.weight.out());
     info_.context_length = plan.config.context_length;
     info_.block_size = kBlockTokens;
     info_.kv = cache_.groups();
     info_.weight_bytes = weights_.matrix_bytes();
     info_.draws = true;
-    info_.row_cost = {1, 1, 1};  // reading the weights is what a few rows cost
+    info_.row_cost = {1, 1, 1.1f};  // as measured on an H100 with 1, 8 and 32 rows
     if (progress) progress(1);
   }
 
