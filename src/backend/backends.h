@@ -7,15 +7,16 @@
 #include <string>
 #include <vector>
 
+#include "base/system_memory.h"
 #include "engine/model_runner.h"
 #include "model/model_plan.h"
 
 namespace mlxd {
 
 struct BackendOptions {
-  std::string name;           // "cpu", "mlx"; "": the default of this system
-  int threads = 0;            // cpu
-  std::string isa;            // cpu
+  std::string name;  // "cpu", "cuda", "mlx"; "auto": cuda where there is a card; "": the default
+  int threads = 0;   // cpu
+  std::string isa;   // cpu
   std::string kv_cache_type;  // "f16", "int8" (cpu); "": "f16"
 };
 
@@ -27,6 +28,9 @@ std::string available_backends();
 
 // What is likely to make the backend that `options` choose slow here: sentences for the operator.
 std::vector<std::string> backend_warnings(const BackendOptions& options);
+
+// The memory that its models are to share: of the card, or of the system.
+SystemMemory memory_for(const BackendOptions& options);
 
 // What the runner of `plan` will hold, by its headers alone. Throws as make_runner does.
 RunnerMemory foresee_memory(const ModelPlan& plan, const BackendOptions& options,

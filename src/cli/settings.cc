@@ -143,9 +143,10 @@ void add_memory_options(CLI::App& app, EngineSettings& settings) {
       ->capture_default_str()
       ->group(kEngine);
   app.add_option("--backend", settings.backend.name,
-                 "cpu or mlx (default: cpu on Linux, mlx on macOS)")
+                 "cpu, cuda, mlx, or auto: cuda where there is a card (default: cpu on Linux, mlx "
+                 "on macOS)")
       ->envname("MLXD_BACKEND")
-      ->check(one_of({"cpu", "mlx"}))
+      ->check(one_of({"cpu", "cuda", "mlx", "auto"}))
       ->group(kEngine);
   app.add_option("--kv-cache-gb", settings.kv_cache_gb,
                  "memory of a model's KV cache in GiB (0: its share of a quarter of what is free)")

@@ -58,7 +58,7 @@ LocalModels::LocalModels(const std::vector<ModelSetting>& models, EngineSettings
       warnings.push_back(fmt::format("{} is left out: {}", model.name, error.what()));
     }
   }
-  memory_ = plan_memory(std::move(memory), settings_);
+  memory_ = plan_memory(std::move(memory), settings_, memory_for(settings_.backend));
   memory_.warnings.insert(memory_.warnings.end(), warnings.begin(), warnings.end());
 }
 
