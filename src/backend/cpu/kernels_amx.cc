@@ -1,0 +1,95 @@
+// AMX: one tdpbf16ps adds to 16 rows and 16 outputs the products of 32 columns.
+#include <cstddef>
+#include <cstdint>
+
+#include <immintrin.h>
+
+#include "backend/cpu/isa.h"
+#include "backend/cpu/prompt_driver.h"
+
+namespace mlxd::cpu {
+namespace {
+
+// Loads and stores clobber memory, which the intrinsics of g++ 12 do not say.
+#define TILE_LOAD(tile, from, stride)                            \
+  asm volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(from),   \
+               "r"(static_cast<std::ptrdiff_t>(stride))          \
+               : "memory")
+#define TILE_STORE(tile, to, stride)                             \
+  asm volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(to), \
+               "r"(static_cast<std::ptrdiff_t>(stride))          \
+               : "memory")
+#define TILE_ZERO(tile) asm volatile("tilezero %%tmm" #tile ::)
+#define TILE_MULTIPLY(sum, input, weights) \
+  asm volatile("tdpbf16ps %%tmm" #weights ", %%tmm" #input ", %%tmm" #sum ::)
+
+// All eight tiles have 16 rows of 64 bytes. In static storage: g++ 12 loses stores to one on the
+// stack.
+struct alignas(64) TileConfig {
+  std::uint8_t palette = 1;
+  std::uint8_t start_row = 0;
+  std::uint8_t reserved[14] = {};
+  std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+constinit const TileConfig kTileConfig;
+
+struct Amx {
+  class Session {
+   public:
+    Session() { asm volatile("ldtilecfg %0" ::"m"(kTileConfig) : "memory"); }
+    ~Session() { asm volatile("tilerelease" ::); }
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+  };
+
+  // Sums in tiles 0 (and 1 of the second tile, 2 and 3 of the second block), rows in 4 and 5,
+  // weights in 6 and 7.
+  template <int kRows, int kTiles>
+  static void accumulate(const std::uint16_t* input, std::ptrdiff_t block_stride,
+                         const std::uint16_t* weights, std::ptrdiff_t tile_stride, int groups,
+                         float* sums, bool first) {
+    constexpr int kLine = 64;  // bytes of a tile's row
+    constexpr std::ptrdiff_t kBlockSums = kMostTiles * kSumNumbers;
+    float* const second = sums + kBlockSums;
+    if (first) {
+      TILE_ZERO(0);
+      if constexpr (kTiles == 2) TILE_ZERO(1);
+      if constexpr (kRows == 2) TILE_ZERO(2);
+      if constexpr (kRows == 2 && kTiles == 2) TILE_ZERO(3);
+    } else {
+      TILE_LOAD(0, sums, kLine);
+      if constexpr (kTiles == 2) TILE_LOAD(1, sums + kSumNumbers, kLine);
+      if constexpr (kRows == 2) TILE_LOAD(2, second, kLine);
+      if constexpr (kRows == 2 && kTiles == 2) TILE_LOAD(3, second + kSumNumbers, kLine);
+    }
+    for (int g = 0; g < groups; ++g) {
+      TILE_LOAD(4, input + g * PromptInput::kGroupStride, kLine);
+      TILE_LOAD(6, weights + g * kTileNumbers, kLine);
+      TILE_MULTIPLY(0, 4, 6);
+      if constexpr (kTiles == 2) {
+        TILE_LOAD(7, weights + tile_stride + g * kTileNumbers, kLine);
+        TILE_MULTIPLY(1, 4, 7);
+      }
+      if constexpr (kRows == 2) {
+        TILE_LOAD(5, input + block_stride + g * PromptInput::kGroupStride, kLine);
+        TILE_MULTIPLY(2, 5, 6);
+        if constexpr (kTiles == 2) TILE_MULTIPLY(3, 5, 7);
+      }
+    }
+    TILE_STORE(0, sums, kLine);
+    if constexpr (kTiles == 2) TILE_STORE(1, sums + kSumNumbers, kLine);
+    if constexpr (kRows == 2) TILE_STORE(2, second, kLine);
+    if constexpr (kRows == 2 && kTiles == 2) TILE_STORE(3, second + kSumNumbers, kLine);
+  }
+};
+
+}  // namespace
+
+constinit const PromptKernels kAmxPrompts = {
+    .takes = PromptDriver<Amx>::takes,
+    .round = PromptDriver<Amx>::round,
+    .multiply = PromptDriver<Amx>::multiply,
+};
+
+}  // namespace mlxd::cpu

@@ -1,0 +1,70 @@
+// What AMX computes, on vector units: so that the arithmetic of prompts, and all that depends on a
+// row's role, is tested where no processor has AMX. No model is served with it unless told to.
+#include <cstddef>
+#include <cstdint>
+
+#include <immintrin.h>
+
+#include "backend/cpu/isa.h"
+#include "backend/cpu/prompt_driver.h"
+
+namespace mlxd::cpu {
+namespace {
+
+struct AmxModel {
+  struct Session {
+    Session() {}  // which is not trivial, as that of AMX
+  };
+
+  // Of each pair of columns the products of the first and of the second are added up apart and then
+  // together, for each group, as tdpbf16ps does (Intel's manual).
+  template <int kRows, int kTiles>
+  static void accumulate(const std::uint16_t* input, std::ptrdiff_t block_stride,
+                         const std::uint16_t* weights, std::ptrdiff_t tile_stride, int groups,
+                         float* sums, bool first) {
+    for (int block = 0; block < kRows; ++block) {
+      for (int tile = 0; tile < kTiles; ++tile) {
+        float* const to = sums + (block * kMostTiles + tile) * kSumNumbers;
+        for (int row = 0; row < kPromptRows; ++row) {
+          __m512 sum = first ? _mm512_setzero_ps() : _mm512_load_ps(to + row * kTileRows);
+          for (int g = 0; g < groups; ++g) {
+            const std::uint16_t* values = input + block * block_stride +
+                                          g * PromptInput::kGroupStride + row * kGroupColumns;
+            sum = _mm512_add_ps(
+                sum, group_of(values, weights + tile * tile_stride + g * kTileNumbers));
+          }
+          _mm512_store_ps(to + row * kTileRows, sum);
+        }
+      }
+    }
+  }
+
+ private:
+  static __m512 group_of(const std::uint16_t* values, const std::uint16_t* weights) {
+    __m512 firsts = _mm512_setzero_ps(), seconds = _mm512_setzero_ps();
+    const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+    for (int pair = 0; pair < kGroupColumns / 2; ++pair) {
+      int both;
+      __builtin_memcpy(&both, values + 2 * pair, sizeof both);
+      const __m512i value = _mm512_set1_epi32(both);
+      const __m512i weight = _mm512_load_si512(weights + 2 * kTileRows * pair);
+      const auto low = [](__m512i of) { return _mm512_castsi512_ps(_mm512_slli_epi32(of, 16)); };
+      const auto upper = [high](__m512i of) {
+        return _mm512_castsi512_ps(_mm512_and_si512(of, high));
+      };
+      firsts = _mm512_fmadd_ps(low(value), low(weight), firsts);
+      seconds = _mm512_fmadd_ps(upper(value), upper(weight), seconds);
+    }
+    return _mm512_add_ps(firsts, seconds);
+  }
+};
+
+}  // namespace
+
+constinit const PromptKernels kAmxModelPrompts = {
+    .takes = PromptDriver<AmxModel>::takes,
+    .round = PromptDriver<AmxModel>::round,
+    .multiply = PromptDriver<AmxModel>::multiply,
+};
+
+}  // namespace mlxd::cpu
