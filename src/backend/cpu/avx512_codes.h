@@ -11,7 +11,7 @@
 namespace mlxd::cpu {
 namespace {
 
-constexpr int kSteps = 8;             // of four columns, in a group
+constexpr int kSteps = 8;  // of four columns, in a group
 
 [[gnu::always_inline]] inline __m512 load_halves(const std::uint8_t* from) {
   return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(from)));

@@ -11,9 +11,9 @@ namespace mlxd::cpu {
 namespace {
 
 // Loads and stores clobber memory, which the intrinsics of g++ 12 do not say.
-#define TILE_LOAD(tile, from, stride)                            \
-  asm volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(from),   \
-               "r"(static_cast<std::ptrdiff_t>(stride))          \
+#define TILE_LOAD(tile, from, stride)                          \
+  asm volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(from), \
+               "r"(static_cast<std::ptrdiff_t>(stride))        \
                : "memory")
 #define TILE_STORE(tile, to, stride)                             \
   asm volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(to), \
@@ -87,7 +87,6 @@ struct Amx {
 }  // namespace
 
 constinit const PromptKernels kAmxPrompts = {
-    .takes = PromptDriver<Amx>::takes,
     .round = PromptDriver<Amx>::round,
     .multiply = PromptDriver<Amx>::multiply,
 };

@@ -28,10 +28,10 @@ struct AmxModel {
         for (int row = 0; row < kPromptRows; ++row) {
           __m512 sum = first ? _mm512_setzero_ps() : _mm512_load_ps(to + row * kTileRows);
           for (int g = 0; g < groups; ++g) {
-            const std::uint16_t* values = input + block * block_stride +
-                                          g * PromptInput::kGroupStride + row * kGroupColumns;
-            sum = _mm512_add_ps(
-                sum, group_of(values, weights + tile * tile_stride + g * kTileNumbers));
+            const std::uint16_t* values =
+                input + block * block_stride + g * PromptInput::kGroupStride + row * kGroupColumns;
+            sum = _mm512_add_ps(sum,
+                                group_of(values, weights + tile * tile_stride + g * kTileNumbers));
           }
           _mm512_store_ps(to + row * kTileRows, sum);
         }
@@ -62,7 +62,6 @@ struct AmxModel {
 }  // namespace
 
 constinit const PromptKernels kAmxModelPrompts = {
-    .takes = PromptDriver<AmxModel>::takes,
     .round = PromptDriver<AmxModel>::round,
     .multiply = PromptDriver<AmxModel>::multiply,
 };

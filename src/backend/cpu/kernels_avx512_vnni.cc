@@ -184,17 +184,24 @@ void quantize(const float* values, int columns, std::int8_t* quantized, float* s
   }
 }
 
+constexpr Kernels kernels_with(std::string_view name, const PromptKernels* prompts) {
+  return {
+      .name = name,
+      .pack = pack,
+      .allocate = allocate_packed,
+      .pack_tiles = pack_tiles,
+      .prepare = KernelDriver<Avx512Vnni>::prepare,
+      .multiply = KernelDriver<Avx512Vnni>::multiply,
+      .decode_row = decode_row,
+      .quantize = quantize,
+      .prompts = prompts,
+  };
+}
+
 }  // namespace
 
-constinit const Kernels kAvx512VnniKernels = {
-    .name = "avx512_vnni",
-    .pack = pack,
-    .allocate = allocate_packed,
-    .pack_tiles = pack_tiles,
-    .prepare = KernelDriver<Avx512Vnni>::prepare,
-    .multiply = KernelDriver<Avx512Vnni>::multiply,
-    .decode_row = decode_row,
-    .quantize = quantize,
-};
+constinit const Kernels kAvx512VnniKernels = kernels_with("avx512_vnni", nullptr);
+constinit const Kernels kAmxKernels = kernels_with("amx", &kAmxPrompts);
+constinit const Kernels kAmxModelKernels = kernels_with("amx_model", &kAmxModelPrompts);
 
 }  // namespace mlxd::cpu

@@ -3,8 +3,8 @@
 //   class Session: the unit is ready for this thread while one lives;
 //   template <int kRows, int kTiles> static void accumulate(const uint16_t* input, ptrdiff_t
 //       block_stride, const uint16_t* weights, ptrdiff_t tile_stride, int groups, float* sums, bool
-//       first): sums[row block][kMostTiles][16][16] (+)= products of kRows blocks of rows and kTiles
-//       tiles of the matrix over so many groups of 32 columns; `first`: they begin at zero.
+//       first): sums[row block][kMostTiles][16][16] (+)= products of kRows blocks of rows and
+//       kTiles tiles of the matrix over so many groups of 32 columns; `first`: they begin at zero.
 // Included by files compiled for AVX-512 alone.
 #pragma once
 
@@ -20,20 +20,12 @@
 namespace mlxd::cpu {
 namespace {
 
-// A call's tiles are taken four at a time, of 256 columns: 32 KiB of expanded weights, which stay in
-// a level-1 cache beside two blocks of rows.
-constexpr int kMostTiles = 4;
-constexpr int kChunkGroups = 8;
-// Rows of a pass: their sums, of four tiles, are 128 KiB.
-constexpr int kPassBlocks = 32;
+constexpr int kMostTiles = PromptScratch::kTiles;
+constexpr int kChunkGroups = PromptScratch::kGroups;
+constexpr int kPassBlocks = PromptScratch::kBlocks;
 
 constexpr std::ptrdiff_t kTileNumbers = kTileRows * kGroupColumns;  // expanded, of a group
 constexpr std::ptrdiff_t kSumNumbers = kPromptRows * kTileRows;
-
-struct alignas(64) PromptScratch {
-  std::uint16_t weights[kMostTiles][kChunkGroups][kTileNumbers];
-  float sums[kPassBlocks][kMostTiles][kSumNumbers];
-};
 
 // Sixteen floats as bfloat16 in the low half of each lane, to nearest, ties to even.
 [[gnu::always_inline]] inline __m512i rounded_bits(__m512 value) {
@@ -55,8 +47,8 @@ struct alignas(64) PromptScratch {
 #endif
 }
 
-// A group's weights, (code - zero) * scale + min, into the 16 rows of a tile: row p holds columns 2p
-// and 2p + 1 of the 16 outputs.
+// A group's weights, (code - zero) * scale + min, into the 16 rows of a tile: row p holds columns
+// 2p and 2p + 1 of the 16 outputs.
 template <Codes kCodes, ScaleKind kKind>
 [[gnu::always_inline]] inline void expand_group(const std::uint8_t* group, __m512i table,
                                                 const GroupScales& scales, std::uint16_t* out) {
@@ -96,8 +88,6 @@ template <Codes kCodes, ScaleKind kKind>
 template <class Unit>
 class PromptDriver {
  public:
-  static bool takes(const PackedMatrix& matrix) { return matrix.reads_quantized(); }
-
   static void round(const float* values, int columns, std::uint16_t* out) {
     for (int c = 0; c < columns; c += kGroupColumns, out += PromptInput::kGroupStride) {
       const __m512 low = _mm512_loadu_ps(values + c), high = _mm512_loadu_ps(values + c + 16);
@@ -108,12 +98,10 @@ class PromptDriver {
   }
 
   static void multiply(const PackedMatrix& matrix, const PromptInput& input, int first_tile,
-                       int end_tile, float* out, std::ptrdiff_t out_stride) {
-    static thread_local PromptScratch scratch;
+                       int end_tile, const PromptOutput& out, PromptScratch& scratch) {
     const typename Unit::Session session;
-    const Product product{static_cast<const PackedTiles&>(matrix), input, out, out_stride};
-    const auto rows = static_cast<int>(input.rows.size());
-    const int blocks = (rows + kPromptRows - 1) / kPromptRows;
+    const Product product{static_cast<const PackedTiles&>(matrix), input, out};
+    const int blocks = (input.rows + kPromptRows - 1) / kPromptRows;
     for (int block = 0; block < blocks; block += kPassBlocks) {
       const int count = blocks - block < kPassBlocks ? blocks - block : kPassBlocks;
       for (int tile = first_tile; tile < end_tile; tile += kMostTiles) {
@@ -127,8 +115,7 @@ class PromptDriver {
   struct Product {
     const PackedTiles& matrix;
     const PromptInput& input;
-    float* out;
-    std::ptrdiff_t stride;
+    const PromptOutput& out;
   };
 
   // Blocks [block, block + count) of rows by tiles [tile, tile + tiles).
@@ -174,11 +161,12 @@ class PromptDriver {
 
   // The rows that are there, and of a matrix's last tile the outputs.
   static void write(const Product& product, int block, int tile, const float* sums) {
-    const int rows = static_cast<int>(product.input.rows.size()) - block * kPromptRows;
+    const int first = block * kPromptRows, rows = product.input.rows - first;
     const int outputs = product.matrix.rows() - tile * kTileRows;
     const auto mask = static_cast<__mmask16>(outputs < kTileRows ? (1 << outputs) - 1 : 0xffff);
     for (int i = 0; i < rows && i < kPromptRows; ++i) {
-      float* to = product.out + product.input.rows[block * kPromptRows + i] * product.stride;
+      const int place = product.out.places ? product.out.places[first + i] : first + i;
+      float* to = product.out.values + place * product.out.stride;
       _mm512_mask_storeu_ps(to + tile * kTileRows, mask, _mm512_load_ps(sums + i * kTileRows));
     }
   }

@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "backend/cpu/kernels.h"
 
@@ -14,8 +13,8 @@ inline constexpr int kPromptRows = 16;  // that a tile of a matrix unit holds
 // a tile, [ceil(rows / 16)][columns / 32][16][32]. What lies in the places of a last block that has
 // fewer rows does not matter. A view; 64-byte aligned.
 struct PromptInput {
-  std::span<const int> rows;  // of the product, one for each row here
-  int columns = 0;
+  int rows = 0;
+  int columns = 0;  // multiple of 32, those of the matrix or more
   const std::uint16_t* tiles = nullptr;
 
   // Numbers of a block of rows.
@@ -27,21 +26,44 @@ struct PromptInput {
   static constexpr std::ptrdiff_t place(int row, int columns) {
     return row / kPromptRows * block_size(columns) + row % kPromptRows * kGroupColumns;
   }
+
+  // Rows [first, end): `first` is a multiple of kPromptRows, and `end` is one or the last row's.
+  PromptInput part(int first, int end) const {
+    return {end - first, columns, tiles + place(first, columns)};
+  }
+};
+
+// What a call works in: weights that it has expanded, and sums of products so far. One a thread.
+struct alignas(64) PromptScratch {
+  // The matrix's tiles are taken four at a time, of 256 columns: 32 KiB of expanded weights, which
+  // stay in a level-1 cache beside two blocks of rows.
+  static constexpr int kTiles = 4, kGroups = 8;
+  // Blocks of rows of a pass: their sums, of four tiles, are 128 KiB.
+  static constexpr int kBlocks = 32;
+
+  std::uint16_t weights[kTiles][kGroups][kTileRows * kGroupColumns];
+  float sums[kBlocks][kTiles][kPromptRows * kTileRows];
+};
+
+// Where a product's rows go.
+struct PromptOutput {
+  float* values = nullptr;
+  std::ptrdiff_t stride = 0;    // numbers between two rows
+  const int* places = nullptr;  // [rows of the input]: the row that each becomes; null: in order
 };
 
 // Products of prompt rows on a matrix unit. It adds up many more products an instruction than a
 // vector unit, of 16 rows at once and of bfloat16 numbers: so weights are expanded to these, once
 // for many rows, and neither they nor the activations are what a decoded row is multiplied with.
 // Which rows are a prompt's is therefore the request's to say, never the step's (architecture.md,
-// "Arithmetic by role"). Row independent as Kernels are.
+// "Arithmetic by role"). Row independent as Kernels are. Only for matrices of codes, that is those
+// that read quantised input (PackedMatrix::reads_quantized).
 struct PromptKernels {
-  // Whether it takes products by this matrix: those of codes, which lose nothing that matters.
-  bool (*takes)(const PackedMatrix& matrix);
   // Rounds values[columns], whole groups, of a row into its places, of which `out` is the first.
   void (*round)(const float* values, int columns, std::uint16_t* out);
-  // As Kernels::multiply, for the rows that the input names: out[rows[i] * out_stride + r].
+  // As Kernels::multiply: matrix row r of input row i is out.values[place * out.stride + r].
   void (*multiply)(const PackedMatrix& matrix, const PromptInput& input, int first_tile,
-                   int end_tile, float* out, std::ptrdiff_t out_stride);
+                   int end_tile, const PromptOutput& out, PromptScratch& scratch);
 };
 
 }  // namespace mlxd::cpu
