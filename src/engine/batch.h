@@ -26,9 +26,6 @@ struct BatchSequence {
   int first_row = 0;
   int query_length = 0;    // rows in this step
   int context_length = 0;  // tokens in the KV cache after this step: position of the last row + 1
-  // The first so many rows are of the request's prompt; those behind them were generated, or
-  // guessed, however many are computed at once (RunnerInfo::has_roles).
-  int prompt_rows = 0;
   // A block table for each KV group: position p is in blocks[group][p / block_size]. -1: let go; no
   // row of this step reads or writes there.
   std::array<std::span<const int>, kMaxKvGroups> blocks{};
@@ -40,6 +37,9 @@ struct BatchSequence {
   // Of a model that is not causal: positions from here on are of the second of two texts; 0: there
   // is but one.
   int second_begin = 0;
+  // The first so many rows are of the request's prompt; those behind them were generated, or
+  // guessed, however many are computed at once (RunnerInfo::has_roles).
+  int prompt_rows = 0;
 };
 
 // What is handed out for a row.

@@ -335,8 +335,8 @@ void attend(const PartitionQuery& p) {
   }
 }
 
-void fold(float* maximum, float* sum, float* out, float next_maximum, float next_sum,
-          const float* next_out, int value_dim) {
+[[maybe_unused]] void fold(float* maximum, float* sum, float* out, float next_maximum,
+                           float next_sum, const float* next_out, int value_dim) {
   if (next_sum == 0) return;  // sees nothing of that partition
   if (*sum == 0) {
     *maximum = next_maximum;

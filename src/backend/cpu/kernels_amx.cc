@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #include "backend/cpu/isa.h"
+#include "backend/cpu/prompt_attention.h"
 #include "backend/cpu/prompt_driver.h"
 
 namespace mlxd::cpu {
@@ -82,6 +83,39 @@ struct Amx {
     if constexpr (kRows == 2) TILE_STORE(2, second, kLine);
     if constexpr (kRows == 2 && kTiles == 2) TILE_STORE(3, second + kSumNumbers, kLine);
   }
+
+  // Sums in tiles 0 to 3, rows in 4, columns in the others by turns.
+  template <int kTiles>
+  static void row_products(const std::uint16_t* const* rows, const std::uint16_t* const* columns,
+                           int count, float* out, std::ptrdiff_t stride) {
+    constexpr int kLine = 64;
+    const auto bytes = stride * static_cast<std::ptrdiff_t>(sizeof(float));
+    TILE_ZERO(0);
+    if constexpr (kTiles == 4) {
+      TILE_ZERO(1);
+      TILE_ZERO(2);
+      TILE_ZERO(3);
+    }
+    for (int i = 0; i < count; ++i) {
+      TILE_LOAD(4, rows[i], kLine);
+      TILE_LOAD(5, columns[i], kLine);
+      TILE_MULTIPLY(0, 4, 5);
+      if constexpr (kTiles == 4) {
+        TILE_LOAD(6, columns[i] + kTileNumbers, kLine);
+        TILE_MULTIPLY(1, 4, 6);
+        TILE_LOAD(7, columns[i] + 2 * kTileNumbers, kLine);
+        TILE_MULTIPLY(2, 4, 7);
+        TILE_LOAD(5, columns[i] + 3 * kTileNumbers, kLine);
+        TILE_MULTIPLY(3, 4, 5);
+      }
+    }
+    TILE_STORE(0, out, bytes);
+    if constexpr (kTiles == 4) {
+      TILE_STORE(1, out + 16, bytes);
+      TILE_STORE(2, out + 32, bytes);
+      TILE_STORE(3, out + 48, bytes);
+    }
+  }
 };
 
 }  // namespace
@@ -89,6 +123,7 @@ struct Amx {
 constinit const PromptKernels kAmxPrompts = {
     .round = PromptDriver<Amx>::round,
     .multiply = PromptDriver<Amx>::multiply,
+    .attend = attend_prompts<Amx>,
 };
 
 }  // namespace mlxd::cpu

@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #include "backend/cpu/isa.h"
+#include "backend/cpu/prompt_attention.h"
 #include "backend/cpu/prompt_driver.h"
 
 namespace mlxd::cpu {
@@ -39,6 +40,21 @@ struct AmxModel {
     }
   }
 
+  template <int kTiles>
+  static void row_products(const std::uint16_t* const* rows, const std::uint16_t* const* columns,
+                           int count, float* out, std::ptrdiff_t stride) {
+    for (int row = 0; row < kPromptRows; ++row) {
+      for (int tile = 0; tile < kTiles; ++tile) {
+        __m512 sum = _mm512_setzero_ps();
+        for (int i = 0; i < count; ++i) {
+          sum = _mm512_add_ps(
+              sum, group_of(rows[i] + row * kGroupColumns, columns[i] + tile * kTileNumbers));
+        }
+        _mm512_storeu_ps(out + row * stride + tile * 16, sum);
+      }
+    }
+  }
+
  private:
   static __m512 group_of(const std::uint16_t* values, const std::uint16_t* weights) {
     __m512 firsts = _mm512_setzero_ps(), seconds = _mm512_setzero_ps();
@@ -64,6 +80,7 @@ struct AmxModel {
 constinit const PromptKernels kAmxModelPrompts = {
     .round = PromptDriver<AmxModel>::round,
     .multiply = PromptDriver<AmxModel>::multiply,
+    .attend = attend_prompts<AmxModel>,
 };
 
 }  // namespace mlxd::cpu

@@ -61,6 +61,15 @@ template <Codes kCodes, ScaleKind kKind>
   __m512i codes[kSteps];
   load_codes<kCodes>(group, table, codes);
   const __m512i byte = _mm512_set1_epi32(255);
+  // Codes of up to four bits are looked up, which is one operation less than to mask and convert.
+  const __m512 numbers = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  const auto number = [&](__m512i shifted) {
+    if constexpr (code_bits(kCodes) <= 4 && !has_table(kCodes)) {
+      return _mm512_permutexvar_ps(shifted, numbers);
+    } else {
+      return _mm512_cvtepi32_ps(_mm512_and_si512(shifted, byte));
+    }
+  };
 #pragma GCC unroll 2
   for (int half = 0; half < 2; ++half) {
     const bool second = has_halves(kKind) && half == 1;
@@ -75,8 +84,7 @@ template <Codes kCodes, ScaleKind kKind>
       __m512 columns[4];
 #pragma GCC unroll 4
       for (int c = 0; c < 4; ++c) {
-        const __m512i code = _mm512_and_si512(_mm512_srli_epi32(codes[step], 8 * c), byte);
-        columns[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(code), scale, min);
+        columns[c] = _mm512_fmadd_ps(number(_mm512_srli_epi32(codes[step], 8 * c)), scale, min);
       }
       std::uint16_t* const row = out + 2 * step * 2 * kTileRows;
       _mm512_store_si512(row, pairs_of(columns[0], columns[1]));

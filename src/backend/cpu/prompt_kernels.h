@@ -4,8 +4,11 @@
 #include <cstdint>
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/kv_cache.h"
 
 namespace mlxd::cpu {
+
+struct PartitionQuery;
 
 inline constexpr int kPromptRows = 16;  // that a tile of a matrix unit holds
 
@@ -52,6 +55,19 @@ struct PromptOutput {
   const int* places = nullptr;  // [rows of the input]: the row that each becomes; null: in order
 };
 
+// What a thread attends in (PromptKernels::attend). Numbers as bfloat16 in tiles, or floats; for
+// `queries` padded to whole blocks of 16 and `dim` numbers of a head padded to whole groups.
+struct PromptAttentionScratch {
+  static constexpr int kMostGroups = 16;  // of a head
+
+  std::uint16_t* queries = nullptr;  // 2 * queries * dim
+  std::uint16_t* keys = nullptr;     // 2 * dim * 64
+  std::uint16_t* values = nullptr;   // dim * 64
+  std::uint16_t* weights = nullptr;  // 16 * 64
+  float* scores = nullptr;           // queries * 64
+  float* rest = nullptr;             // 16 * dim
+};
+
 // Products of prompt rows on a matrix unit. It adds up many more products an instruction than a
 // vector unit, of 16 rows at once and of bfloat16 numbers: so weights are expanded to these, once
 // for many rows, and neither they nor the activations are what a decoded row is multiplied with.
@@ -64,6 +80,11 @@ struct PromptKernels {
   // As Kernels::multiply: matrix row r of input row i is out.values[place * out.stride + r].
   void (*multiply)(const PackedMatrix& matrix, const PromptInput& input, int first_tile,
                    int end_tile, const PromptOutput& out, PromptScratch& scratch);
+  // As KvOps::attend of the format, of prompt rows' queries; values lie apart from keys, of at most
+  // kMostGroups * 32 numbers. Scores are left in the scratch. `begins`: the queries are not those
+  // of the call before with this scratch.
+  void (*attend)(const PartitionQuery& partition, KvFormat format, bool begins,
+                 PromptAttentionScratch& scratch);
 };
 
 }  // namespace mlxd::cpu

@@ -22,7 +22,7 @@ namespace {
 
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;
-  for (const char* name : {"portable", "avx2", "avx512_vnni", "amx"}) {
+  for (const char* name : {"portable", "avx2", "avx512_vnni", "amx_model", "amx"}) {
     if (find_kernels(name)) names.push_back(name);
   }
   return names;
