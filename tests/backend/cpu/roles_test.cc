@@ -154,17 +154,19 @@ TEST(Roles, AnEngineAnswersTheSameHoweverItComesToAnAnswer) {
     plain.prefix_cache = false;
     const auto expected = answer_all(plain, 1, false).first;
     EngineOptions tight;  // in pieces, with drafts, with less memory than all want
-    tight.kv_blocks = 48;
+    tight.kv_blocks = 34;
     tight.max_step_tokens = 24;
     tight.max_running_sequences = 8;
+    std::uint64_t preemptions = 0;
     for (const int threads : {1, 2, 3, 4}) {
       tight.max_draft_tokens = threads % 2 == 0 ? 0 : 8;
       const auto [answers, stats] = answer_all(tight, threads, true);
-      EXPECT_GT(stats.preemptions, 0u);
+      preemptions += stats.preemptions;
       for (std::size_t i = 0; i < jobs.size(); ++i) {
         mlxd::testing::expect_same(answers[i], expected[i]);
       }
     }
+    EXPECT_GT(preemptions, 0u) << isa;
   }
 }
 
