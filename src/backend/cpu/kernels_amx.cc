@@ -35,6 +35,8 @@ struct alignas(64) TileConfig {
 };
 constinit const TileConfig kTileConfig;
 
+constexpr std::ptrdiff_t kFloat = sizeof(float);
+
 struct Amx {
   class Session {
    public:
@@ -49,20 +51,20 @@ struct Amx {
   template <int kRows, int kTiles>
   static void accumulate(const std::uint16_t* input, std::ptrdiff_t block_stride,
                          const std::uint16_t* weights, std::ptrdiff_t tile_stride, int groups,
-                         float* sums, bool first) {
+                         const Sums* from, const Sums& to) {
     constexpr int kLine = 64;  // bytes of a tile's row
-    constexpr std::ptrdiff_t kBlockSums = kMostTiles * kSumNumbers;
-    float* const second = sums + kBlockSums;
-    if (first) {
+    if (from == nullptr) {
       TILE_ZERO(0);
       if constexpr (kTiles == 2) TILE_ZERO(1);
       if constexpr (kRows == 2) TILE_ZERO(2);
       if constexpr (kRows == 2 && kTiles == 2) TILE_ZERO(3);
     } else {
-      TILE_LOAD(0, sums, kLine);
-      if constexpr (kTiles == 2) TILE_LOAD(1, sums + kSumNumbers, kLine);
-      if constexpr (kRows == 2) TILE_LOAD(2, second, kLine);
-      if constexpr (kRows == 2 && kTiles == 2) TILE_LOAD(3, second + kSumNumbers, kLine);
+      const std::ptrdiff_t line = from->row * kFloat;
+      float* const second = from->values + from->block;
+      TILE_LOAD(0, from->values, line);
+      if constexpr (kTiles == 2) TILE_LOAD(1, from->values + from->tile, line);
+      if constexpr (kRows == 2) TILE_LOAD(2, second, line);
+      if constexpr (kRows == 2 && kTiles == 2) TILE_LOAD(3, second + from->tile, line);
     }
     for (int g = 0; g < groups; ++g) {
       TILE_LOAD(4, input + g * PromptInput::kGroupStride, kLine);
@@ -78,10 +80,12 @@ struct Amx {
         if constexpr (kTiles == 2) TILE_MULTIPLY(3, 5, 7);
       }
     }
-    TILE_STORE(0, sums, kLine);
-    if constexpr (kTiles == 2) TILE_STORE(1, sums + kSumNumbers, kLine);
-    if constexpr (kRows == 2) TILE_STORE(2, second, kLine);
-    if constexpr (kRows == 2 && kTiles == 2) TILE_STORE(3, second + kSumNumbers, kLine);
+    const std::ptrdiff_t line = to.row * kFloat;
+    float* const second = to.values + to.block;
+    TILE_STORE(0, to.values, line);
+    if constexpr (kTiles == 2) TILE_STORE(1, to.values + to.tile, line);
+    if constexpr (kRows == 2) TILE_STORE(2, second, line);
+    if constexpr (kRows == 2 && kTiles == 2) TILE_STORE(3, second + to.tile, line);
   }
 
   // Sums in tiles 0 to 3, rows in 4, columns in the others by turns.
@@ -89,7 +93,7 @@ struct Amx {
   static void row_products(const std::uint16_t* const* rows, const std::uint16_t* const* columns,
                            int count, float* out, std::ptrdiff_t stride) {
     constexpr int kLine = 64;
-    const auto bytes = stride * static_cast<std::ptrdiff_t>(sizeof(float));
+    const std::ptrdiff_t bytes = stride * kFloat;
     TILE_ZERO(0);
     if constexpr (kTiles == 4) {
       TILE_ZERO(1);

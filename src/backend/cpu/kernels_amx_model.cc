@@ -22,19 +22,21 @@ struct AmxModel {
   template <int kRows, int kTiles>
   static void accumulate(const std::uint16_t* input, std::ptrdiff_t block_stride,
                          const std::uint16_t* weights, std::ptrdiff_t tile_stride, int groups,
-                         float* sums, bool first) {
+                         const Sums* from, const Sums& to) {
     for (int block = 0; block < kRows; ++block) {
       for (int tile = 0; tile < kTiles; ++tile) {
-        float* const to = sums + (block * kMostTiles + tile) * kSumNumbers;
         for (int row = 0; row < kPromptRows; ++row) {
-          __m512 sum = first ? _mm512_setzero_ps() : _mm512_load_ps(to + row * kTileRows);
+          const auto at = [&](const Sums& sums) {
+            return sums.values + block * sums.block + tile * sums.tile + row * sums.row;
+          };
+          __m512 sum = from == nullptr ? _mm512_setzero_ps() : _mm512_loadu_ps(at(*from));
           for (int g = 0; g < groups; ++g) {
             const std::uint16_t* values =
                 input + block * block_stride + g * PromptInput::kGroupStride + row * kGroupColumns;
             sum = _mm512_add_ps(sum,
                                 group_of(values, weights + tile * tile_stride + g * kTileNumbers));
           }
-          _mm512_store_ps(to + row * kTileRows, sum);
+          _mm512_storeu_ps(at(to), sum);
         }
       }
     }

@@ -2,9 +2,9 @@
 // provides, on tiles of 16 rows of 64 bytes:
 //   class Session: the unit is ready for this thread while one lives;
 //   template <int kRows, int kTiles> static void accumulate(const uint16_t* input, ptrdiff_t
-//       block_stride, const uint16_t* weights, ptrdiff_t tile_stride, int groups, float* sums, bool
-//       first): sums[row block][kMostTiles][16][16] (+)= products of kRows blocks of rows and
-//       kTiles tiles of the matrix over so many groups of 32 columns; `first`: they begin at zero.
+//       block_stride, const uint16_t* weights, ptrdiff_t tile_stride, int groups, const Sums* from,
+//       const Sums& to): to = from + products of kRows blocks of rows and kTiles tiles of the
+//       matrix over so many groups of 32 columns; `from` null: zero.
 // Included by files compiled for AVX-512 alone.
 #pragma once
 
@@ -23,6 +23,13 @@ namespace {
 constexpr int kMostTiles = PromptScratch::kTiles;
 constexpr int kChunkGroups = PromptScratch::kGroups;
 constexpr int kPassBlocks = PromptScratch::kBlocks;
+
+// Sums of 16 rows and outputs for some blocks of rows and tiles: where the first begin, and the
+// numbers from a row, a block of rows and a tile to the next.
+struct Sums {
+  float* values;
+  std::ptrdiff_t row, block, tile;
+};
 
 constexpr std::ptrdiff_t kTileNumbers = kTileRows * kGroupColumns;  // expanded, of a group
 constexpr std::ptrdiff_t kSumNumbers = kPromptRows * kTileRows;
@@ -139,32 +146,53 @@ class PromptDriver {
         expand(layout, product.matrix.tile(tile + t), group, groups, scratch.weights[t][0]);
       }
       for (int b = 0; b < count; b += 2) {
-        for (int t = 0; t < tiles; t += 2) {
-          const std::uint16_t* input = rows + b * stride + group * PromptInput::kGroupStride;
-          accumulate(count - b > 1, tiles - t > 1, input, stride, scratch.weights[t][0], groups,
-                     scratch.sums[b][t], group == 0);
+        const int blocks = count - b < 2 ? 1 : 2;
+        const std::uint16_t* input = rows + b * stride + group * PromptInput::kGroupStride;
+        const Sums kept = {scratch.sums[b][0], kTileRows, kMostTiles * kSumNumbers, kSumNumbers};
+        const Sums* const from = group == 0 ? nullptr : &kept;
+        const bool last = left <= kChunkGroups;
+        if (last && lies_in_order(product, block + b, blocks, tile + tiles)) {
+          accumulate(blocks, tiles, input, stride, scratch.weights[0][0], groups, from,
+                     place_of(product, block + b, tile));
+          continue;
+        }
+        accumulate(blocks, tiles, input, stride, scratch.weights[0][0], groups, from, kept);
+        for (int i = 0; last && i < blocks; ++i) {
+          for (int t = 0; t < tiles; ++t)
+            write(product, block + b + i, tile + t, scratch.sums[b + i][t]);
         }
       }
     }
-    for (int b = 0; b < count; ++b) {
-      for (int t = 0; t < tiles; ++t) write(product, block + b, tile + t, scratch.sums[b][t]);
+  }
+
+  static void accumulate(int blocks, int tiles, const std::uint16_t* input, std::ptrdiff_t stride,
+                         const std::uint16_t* weights, int groups, const Sums* from,
+                         const Sums& to) {
+    constexpr std::ptrdiff_t kStride = kChunkGroups * kTileNumbers;
+    if (blocks == 2 && tiles == 2) {
+      Unit::template accumulate<2, 2>(input, stride, weights, kStride, groups, from, to);
+    } else if (blocks == 2) {
+      Unit::template accumulate<2, 1>(input, stride, weights, kStride, groups, from, to);
+    } else if (tiles == 2) {
+      Unit::template accumulate<1, 2>(input, stride, weights, kStride, groups, from, to);
+    } else {
+      Unit::template accumulate<1, 1>(input, stride, weights, kStride, groups, from, to);
     }
   }
 
-  static void accumulate(bool two_blocks, bool two_tiles, const std::uint16_t* input,
-                         std::ptrdiff_t stride, const std::uint16_t* weights, int groups,
-                         float* sums, bool first) {
-    constexpr std::ptrdiff_t kStride = kChunkGroups * kTileNumbers;
-    if (two_blocks) {
-      return two_tiles ? Unit::template accumulate<2, 2>(input, stride, weights, kStride, groups,
-                                                         sums, first)
-                       : Unit::template accumulate<2, 1>(input, stride, weights, kStride, groups,
-                                                         sums, first);
-    }
-    return two_tiles ? Unit::template accumulate<1, 2>(input, stride, weights, kStride, groups,
-                                                       sums, first)
-                     : Unit::template accumulate<1, 1>(input, stride, weights, kStride, groups,
-                                                       sums, first);
+  // Whether whole tiles of sums are what goes out, up to tile `end_tile`.
+  static bool lies_in_order(const Product& product, int block, int blocks, int end_tile) {
+    const int first = block * kPromptRows, end = first + blocks * kPromptRows;
+    if (end > product.input.rows || end_tile * kTileRows > product.matrix.rows()) return false;
+    const int* const places = product.out.places;
+    return !places || places[end - 1] - places[first] == end - 1 - first;
+  }
+  static Sums place_of(const Product& product, int block, int tile) {
+    const int first = block * kPromptRows;
+    const std::ptrdiff_t row = product.out.places ? product.out.places[first] : first;
+    const std::ptrdiff_t stride = product.out.stride;
+    return {product.out.values + row * stride + tile * kTileRows, stride, kPromptRows * stride,
+            kTileRows};
   }
 
   // The rows that are there, and of a matrix's last tile the outputs.
@@ -229,13 +257,19 @@ class PromptDriver {
                             int count, std::uint16_t* out) {
     const __m512i table = load_table<kCodes>(layout);
     const int per_block = layout.groups_per_block;
+    // Into the level-2 cache, what the next tiles have here.
+    const auto ahead = static_cast<std::ptrdiff_t>(kMostTiles * layout.tile_bytes());
     for (int group = first; group < first + count;) {
       const std::uint8_t* block =
           tile + static_cast<std::size_t>(group / per_block) * layout.block_bytes();
       const BlockScales<kCodes, kKind> scales(block, layout);
       int g = group % per_block;
       const std::uint8_t* codes = block + header_bytes(kKind) + g * group_bytes(kCodes);
+      _mm_prefetch(reinterpret_cast<const char*>(block + ahead), _MM_HINT_T1);
       for (; g < per_block && group < first + count; ++g, ++group) {
+        for (int line = 0; line < group_bytes(kCodes); line += 64) {
+          _mm_prefetch(reinterpret_cast<const char*>(codes + ahead + line), _MM_HINT_T1);
+        }
         expand_group<kCodes, kKind>(codes, table, scales.group(g), out);
         codes += group_bytes(kCodes);
         out += kTileNumbers;

@@ -38,10 +38,10 @@ struct PromptInput {
 
 // What a call works in: weights that it has expanded, and sums of products so far. One a thread.
 struct alignas(64) PromptScratch {
-  // The matrix's tiles are taken four at a time, of 256 columns: 32 KiB of expanded weights, which
+  // The matrix's tiles are taken two at a time, of 256 columns: 16 KiB of expanded weights, which
   // stay in a level-1 cache beside two blocks of rows.
-  static constexpr int kTiles = 4, kGroups = 8;
-  // Blocks of rows of a pass: their sums, of four tiles, are 128 KiB.
+  static constexpr int kTiles = 2, kGroups = 8;
+  // Blocks of rows of a pass: their sums, of two tiles, are 64 KiB.
   static constexpr int kBlocks = 32;
 
   std::uint16_t weights[kTiles][kGroups][kTileRows * kGroupColumns];
@@ -51,8 +51,9 @@ struct alignas(64) PromptScratch {
 // Where a product's rows go.
 struct PromptOutput {
   float* values = nullptr;
-  std::ptrdiff_t stride = 0;    // numbers between two rows
-  const int* places = nullptr;  // [rows of the input]: the row that each becomes; null: in order
+  std::ptrdiff_t stride = 0;  // numbers between two rows
+  // [rows of the input], ascending: the row that each becomes; null: in order.
+  const int* places = nullptr;
 };
 
 // What a thread attends in (PromptKernels::attend). Numbers as bfloat16 in tiles, or floats; for

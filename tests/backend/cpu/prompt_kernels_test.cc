@@ -162,12 +162,12 @@ TEST_P(PromptKernelsOf, GiveARowTheSameBitsWhateverElseTheCallCovers) {
       const Prompt prompt(*GetParam(), rows, numbers(0, count));
       const std::vector<float> whole = multiply(*GetParam(), *matrix, prompt.input());
       for (int part = 0; part < 6; ++part) {
-        // Some rows in an order of their own, written to places of their own.
+        // Some rows in an order of their own, written to places that ascend.
         std::vector<int> which = numbers(0, count);
         std::shuffle(which.begin(), which.end(), random);
         which.resize(1 + die(count));
         std::vector<int> places = which;
-        std::reverse(places.begin(), places.end());
+        std::sort(places.begin(), places.end());
         const int tile = die(matrix->tiles()), end = tile + 1 + die(matrix->tiles() - tile);
         const Prompt some(*GetParam(), rows, which, columns + kGroupColumns * die(3));
         constexpr float kUntouched = -12345;

@@ -433,7 +433,7 @@ TEST(Runner, HoldsWhatWasForeseenOfIt) {
       EXPECT_EQ(memory.block_size, info.block_size) << flavour.name;
       // The largest step, at the end of the context.
       SequenceDriver driver(*runner, 4096 / 32);
-      driver.add(random_tokens(4096, 1, info.vocab_size));
+      driver.add(random_tokens(4096, 1, info.vocab_size), /*prompt_length=*/4096);
       const auto last = [](int row) { return row >= 64 - 20; };
       while (driver.left(0) > 0) driver.step({{0, 64}}, last);
       const std::size_t logits = std::size_t{20} * info.vocab_size * sizeof(float);
