@@ -415,15 +415,21 @@ TEST(Runner, SaysWhatItHolds) {
 }
 
 TEST(Runner, HoldsWhatWasForeseenOfIt) {
-  constexpr std::pair<Encoding, KvFormat> kForms[] = {{Encoding::f32, KvFormat::f16},
-                                                      {Encoding::q8_0, KvFormat::int8},
-                                                      {Encoding::q4_1, KvFormat::f16}};
+  struct Form {
+    Encoding encoding;
+    KvFormat format;
+    const char* isa;
+  };
+  std::vector<Form> forms = {{Encoding::f32, KvFormat::f16, ""},
+                             {Encoding::q8_0, KvFormat::int8, ""},
+                             {Encoding::q4_1, KvFormat::f16, ""}};
+  if (find_kernels("amx_model")) forms.push_back({Encoding::q4_1, KvFormat::f16, "amx_model"});
   for (const Flavour& flavour : kFlavours) {
-    for (const auto& [encoding, format] : kForms) {
+    for (const auto& [encoding, format, isa] : forms) {
       TinyModelOptions model = flavour.options;
       model.encoding = encoding;
       const ModelPlan plan = tiny_model(model);
-      const CpuOptions options{.threads = 1, .block_size = 32, .kv_format = format};
+      const CpuOptions options{.threads = 1, .isa = isa, .block_size = 32, .kv_format = format};
       const StepLimits limits{.rows = 64, .wanted_rows = 20};
       const RunnerMemory memory = foresee_cpu_memory(plan, options, limits);
       const auto runner = make_cpu_runner(plan, options);
