@@ -18,6 +18,7 @@
 #include "attention.h"
 #include "backend/cpu/huge_pages.h"
 #include "backend/cpu/kernel_input.h"
+#include "backend/cpu/prompt_kernels.h"
 #include "machine.h"
 
 namespace mlxd::cpu {
@@ -76,7 +77,9 @@ T* allocate(std::vector<std::shared_ptr<std::uint8_t>>& memory, std::size_t coun
   return reinterpret_cast<T*>(memory.back().get());
 }
 
-void run(benchmark::State& state, const Format& format, const Shape& shape, int rows) {
+// `prompts`: of rows of prompts, on the matrix unit.
+void run(benchmark::State& state, const Format& format, const Shape& shape, int rows,
+         bool prompts) {
   const auto matrices = make_matrices(format, shape);
   std::vector<std::shared_ptr<std::uint8_t>> memory;
   const std::size_t stride = static_cast<std::size_t>(shape.columns + 63) / 64 * 64;
@@ -103,7 +106,22 @@ void run(benchmark::State& state, const Format& format, const Shape& shape, int 
                               sums + row * stride);
   }
 
+  const PromptKernels* const unit = machine.kernels->prompts;
+  const std::size_t padded_rows = (row_count + kPromptRows - 1) / kPromptRows * kPromptRows;
+  PromptInput prompt_input{.rows = rows, .columns = shape.columns};
+  if (prompts) {
+    auto* tiles =
+        allocate<std::uint16_t>(memory, padded_rows * static_cast<std::size_t>(shape.columns));
+    for (int row = 0; row < rows; ++row) {
+      unit->round(values + static_cast<std::size_t>(row) * stride, shape.columns,
+                  tiles + PromptInput::place(row, shape.columns));
+    }
+    prompt_input.tiles = tiles;
+  }
+
   std::vector<PreparedInput> prepared(static_cast<std::size_t>(machine.threads));
+  std::vector<std::unique_ptr<PromptScratch>> scratch(static_cast<std::size_t>(machine.threads));
+  for (auto& of_thread : scratch) of_thread = std::make_unique<PromptScratch>();
 
   // A pass is long enough to time, and short enough to find a quiet moment for.
   const double operations = 2.0 * rows * shape.rows * shape.columns;
@@ -118,6 +136,11 @@ void run(benchmark::State& state, const Format& format, const Shape& shape, int 
         const PackedMatrix& matrix = *matrices[(first + i) % matrices.size()];
         const int begin = matrix.tiles() * index / machine.threads;
         const int end = matrix.tiles() * (index + 1) / machine.threads;
+        if (prompts) {
+          unit->multiply(matrix, prompt_input, begin, end, {out, shape.rows},
+                         *scratch[static_cast<std::size_t>(index)]);
+          continue;
+        }
         machine.kernels->prepare(matrix, input, prepared[static_cast<std::size_t>(index)]);
         machine.kernels->multiply(matrix, prepared[static_cast<std::size_t>(index)], 0, rows, begin,
                                   end, out, shape.rows);
@@ -172,9 +195,22 @@ void register_products() {
       if (shape.columns % block_columns(format.quantization) != 0) continue;
       for (const int rows : {1, 4, 16, 512}) {
         const std::string name = fmt::format("{}/{}/{}", format.name, shape.name, rows);
-        benchmark::RegisterBenchmark(
-            name.c_str(),
-            [&format, &shape, rows](benchmark::State& state) { run(state, format, shape, rows); })
+        benchmark::RegisterBenchmark(name.c_str(),
+                                     [&format, &shape, rows](benchmark::State& state) {
+                                       run(state, format, shape, rows, /*prompts=*/false);
+                                     })
+            ->UseManualTime()
+            ->MinTime(0.1);
+      }
+      if (machine.kernels->prompts == nullptr || format.quantization.encoding == Encoding::bf16) {
+        continue;
+      }
+      for (const int rows : {1, 16, 64, 512}) {
+        const std::string name = fmt::format("{}/{}/prompt_{}", format.name, shape.name, rows);
+        benchmark::RegisterBenchmark(name.c_str(),
+                                     [&format, &shape, rows](benchmark::State& state) {
+                                       run(state, format, shape, rows, /*prompts=*/true);
+                                     })
             ->UseManualTime()
             ->MinTime(0.1);
       }

@@ -56,6 +56,7 @@ void run(const Settings& settings) {
     std::iota(batch.positions.begin(), batch.positions.end(), first);
     for (int row = 0; row < end - first; ++row) batch.want_logits(row);
     batch.sequences.push_back({0, end - first, end, tables_of(info, blocks)});
+    batch.sequences.back().prompt_rows = end - first;
     runner->step(batch, output);
     out.write(reinterpret_cast<const char*>(output.logits.data()),
               static_cast<std::streamsize>(output.logits.size() * sizeof(float)));

@@ -113,7 +113,7 @@ Machine measure_machine(const Kernels* kernels, int threads) {
   Machine machine{.kernels = kernels, .threads = threads};
   machine.read_bytes_per_second = measure_read_bandwidth(threads);
 #if defined(__x86_64__)
-  if (kernels->name == "avx512_vnni") {
+  if (kernels->name == "avx512_vnni" || kernels->prompts != nullptr) {
     machine.int8_operations_per_second = measure_operations(threads, dot_products, 128);
     machine.float_operations_per_second = measure_operations(threads, multiply_adds, 32);
   }

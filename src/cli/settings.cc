@@ -206,9 +206,9 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
       ->capture_default_str()
       ->group(kEngine);
   app.add_option("--cpu-isa", settings.backend.isa,
-                 "portable, avx2 or avx512_vnni (default: the best that this processor runs)")
+                 "portable, avx2, avx512_vnni or amx (default: the best that this processor runs)")
       ->envname("MLXD_CPU_ISA")
-      ->check(one_of({"portable", "avx2", "avx512_vnni"}))
+      ->check(one_of({"portable", "avx2", "avx512_vnni", "amx"}))
       ->group(kEngine);
   app.add_option("--max-queued", settings.max_queued,
                  "requests that may wait; beyond it the answer is 429. They begin by their "

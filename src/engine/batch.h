@@ -37,6 +37,9 @@ struct BatchSequence {
   // Of a model that is not causal: positions from here on are of the second of two texts; 0: there
   // is but one.
   int second_begin = 0;
+  // The first so many rows are of the request's prompt; those behind them were generated, or
+  // guessed, however many are computed at once (RunnerInfo::has_roles).
+  int prompt_rows = 0;
 };
 
 // What is handed out for a row.

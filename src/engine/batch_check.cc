@@ -63,6 +63,8 @@ void check_sequence(const Batch& batch, const BatchSequence& sequence, int first
   check(sequence.first_row == first_row && sequence.query_length > 0,
         "the sequences of a batch cover its rows in order");
   check(sequence.query_length <= batch.rows() - first_row, "a sequence ends within the batch");
+  check(sequence.prompt_rows >= 0 && sequence.prompt_rows <= sequence.query_length,
+        "the rows of a prompt are the first of its sequence");
   check(sequence.context_length >= sequence.query_length &&
             sequence.context_length <= info.context_length,
         "a sequence fits the model's context");

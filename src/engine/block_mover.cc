@@ -176,9 +176,9 @@ void BlockMover::drop_outgoing(int block) noexcept {
   std::erase(outgoing_, block);
 }
 
-void BlockMover::on_enter(int block, int parent, std::uint64_t salt, std::span<const int> tokens) {
+void BlockMover::on_enter(int block, int parent, std::uint64_t salt, std::span<const int> words) {
   places_[block] = Place{.name = {}, .parent = parent, .state = {}};
-  safely([&] { give_name(block, salt, tokens); });
+  safely([&] { give_name(block, salt, words); });
   if (places_[block].name) {
     safely([&] { offer(block); });
   } else {
@@ -186,12 +186,13 @@ void BlockMover::on_enter(int block, int parent, std::uint64_t salt, std::span<c
   }
 }
 
-void BlockMover::give_name(int block, std::uint64_t salt, std::span<const int> tokens) {
+void BlockMover::give_name(int block, std::uint64_t salt, std::span<const int> words) {
+  if (words.back() < 0) return;  // of an answer, which no prompt begins with: only memory has it
   const int parent = places_[block].parent;
   if (parent >= 0 && !places_[parent].name) return;
   const BlockFormat& format = store_.format();
   const Digest before = parent < 0 ? format.root(salt) : places_[parent].name->key;
-  const Digest key = format.key(before, tokens);
+  const Digest key = format.key(before, words);
   prefixes_.add_resident(key);
   places_[block].name = {.key = key, .parent = before};
 }
@@ -232,7 +233,7 @@ bool BlockMover::offer_one(int block) {
   if (!has_all_groups(block)) return false;
   const Place& place = places_[block];
   try {
-    return store_.offer(*place.name, place.parent < 0, cache_.tokens_of(block),
+    return store_.offer(*place.name, place.parent < 0, cache_.words_of(block),
                         [&](std::span<std::byte> out) { export_blocks(block, out); });
   } catch (const std::exception& exception) {
     spdlog::error("a KV block was not put on disk: {}", exception.what());

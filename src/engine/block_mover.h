@@ -48,7 +48,7 @@ class BlockMover : public PrefixGroups::Listener {
   void end_incoming() noexcept;
   bool offer_piece(int block, int piece);
   void drop_outgoing(int block) noexcept;
-  void give_name(int block, std::uint64_t salt, std::span<const int> tokens);
+  void give_name(int block, std::uint64_t salt, std::span<const int> words);
   std::optional<BlockName> take_name(int block);
   void offer(int block);
   bool offer_one(int block);
@@ -56,7 +56,7 @@ class BlockMover : public PrefixGroups::Listener {
   bool has_all_groups(int block) const;
   void export_blocks(int block, std::span<std::byte> contents) const;
 
-  void on_enter(int block, int parent, std::uint64_t salt, std::span<const int> tokens) override;
+  void on_enter(int block, int parent, std::uint64_t salt, std::span<const int> words) override;
   void on_evict(int block) override;
   void on_forget(int block) override;
   void on_keep_state(int block) override;
@@ -64,7 +64,8 @@ class BlockMover : public PrefixGroups::Listener {
   void on_lose_state(int block) override;
 
   // Where a block of the cache stands in the tree of prefixes. Without a name, for want of memory
-  // when it was entered, the block and those that continue it stay in memory alone.
+  // when it was entered or since it holds generated tokens where these have a role, the block and
+  // those that continue it stay in memory alone.
   struct Place {
     std::optional<BlockName> name;
     int parent = -1;              // the block before it; -1: none

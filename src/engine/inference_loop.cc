@@ -33,6 +33,7 @@ SchedulerLimits limits_of(const EngineOptions& options, const RunnerInfo& info,
       limits.max_sequences + static_cast<int>(std::max<std::size_t>(prompt_rows, 1));
   limits.block_size = info.block_size;
   limits.draws = info.draws;
+  limits.roles = info.has_roles;
   limits.snapshot_blocks = plan.snapshot_blocks;
   return limits;
 }

@@ -45,6 +45,9 @@ struct RunnerInfo {
   // A row's logits are the same bits whatever else is in the batch and however the prompt was cut
   // into steps. Without it answers are as good, but not the same, and drafts are not made.
   bool rows_are_independent = true;
+  // A row of a prompt is computed in another way than a generated one of the same token would be.
+  // What is known of a prefix is then found only where its tokens have the same roles.
+  bool has_roles = false;
   bool draws = false;  // it hands out tokens, for which it is told how to draw them
   // Steps that may be launched before the one launched first is waited for: 0, or with draws 1.
   int ahead = 0;

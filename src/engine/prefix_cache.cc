@@ -29,7 +29,7 @@ PrefixCache::PrefixCache(BlockManager& blocks, int block_size, Mix mix)
       mix_(mix),
       secret_(random_word()),
       entries_(blocks.total()),
-      tokens_(static_cast<std::size_t>(blocks.total()) * block_size),
+      words_(static_cast<std::size_t>(blocks.total()) * block_size),
       by_age_(blocks.total()),
       by_hash_(blocks.total()) {
   blocks_.on_evict([this](int block) {
@@ -40,9 +40,9 @@ PrefixCache::PrefixCache(BlockManager& blocks, int block_size, Mix mix)
 
 PrefixCache::~PrefixCache() { blocks_.on_evict({}); }
 
-BlockTable PrefixCache::find(std::uint64_t salt, std::span<const int> tokens) const {
+BlockTable PrefixCache::find(std::uint64_t salt, const PrefixTokens& tokens) const {
   BlockTable found;
-  const int full = static_cast<int>(tokens.size()) / block_size_;
+  const int full = tokens.size() / block_size_;
   const Entry* parent = nullptr;
   for (int index = 0; index < full; ++index) {
     const Key key = key_of(salt, parent, tokens, index);
@@ -54,9 +54,9 @@ BlockTable PrefixCache::find(std::uint64_t salt, std::span<const int> tokens) co
   return found;
 }
 
-int PrefixCache::enter(std::uint64_t salt, std::span<const int> tokens, BlockTable& table,
+int PrefixCache::enter(std::uint64_t salt, const PrefixTokens& tokens, BlockTable& table,
                        int entered) {
-  const int full = static_cast<int>(tokens.size()) / block_size_;
+  const int full = tokens.size() / block_size_;
   for (; entered < full; ++entered) {
     const Entry* parent = entered == 0 ? nullptr : &entries_[table[entered - 1]];
     if (parent != nullptr && parent->id == 0) break;
@@ -67,7 +67,7 @@ int PrefixCache::enter(std::uint64_t salt, std::span<const int> tokens, BlockTab
       add(table[entered], key);
       if (listener_ != nullptr) {
         listener_->on_enter(table[entered], entered == 0 ? -1 : table[entered - 1], salt,
-                            key.tokens);
+                            words_of(table[entered]));
       }
     } else if (!is(known, key)) {
       break;
@@ -118,27 +118,32 @@ void PrefixCache::clear() noexcept {
 }
 
 PrefixCache::Key PrefixCache::key_of(std::uint64_t salt, const Entry* parent,
-                                     std::span<const int> tokens, int index) const {
-  Key key{};
-  key.parent = parent == nullptr ? 0 : parent->id;
-  key.salt = salt;
-  key.tokens = tokens.subspan(static_cast<std::size_t>(index) * block_size_, block_size_);
-  key.hash = parent == nullptr ? mix_(secret_, salt) : parent->hash;
-  for (const int token : key.tokens) key.hash = mix_(key.hash, static_cast<std::uint64_t>(token));
+                                     const PrefixTokens& tokens, int index) const {
+  Key key{.parent = parent == nullptr ? 0 : parent->id,
+          .salt = salt,
+          .hash = parent == nullptr ? mix_(secret_, salt) : parent->hash,
+          .tokens = tokens,
+          .first = index * block_size_};
+  for (int i = key.first; i < key.first + block_size_; ++i) {
+    key.hash = mix_(key.hash, static_cast<std::uint64_t>(tokens.word(i)));
+  }
   return key;
 }
 
 bool PrefixCache::is(int block, const Key& key) const {
   const Entry& entry = entries_[block];
-  return entry.parent == key.parent && entry.salt == key.salt &&
-         std::ranges::equal(tokens_of(block), key.tokens);
+  if (entry.parent != key.parent || entry.salt != key.salt) return false;
+  int index = key.first;
+  return std::ranges::all_of(words_of(block),
+                             [&](int word) { return word == key.tokens.word(index++); });
 }
 
 void PrefixCache::add(int block, const Key& key) {
   check(entries_[block].id == 0, "a block is in the cache once");
   by_hash_.insert(key.hash, block);
   entries_[block] = {++last_id_, key.parent, key.salt, key.hash};
-  std::ranges::copy(key.tokens, tokens_.begin() + std::ptrdiff_t{block} * block_size_);
+  int* const words = &words_[static_cast<std::size_t>(block) * block_size_];
+  for (int i = 0; i < block_size_; ++i) words[i] = key.tokens.word(key.first + i);
   blocks_.keep(block);
 }
 

@@ -40,7 +40,7 @@ PrefixGroups::~PrefixGroups() {
   }
 }
 
-BlockTables PrefixGroups::find(std::uint64_t salt, std::span<const int> tokens,
+BlockTables PrefixGroups::find(std::uint64_t salt, const PrefixTokens& tokens,
                                bool with_state) const {
   BlockTables found;
   BlockTable& blocks = found.tables_[full_];
@@ -71,7 +71,7 @@ BlockTables PrefixGroups::find(std::uint64_t salt, std::span<const int> tokens,
   return found;
 }
 
-int PrefixGroups::enter(std::uint64_t salt, std::span<const int> tokens, BlockTables& tables,
+int PrefixGroups::enter(std::uint64_t salt, const PrefixTokens& tokens, BlockTables& tables,
                         int entered) {
   entering_ = &tables;
   index_ = entered;
@@ -211,11 +211,10 @@ void PrefixGroups::detach(int block) noexcept {
 }
 
 // Whoever listens may want to copy the blocks of all groups.
-void PrefixGroups::on_enter(int block, int parent, std::uint64_t salt,
-                            std::span<const int> tokens) {
+void PrefixGroups::on_enter(int block, int parent, std::uint64_t salt, std::span<const int> words) {
   while (entering_->of(full_)[index_] != block) ++index_;
   attach(block, *entering_, index_);
-  if (listener_ != nullptr) listener_->on_enter(block, parent, salt, tokens);
+  if (listener_ != nullptr) listener_->on_enter(block, parent, salt, words);
 }
 
 void PrefixGroups::on_evict(int block) {

@@ -47,14 +47,14 @@ class PrefixGroups : private PrefixCache::Listener {
   void set_listener(Listener* listener) { listener_ = listener; }
 
   // As PrefixCache's, with the tables of all groups.
-  BlockTables find(std::uint64_t salt, std::span<const int> tokens) const {
+  BlockTables find(std::uint64_t salt, const PrefixTokens& tokens) const {
     return find(salt, tokens, /*with_state=*/states_ != nullptr);
   }
   // Whether or not there is a state to go on from.
-  BlockTables find_blocks(std::uint64_t salt, std::span<const int> tokens) const {
+  BlockTables find_blocks(std::uint64_t salt, const PrefixTokens& tokens) const {
     return find(salt, tokens, /*with_state=*/false);
   }
-  int enter(std::uint64_t salt, std::span<const int> tokens, BlockTables& tables, int entered);
+  int enter(std::uint64_t salt, const PrefixTokens& tokens, BlockTables& tables, int entered);
   void forget(const BlockTables& tables) noexcept { cache_.forget(tables.of(full_)); }
   void clear() noexcept { cache_.clear(); }
   int size() const { return cache_.size(); }
@@ -83,7 +83,7 @@ class PrefixGroups : private PrefixCache::Listener {
   int held() const { return pools_.pool(full_).held(); }  // blocks of the full group
 
   // Of a block of the full group in the cache.
-  std::span<const int> tokens_of(int block) const { return cache_.tokens_of(block); }
+  std::span<const int> words_of(int block) const { return cache_.words_of(block); }
   // Of the same tokens in a group; -1: not kept.
   int block_in(int group, int block) const {
     return group == full_ ? block : windowed_[group].beside[block];
@@ -104,7 +104,7 @@ class PrefixGroups : private PrefixCache::Listener {
     std::vector<int> whose;  // [slots]: block; -1: none
   };
 
-  BlockTables find(std::uint64_t salt, std::span<const int> tokens, bool with_state) const;
+  BlockTables find(std::uint64_t salt, const PrefixTokens& tokens, bool with_state) const;
   void lose_state(int slot) noexcept;
   bool is_windowed(int group) const { return group != full_; }
   void hold_beside(const BlockTables& tables, int blocks) noexcept;
@@ -112,7 +112,7 @@ class PrefixGroups : private PrefixCache::Listener {
   void attach(int block, BlockTables& tables, int index);
   void detach(int block) noexcept;
 
-  void on_enter(int block, int parent, std::uint64_t salt, std::span<const int> tokens) override;
+  void on_enter(int block, int parent, std::uint64_t salt, std::span<const int> words) override;
   void on_evict(int block) override;
   void on_forget(int block) override;
 

@@ -210,8 +210,13 @@ void Scheduler::enter_full_blocks(Sequence& sequence) {
   if (cache_ == nullptr || sequence.state != Sequence::State::running) return;
   if (sequence.computed < (sequence.cached_blocks + 1) * limits_.block_size) return;
   sequence.cached_blocks =
-      cache_->enter(sequence.cache_salt, std::span(sequence.tokens).first(sequence.computed),
-                    sequence.blocks, sequence.cached_blocks);
+      cache_->enter(sequence.cache_salt, prefix_of(sequence, sequence.computed), sequence.blocks,
+                    sequence.cached_blocks);
+}
+
+PrefixTokens Scheduler::prefix_of(const Sequence& sequence, int length) const {
+  return {std::span(sequence.tokens).first(length),
+          limits_.roles ? sequence.prompt_length : PrefixTokens::kAll};
 }
 
 void Scheduler::hold_prefixes(const Sequence& sequence) noexcept {

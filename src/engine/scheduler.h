@@ -23,6 +23,7 @@ struct SchedulerLimits {
   int max_logit_rows = 128;   // rows with logits in a step, more than max_sequences
   int block_size = 16;
   bool draws = false;       // the runner hands out tokens; logits only of prompts
+  bool roles = false;       // of the runner: RunnerInfo::has_roles
   bool whole = false;       // a sequence is computed in one step or in none: it is not causal
   int snapshot_blocks = 1;  // of recurrent states: between two in a long prompt (StepStates)
 };
@@ -148,6 +149,7 @@ class Scheduler {
   bool fits(const Needs& needs) const;
   bool admit(Sequence& sequence);
   void enter_full_blocks(Sequence& sequence);
+  PrefixTokens prefix_of(const Sequence& sequence, int length) const;
   void keep_last_snapshots(const Sequence& sequence) noexcept;
   void hold_prefixes(const Sequence& sequence) noexcept;
   void plan_drafts();

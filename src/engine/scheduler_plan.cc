@@ -125,8 +125,7 @@ Scheduler::Needs Scheduler::needs_of(const Sequence& sequence) const {
   // Rows whose logits are still wanted are computed: the last token's always, those of the prompt
   // when its log-probabilities were asked for.
   if (cache_ != nullptr) {
-    needs.prefix =
-        cache_->find(sequence.cache_salt, std::span(sequence.tokens).first(sequence.logits_from));
+    needs.prefix = cache_->find(sequence.cache_salt, prefix_of(sequence, sequence.logits_from));
     needs.state = cache_->state_after(needs.prefix);
   }
   needs.fresh = blocks_for(sequence.length()) - needs.prefix.size();

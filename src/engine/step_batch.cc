@@ -37,6 +37,7 @@ void StepBatch::append(const PlannedStep& step, const StepPart& part) {
   entry.first_row = batch_.rows();
   entry.query_length = part.rows;
   entry.context_length = first + part.rows;
+  entry.prompt_rows = std::clamp(sequence.prompt_length - first, 0, part.rows);
   const int blocks = (entry.context_length + block_size_ - 1) / block_size_;
   for (int group = 0; group < blocks_.groups(); ++group) {
     entry.blocks[group] = std::span(sequence.blocks.of(group)).first(blocks);

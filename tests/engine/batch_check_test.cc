@@ -46,6 +46,15 @@ TEST_F(BatchCheckDeathTest, AllIsRightWhereEachGoesOnFromItsSlotToAnotherOrInPla
   check();
 }
 
+TEST_F(BatchCheckDeathTest, TheRowsOfAPromptAreOfItsSequence) {
+  batch_.sequences[0].prompt_rows = 2;
+  check();
+  batch_.sequences[1].prompt_rows = 2;
+  EXPECT_DEATH(check(), "the rows of a prompt are the first of its sequence");
+  batch_.sequences[1].prompt_rows = -1;
+  EXPECT_DEATH(check(), "the rows of a prompt are the first of its sequence");
+}
+
 TEST_F(BatchCheckDeathTest, NoSlotIsSavedToTwice) {
   second_saves_[0].slot = 1;
   EXPECT_DEATH(check(), "a slot gets one state");

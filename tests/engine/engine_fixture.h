@@ -32,7 +32,7 @@ inline constexpr int kSlowness = kSanitized ? 10 : 1;
 enum class States { none, plenty, scarce };
 
 // The ways in which an engine may work; none of them changes an answer, but that a model with
-// recurrent states has others than one without.
+// recurrent states or roles has others than one without.
 struct Combination {
   const char* name;
   bool draws = false;  // the runner draws
@@ -41,6 +41,7 @@ struct Combination {
   bool prefix_cache = true;
   States states = States::none;  // of the model; scarce: so few slots that some save in place
   bool windows = false;          // some of its layers
+  bool roles = false;            // of its rows
 
   friend void PrintTo(const Combination& combination, std::ostream* out) {
     *out << combination.name;
@@ -55,6 +56,11 @@ inline constexpr Combination kAheadScarceStates = {.name = "AheadScarceStatesAnd
                                                    .ahead = 1,
                                                    .states = States::scarce,
                                                    .windows = true};
+inline constexpr Combination kAheadScarceStatesRoles = {.name = "AheadScarceStatesAndRoles",
+                                                        .draws = true,
+                                                        .ahead = 1,
+                                                        .states = States::scarce,
+                                                        .roles = true};
 inline constexpr Combination kScarceStates = {.name = "ScarceStates", .states = States::scarce};
 inline constexpr Combination kAllCombinations[] = {
     kUsual,
@@ -70,6 +76,8 @@ inline constexpr Combination kAllCombinations[] = {
     kScarceStates,
     kAheadStates,
     kAheadScarceStates,
+    {.name = "Roles", .roles = true},
+    kAheadScarceStatesRoles,
 };
 inline constexpr Combination kSanitizedCombinations[] = {kUsual, kAhead, kAheadScarceStates};
 inline constexpr std::span<const Combination> kCombinations =
@@ -155,6 +163,7 @@ inline std::unique_ptr<Engine> make_engine(EngineOptions options = {}, FakeOptio
   fake.ahead = std::max(fake.ahead, way.ahead);
   if (!way.drafts) options.max_draft_tokens = 0;
   if (!way.prefix_cache) options.prefix_cache = false;
+  fake.has_roles = fake.has_roles || way.roles;
   if (way.states != States::none) fake.state_bytes = 512;
   if (way.states == States::plenty) options.state_slots = 1000;
   if (way.states == States::scarce) options.state_slots = options.max_running_sequences + 2;
@@ -176,6 +185,7 @@ inline GenerateJob job_of(std::vector<int> prompt, int max_tokens, std::uint64_t
 inline Answer run_alone(const GenerateJob& job, FakeOptions fake = {}) {
   Combination usual = kUsual;
   if (combination()->states != States::none) usual.states = States::plenty;
+  usual.roles = combination()->roles;
   const Combination* way = std::exchange(combination(), &usual);
   auto engine = make_engine({}, std::move(fake));
   combination() = way;

@@ -58,8 +58,9 @@ constexpr int kJobs = 40;
 constexpr int kPoison = 63;
 
 const std::vector<Answer>& expected_answers() {
-  static std::vector<Answer> of_models[2];  // with and without states
-  std::vector<Answer>& answers = of_models[combination()->states != States::none];
+  static std::vector<Answer> of_models[2][2];  // without and with states and roles
+  std::vector<Answer>& answers =
+      of_models[combination()->states != States::none][combination()->roles];
   if (answers.empty()) {
     for (int i = 0; i < kJobs; ++i) answers.push_back(run_alone(varied_job(i), repeating()));
   }

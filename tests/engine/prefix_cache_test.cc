@@ -68,6 +68,23 @@ TEST_F(PrefixCacheTest, SaltsDoNotShare) {
   EXPECT_EQ(blocks_->idle(), 4);
 }
 
+TEST_F(PrefixCacheTest, GeneratedTokensAreOthersThanAPromptsSame) {
+  const Tokens tokens = numbers(0, 12);
+  const auto found_with = [&](int prompt_length) {
+    return static_cast<int>(cache_->find(0, PrefixTokens(tokens, prompt_length)).size());
+  };
+  BlockTable answered;
+  ASSERT_TRUE(blocks_->allocate(answered, 3));
+  EXPECT_EQ(cache_->enter(0, PrefixTokens(tokens, 6), answered, 0), 3);
+  EXPECT_EQ(found_with(6), 3) << "its own blocks";
+  EXPECT_EQ(found_with(5), 1) << "another answer, of which one token more was generated";
+  EXPECT_EQ(found_with(PrefixTokens::kAll), 1) << "a prompt that contains the answer";
+  compute_and_release(tokens);
+  EXPECT_EQ(found_with(PrefixTokens::kAll), 3);
+  EXPECT_EQ(found_with(6), 3) << "neither takes the other's place";
+  cache_->check_integrity();
+}
+
 TEST_F(PrefixCacheTest, ABlockOutlivesItsOwnersAndCountsAsAvailable) {
   compute_and_release(numbers(0, 8));
   EXPECT_EQ(blocks_->used(), 0);

@@ -84,19 +84,27 @@ class ModelCache {
     std::uint64_t salt = 0;
     int token = -1;
     int position = -1;
+    bool generated = false;  // where that makes a difference
     bool operator==(const Cell&) const = default;
   };
   static constexpr std::uint64_t kLost = 1;
 
   int groups() const { return static_cast<int>(kv_.size()); }
 
-  static std::uint64_t fold(std::uint64_t state, int token) {
-    return (state + static_cast<std::uint64_t>(token) + 7) * 0x9E3779B97F4A7C15 ^ state >> 29;
+  static std::uint64_t fold(std::uint64_t state, const Cell& cell) {
+    return (state + static_cast<std::uint64_t>(cell.token) + 7 + 1000 * cell.generated) *
+               0x9E3779B97F4A7C15 ^
+           state >> 29;
   }
   std::uint64_t state_after(const Sequence& sequence, int length) const {
     std::uint64_t state = sequence.cache_salt << 8;
-    for (int i = 0; i < length; ++i) state = fold(state, token_at_(sequence, i));
+    for (int i = 0; i < length; ++i) state = fold(state, cell_of(sequence, i));
     return state;
+  }
+  // What is to be found of its token.
+  Cell cell_of(const Sequence& sequence, int index) const {
+    return {sequence.cache_salt, token_at_(sequence, index), index,
+            info_.has_roles && index >= sequence.prompt_length};
   }
 
   void write(const Batch& batch, const BatchSequence& rows, const StepPart& part) {
@@ -112,10 +120,10 @@ class ModelCache {
       const int row = rows.first_row + i;
       int token = batch.tokens[row];
       if (token < 0) token = token_at_(sequence, first + i);
-      for (int group = 0; group < groups(); ++group) {
-        cell(rows, group, first + i) = {sequence.cache_salt, token, first + i};
-      }
-      state = fold(state, token);
+      const Cell written = {sequence.cache_salt, token, first + i,
+                            info_.has_roles && i >= rows.prompt_rows};
+      for (int group = 0; group < groups(); ++group) cell(rows, group, first + i) = written;
+      state = fold(state, written);
       if (save != rows.saves.end() && save->after_row == row) states_.at((save++)->slot) = state;
     }
   }
@@ -128,8 +136,8 @@ class ModelCache {
       const int window = info_.kv[group].window;
       for (int position = window > 0 ? std::max(first - window + 1, 0) : 0; position < known;
            ++position) {
-        const Cell wanted{sequence.cache_salt, sequence.tokens[position], position};
-        ASSERT_EQ(cell(rows, group, position), wanted) << "somebody else's, or stale";
+        ASSERT_EQ(cell(rows, group, position), cell_of(sequence, position))
+            << "somebody else's, or stale";
       }
     }
   }

@@ -38,6 +38,7 @@ class World {
         longest_(12 + die(60)),
         states_kind_(seed / 4 % 3),
         may_plan_ahead_(seed / 12 % 2 == 1),
+        has_roles_(seed % 7 % 2 == 1),
         plan_(plan()),
         blocks_(groups_, kBlockSize, plan_),
         kv_(info(), plan_.size, [this](const Sequence& sequence, int index) {
@@ -46,6 +47,7 @@ class World {
         }) {
     limits_.max_step_tokens = limits_.max_sequences + 4 + die(40);
     limits_.draws = may_plan_ahead_;
+    limits_.roles = has_roles_;
     limits_.snapshot_blocks = 1 + die(4);
     if (has_states()) states_ = std::make_unique<StatePool>(plan_.size.states);
     if (seed % 5 != 0 && blocks_.full_group() >= 0) {
@@ -86,6 +88,7 @@ class World {
     info.kv = groups_;
     info.state_bytes = has_states();
     info.draws = may_plan_ahead_;
+    info.has_roles = has_roles_;
     return info;
   }
 
@@ -142,7 +145,10 @@ class World {
     sequence.slots = life->samples;
     // Prompts of a family begin alike and part somewhere.
     const std::uint64_t family = 1'000'000 + die(3);
-    const int common = die(prompt + 1);
+    // Some go on as prompts of their family do, so that a prompt may be what another has said.
+    const bool typical = die(4) == 0;
+    if (typical) life->text = family;
+    const int common = typical ? prompt : die(prompt + 1);
     for (int i = 0; i < prompt; ++i) {
       sequence.tokens.push_back(token_of(i < common ? family : life->text, i));
     }
@@ -427,6 +433,7 @@ class World {
   const int longest_;           // blocks of a sequence at most
   const unsigned states_kind_;  // 0: none, 1: slots enough, 2: few
   const bool may_plan_ahead_;
+  const bool has_roles_;
   const CachePlan plan_;
   BlockPools blocks_;
   ModelCache kv_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace mlxd::cpu {
 namespace {
@@ -45,9 +46,37 @@ std::size_t AttentionWork::most_bytes(const AttentionShape& shape, int rows, int
   return std::min(split * partitions * slot, kMostPartials * sizeof(float));
 }
 
-std::size_t AttentionWork::most_scratch_bytes(const AttentionShape& shape) {
-  const std::size_t queries = static_cast<std::size_t>(task_rows(shape)) * shape.group();
-  return queries * (kPartition + 2 * shape.value_dim() + 4) * sizeof(float);
+std::size_t AttentionWork::most_scratch_bytes(const AttentionShape& shape, bool unit) {
+  const int queries = task_rows(shape) * shape.group();
+  const std::size_t floats =
+      static_cast<std::size_t>(queries) * (kPartition + 2 * shape.value_dim() + 4);
+  return (floats + (unit && shape.suits_unit() ? prompt_floats(shape, queries) : 0)) *
+         sizeof(float);
+}
+
+// What PromptAttentionScratch takes.
+std::size_t AttentionWork::prompt_floats(const AttentionShape& shape, int queries) {
+  const std::size_t dim = (shape.head_dim + kGroupColumns - 1) / kGroupColumns * kGroupColumns;
+  const std::size_t rows = (queries + kPromptRows - 1) / kPromptRows * kPromptRows;
+  const std::size_t tiled = 2 * rows * dim + 3 * dim * kPartition + kPromptRows * kPartition;
+  return tiled / 2 + rows * kPartition + kPromptRows * dim;
+}
+
+void AttentionWork::prepare_unit(int queries, Scratch& scratch) const {
+  const int dim = (shape_.head_dim + kGroupColumns - 1) / kGroupColumns * kGroupColumns;
+  const int rows = (queries + kPromptRows - 1) / kPromptRows * kPromptRows;
+  scratch.prompt_memory.reserve(prompt_floats(shape_, queries));
+  float* next = scratch.prompt_memory.data();
+  const auto take = [&next](std::ptrdiff_t floats) { return std::exchange(next, next + floats); };
+  const auto tiles = [&take](std::ptrdiff_t numbers) {
+    return reinterpret_cast<std::uint16_t*>(take(numbers / 2));
+  };
+  scratch.prompt.queries = tiles(std::ptrdiff_t{2} * rows * dim);
+  scratch.prompt.keys = tiles(std::ptrdiff_t{2} * dim * kPartition);
+  scratch.prompt.values = tiles(std::ptrdiff_t{dim} * kPartition);
+  scratch.prompt.weights = tiles(std::ptrdiff_t{kPromptRows} * kPartition);
+  scratch.prompt.scores = take(std::ptrdiff_t{rows} * kPartition);
+  scratch.prompt.rest = take(std::ptrdiff_t{kPromptRows} * dim);
 }
 
 void AttentionWork::plan(const AttentionShape& shape, std::span<const QueryRows> queries,
@@ -67,7 +96,8 @@ void AttentionWork::plan(const AttentionShape& shape, std::span<const QueryRows>
                 .kv_head = 0,
                 .first_partition = first_partition(shape, positions[part.first_row + done]),
                 .end_partition = 0,
-                .slot = -1};
+                .slot = -1,
+                .prompt = part.prompt};
       task.end_partition = positions[task.first_row + task.rows - 1] / kPartition + 1;
       for (task.kv_head = 0; task.kv_head < shape.kv_heads; ++task.kv_head) {
         whole.push_back(task);
@@ -115,6 +145,7 @@ void AttentionWork::split_long_tasks(std::ptrdiff_t share, int workers) {
 
 void AttentionWork::prepare(const Task& task, const Data& data, Scratch& scratch) const {
   const int queries = queries_of(task.rows);
+  if (on_unit(task, data)) prepare_unit(queries, scratch);
   scratch.scores.reserve(static_cast<std::size_t>(queries) * kPartition);
   scratch.out.reserve(std::size_t{2} * queries * shape_.value_dim());
   scratch.maxima.reserve(std::size_t{2} * queries);
@@ -171,6 +202,10 @@ void AttentionWork::attend(const Task& task, int partition, const VectorOps& ops
     const int seen = shape_.window == 0 ? 0 : std::max(0, position - shape_.window + 1);
     scratch.first[i] = std::clamp(seen - begin, 0, kPartition);
     scratch.end[i] = std::clamp(position + 1 - begin, 0, kPartition);
+  }
+  if (on_unit(task, data)) {
+    const bool begins = partition == task.first_partition;
+    return data.unit->attend(query, data.cache->format(), begins, scratch.prompt);
   }
   ops.kv(data.cache->format()).attend(query);
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backend/cpu/kv_cache.h"
+#include "backend/cpu/prompt_kernels.h"
 #include "backend/cpu/row_buffer.h"
 #include "backend/cpu/vector_ops.h"
 #include "engine/model_runner.h"
@@ -20,6 +21,10 @@ struct AttentionShape {
 
   int value_dim() const { return latent > 0 ? latent : head_dim; }
   int group() const { return heads / kv_heads; }  // query heads that share a KV head
+  // Whether a matrix unit can attend with it.
+  bool suits_unit() const {
+    return latent == 0 && head_dim <= PromptAttentionScratch::kMostGroups * kGroupColumns;
+  }
   bool operator==(const AttentionShape&) const = default;
 };
 
@@ -28,6 +33,7 @@ struct QueryRows {
   int sequence = 0;  // index into Batch::sequences
   int first_row = 0;
   int rows = 0;
+  bool prompt = false;  // they are of a prompt: a matrix unit's, where there is one
 };
 
 // The attention of one step over layers of one shape, as tasks that any worker may take. A row
@@ -50,9 +56,11 @@ class AttentionWork {
     AlignedArray<float> scores, out, maxima, sums;
     std::vector<const float*> query;
     std::vector<int> first, end;
+    AlignedArray<float> prompt_memory;
+    PromptAttentionScratch prompt;  // in it
 
     std::size_t bytes() const {
-      return scores.bytes() + out.bytes() + maxima.bytes() + sums.bytes();
+      return scores.bytes() + out.bytes() + maxima.bytes() + sums.bytes() + prompt_memory.bytes();
     }
   };
 
@@ -61,7 +69,7 @@ class AttentionWork {
   // Of that, what a step may need at most: for queries of so many heads of a KV head.
   static std::size_t most_bytes(const AttentionShape& shape, int rows, int context, int workers);
   // Of one worker's scratch memory, at most.
-  static std::size_t most_scratch_bytes(const AttentionShape& shape);
+  static std::size_t most_scratch_bytes(const AttentionShape& shape, bool unit);
 
   // What the tasks of a step read and write.
   struct Data {
@@ -71,7 +79,8 @@ class AttentionWork {
     const RowBuffer* query = nullptr;  // [rows, heads * head_dim], rotated and scaled
     float* out = nullptr;              // [value_dim] of each row and head, at these distances
     std::ptrdiff_t row_stride = 0, head_stride = 0;
-    std::span<const float> sinks = {};  // [heads], or empty (AttentionBlock::sinks)
+    std::span<const float> sinks = {};    // [heads], or empty (AttentionBlock::sinks)
+    const PromptKernels* unit = nullptr;  // for QueryRows::prompt; null: they are as others
   };
 
   // A finished part of the output: rows [first_row, first_row + rows), the heads of one KV head.
@@ -88,6 +97,7 @@ class AttentionWork {
     int sequence, first_row, rows, kv_head;
     int first_partition, end_partition;
     std::ptrdiff_t slot;  // in partials_ of its first partition, -1: it does all and folds itself
+    bool prompt;
   };
   struct Fold {
     int first_row, rows, kv_head;
@@ -100,6 +110,11 @@ class AttentionWork {
   int queries_of(int rows) const { return rows * shape_.group(); }
   static std::ptrdiff_t slot_size(int queries, int value_dim);
   static int task_rows(const AttentionShape& shape);
+  static std::size_t prompt_floats(const AttentionShape& shape, int queries);
+  bool on_unit(const Task& task, const Data& data) const {
+    return task.prompt && data.unit != nullptr && shape_.suits_unit();
+  }
+  void prepare_unit(int queries, Scratch& scratch) const;
   void attend(const Task& task, int partition, const VectorOps& ops, const Data& data,
               Scratch& scratch, float* maxima, float* sums, float* out) const;
   void prepare(const Task& task, const Data& data, Scratch& scratch) const;

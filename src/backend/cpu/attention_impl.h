@@ -18,13 +18,15 @@ constexpr int kCacheLine = 64;
 
 // Whether a cache line begins within bytes [begin, begin + count) of a tile, and the first that
 // does.
-bool has_line(int begin, int count) {
+[[maybe_unused]] bool has_line(int begin, int count) {
   return (kCacheLine - begin % kCacheLine) % kCacheLine < count;
 }
-int first_line(int begin) { return (begin + kCacheLine - 1) / kCacheLine * kCacheLine; }
+[[maybe_unused]] int first_line(int begin) {
+  return (begin + kCacheLine - 1) / kCacheLine * kCacheLine;
+}
 
 // Into the level-2 cache: with what is computed meanwhile they would be too many for the first.
-void fetch_line(const std::uint8_t* tile, int byte) {
+[[maybe_unused]] void fetch_line(const std::uint8_t* tile, int byte) {
   if (tile != nullptr) __builtin_prefetch(tile + byte, 0, 2);
 }
 
@@ -335,8 +337,8 @@ void attend(const PartitionQuery& p) {
   }
 }
 
-void fold(float* maximum, float* sum, float* out, float next_maximum, float next_sum,
-          const float* next_out, int value_dim) {
+[[maybe_unused]] void fold(float* maximum, float* sum, float* out, float next_maximum,
+                           float next_sum, const float* next_out, int value_dim) {
   if (next_sum == 0) return;  // sees nothing of that partition
   if (*sum == 0) {
     *maximum = next_maximum;

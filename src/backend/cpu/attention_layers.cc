@@ -33,7 +33,8 @@ void AttentionLayers::add(const PackedAttention& block, const Residual* left, co
     products.push_back({.linear = &block.key, .stream = &from, .out = &key_});
     if (block.value) products.push_back({.linear = &*block.value, .stream = &from, .out = &value_});
   }
-  step_.add_norm(from, left, address(block.input_norm), quantize, /*narrow=*/&from != &to);
+  step_.add_norm(from, left, address(block.input_norm), step_.reads(from, quantize),
+                 /*narrow=*/&from != &to);
   products.push_back({.linear = &block.query, .stream = &to, .out = &query_});
   if (block.gate) products.push_back({.linear = &*block.gate, .stream = &to, .out = &gate_});
   step_.add_products(std::move(products));
@@ -69,9 +70,10 @@ void AttentionLayers::add_rotation(const PackedAttention& block, const Stream& t
 }
 
 void AttentionLayers::add_tasks(const PackedAttention& block, const Stream& to) {
+  const Reads reads = step_.reads(to, quantized(block.output));
   attention_.add_tasks(
       shape_of(block), to,
-      [this, &block]() -> AttentionWork::Data {
+      [this, &block, unit = step_.unit(to)]() -> AttentionWork::Data {
         return {.cache = &attention_.cache(),
                 .batch = &step_.batch(),
                 .layer = block.layer,
@@ -79,12 +81,13 @@ void AttentionLayers::add_tasks(const PackedAttention& block, const Stream& to) 
                 .out = attended_.values(0),
                 .row_stride = attended_.value_stride(),
                 .head_stride = block.head_dim,
-                .sinks = block.sinks};
+                .sinks = block.sinks,
+                .unit = unit};
       },
-      [this, &block](const AttentionWork::Finished& part) { finish(block, part); });
-  if (finishes_groups(block) || !quantized(block.output)) return;
-  step_.add_rows(to, [this, columns = block.heads * block.head_dim](int, int row) {
-    attended_.quantize(step_.kernels(), row, 0, columns, attended_.values(row));
+      [this, &block, reads](const AttentionWork::Finished& part) { finish(block, reads, part); });
+  if (finishes_groups(block) || reads == Reads::values) return;
+  step_.add_rows(to, [this, reads, columns = block.heads * block.head_dim](int, int row) {
+    step_.put(attended_, reads, row, {0, columns}, attended_.values(row));
   });
 }
 
@@ -93,7 +96,7 @@ void AttentionLayers::reserve(int rows) {
   for (RowBuffer* buffer : {&key_, &value_}) buffer->reserve(rows, kv_columns_);
   query_.reserve(rows, query_columns_);
   if (gate_columns_ > 0) gate_.reserve(rows, gate_columns_);
-  attended_.reserve(rows, query_columns_);
+  attended_.reserve(rows, query_columns_, step_.has_unit());
 }
 
 std::size_t AttentionLayers::bytes() const {
@@ -147,16 +150,18 @@ void AttentionLayers::rotate_queries(const PackedAttention& block, const Stream&
   }
 }
 
-// Gates what a task has finished, and quantises it where that is whole groups of columns.
-void AttentionLayers::finish(const PackedAttention& block, const AttentionWork::Finished& part) {
+// Gates what a task has finished, and puts it where products read it, if that is whole groups of
+// columns.
+void AttentionLayers::finish(const PackedAttention& block, Reads reads,
+                             const AttentionWork::Finished& part) {
   const int columns = block.heads / block.kv_heads * block.head_dim;
   const int first = part.kv_head * columns;
   for (int row = part.first_row; block.gate && row < part.first_row + part.rows; ++row) {
     step_.ops().sigmoid_gate(attended_.values(row) + first, gate_.row(row) + first, columns);
   }
-  if (!finishes_groups(block) || !quantized(block.output)) return;
+  if (!finishes_groups(block) || reads == Reads::values) return;
   for (int row = part.first_row; row < part.first_row + part.rows; ++row) {
-    attended_.quantize(step_.kernels(), row, first, columns, attended_.values(row) + first);
+    step_.put(attended_, reads, row, {first, first + columns}, attended_.values(row) + first);
   }
 }
 

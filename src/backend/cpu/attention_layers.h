@@ -37,7 +37,7 @@ class AttentionLayers {
   void rotate_queries(const PackedAttention& block, const Stream& to, Range heads);
   void turn(const PackedAttention& block, const std::optional<RmsNorm>& norm, int position,
             float* head);
-  void finish(const PackedAttention& block, const AttentionWork::Finished& part);
+  void finish(const PackedAttention& block, Reads reads, const AttentionWork::Finished& part);
 
   StepPhases& step_;
   AttentionStep& attention_;

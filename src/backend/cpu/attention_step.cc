@@ -72,8 +72,11 @@ void AttentionStep::plan() {
   int narrow_rows = 0;
   for (std::size_t s = 0; s < batch.sequences.size(); ++s) {
     const BatchSequence& sequence = batch.sequences[s];
-    queries_.push_back({static_cast<int>(s), sequence.first_row, sequence.query_length});
-    QueryRows narrow{static_cast<int>(s), narrow_rows, 0};
+    const int prompt = step_.has_unit() ? sequence.prompt_rows : 0;
+    const int other = sequence.query_length - prompt, index = static_cast<int>(s);
+    if (prompt > 0) queries_.push_back({index, sequence.first_row, prompt, /*prompt=*/true});
+    if (other > 0) queries_.push_back({index, sequence.first_row + prompt, other});
+    QueryRows narrow{index, narrow_rows, 0};
     for (int i = 0; i < sequence.query_length; ++i) {
       narrow.rows += step_.narrow_index()[sequence.first_row + i] >= 0;
     }

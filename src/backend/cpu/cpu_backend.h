@@ -11,7 +11,7 @@ namespace mlxd::cpu {
 
 struct CpuOptions {
   int threads = 0;      // compute workers, the calling thread included; 0: the processor's cores
-  std::string isa{};    // "portable", "avx2", "avx512_vnni"; "": the best this processor runs
+  std::string isa{};    // as Kernels::name; "": the best this processor runs
   int block_size = 16;  // tokens in one KV block
   KvFormat kv_format = KvFormat::f16;
 };

@@ -20,8 +20,8 @@ void DeltaNetLayers::add(const PackedDeltaNet& block, const Residual* left, bool
   const Stream& all = step_.all();
   const Stream& to = last ? step_.last() : all;
   step_.add_norm(all, left, address(block.input_norm),
-                 quantized(block.qkv) || quantized(block.gate) || quantized(block.alpha) ||
-                     quantized(block.beta),
+                 step_.reads(all, quantized(block.qkv) || quantized(block.gate) ||
+                                      quantized(block.alpha) || quantized(block.beta)),
                  last);
   step_.add_products({{.linear = &block.qkv, .stream = &all, .out = &states_.input},
                       {.linear = &block.alpha, .stream = &all, .out = &states_.decay},
@@ -72,7 +72,8 @@ void DeltaNetLayers::finish(const PackedDeltaNet& block, const Stream& to, int r
     ops.rms_norm(at, block.norm.weight.data(), block.norm.epsilon, block.value_dim, at);
   }
   ops.silu_gate(gate, out, block.values());
-  states_.gated.put(step_.kernels(), quantized(block.output), row, 0, block.values(), gate);
+  step_.put(states_.gated, step_.reads(to, quantized(block.output)), row, {0, block.values()},
+            gate);
 }
 
 }  // namespace mlxd::cpu

@@ -150,8 +150,8 @@ std::size_t EncoderPass::most_bytes(const ModelPlan& plan, int rows, int texts, 
   const AttentionShape shape{encoder.heads, encoder.heads, encoder.head_dim};
   const std::size_t groups = static_cast<std::size_t>(std::max(d, hidden)) / kGroupColumns;
   const std::size_t of_worker =
-      RowBuffer::bytes_for(1, d) + FeedForwardLayers::worker_bytes() +
-      std::max(AttentionWork::most_scratch_bytes(shape),
+      RowBuffer::bytes_for(1, d) + FeedForwardLayers::worker_bytes(/*unit=*/false) +
+      std::max(AttentionWork::most_scratch_bytes(shape, /*unit=*/false),
                kTaskRows * (kPartition + 2 * static_cast<std::size_t>(encoder.head_dim) + 8) *
                    sizeof(float)) +
       kInputKinds * groups * static_cast<std::size_t>(rows) * sizeof(InputGroup);

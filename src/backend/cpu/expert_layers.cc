@@ -11,12 +11,10 @@ namespace {
 // So many pairs of a row and an expert one worker gathers sooner by itself.
 constexpr int kFewPairs = 4;
 
-bool inputs_are_quantized(const PackedExperts& block) {
-  bool quantize = quantized(block.router) || block.mlp.reads_quantized();
-  if (const auto& shared = block.shared) {
-    quantize |= shared->mlp.reads_quantized() || (shared->weight && quantized(*shared->weight));
-  }
-  return quantize;
+// How two products together read what each reads so.
+Reads joined(Reads one, Reads other) {
+  if (one == Reads::values || one == other) return other;
+  return other == Reads::values ? one : Reads::both;
 }
 
 }  // namespace
@@ -32,19 +30,29 @@ void ExpertLayers::add(const PackedExperts& block, const Residual* left, const S
   Sorted& sorted = sorted_.emplace_back();
   sorted.segments.reserve(block.experts);
 
-  step_.add_norm(stream, left, address(block.input_norm), inputs_are_quantized(block));
+  // The experts themselves are products of all rows alike.
+  Reads reads = block.mlp.reads_quantized() ? Reads::quantized : Reads::values;
+  if (!block.router_norm) reads = joined(reads, step_.reads(stream, quantized(block.router)));
+  if (const auto& shared = block.shared) {
+    if (!shared->input_norm) reads = joined(reads, feed_forward_.reads(shared->mlp, stream));
+    const bool weighs = shared->weight && quantized(*shared->weight);
+    reads = joined(reads, step_.reads(stream, weighs));
+  }
+  step_.add_norm(stream, left, address(block.input_norm), reads);
   Product score = {.linear = &block.router, .stream = &stream, .out = &scores_};
   if (block.router_norm) {
     router_norm_ = true;
     score.input = &router_input_;
-    add_own_input(stream, *block.router_norm, quantized(block.router), router_input_);
+    add_own_input(stream, *block.router_norm, step_.reads(stream, quantized(block.router)),
+                  router_input_);
   }
   std::vector<Product> scores = {score};
   if (const auto& shared = block.shared) {
     shared_ = true;
     if (shared->input_norm) {
       shared_norm_ = true;
-      add_own_input(stream, *shared->input_norm, shared->mlp.reads_quantized(), shared_input_);
+      add_own_input(stream, *shared->input_norm, feed_forward_.reads(shared->mlp, stream),
+                    shared_input_);
     }
     if (shared->weight) {
       scores.push_back({.linear = &*shared->weight, .stream = &stream, .out = &shared_weight_});
@@ -62,13 +70,13 @@ void ExpertLayers::add(const PackedExperts& block, const Residual* left, const S
 }
 
 // input = norm(the residual stream), beside what the experts read.
-void ExpertLayers::add_own_input(const Stream& stream, const RmsNorm& norm, bool quantize,
+void ExpertLayers::add_own_input(const Stream& stream, const RmsNorm& norm, Reads reads,
                                  const InputBuffer& input) {
-  step_.add_rows(stream, [this, &stream, &norm, quantize, &input](int, int row) {
+  step_.add_rows(stream, [this, &stream, &norm, reads, &input](int, int row) {
     const int d = static_cast<int>(norm.weight.size());
     float* const values = input.values(row);
     step_.ops().rms_norm(stream.x->row(row), norm.weight.data(), norm.epsilon, d, values);
-    if (quantize) input.quantize(step_.kernels(), row, 0, d, values);
+    if (reads != Reads::values) step_.put(input, reads, row, {0, d}, values);
   });
 }
 
@@ -126,6 +134,7 @@ void ExpertLayers::add_hidden(const PackedExperts& block, const Stream& stream,
                             .first_matrix_row = segment.expert * block.intermediate_size,
                             .input = input_of(segment, stream),
                             .hidden = &hidden_,
+                            .reads = quantized(block.mlp.down) ? Reads::quantized : Reads::values,
                             .first_row = segment.first};
       feed_forward_.gate_groups(worker, rows, step_.moment(index), {from, to});
       unit += to - from;
@@ -201,8 +210,8 @@ void ExpertLayers::reserve(int rows) {
   gathered_.reserve(pairs, columns_);
   hidden_.reserve(pairs, hidden_columns_);
   out_.reserve(pairs, columns_);
-  if (router_norm_) router_input_.reserve(rows, columns_);
-  if (shared_norm_) shared_input_.reserve(rows, columns_);
+  if (router_norm_) router_input_.reserve(rows, columns_, step_.has_unit());
+  if (shared_norm_) shared_input_.reserve(rows, columns_, step_.has_unit());
   if (!shared_) return;
   shared_out_.reserve(rows, columns_);
   shared_weight_.reserve(rows, 1);

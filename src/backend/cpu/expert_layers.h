@@ -43,7 +43,7 @@ class ExpertLayers {
     std::vector<Segment> segments;  // of the experts that somebody chose
   };
 
-  void add_own_input(const Stream& stream, const RmsNorm& norm, bool quantize,
+  void add_own_input(const Stream& stream, const RmsNorm& norm, Reads reads,
                      const InputBuffer& input);
   void add_choice(const PackedExperts& block, const Stream& stream, Sorted& sorted);
   void add_hidden(const PackedExperts& block, const Stream& stream, const Sorted& sorted);

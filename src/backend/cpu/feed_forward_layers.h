@@ -16,7 +16,8 @@ struct HiddenRows {
       0;  // of gate and up, whose rows from here on are the hidden layer's columns
   InputRows input;
   const InputBuffer* hidden = nullptr;
-  int first_row = 0;  // of `hidden`: where the input's first goes
+  Reads reads = Reads::values;  // how mlp->down reads `hidden`
+  int first_row = 0;            // of `hidden`: where the input's first goes
 };
 
 // The feed-forward blocks of a model, and the hidden layer of a step's rows that they share.
@@ -33,10 +34,13 @@ class FeedForwardLayers {
                const InputBuffer* input = nullptr);
 
   // Between two steps.
-  void reserve(int rows) { hidden_.reserve(rows, hidden_columns_); }
+  void reserve(int rows) { hidden_.reserve(rows, hidden_columns_, step_.has_unit()); }
   std::size_t bytes() const;
   // Of that, what each worker has.
-  static std::size_t worker_bytes();
+  static std::size_t worker_bytes(bool unit);
+
+  // How a block of the stream reads its input.
+  Reads reads(const PackedMlp& mlp, const Stream& stream) const;
 
   // On a worker, within a phase: hidden = activation(gate) * up for whole groups of columns.
   void gate_groups(int worker, const HiddenRows& rows, Moment moment, Range groups);
@@ -48,6 +52,9 @@ class FeedForwardLayers {
   };
 
   void gate_columns(int worker, const HiddenRows& of, Moment moment, Range rows, Range columns);
+  // The same of the step's prompt rows, on the unit.
+  void gate_prompts(int worker, const PackedMlp& mlp, const InputBuffer& input, Range columns);
+  float* activate(const Worker& scratch, const PackedMlp& mlp, int row, int count) const;
 
   StepPhases& step_;
   int hidden_columns_ = 0;  // of the widest block

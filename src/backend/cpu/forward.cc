@@ -12,7 +12,7 @@ ForwardPass::ForwardPass(const PackedModel& model, const Kernels& kernels, const
     : model_(model),
       pool_(pool),
       cache_(cache),
-      step_(model.hidden_size, kernels, ops, pool.size()),
+      step_(model.hidden_size, kernels, ops, pool.size(), kernels.prompts),
       attention_step_(model, step_, cache),
       attention_(step_, attention_step_),
       latent_attention_(step_, attention_step_),
@@ -50,7 +50,8 @@ void ForwardPass::assemble() {
     std::visit(add_block, model_.blocks[i]);
     left = std::visit([](const auto& block) { return &block.residual; }, model_.blocks[i]);
   }
-  step_.add_norm(step_.last(), left, &model_.head_norm, quantized(model_.head));
+  step_.add_norm(step_.last(), left, &model_.head_norm,
+                 step_.reads(step_.last(), quantized(model_.head)));
   step_.add_products(
       {{.linear = &model_.head, .stream = &step_.scored(), .softcap = model_.logit_softcap}});
 }

@@ -111,7 +111,7 @@ void HeadStates::reserve(int rows) {
   for (RowBuffer* buffer : {&input, &mixed}) buffer->reserve(rows, widths_.channels);
   for (RowBuffer* buffer : {&gate, &out}) buffer->reserve(rows, widths_.values);
   for (RowBuffer* buffer : {&decay, &beta}) buffer->reserve(rows, widths_.heads);
-  gated.reserve(rows, widths_.values);
+  gated.reserve(rows, widths_.values, step_.has_unit());
 }
 
 std::size_t HeadStates::bytes() const {

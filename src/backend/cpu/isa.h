@@ -1,6 +1,7 @@
 #pragma once
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/prompt_kernels.h"
 
 namespace mlxd::cpu {
 
@@ -8,6 +9,11 @@ namespace mlxd::cpu {
 extern const Kernels kPortableKernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512VnniKernels;
+extern const Kernels kAmxKernels;       // those of kAvx512VnniKernels, and a matrix unit's
+extern const Kernels kAmxModelKernels;  // with a model of that unit
+
+extern const PromptKernels kAmxPrompts;
+extern const PromptKernels kAmxModelPrompts;
 
 // How a group of 32 values is quantised, from its greatest magnitude: code = value * inverse.
 struct QuantizeFactors {

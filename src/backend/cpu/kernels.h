@@ -59,10 +59,14 @@ class PackedMatrix {
   std::size_t bytes_ = 0;
 };
 
+struct PromptKernels;
+
 // The functions of one instruction set. All are pure, reentrant, and row independent: what they
 // compute for one row or tile is the same bits whatever other rows and tiles a call covers.
 struct Kernels {
-  std::string_view name;  // "portable", "avx2", "avx512_vnni"
+  // "portable", "avx2", "avx512_vnni", "amx"; "amx_model", which computes on vector units what AMX
+  // does and is for tests.
+  std::string_view name;
 
   // Repacks `tensor` (any Quantization). Throws LoadError when columns are no multiple of 32.
   // Different tensors may be packed on several threads at once.
@@ -89,6 +93,9 @@ struct Kernels {
   // values[columns] -> int8, scales, sums, as InputRows says.
   void (*quantize)(const float* values, int columns, std::int8_t* quantized, float* scales,
                    float* sums);
+
+  // Products of prompt rows where these have arithmetic of their own (prompt_kernels.h); else null.
+  const PromptKernels* prompts = nullptr;
 };
 
 // The kernels of that name, or the best that this processor runs when `name` is empty; null when

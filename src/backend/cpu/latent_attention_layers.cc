@@ -15,7 +15,8 @@ void LatentAttentionLayers::add(const PackedLatentAttention& block, const Residu
                                 const Stream& from, const Stream& to) {
   widths_.include(block, block.query_down ? block.query_down->matrix->rows() : 0);
   const PackedLinear& first = block.query_down ? *block.query_down : block.query;
-  step_.add_norm(from, left, address(block.input_norm), quantized(block.latent) || quantized(first),
+  step_.add_norm(from, left, address(block.input_norm),
+                 step_.reads(from, quantized(block.latent) || quantized(first)),
                  /*narrow=*/&from != &to);
   step_.add_products(
       {{.linear = &block.latent, .stream = &from, .out = &key_},
@@ -32,9 +33,9 @@ void LatentAttentionLayers::add(const PackedLatentAttention& block, const Residu
       block.value_up, block.heads, to, latents_,
       [this, value_dim](int head) { return values_.values(0) + head * value_dim; },
       [this] { return values_.value_stride(); });
-  if (quantized(block.output)) {
-    step_.add_rows(to, [this, columns = block.heads * value_dim](int, int row) {
-      values_.quantize(step_.kernels(), row, 0, columns, values_.values(row));
+  if (const Reads reads = step_.reads(to, quantized(block.output)); reads != Reads::values) {
+    step_.add_rows(to, [this, reads, columns = block.heads * value_dim](int, int row) {
+      step_.put(values_, reads, row, {0, columns}, values_.values(row));
     });
   }
   step_.add_products(
@@ -43,12 +44,12 @@ void LatentAttentionLayers::add(const PackedLatentAttention& block, const Residu
 
 // The heads' rows out of the few numbers that a query was made.
 void LatentAttentionLayers::add_query(const PackedLatentAttention& block, const Stream& to) {
-  step_.add_rows(to, [this, &block](int, int row) {
+  step_.add_rows(to, [this, &block, &to](int, int row) {
     const RmsNorm& norm = *block.query_norm;
     const int count = static_cast<int>(norm.weight.size());
     float* const low = low_.row(row);
     step_.ops().rms_norm(low, norm.weight.data(), norm.epsilon, count, low);
-    low_input_.put(step_.kernels(), quantized(block.query), row, 0, count, low);
+    step_.put(low_input_, step_.reads(to, quantized(block.query)), row, {0, count}, low);
   });
   step_.add_products(
       {{.linear = &block.query, .stream = &to, .input = &low_input_, .out = &heads_}});
@@ -157,13 +158,13 @@ void LatentAttentionLayers::reserve(int rows) {
   key_.reserve(rows, of.key);
   if (of.low > 0) {
     low_.reserve(rows, of.low);
-    low_input_.reserve(rows, of.low);
+    low_input_.reserve(rows, of.low, step_.has_unit());
   }
   heads_.reserve(rows, of.head_rows);
   query_.reserve(rows, of.query);
   plain_.reserve(rows * of.heads, of.plain);
   latents_.reserve(rows * of.heads, of.rank);
-  values_.reserve(rows, of.values);
+  values_.reserve(rows, of.values, step_.has_unit());
 }
 
 std::size_t LatentAttentionLayers::bytes() const {

@@ -12,7 +12,7 @@ void LayerInputLayers::add_inputs() {
   if (!model_.layer_inputs) return;
   const PackedLinear& projection = model_.layer_inputs->projection;
   const Stream& all = step_.all();
-  step_.add_norm(all, nullptr, nullptr, quantized(projection));
+  step_.add_norm(all, nullptr, nullptr, step_.reads(all, quantized(projection)));
   step_.add_products({{.linear = &projection, .stream = &all, .out = &inputs_}});
   step_.add_rows(all, [this](int worker, int row) { make_inputs(worker, row); });
 }
@@ -37,12 +37,12 @@ void LayerInputLayers::make_inputs(int worker, int row) {
 void LayerInputLayers::add(const PackedLayerInput& block, const Residual* left,
                            const Stream& stream) {
   const int size = model_.layer_inputs->size;
-  step_.add_norm(stream, left, nullptr, quantized(block.gate));
+  step_.add_norm(stream, left, nullptr, step_.reads(stream, quantized(block.gate)));
   step_.add_products({{.linear = &block.gate, .stream = &stream, .out = &gate_}});
   step_.add_rows(stream, [this, &block, &stream, size](int, int row) {
     const float* input = inputs_.row(step_.batch_row(stream, row)) + block.first;
     step_.ops().gelu_gate(gate_.row(row), input, size);
-    gated_.put(step_.kernels(), quantized(block.output), row, 0, size, gate_.row(row));
+    step_.put(gated_, step_.reads(stream, quantized(block.output)), row, {0, size}, gate_.row(row));
   });
   step_.add_products(
       {{.linear = &block.output, .stream = &stream, .input = &gated_, .out = &step_.y()}});
@@ -52,7 +52,7 @@ void LayerInputLayers::reserve(int rows) {
   if (!model_.layer_inputs) return;
   inputs_.reserve(rows, static_cast<int>(model_.layer_inputs->table.columns));
   gate_.reserve(rows, model_.layer_inputs->size);
-  gated_.reserve(rows, model_.layer_inputs->size);
+  gated_.reserve(rows, model_.layer_inputs->size, step_.has_unit());
 }
 
 std::size_t LayerInputLayers::bytes() const {

@@ -20,8 +20,10 @@ HeadStates::Shape shape_of(const PackedMamba2& block) {
 void Mamba2Layers::add(const PackedMamba2& block, const Residual* left, bool last) {
   const Stream& all = step_.all();
   const Stream& to = last ? step_.last() : all;
-  step_.add_norm(all, left, address(block.input_norm),
-                 quantized(block.input) || quantized(block.gate) || quantized(block.time), last);
+  step_.add_norm(
+      all, left, address(block.input_norm),
+      step_.reads(all, quantized(block.input) || quantized(block.gate) || quantized(block.time)),
+      last);
   step_.add_products({{.linear = &block.input, .stream = &all, .out = &states_.input},
                       {.linear = &block.time, .stream = &all, .out = &states_.beta},
                       {.linear = &block.gate, .stream = &to, .out = &states_.gate}});
@@ -62,7 +64,8 @@ void Mamba2Layers::finish(const PackedMamba2& block, const Stream& to, int row) 
     float* const at = gate + group * size;
     ops.rms_norm(at, block.norm.weight.data() + group * size, block.norm.epsilon, size, at);
   }
-  states_.gated.put(step_.kernels(), quantized(block.output), row, 0, block.values(), gate);
+  step_.put(states_.gated, step_.reads(to, quantized(block.output)), row, {0, block.values()},
+            gate);
 }
 
 }  // namespace mlxd::cpu

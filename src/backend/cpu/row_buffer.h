@@ -7,6 +7,7 @@
 #include <new>
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/prompt_kernels.h"
 
 namespace mlxd::cpu {
 
@@ -63,11 +64,14 @@ class RowBuffer {
   std::ptrdiff_t stride_ = 0;
 };
 
-// Rows of floats and their quantised form: the input of matrix products.
+// Rows of floats and their quantised form: the input of matrix products. And, where prompt rows are
+// multiplied on a matrix unit, these in the form that it reads, side by side.
 class InputBuffer {
  public:
-  void reserve(int rows, int columns) {
+  // `unit`: there is one.
+  void reserve(int rows, int columns, bool unit = false) {
     columns_ = columns;
+    if (unit) tiles_.reserve(tile_bytes_for(rows, columns) / sizeof(std::uint16_t));
     values_.reserve(rows, columns);
     groups_ = row_stride<float>(columns / kGroupColumns);
     stride_ = row_stride<std::int8_t>(columns);
@@ -83,10 +87,17 @@ class InputBuffer {
            static_cast<std::size_t>(rows) * (row_stride<std::int8_t>(columns) + groups);
   }
 
+  // With a unit, beside that.
+  static std::size_t tile_bytes_for(int rows, int columns) {
+    const int blocks = (rows + kPromptRows - 1) / kPromptRows;
+    return static_cast<std::size_t>(blocks) * PromptInput::block_size(columns) *
+           sizeof(std::uint16_t);
+  }
+
   float* values(int row) const { return values_.row(row); }
   std::ptrdiff_t value_stride() const { return values_.stride(); }
   std::size_t bytes() const {
-    return values_.bytes() + quantized_.bytes() + scales_.bytes() + sums_.bytes();
+    return values_.bytes() + quantized_.bytes() + scales_.bytes() + sums_.bytes() + tiles_.bytes();
   }
 
   // Quantises columns [first, first + count) of a row, whole groups, from `values`.
@@ -106,6 +117,16 @@ class InputBuffer {
       std::copy_n(from, count, values(row) + first);
     }
   }
+
+  // The same columns of what is prompt row `index` for the unit.
+  void round(const PromptKernels& unit, int index, int first, int count,
+             const float* values) const {
+    unit.round(values, count,
+               tiles_.data() + PromptInput::place(index, columns_) +
+                   first / kGroupColumns * PromptInput::kGroupStride);
+  }
+  // The first so many prompt rows.
+  PromptInput prompts(int rows) const { return {rows, columns_, tiles_.data()}; }
 
   // Row `from` of `source` as row `to` of this: the quantised form and the values.
   void copy_row(int to, const InputBuffer& source, int from) const {
@@ -134,6 +155,7 @@ class InputBuffer {
   RowBuffer values_;
   AlignedArray<std::int8_t> quantized_;
   AlignedArray<float> scales_, sums_;
+  AlignedArray<std::uint16_t> tiles_;
   std::ptrdiff_t stride_ = 0, groups_ = 0;
 };
 

@@ -88,6 +88,7 @@ class CpuRunner final : public ModelRunner {
     info_.state_bytes = states_.slot_bytes();
     info_.weight_bytes = model_.weight_bytes;
     if (plan.pooled) info_.pooled_size = model_.hidden_size;
+    info_.has_roles = kernels.prompts != nullptr;
     info_.kv_format = kv_format_name(options.kv_format);
   }
 
@@ -145,7 +146,8 @@ RunnerMemory foresee_cpu_memory(const ModelPlan& plan, const CpuOptions& options
   memory.state_bytes = StateCache(state_shapes(plan)).slot_bytes();
   memory.block_size = cache.block_size();
   const int threads = options.threads > 0 ? options.threads : default_worker_count();
-  memory.step_bytes = step_memory(plan, limits, threads);
+  const Kernels* kernels = find_kernels(options.isa);
+  memory.step_bytes = step_memory(plan, limits, threads, kernels && kernels->prompts);
   return memory;
 }
 

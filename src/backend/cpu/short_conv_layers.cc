@@ -18,9 +18,10 @@ void ShortConvLayers::add(const PackedShortConv& block, const Residual* left, bo
   channels_ = std::max(channels_, block.channels);
   const Stream& all = step_.all();
   const Stream& to = last ? step_.last() : all;
-  step_.add_norm(
-      all, left, address(block.input_norm),
-      quantized(block.inner_gate) || quantized(block.outer_gate) || quantized(block.value), last);
+  step_.add_norm(all, left, address(block.input_norm),
+                 step_.reads(all, quantized(block.inner_gate) || quantized(block.outer_gate) ||
+                                      quantized(block.value)),
+                 last);
   step_.add_products({{.linear = &block.inner_gate, .stream = &all, .out = &inner_gate_},
                       {.linear = &block.value, .stream = &all, .out = &value_},
                       {.linear = &block.outer_gate, .stream = &to, .out = &outer_gate_}});
@@ -47,6 +48,7 @@ void ShortConvLayers::mix(const PackedShortConv& block, const Stream& to,
   const ConvolutionRows::Layer layer = {block.layer, block.kernel, block.channels};
   const int first = channels.first, count = channels.end - first;
   const bool narrows = to.rows < step_.all().rows;
+  const Reads reads = step_.reads(to, quantized(block.output));
   float mixed[kChannels];
   for (int i = 0; i < sequence.query_length; ++i) {
     const int row = sequence.first_row + i;
@@ -62,7 +64,7 @@ void ShortConvLayers::mix(const PackedShortConv& block, const Stream& to,
                   .count = count,
                   .out = mixed});
     ops.multiply(mixed, outer_gate_.row(into) + first, count);
-    mixed_.put(step_.kernels(), quantized(block.output), into, first, count, mixed);
+    step_.put(mixed_, reads, into, channels, mixed);
   }
   convolution_.save(layer, sequence, channels);
 }
@@ -73,7 +75,7 @@ void ShortConvLayers::reserve(int rows) {
   for (RowBuffer* buffer : {&value_, &inner_gate_, &outer_gate_}) {
     buffer->reserve(rows, channels_);
   }
-  mixed_.reserve(rows, channels_);
+  mixed_.reserve(rows, channels_, step_.has_unit());
 }
 
 std::size_t ShortConvLayers::bytes() const {

@@ -9,6 +9,7 @@
 
 #include "backend/cpu/attention.h"
 #include "backend/cpu/expert_layers.h"
+#include "backend/cpu/feed_forward_layers.h"
 #include "backend/cpu/head_states.h"
 #include "backend/cpu/kernel_input.h"
 #include "backend/cpu/latent_attention_layers.h"
@@ -21,8 +22,11 @@
 namespace mlxd::cpu {
 namespace {
 
-// Of a worker beside what depends on the model: gate and up of some rows and columns.
-constexpr std::size_t kWorkerBytes = std::size_t{128} << 10;
+// Of a worker beside what depends on the model.
+std::size_t worker_bytes(bool unit) {
+  constexpr std::size_t kOther = std::size_t{32} << 10;
+  return FeedForwardLayers::worker_bytes(unit) + (unit ? sizeof(PromptScratch) : 0) + kOther;
+}
 
 // The widest values of a row.
 struct Widths {
@@ -48,7 +52,7 @@ std::size_t prepared_bytes(const ModelPlan& plan, int rows) {
 
 }  // namespace
 
-std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int workers) {
+std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int workers, bool unit) {
   Widths widths;
   LatentAttentionLayers::Widths latent;
   std::vector<AttentionShape> shapes;
@@ -125,6 +129,21 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int wor
     bytes += LayerInputLayers::bytes_for(rows, inputs->layers, inputs->size) +
              workers * sizeof(float) * inputs->table.columns;
   }
+  if (unit) {
+    // All inputs that products read by role.
+    const int inputs[] = {model,
+                          widths.query,
+                          widths.hidden,
+                          latent.low,
+                          latent.values,
+                          widths.delta_net.values,
+                          widths.mamba2.values,
+                          widths.short_channels,
+                          plan.layer_inputs ? static_cast<int>(plan.layer_inputs->size) : 0,
+                          widths.router_norm ? model : 0,
+                          widths.shared_norm ? model : 0};
+    for (const int columns : inputs) bytes += InputBuffer::tile_bytes_for(rows, columns);
+  }
   for (const auto& [frequencies, magnitude] : ropes) {
     bytes += std::size_t{2} * frequencies.size() * context * sizeof(float);
   }
@@ -132,11 +151,11 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, int wor
   for (const auto* list : {&shapes, &narrow_shapes}) {
     for (const AttentionShape& shape : *list) {
       bytes += AttentionWork::most_bytes(shape, rows, context, workers);
-      scratch = std::max(scratch, AttentionWork::most_scratch_bytes(shape));
+      scratch = std::max(scratch, AttentionWork::most_scratch_bytes(shape, unit));
     }
   }
-  bytes += workers *
-           (RowBuffer::bytes_for(1, model) + scratch + prepared_bytes(plan, rows) + kWorkerBytes);
+  bytes += workers * (RowBuffer::bytes_for(1, model) + scratch + prepared_bytes(plan, rows) +
+                      worker_bytes(unit));
   const auto vocabulary = static_cast<std::size_t>(plan.head.weight.weight.rows);
   return bytes + limits.wanted_rows * vocabulary * sizeof(float);
 }

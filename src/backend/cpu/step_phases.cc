@@ -20,11 +20,13 @@ int pieces(std::size_t unit_bytes) {
   return static_cast<int>(std::max<std::size_t>(1, kPieceBytes / unit_bytes));
 }
 
-StepPhases::StepPhases(int hidden_size, const Kernels& kernels, const VectorOps& ops, int workers)
-    : hidden_size_(hidden_size), kernels_(kernels), ops_(ops) {
+StepPhases::StepPhases(int hidden_size, const Kernels& kernels, const VectorOps& ops, int workers,
+                       const PromptKernels* unit)
+    : hidden_size_(hidden_size), kernels_(kernels), ops_(ops), unit_(unit) {
   for (int i = 0; i < workers; ++i) {
     auto& worker = *workers_.emplace_back(std::make_unique<Worker>());
     worker.post_normed.reserve(1, hidden_size);
+    if (unit_) worker.scratch = std::make_unique_for_overwrite<PromptScratch>();
   }
 }
 
@@ -46,9 +48,10 @@ void StepPhases::add_rows(const Stream& stream, std::function<void(int worker, i
 }
 
 void StepPhases::add_norm(const Stream& stream, const Residual* left, const RmsNorm* norm,
-                          bool quantize, bool narrow) {
-  add_rows(stream, [this, &stream, left, norm, quantize, narrow](int worker, int row) {
-    normalize(*workers_[worker], stream, left, norm, quantize, row);
+                          Reads reads, bool narrow) {
+  if (narrow && reads == Reads::by_role) reads = Reads::both;
+  add_rows(stream, [this, &stream, left, norm, reads, narrow](int worker, int row) {
+    normalize(*workers_[worker], stream, left, norm, reads, row);
     if (narrow && narrows_) set_aside(row);
   });
 }
@@ -107,7 +110,8 @@ void StepPhases::add_products(std::vector<Product> products) {
 void StepPhases::reserve(int rows) {
   const int d = hidden_size_;
   for (RowBuffer* buffer : {&x_, &narrow_x_, &y_}) buffer->reserve(rows, d);
-  for (InputBuffer* buffer : {&input_, &narrow_input_}) buffer->reserve(rows, d);
+  input_.reserve(rows, d, has_unit());
+  narrow_input_.reserve(rows, d);
 }
 
 const BatchSequence& StepPhases::sequence_of(int row) const {
@@ -133,6 +137,25 @@ void StepPhases::plan(const Batch& batch, float* logits) {
     narrow_index_[row] = static_cast<int>(last_positions_.size());
     last_positions_.push_back(batch.positions[row]);
   }
+  plan_roles();
+}
+
+void StepPhases::plan_roles() {
+  prompt_rows_.clear();
+  generated_runs_.clear();
+  prompt_index_.assign(batch_->rows(), -1);
+  int generated = 0;  // the first row behind the last prompt row
+  for (const BatchSequence& sequence : batch_->sequences) {
+    if (!has_unit() || sequence.prompt_rows == 0) continue;
+    const int first = sequence.first_row, end = first + sequence.prompt_rows;
+    if (generated < first) generated_runs_.push_back({generated, first});
+    for (int row = first; row < end; ++row) {
+      prompt_index_[row] = static_cast<int>(prompt_rows_.size());
+      prompt_rows_.push_back(row);
+    }
+    generated = end;
+  }
+  if (generated < batch_->rows()) generated_runs_.push_back({generated, batch_->rows()});
 }
 
 std::size_t StepPhases::bytes() const {
@@ -142,12 +165,13 @@ std::size_t StepPhases::bytes() const {
   for (const auto& worker : workers_) {
     bytes += worker->post_normed.bytes();
     for (const PreparedInput& prepared : worker->prepared) bytes += prepared.bytes();
+    if (worker->scratch) bytes += sizeof(PromptScratch);
   }
   return bytes;
 }
 
 void StepPhases::normalize(Worker& worker, const Stream& stream, const Residual* left,
-                           const RmsNorm* norm, bool quantize, int row) {
+                           const RmsNorm* norm, Reads reads, int row) {
   const int d = hidden_size_;
   float* x = stream.x->row(row);
   if (left) {
@@ -167,7 +191,19 @@ void StepPhases::normalize(Worker& worker, const Stream& stream, const Residual*
   } else {
     std::copy_n(x, d, input.values(row));
   }
-  if (quantize) input.quantize(kernels_, row, 0, d, input.values(row));
+  if (reads != Reads::values) put(input, reads, row, {0, d}, input.values(row));
+}
+
+void StepPhases::put(const InputBuffer& input, Reads reads, int row, Range columns,
+                     const float* from) const {
+  const int first = columns.first, count = columns.end - columns.first;
+  if (reads == Reads::values) {
+    std::copy_n(from, count, input.values(row) + first);
+    return;
+  }
+  const int prompt = reads == Reads::quantized ? -1 : prompt_index_[row];
+  if (prompt >= 0) input.round(*unit_, prompt, first, count, from);
+  if (prompt < 0 || reads == Reads::both) input.quantize(kernels_, row, first, count, from);
 }
 
 // For the rows that go on after the last attention block.
@@ -191,12 +227,36 @@ void StepPhases::multiply(int worker, const PackedLinear& linear, const InputRow
     ops_.add(out + i * stride + first, &linear.bias[first], end - first);
 }
 
+void StepPhases::multiply_prompts(int worker, const PackedLinear& linear, const PromptInput& input,
+                                  Range tiles, const PromptOutput& out) {
+  const PackedMatrix& matrix = *linear.matrix;
+  unit_->multiply(matrix, input, tiles.first, tiles.end, out, *workers_[worker]->scratch);
+  if (linear.bias.empty()) return;
+  const int first = tiles.first * kTileRows, end = std::min(tiles.end * kTileRows, matrix.rows());
+  for (int i = 0; i < input.rows; ++i) {
+    float* const row = out.values + (out.places ? out.places[i] : i) * out.stride;
+    ops_.add(row + first, &linear.bias[first], end - first);
+  }
+}
+
 void StepPhases::multiply_tiles(int worker, const Product& product, Moment moment, Range tiles) {
   const PackedMatrix& matrix = *product.linear->matrix;
   float* const out = product.out ? product.out->row(0) : logits_;
   const std::ptrdiff_t stride = product.out ? product.out->stride() : matrix.rows();
-  const InputRows input =
-      (product.input ? *product.input : *product.stream->input).view(0, product.stream->rows);
+  const InputBuffer& buffer = product.input ? *product.input : *product.stream->input;
+  if (reads(*product.stream, quantized(*product.linear)) == Reads::by_role &&
+      !prompt_rows_.empty()) {
+    for (const Range run : generated_runs_) {
+      const int count = run.end - run.first;
+      multiply(worker, *product.linear, buffer.view(run.first, count), moment, {0, count}, tiles,
+               out + run.first * stride, stride);
+    }
+    const auto prompts = static_cast<int>(prompt_rows_.size());
+    multiply_prompts(worker, *product.linear, buffer.prompts(prompts), tiles,
+                     {out, stride, prompt_rows_.data()});
+    return;
+  }
+  const InputRows input = buffer.view(0, product.stream->rows);
   multiply(worker, *product.linear, input, moment, {0, input.rows}, tiles, out, stride);
   if (product.softcap == 0) return;
   const int first = tiles.first * kTileRows, end = std::min(tiles.end * kTileRows, matrix.rows());
@@ -210,7 +270,8 @@ const PreparedInput& StepPhases::prepared(int worker, const PackedMatrix& matrix
   Worker& of = *workers_[worker];
   const int kind = matrix.input_kind();
   PreparedInput& prepared = of.prepared[kind];
-  if (of.prepared_for[kind] != moment || prepared.rows().values != input.values) {
+  const InputRows& known = prepared.rows();
+  if (of.prepared_for[kind] != moment || known.values != input.values || known.rows != input.rows) {
     // The buffer is as wide as the widest block needs it.
     InputRows read = input;
     read.columns = matrix.columns();

@@ -40,6 +40,7 @@ FakeRunner::FakeRunner(FakeOptions options) : options_(std::move(options)) {
   info_.causal = options_.causal;
   info_.rows_are_independent = options_.rows_are_independent;
   info_.kv_format = options_.kv_format;
+  info_.has_roles = options_.has_roles;
   info_.draws = options_.draws;
   info_.ahead = options_.ahead;
   info_.row_cost = options_.row_cost;
@@ -103,10 +104,11 @@ void FakeRunner::compute(const Batch& batch, Flight& flight) {
       const int position = first_position + i;
       for (int group = 0; group < static_cast<int>(cache_.size()); ++group) {
         Slot& written = slot(sequence, group, position);
-        written = {batch.tokens[row], position};
+        written = {batch.tokens[row], position, role_of(sequence, row)};
         flight.written.push_back(&written);
       }
-      state.hash = mix(state.hash + static_cast<std::uint64_t>(batch.tokens[row]) + 1);
+      state.hash = mix(state.hash + static_cast<std::uint64_t>(batch.tokens[row]) + 1 +
+                       role_of(sequence, row));
       // Another length is somebody else's, or stale: from here on everything is wrong.
       if (state.length++ != position) state = {~state.hash, kLost};
       if (save != sequence.saves.end() && save->after_row == row) {
@@ -122,6 +124,7 @@ void FakeRunner::compute(const Batch& batch, Flight& flight) {
         } else {
           const auto tokens = batch.tokens.begin() + sequence.first_row;
           history_.assign(tokens, tokens + sequence.query_length);
+          roles_.assign(history_.size(), 0);
         }
         pool(sequence, flight.output.pooled);
         continue;
@@ -235,6 +238,12 @@ FakeRunner::Slot& FakeRunner::slot(const BatchSequence& sequence, int group, int
                           position % options_.block_size);
 }
 
+// What is added to a token where it is hashed.
+int FakeRunner::role_of(const BatchSequence& sequence, int row) const {
+  const bool generated = row - sequence.first_row >= sequence.prompt_rows;
+  return options_.has_roles && generated ? options_.vocab_size : 0;
+}
+
 int FakeRunner::first_read(int group, int length) const {
   const int window = info_.kv[group].window;
   return window == 0 ? 0 : std::max(length - window, 0);
@@ -245,6 +254,7 @@ void FakeRunner::read_history(const BatchSequence& sequence, int length) {
   int from = length;
   for (int group = 0; group < groups; ++group) from = std::min(from, first_read(group, length));
   history_.assign(length - from, -1);
+  roles_.assign(length - from, 0);
   for (int group = 0; group < groups; ++group) {
     for (int position = first_read(group, length); position < length; ++position) {
       const Slot& read = slot(sequence, group, position);
@@ -253,13 +263,20 @@ void FakeRunner::read_history(const BatchSequence& sequence, int length) {
       // groups: let it show in the answer.
       const bool right = read.position == position && (token == -1 || token == read.token);
       token = right ? read.token : -2 - std::abs(read.token);
+      roles_[position - from] = read.role;
     }
   }
 }
 
+std::uint64_t FakeRunner::hash_history(std::uint64_t hash) const {
+  for (std::size_t i = 0; i < history_.size(); ++i) {
+    hash = mix(hash + static_cast<std::uint64_t>(history_[i]) + 1 + roles_[i]);
+  }
+  return hash;
+}
+
 void FakeRunner::write_logits(const State& state, std::span<float> logits) {
-  std::uint64_t hash = 0x9E3779B97F4A7C15;
-  for (const int token : history_) hash = mix(hash + static_cast<std::uint64_t>(token) + 1);
+  std::uint64_t hash = hash_history(0x9E3779B97F4A7C15);
   if (options_.state_bytes > 0) hash = mix(hash + state.hash);
   for (std::size_t i = 0; i < logits.size(); ++i) {
     logits[i] = static_cast<float>(mix(hash + i * 0x9E3779B97F4A7C15) >> 40) * 0x1p-21f - 4;
@@ -268,8 +285,7 @@ void FakeRunner::write_logits(const State& state, std::span<float> logits) {
 }
 
 void FakeRunner::pool(const BatchSequence& sequence, std::vector<float>& pooled) {
-  std::uint64_t hash = mix(static_cast<std::uint64_t>(sequence.second_begin));
-  for (const int token : history_) hash = mix(hash + static_cast<std::uint64_t>(token) + 1);
+  const std::uint64_t hash = hash_history(mix(static_cast<std::uint64_t>(sequence.second_begin)));
   for (int i = 0; i < options_.pooled_size; ++i) {
     pooled.push_back(static_cast<float>(mix(hash + i * 0x9E3779B97F4A7C15) >> 40) * 0x1p-23f - 1);
   }

@@ -32,6 +32,7 @@ struct FakeOptions {
   bool causal = true;                // false, without KV: it pools alone, what is whole in a step
   bool rows_are_independent = true;  // what it says of itself; they are
   std::string kv_format = "fake-1";  // likewise; "": it exports no blocks
+  bool has_roles = false;            // a generated token's row is not what a prompt's would be
   bool draws = false;                // it hands out tokens, drawn by a Sampler of its own
   int ahead = 0;                     // steps that may be launched before the oldest is waited for
   RowCost row_cost = kUsualRowCost;
@@ -49,8 +50,9 @@ struct FakeOptions {
 // Steps are computed as they are launched, one after the other, as a device would behind the host's
 // back. What a failed step wrote, or one behind it, is made unreadable.
 //
-// Deterministic: a row's logits are a hash of its sequence's tokens up to there, or of those in the
-// longest window where there are windows alone, and of its state, in [-4, 4).
+// Deterministic: a row's logits are a hash of its sequence's tokens up to there (and of their
+// roles, if it has roles), or of those in the longest window where there are windows alone, and of
+// its state, in [-4, 4).
 class FakeRunner : public ModelRunner {
  public:
   explicit FakeRunner(FakeOptions options);
@@ -71,6 +73,7 @@ class FakeRunner : public ModelRunner {
   struct Slot {
     int token = -1;
     int position = -1;
+    int role = 0;  // FakeRunner::role_of
   };
 
   struct State {
@@ -92,9 +95,11 @@ class FakeRunner : public ModelRunner {
   void copy_blocks(const Batch& batch, Flight& flight);
   void compute(const Batch& batch, Flight& flight);
   Slot& slot(const BatchSequence& sequence, int group, int position);
+  int role_of(const BatchSequence& sequence, int row) const;
   int first_read(int group, int length) const;
   void read_history(const BatchSequence& sequence, int length);
   State state_before(const BatchSequence& sequence) const;
+  std::uint64_t hash_history(std::uint64_t hash) const;
   void write_logits(const State& state, std::span<float> logits);
   void pool(const BatchSequence& sequence, std::vector<float>& pooled);
   void spoil(Flight& flight);
@@ -108,7 +113,7 @@ class FakeRunner : public ModelRunner {
   Flight spare_;                          // its memory is used again
   std::vector<int> drawn_;                // by the step launched last
   Sampler sampler_;
-  std::vector<int> history_;
+  std::vector<int> history_, roles_;
   std::uint64_t steps_ = 0;
 };
 

@@ -20,6 +20,11 @@ inline std::vector<int> random_tokens(int count, unsigned seed, int vocab_size =
   return tokens;
 }
 
+// Of a sequence in these tests the part that is a prompt; its other tokens were generated.
+inline int prompt_length(const std::vector<int>& tokens) {
+  return static_cast<int>(tokens.size()) * 2 / 3;
+}
+
 // What each position's logits are when a sequence is computed alone, a token a step, on one thread.
 inline SequenceDriver::Logits alone(const ModelPlan& plan, const std::string& isa,
                                     const std::vector<std::vector<int>>& prompts,
@@ -28,7 +33,7 @@ inline SequenceDriver::Logits alone(const ModelPlan& plan, const std::string& is
   SequenceDriver driver(*runner, 200);
   SequenceDriver::Logits all;
   for (const std::vector<int>& prompt : prompts) {
-    const int sequence = driver.add(prompt);
+    const int sequence = driver.add(prompt, prompt_length(prompt));
     while (driver.left(sequence) > 0) all.merge(driver.step({{sequence, 1}}));
   }
   return all;
@@ -41,7 +46,7 @@ inline int run_random_batches(const ModelPlan& plan, const CpuOptions& options, 
   const auto runner = make_cpu_runner(plan, options);
   SequenceDriver driver(*runner, 200, seed);
   std::mt19937 random(seed);
-  for (const auto& prompt : prompts) driver.add(prompt);
+  for (const auto& prompt : prompts) driver.add(prompt, prompt_length(prompt));
   int steps = 0;
   while (true) {
     std::vector<SequenceDriver::Part> parts;

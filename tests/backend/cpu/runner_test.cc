@@ -22,7 +22,7 @@ namespace {
 
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;
-  for (const char* name : {"portable", "avx2", "avx512_vnni"}) {
+  for (const char* name : {"portable", "avx2", "avx512_vnni", "amx_model", "amx"}) {
     if (find_kernels(name)) names.push_back(name);
   }
   return names;
@@ -415,15 +415,21 @@ TEST(Runner, SaysWhatItHolds) {
 }
 
 TEST(Runner, HoldsWhatWasForeseenOfIt) {
-  constexpr std::pair<Encoding, KvFormat> kForms[] = {{Encoding::f32, KvFormat::f16},
-                                                      {Encoding::q8_0, KvFormat::int8},
-                                                      {Encoding::q4_1, KvFormat::f16}};
+  struct Form {
+    Encoding encoding;
+    KvFormat format;
+    const char* isa;
+  };
+  std::vector<Form> forms = {{Encoding::f32, KvFormat::f16, ""},
+                             {Encoding::q8_0, KvFormat::int8, ""},
+                             {Encoding::q4_1, KvFormat::f16, ""}};
+  if (find_kernels("amx_model")) forms.push_back({Encoding::q4_1, KvFormat::f16, "amx_model"});
   for (const Flavour& flavour : kFlavours) {
-    for (const auto& [encoding, format] : kForms) {
+    for (const auto& [encoding, format, isa] : forms) {
       TinyModelOptions model = flavour.options;
       model.encoding = encoding;
       const ModelPlan plan = tiny_model(model);
-      const CpuOptions options{.threads = 1, .block_size = 32, .kv_format = format};
+      const CpuOptions options{.threads = 1, .isa = isa, .block_size = 32, .kv_format = format};
       const StepLimits limits{.rows = 64, .wanted_rows = 20};
       const RunnerMemory memory = foresee_cpu_memory(plan, options, limits);
       const auto runner = make_cpu_runner(plan, options);
@@ -433,7 +439,7 @@ TEST(Runner, HoldsWhatWasForeseenOfIt) {
       EXPECT_EQ(memory.block_size, info.block_size) << flavour.name;
       // The largest step, at the end of the context.
       SequenceDriver driver(*runner, 4096 / 32);
-      driver.add(random_tokens(4096, 1, info.vocab_size));
+      driver.add(random_tokens(4096, 1, info.vocab_size), /*prompt_length=*/4096);
       const auto last = [](int row) { return row >= 64 - 20; };
       while (driver.left(0) > 0) driver.step({{0, 64}}, last);
       const std::size_t logits = std::size_t{20} * info.vocab_size * sizeof(float);

@@ -36,9 +36,10 @@ class SequenceDriver {
   // From now on blocks are given up when no later row sees what is in them.
   void let_windows_go() { lets_go_ = true; }
 
-  // A new sequence of these tokens, none computed yet.
-  int add(std::vector<int> tokens) {
-    sequences_.push_back({std::move(tokens), 0, std::vector<Table>(groups()), -1});
+  // A new sequence of these tokens, none computed yet, of which the first `prompt_length` are a
+  // prompt's and the others were generated.
+  int add(std::vector<int> tokens, int prompt_length = 0) {
+    sequences_.push_back({std::move(tokens), prompt_length, 0, std::vector<Table>(groups()), -1});
     return static_cast<int>(sequences_.size()) - 1;
   }
   // A sequence that shares what `parent` has computed and goes on with other tokens. The block that
@@ -97,6 +98,7 @@ class SequenceDriver {
       const int end = it.computed + part.count;
       BatchSequence entry{
           .first_row = batch.rows(), .query_length = part.count, .context_length = end};
+      entry.prompt_rows = std::clamp(it.prompt_length - it.computed, 0, part.count);
       for (int group = 0; group < groups(); ++group) {
         Table& table = it.tables[group];
         while (static_cast<int>(table.size()) * block_size() < end) table.push_back(take(group));
@@ -135,6 +137,7 @@ class SequenceDriver {
   using Table = std::vector<int>;
   struct Sequence {
     std::vector<int> tokens;
+    int prompt_length = 0;
     int computed = 0;
     std::vector<Table> tables;  // by KV group
     int state = -1;
