@@ -20,22 +20,33 @@ complete() {
   mv "$part" "$folder"
 }
 
-# apt_download NAME=VERSION ... (into this folder), also of packages that this system would not install.
+# apt_download NAME=VERSION ...: into this folder, also of another architecture (NAME:arm64=VERSION).
+# apt_source does the same for sources. Lists of their own: those of the system stay as they are.
+apt_options=(-o "Dir::State::lists=$store/lists" -o "Dir::Cache=$store/apt-cache"
+  -o APT::Architectures::=amd64 -o APT::Architectures::=arm64 -o "APT::Sandbox::User=root")
 apt_download() {
-  apt-get -qq "${apt_options[@]}" download "$@" 2>&1 | { grep -v 'unsandboxed' || true; } >&2
+  apt_lists
+  apt-get -qq "${apt_options[@]}" download "$@" >&2
 }
-apt_options=()
 
-# The source of a Debian package, unpacked by nobody: the archive that this system's packages are of.
 apt_source() {
-  local lists=$store/source-lists
-  mkdir -p "$lists"
+  apt_lists
+  apt-get -qq "${apt_options[@]}" -o "Dir::Etc::sourcelist=$store/sources.list" -o Dir::Etc::sourceparts=- \
+    source --download-only "$@" >&2
+}
+
+# The lists, once in a run: of what apt is told of here, and of the sources in the same archive.
+apt_lists_are_new=false
+apt_lists() {
+  $apt_lists_are_new && return
+  mkdir -p "$store/lists" "$store/apt-cache"
+  apt-get -qq "${apt_options[@]}" update
   apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) main' 'Created-By: Packages' |
     grep '/debian/ bookworm ' | sort -u >"$store/sources.list"
   [ -s "$store/sources.list" ] || fail "no archive of Debian 12 is known to apt here; packages are made on Debian 12"
-  local options=(-o "Dir::Etc::sourcelist=$store/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$lists")
-  apt-get -qq "${options[@]}" update
-  apt-get -qq "${options[@]}" source --download-only "$@" 2>&1 | { grep -v unsandboxed || true; } >&2
+  apt-get -qq "${apt_options[@]}" -o "Dir::Etc::sourcelist=$store/sources.list" -o Dir::Etc::sourceparts=- \
+    -o APT::Get::List-Cleanup=0 update
+  apt_lists_are_new=true
 }
 
 fetch_zig() {
@@ -57,8 +68,8 @@ fetch_headers() {
         dpkg-deb -x "$download/$name"_*.deb "$1" ;;
       source)
         (cd "$download" && apt_source "$name=$version")
-        verify "$download/$name"_*.orig.tar.gz "$hash"
-        tar -xzf "$download/$name"_*.orig.tar.gz -C "$1" ;;
+        verify "$download/$name"_*.orig.tar.* "$hash"
+        tar -xf "$download/$name"_*.orig.tar.* -C "$1" ;;
     esac
   done < <(grep -v '^#' "$pins")
   rm -rf "$download"
@@ -83,16 +94,57 @@ make_tools() {
     *-macos) triple=$1.14.0 ;;
   esac
   for tool in clang clang++; do
-    cat >"$tools/$tool" <<EOF
-#!/bin/sh
-exec $zig/ziglang/zig ${tool/clang/c} -target $triple -ffile-prefix-map=$store=. -ffile-prefix-map=$root=. "\$@"
-EOF
+    printf '#!/bin/sh\nexec %s/ziglang/zig %s -target %s -ffile-prefix-map=%s=. -ffile-prefix-map=%s=. "$@"\n' \
+      "$zig" "$(case $tool in clang) echo cc ;; *) echo c++ ;; esac)" "$triple" "$store" "$root" >"$tools/$tool.new"
+    # A compiler of the same content stays the same file: that is how what it compiled is known to be current.
+    cmp -s "$tools/$tool.new" "$tools/$tool" || cp "$tools/$tool.new" "$tools/$tool"
+    rm "$tools/$tool.new"
   done
-  sed -i 's/ziglang\/zig c /ziglang\/zig cc /' "$tools/clang"
   for tool in ar ranlib; do
     printf '#!/bin/sh\nexec %s/ziglang/zig %s "$@"\n' "$zig" $tool >"$tools/$tool"
   done
   chmod +x "$tools"/*
+}
+
+# use_rust TARGET: $rust, cargo's name of it, and in the environment what cargo needs to build for it: the
+# compiler at hand where it has that system's library (`rustup target add`), else Debian's. Of macOS
+# Debian has none; there the library is built from its source.
+use_rust() {
+  local debian=$store/rust flags
+  case $1 in
+    x86_64-linux) rust=x86_64-unknown-linux-gnu ;;
+    aarch64-linux) rust=aarch64-unknown-linux-gnu ;;
+    aarch64-macos) rust=aarch64-apple-darwin ;;
+  esac
+  unset RUSTC RUSTC_BOOTSTRAP
+  rust_options=
+  if [ ! -d "$(rustc --print target-libdir --target "$rust")" ]; then
+    complete "$debian" fetch_rust
+    export RUSTC=$debian/rustc
+    "$RUSTC" --version >/dev/null 2>&1 || as_root apt-get -qq install -y --no-install-recommends libllvm22 >&2
+    if [ ! -d "$("$RUSTC" --print target-libdir --target "$rust")" ]; then
+      export RUSTC_BOOTSTRAP=1  # what cargo calls unstable: to build the library
+      rust_options="-Zbuild-std=std,panic_unwind"
+    fi
+  fi
+  flags="--remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
+  flags+=" --remap-path-prefix=$(${RUSTC:-rustc} --print sysroot)=rust"
+  export "CARGO_TARGET_$(tr a-z- A-Z_ <<<"$rust")_RUSTFLAGS=$flags"
+  export "CARGO_TARGET_$(tr a-z- A-Z_ <<<"$rust")_LINKER=$tools/clang"
+}
+
+fetch_rust() {
+  local download package
+  say "fetching Debian's Rust, with the libraries of other systems"
+  download=$(mktemp -d "$store/download.XXXXXX")
+  apt_lists
+  # The library whose name has the version in it has the compiler, too.
+  package=$(apt-cache "${apt_options[@]}" depends libstd-rust-web-dev | sed -n 's/.*Depends: \(libstd-rust-web-[0-9.]*\)$/\1/p' | head -n 1)
+  (cd "$download" && apt_download rustc-web "$package" libstd-rust-web-dev libstd-rust-web-dev:arm64 rust-web-src libllvm22)
+  for package in "$download"/*.deb; do dpkg-deb -x "$package" "$1"; done
+  rm -rf "$download"
+  printf '#!/bin/sh\nhere=$(dirname "$0")/usr\nLD_LIBRARY_PATH=$here/lib/x86_64-linux-gnu exec "$here/bin/rustc" "$@"\n' >"$1/rustc"
+  chmod +x "$1/rustc"
 }
 
 build_openssl() {
@@ -134,7 +186,7 @@ build_curl() {
 # build_libraries TARGET: $openssl and $curl, prefixes with these libraries for it.
 build_libraries() {
   local recipe
-  recipe=$(cat "$pins" "$root/packaging/sources/Cargo.lock" | sha256sum | cut -c1-12)
+  recipe=$({ grep ziglang "$pins"; cat "$root/packaging/sources/Cargo.lock"; } | sha256sum | cut -c1-12)
   openssl=$store/openssl-$1-$recipe
   curl=$store/curl-$1-$recipe
   complete "$openssl" build_openssl "$1"

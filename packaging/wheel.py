@@ -57,7 +57,7 @@ def main():
     for name in ("LICENSE", "NOTICE"):
         files[f"{info}/licenses/{name}"] = ((ROOT / name).read_bytes(), 0o644)
     for path in sorted(p for p in options.licences.rglob("*") if p.is_file()):
-        files[f"{info}/licenses/licenses/{path.relative_to(options.licences)}"] = (path.read_bytes(), 0o644)
+        files[f"{info}/licenses/linked/{path.relative_to(options.licences)}"] = (path.read_bytes(), 0o644)
     files[f"{info}/sboms/mlxd.cdx.json"] = (options.sbom.read_bytes(), 0o644)
     text = METADATA.format(version=options.version, system=system, description=description)
     files[f"{info}/METADATA"] = (text.encode(), 0o644)

@@ -62,7 +62,7 @@ std::string joined_names(const std::vector<Command>& commands) {
 }
 
 // `text` between apostrophes, each of `special` with a backslash before it.
-std::string quoted(std::string_view text, std::string_view special = "") {
+std::string in_apostrophes(std::string_view text, std::string_view special = "") {
   std::string out = "'";
   for (const char c : text) {
     if (special.find(c) != std::string_view::npos) out += '\\';
@@ -135,7 +135,7 @@ std::string zsh_script(const CLI::App& app) {
   std::string described, cases;
   for (const Command& command : commands) {
     fmt::format_to(std::back_inserter(described), "    {}\n",
-                   quoted(command.name + ":" + command.text));
+                   in_apostrophes(command.name + ":" + command.text));
     std::string options;
     for (const Entry& option : command.options) {
       for (const std::string& name : option.names) {
@@ -146,7 +146,7 @@ std::string zsh_script(const CLI::App& app) {
           value = ":value:_files";
         }
         fmt::format_to(std::back_inserter(options), "        {} \\\n",
-                       quoted("*" + name + "[" + in_brackets(option.text) + "]" + value));
+                       in_apostrophes("*" + name + "[" + in_brackets(option.text) + "]" + value));
       }
     }
     std::string rest = "*:file:_files";
@@ -180,7 +180,7 @@ std::string fish_script(const CLI::App& app) {
   const auto out = std::back_inserter(script);
   for (const Command& command : commands) {
     fmt::format_to(out, "complete -c mlxd -n __fish_use_subcommand -f -a {} -d {}\n", command.name,
-                   quoted(command.text, "\\"));
+                   in_apostrophes(command.text, "\\"));
     for (const Entry& option : command.options) {
       std::string names;
       for (const std::string& name : option.names) {
@@ -191,7 +191,7 @@ std::string fish_script(const CLI::App& app) {
         value = fmt::format(" -x -a '{}'", fmt::join(option.choices, " "));
       }
       fmt::format_to(out, "complete -c mlxd -n '__fish_seen_subcommand_from {}'{}{} -d {}\n",
-                     command.name, names, value, quoted(option.text, "\\"));
+                     command.name, names, value, in_apostrophes(option.text, "\\"));
     }
   }
   fmt::format_to(out, "complete -c mlxd -n '__fish_seen_subcommand_from help' -f -a '{}'\n",
