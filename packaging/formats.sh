@@ -144,3 +144,14 @@ make_image() {
   python3 "$root/packaging/oci.py" --version "$version" --arch "$arch" --root "$image" \
     --out "$out/mlxd-$version-oci-$arch.tar"
 }
+
+# make_formula: of the archives that are there, and lie at $MLXD_RELEASE_URL.
+make_formula() {
+  local system archive script="s|@URL@|${MLXD_RELEASE_URL%/}|; s|@VERSION@|$version|"
+  for system in linux-x86_64 linux-aarch64 macos-arm64; do
+    archive=$out/mlxd-$version-$system.tar.zst
+    [ -f "$archive" ] || fail "the formula names all three archives, and $(basename "$archive") is not there"
+    script+="; s|@$system@|$(sha256 "$archive")|"
+  done
+  sed -e '1,2d' -e "$script" "$root/deploy/mlxd.rb.in" >"$out/mlxd.rb"
+}
