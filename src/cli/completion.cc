@@ -116,12 +116,15 @@ _mlxd() {{
     return
   fi
   case ${{COMP_WORDS[1]}}:$before in
-{1}    help:help) words='{0}' ;;
-    completion:completion) words='bash zsh fish' ;;
-  esac
+{1}  esac
   if [ -z "$words" ] && [ "${{current#-}}" != "$current" ]; then
     case ${{COMP_WORDS[1]}} in
 {2}    esac
+  elif [ "$COMP_CWORD" = 2 ]; then
+    case ${{COMP_WORDS[1]}} in
+      help) words='{0}' ;;
+      completion) words='bash zsh fish' ;;
+    esac
   fi
   [ -z "$words" ] || COMPREPLY=($(compgen -W "$words" -- "$current"))
 }}
