@@ -1,5 +1,7 @@
 #include "backend/cpu/isa.h"
 
+#include "base/processor.h"
+
 namespace mlxd::cpu {
 namespace {
 
@@ -10,14 +12,14 @@ struct InstructionSet {
 
 #ifdef MLXD_X86_KERNELS
 bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("f16c");
+  const ProcessorFeatures& has = processor_features();
+  return has.avx2 && has.fma && has.f16c;
 }
 
 bool has_avx512_vnni() {
-  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni");
+  const ProcessorFeatures& has = processor_features();
+  return has_avx2() && has.avx512f && has.avx512bw && has.avx512vl && has.avx512dq &&
+         has.avx512vnni;
 }
 #endif
 
