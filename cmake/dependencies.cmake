@@ -1,14 +1,19 @@
 # Every C++ library from outside, but those that only tests/ and bench/ use, which find theirs.
 # Versions are those of Debian 12; MLX is the pinned wheel that scripts/setup unpacked.
-find_package(Threads REQUIRED)
-find_package(OpenSSL REQUIRED)                      # hashes and random bytes
-find_package(CURL 7.85 REQUIRED)                    # transfers from the hub
-find_package(Boost 1.81 REQUIRED COMPONENTS json)   # Asio's sockets and timers, and JSON
-find_package(CLI11 REQUIRED)                        # the command line
-find_package(tomlplusplus REQUIRED)                 # its file of settings
-find_package(fmt REQUIRED)
-find_package(spdlog REQUIRED)                       # the log
-find_package(prometheus-cpp CONFIG REQUIRED)        # /metrics
+# Those of a package for other systems are made from source (scripts/package).
+if(MLXD_TARGET)
+  include(portable_libraries)
+else()
+  find_package(Threads REQUIRED)
+  find_package(OpenSSL REQUIRED)                      # hashes and random bytes
+  find_package(CURL 7.85 REQUIRED)                    # transfers from the hub
+  find_package(Boost 1.81 REQUIRED COMPONENTS json)   # Asio's sockets and timers, and JSON
+  find_package(CLI11 REQUIRED)                        # the command line
+  find_package(tomlplusplus REQUIRED)                 # its file of settings
+  find_package(fmt REQUIRED)
+  find_package(spdlog REQUIRED)                       # the log
+  find_package(prometheus-cpp CONFIG REQUIRED)        # /metrics
+endif()
 
 if(MLXD_MLX)
   list(PREPEND CMAKE_PREFIX_PATH ${CMAKE_SOURCE_DIR}/.cache/mlx/mlx)

@@ -14,6 +14,7 @@
 #include "backend/backends.h"
 #include "backend/cpu/kernels.h"
 #include "base/error.h"
+#include "cli/completion.h"
 #include "cli/messages.h"
 #include "cli/option_values.h"
 #include "cli/suggestions.h"
@@ -63,6 +64,7 @@ class CommandLine {
     add_remove();
     add_bench();
     add_inspect();
+    add_completion();
     app_.add_subcommand("help", "this text, or that of a command: mlxd help serve");
     for (CLI::App* command : app_.get_subcommands({})) command->group("Commands");
   }
@@ -80,6 +82,7 @@ class CommandLine {
   void add_remove();
   void add_bench();
   void add_inspect();
+  void add_completion();
   std::vector<std::string> commands() const;
   CLI::App* find(const std::string& name);
   int help(const CLI::App& command);
@@ -98,6 +101,7 @@ class CommandLine {
   RemoveSettings remove_;
   BenchSettings bench_;
   InspectSettings inspect_;
+  std::string shell_;  // whose completion is asked for
 };
 
 void CommandLine::add_serve() {
@@ -220,6 +224,16 @@ void CommandLine::add_inspect() {
   add_max_connections(*command, inspect_.max_connections);
 }
 
+void CommandLine::add_completion() {
+  CLI::App* command =
+      app_.add_subcommand("completion", "a script with which a shell completes all this");
+  command->footer(
+      "Packages bring it along. Else, for this session: eval \"$(mlxd completion bash)\" (or zsh), "
+      "or\n"
+      "mlxd completion fish | source");
+  command->add_option("SHELL", shell_, "bash, zsh or fish")->required();
+}
+
 std::vector<std::string> CommandLine::commands() const {
   std::vector<std::string> names;
   for (const CLI::App* command : app_.get_subcommands({})) names.push_back(command->get_name());
@@ -308,6 +322,10 @@ int CommandLine::run(std::vector<std::string> words) {
   if (first == "ps") return run_processes(processes_);
   if (first == "rm") return run_remove(remove_);
   if (first == "bench") return run_bench(bench_);
+  if (first == "completion") {
+    std::fputs(completion_script(app_, shell_).c_str(), stdout);
+    return 0;
+  }
   return run_inspect(inspect_);
 }
 

@@ -1,5 +1,6 @@
 #include "engine/logit_kernels.h"
 
+#include "base/processor.h"
 #include "engine/logit_kernels_impl.h"
 
 namespace mlxd {
@@ -9,10 +10,8 @@ const LogitKernels kPortableLogitKernels = {Kernels<16>::maxima, Kernels<16>::ma
 
 const LogitKernels& logit_kernels() {
 #if defined(__x86_64__)
-  static const bool has_avx512 = __builtin_cpu_supports("avx512f");
-  static const bool has_avx2 = __builtin_cpu_supports("avx2");
-  if (has_avx512) return kAvx512LogitKernels;
-  if (has_avx2) return kAvx2LogitKernels;
+  if (processor_features().avx512f) return kAvx512LogitKernels;
+  if (processor_features().avx2) return kAvx2LogitKernels;
 #endif
   return kPortableLogitKernels;
 }

@@ -11,6 +11,8 @@
 
 #include <fmt/format.h>
 
+#include "hub/certificates.h"
+
 namespace mlxd::hub {
 namespace {
 
@@ -75,8 +77,8 @@ Easy make_request(const Settings& settings, const std::string& url, char* error,
   curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, kSilentSeconds);
   // One stream a connection: several are what makes it fast.
   curl_easy_setopt(handle, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-  if (!settings.certificates.empty()) {
-    curl_easy_setopt(handle, CURLOPT_CAINFO, settings.certificates.c_str());
+  if (const std::string file = certificates_for(settings); !file.empty()) {
+    curl_easy_setopt(handle, CURLOPT_CAINFO, file.c_str());
   }
   if (!settings.token.empty()) {
     const std::string line = "Authorization: Bearer " + settings.token;

@@ -1,10 +1,11 @@
 #include "backend/cpu/isa.h"
 
 #if defined(MLXD_X86_KERNELS) && defined(__linux__)
-#include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
+
+#include "base/processor.h"
 
 namespace mlxd::cpu {
 namespace {
@@ -17,25 +18,23 @@ struct InstructionSet {
 
 #ifdef MLXD_X86_KERNELS
 bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("f16c");
+  const ProcessorFeatures& has = processor_features();
+  return has.avx2 && has.fma && has.f16c;
 }
 
 bool has_avx512_vnni() {
-  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni");
+  const ProcessorFeatures& has = processor_features();
+  return has_avx2() && has.avx512f && has.avx512bw && has.avx512vl && has.avx512dq &&
+         has.avx512vnni;
 }
 
 // The tiles' registers are the process's only after it has asked for them.
 bool has_amx() {
 #ifdef __linux__
-  constexpr unsigned kTiles = 1u << 24, kBfloat16 = 1u << 22;
   constexpr int kRequestPermission = 0x1023, kTileData = 18;
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!has_avx512_vnni() || !__builtin_cpu_supports("avx512bf16")) return false;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & kTiles) || !(d & kBfloat16)) return false;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  const ProcessorFeatures& has = processor_features();
+  return has_avx512_vnni() && has.avx512bf16 && has.amx_tile && has.amx_bf16 &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
   return false;
 #endif

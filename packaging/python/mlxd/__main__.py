@@ -1,0 +1,3 @@
+from mlxd import _main
+
+_main()

@@ -1,0 +1,40 @@
+#include "hub/certificates.h"
+
+#include <array>
+#include <fstream>
+
+#include <curl/curl.h>
+
+#include "base/error.h"
+
+namespace mlxd::hub {
+
+std::string certificates_for(const Settings& settings) {
+  if (!settings.certificates.empty()) return settings.certificates;
+  const curl_version_info_data* curl = curl_version_info(CURLVERSION_NOW);
+  if (curl->cainfo != nullptr || curl->capath != nullptr) return "";
+  static const std::array<std::filesystem::path, 5> kPlaces = {
+      "/etc/ssl/certs/ca-certificates.crt",  // Debian, Ubuntu, Arch, Alpine, Gentoo, NixOS
+      "/etc/pki/tls/certs/ca-bundle.crt",    // Fedora, RHEL and its kin, Amazon Linux
+      "/etc/ssl/ca-bundle.pem",              // openSUSE
+      "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+      "/etc/ssl/cert.pem",  // macOS, the BSDs
+  };
+  std::string found = find_certificates(kPlaces);
+  if (found.empty() && settings.is_https()) {
+    throw StartupError(
+        "this system has no certificates with which the hub's could be checked: install its "
+        "package ca-certificates, or set SSL_CERT_FILE to a file of them");
+  }
+  return found;
+}
+
+std::string find_certificates(std::span<const std::filesystem::path> places) {
+  for (const std::filesystem::path& place : places) {
+    std::error_code error;
+    if (std::filesystem::is_regular_file(place, error) && std::ifstream(place)) return place;
+  }
+  return "";
+}
+
+}  // namespace mlxd::hub

@@ -1,0 +1,26 @@
+#include "base/processor.h"
+
+#include <gtest/gtest.h>
+
+namespace mlxd {
+namespace {
+
+#if defined(__x86_64__)
+TEST(Processor, HasWhatTheCompilersLibraryFinds) {
+  const ProcessorFeatures& found = processor_features();
+  EXPECT_EQ(found.avx2, __builtin_cpu_supports("avx2") != 0);
+  EXPECT_EQ(found.fma, __builtin_cpu_supports("fma") != 0);
+  EXPECT_EQ(found.f16c, __builtin_cpu_supports("f16c") != 0);
+  EXPECT_EQ(found.avx512f, __builtin_cpu_supports("avx512f") != 0);
+  EXPECT_EQ(found.avx512bw, __builtin_cpu_supports("avx512bw") != 0);
+  EXPECT_EQ(found.avx512vl, __builtin_cpu_supports("avx512vl") != 0);
+  EXPECT_EQ(found.avx512dq, __builtin_cpu_supports("avx512dq") != 0);
+  EXPECT_EQ(found.avx512vnni, __builtin_cpu_supports("avx512vnni") != 0);
+  EXPECT_EQ(found.avx512bf16, __builtin_cpu_supports("avx512bf16") != 0);
+}
+#else
+TEST(Processor, HasNothingOfX86Elsewhere) { EXPECT_FALSE(processor_features().avx2); }
+#endif
+
+}  // namespace
+}  // namespace mlxd
