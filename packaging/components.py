@@ -1,7 +1,7 @@
 """What a program made by scripts/package contains: its SBOM (CycloneDX 1.6) and the licence texts.
 
     components.py --target TARGET --version V --headers DIR --crates DIR --zig DIR --rustc RUSTC \
-                  --cargo-target TRIPLE --sbom FILE --licences DIR [--mlx WHEEL]
+                  --cargo-target TRIPLE --sbom FILE --licences DIR
 
 Every component is in both or in neither. One without a licence text is an error, but for a few Rust
 crates whose packages ship none: of these the name and licence are in the SBOM.
@@ -144,13 +144,6 @@ def page_libraries():
         yield Component(name, version, f"pkg:npm/{name.replace('@', '%40')}@{version}", licence, [text])
 
 
-def mlx(wheel):
-    info = next(pathlib.Path(wheel).glob("mlx_metal-*.dist-info"))
-    version = info.name.split("-")[1].removesuffix(".dist")
-    yield Component("MLX", version.replace(".dist", ""), f"pkg:pypi/mlx-metal@{version}", "MIT",
-                    sorted(info.glob("licenses/*")))
-
-
 def write_sbom(path, options, components):
     date = datetime.datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), datetime.timezone.utc)
     purl = f"pkg:generic/mlxd@{options.version}?target={options.target}"
@@ -199,7 +192,6 @@ def main():
         parser.add_argument("--" + name, required=True)
     for name in ("headers", "crates", "zig", "rustc", "sbom", "licences"):
         parser.add_argument("--" + name, required=True, type=pathlib.Path)
-    parser.add_argument("--mlx")
     options = parser.parse_args()
     components = [
         *cpp_libraries(options.headers),
@@ -208,7 +200,6 @@ def main():
         *rust_library(options.rustc),
         *rust_crates(options.cargo_target),
         *page_libraries(),
-        *(mlx(options.mlx) if options.mlx else ()),
     ]
     write_sbom(options.sbom, options, components)
     write_licences(options.licences, components)

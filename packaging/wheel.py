@@ -1,6 +1,6 @@
 """A Python wheel of the program: `mlxd` on the PATH, and the module mlxd.
 
-    wheel.py --version V --tag PLATFORM --program FILE --licences DIR --sbom FILE --out DIR [--lib DIR]
+    wheel.py --version V --tag PLATFORM --program FILE --licences DIR --sbom FILE --out DIR
 
 Put together by hand, since there is nothing to compile: the same files give the same bytes.
 """
@@ -39,7 +39,6 @@ def main():
         parser.add_argument("--" + name, required=True)
     for name in ("program", "licences", "sbom", "out"):
         parser.add_argument("--" + name, required=True, type=pathlib.Path)
-    parser.add_argument("--lib", type=pathlib.Path)
     options = parser.parse_args()
     info, data = f"mlxd-{options.version}.dist-info", f"mlxd-{options.version}.data"
     system = "MacOS" if options.tag.startswith("macosx") else "POSIX :: Linux"
@@ -50,10 +49,6 @@ def main():
         if path.is_file():
             files[f"mlxd/{path.name}"] = (path.read_bytes(), 0o644)
     files[f"{data}/scripts/mlxd"] = (options.program.read_bytes(), 0o755)
-    if options.lib:  # beside the program's folder, where its run path looks
-        for path in sorted(p for p in options.lib.rglob("*") if p.is_file()):
-            mode = 0o755 if os.access(path, os.X_OK) else 0o644
-            files[f"{data}/data/lib/mlxd/{path.relative_to(options.lib)}"] = (path.read_bytes(), mode)
     for name in ("LICENSE", "NOTICE"):
         files[f"{info}/licenses/{name}"] = ((ROOT / name).read_bytes(), 0o644)
     for path in sorted(p for p in options.licences.rglob("*") if p.is_file()):
