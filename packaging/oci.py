@@ -119,7 +119,10 @@ def main():
         {"schemaVersion": 2, "mediaType": manifest_type, "config": config, "layers": [packed], "annotations": about},
         manifest_type,
         platform={"architecture": options.arch, "os": "linux"},
-        annotations={"org.opencontainers.image.ref.name": options.version},
+        annotations={
+            "org.opencontainers.image.ref.name": options.version,
+            "io.containerd.image.name": f"localhost/mlxd:{options.version}",  # what podman calls it
+        },
     )
     image.files["index.json"] = json.dumps(
         {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [manifest]},

@@ -59,6 +59,7 @@ fetch_zig() {
 fetch_headers() {
   local kind name version hash download
   say "fetching the C++ libraries"
+  apt_lists
   download=$(mktemp -d "$store/download.XXXXXX")
   while read -r kind name version hash; do
     case $kind in

@@ -35,6 +35,15 @@ def test_a_with_block_has_a_server_and_ends_it():
         ask(server.url)
 
 
+def test_it_is_found_whatever_the_log_is_like(monkeypatch):
+    monkeypatch.setenv("MLXD_LOG_FORMAT", "json")
+    monkeypatch.setenv("MLXD_LOG_LEVEL", "error")
+    with mlxd.serve(model=SMOLLM2) as server:
+        assert server.url.removeprefix("http://127.0.0.1:").isdigit()
+    with pytest.raises(ValueError, match="log_level"):
+        mlxd.serve(model=SMOLLM2, log_level="warning")
+
+
 def test_two_servers_do_not_meet():
     with mlxd.serve(model=SMOLLM2) as one, mlxd.serve(model=[SMOLLM2]) as two:
         assert one.url != two.url

@@ -26,7 +26,7 @@ __all__ = ["MlxdError", "Server", "binary", "serve"]
 
 Option = Union[str, int, float, bool, "os.PathLike[str]", Sequence["str | os.PathLike[str]"], None]
 
-_LISTENING = re.compile(r"listening on (http://\S+)")
+_LISTENING = re.compile(r"listening on (http://[^\s\"]+)")
 _LAST_LINES = 30  # of the log, told when the server does not start
 
 
@@ -73,7 +73,7 @@ class Server:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=None if environment is None else {**os.environ, **environment},
+            env={**os.environ, **(environment or {}), "MLXD_LOG_LEVEL": "info"},  # in which it says where
         )
         self._reader = threading.Thread(target=self._read, name="mlxd-log", daemon=True)
         self._reader.start()
@@ -161,8 +161,11 @@ def serve(
     model: a file, a folder, an id, "hf:OWNER/NAME" or "NAME=FILE"; or several.
     port: 0 takes a free one.
     environment: variables beside those of this process, such as HF_TOKEN.
-    options: those of `mlxd help serve`, with _ for -: kv_cache_gb=2, no_web=True, alias=["a=b"].
+    options: those of `mlxd help serve`, with _ for -: kv_cache_gb=2, no_web=True, alias=["a=b"]. Its log
+        is read here, so that log_level stays at info.
     """
+    if options.get("log_level", "info") not in ("debug", "info"):
+        raise ValueError("log_level: the log says where the server listens; leave it at info")
     command = [binary(), "serve"]
     models = [model] if isinstance(model, (str, os.PathLike)) else list(model)
     for each in models:

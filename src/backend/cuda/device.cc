@@ -19,7 +19,9 @@ bool Buffer::reserve(std::size_t bytes) {
   if (place_ == Place::card) {
     check(cudaMalloc(&data_, bytes), "taking memory");
     bytes_ = bytes;
+    // Streams of ours do not wait for the one that this runs on.
     check(cudaMemset(data_, 0, bytes), "clearing memory");
+    check(cudaStreamSynchronize(cudaStreamLegacy), "clearing memory");
   } else {
     check(cudaMallocHost(&data_, bytes), "taking pinned memory");
     bytes_ = bytes;

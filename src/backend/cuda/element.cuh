@@ -18,8 +18,11 @@ struct Of<__half> {
   using Pair = __half2;
   // What turns a small integer in the low bits into a number: 1024 + q.
   static constexpr std::uint32_t kMagic = 0x64006400;
-  // A half ends at 65504; what is larger stays there instead of becoming infinite.
-  static __device__ float bound(float v) { return fminf(fmaxf(v, -65504.f), 65504.f); }
+  // A half ends at 65504; what is larger stays there instead of becoming infinite. What is no
+  // number stays none, which fminf would hide.
+  static __device__ float bound(float v) {
+    return v > 65504.f ? 65504.f : v < -65504.f ? -65504.f : v;
+  }
   static __device__ __half from(float v) { return __float2half_rn(bound(v)); }
   static __device__ float to_float(__half v) { return __half2float(v); }
   static __device__ Pair pair(float a, float b) { return __floats2half2_rn(bound(a), bound(b)); }

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/kernels.h"
 #include "backend/cpu/random_batches.h"
 #include "engine/engine.h"
 #include "engine/engine_fixture.h"
@@ -76,17 +77,20 @@ TEST_P(Family, ARowGivesTheSameBitsAloneAndInAnyBatch) {
 
 TEST_P(Family, AChunkMayEndAtEveryToken) {
   const std::vector<int> tokens = random_tokens(80, 7, kVocabSize);
-  const SequenceDriver::Logits expected = alone(plan_, "", {tokens});
-  const auto runner = make_cpu_runner(plan_, {.threads = 2});
-  SequenceDriver driver(*runner, 10);
-  for (int border = 1; border < 80; ++border) {
-    const int sequence = driver.add(tokens);
-    SequenceDriver::Logits logits = driver.step({{sequence, border}});
-    logits.merge(driver.step({{sequence, 80 - border}}));
-    for (const auto& [row, values] : logits) {
-      ASSERT_EQ(values, expected.at({0, row.second})) << "cut after " << border;
+  for (const char* isa : {"", "amx_model"}) {  // without roles of rows, and with them
+    if (find_kernels(isa) == nullptr) continue;
+    const SequenceDriver::Logits expected = alone(plan_, isa, {tokens});
+    const auto runner = make_cpu_runner(plan_, {.threads = 2, .isa = isa});
+    SequenceDriver driver(*runner, 10);
+    for (int border = 1; border < 80; ++border) {
+      const int sequence = driver.add(tokens, prompt_length(tokens));
+      SequenceDriver::Logits logits = driver.step({{sequence, border}});
+      logits.merge(driver.step({{sequence, 80 - border}}));
+      for (const auto& [row, values] : logits) {
+        ASSERT_EQ(values, expected.at({0, row.second})) << isa << " cut after " << border;
+      }
+      driver.release(sequence);
     }
-    driver.release(sequence);
   }
 }
 

@@ -304,7 +304,7 @@ TEST(Runner, AForkedSequenceGoesOnFromACopyOfItsLastBlock) {
   const auto expected = alone(plan, "", {joined(first), joined(second)});
   const auto runner = make_cpu_runner(plan, {.threads = 2});
   SequenceDriver driver(*runner, 16);
-  const int parent = driver.add(joined(first));
+  const int parent = driver.add(joined(first), prompt_length(joined(first)));
   driver.step({{parent, 53}});
   const int child = driver.fork(parent, second);
   for (int i = 0; i < 20; ++i) {
@@ -391,7 +391,7 @@ TEST(Runner, AStepWithoutLogitsFillsTheCacheAndGivesNone) {
   const auto expected = alone(plan, "", {tokens});
   const auto runner = make_cpu_runner(plan, {.threads = 2});
   SequenceDriver driver(*runner, 4);
-  driver.add(tokens);
+  driver.add(tokens, prompt_length(tokens));
   for (const int count : {2, 30, 3}) {
     EXPECT_THAT(driver.step({{0, count}}, [](int) { return false; }), testing::IsEmpty());
   }
