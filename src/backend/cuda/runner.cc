@@ -327,8 +327,8 @@ void CudaRunner::wait(StepOutput& output) {
 
 std::size_t CudaRunner::buffer_bytes() const {
   std::size_t bytes = 0;
-  for (const Buffer* buffer : {&input_, &x_, &heads_, &y_, &h16_, &q16_, &wide16_, &scratch_,
-                               &last16_, &logits_}) {
+  for (const Buffer* buffer :
+       {&input_, &x_, &heads_, &y_, &h16_, &q16_, &wide16_, &scratch_, &last16_, &logits_}) {
     bytes += buffer->bytes();
   }
   return bytes;
