@@ -192,8 +192,9 @@ Conversation::Next Conversation::change_model(const std::string& name) {
   if (!name.empty()) {
     try {
       model_.change(name);
-    } catch (const StartupError& error) {
-      return refuse(error.what());
+    } catch (const std::exception& error) {
+      const Next next = refuse(error.what());
+      return model_.is_loaded() ? next : Next::fail;
     }
   }
   tell(fmt::format("this is {}, with a context of {} tokens\n", model_->id,
@@ -206,16 +207,23 @@ Conversation::Next Conversation::retry() {
     return refuse("there is no answer to drop yet");
   }
   const boost::json::array before = messages_;
+  std::string files = std::exchange(files_, {});  // for the next message still
   messages_.pop_back();
   const std::string asked(messages_.back().at("content").as_string());
   messages_.pop_back();
   const Next next = turn(asked);
   if (messages_.size() < before.size()) messages_ = before;  // no other came
+  files_ = std::move(files);
   return next;
 }
 
 Conversation::Next Conversation::turn(const std::string& text) {
-  messages_.push_back(message("user", std::exchange(files_, {}) + text));
+  const std::string files = std::exchange(files_, {});
+  const auto take_back = [&] {
+    messages_.pop_back();
+    files_ = files;
+  };
+  messages_.push_back(message("user", files + text));
   GenerateRequest request;
   request.prompt = ChatPrompt{boost::json::serialize(messages_)};
   request.job.id = fmt::format("chat-{}", turns_);
@@ -227,7 +235,7 @@ Conversation::Next Conversation::turn(const std::string& text) {
         stream_answer(*model_, std::move(request), interrupts_, screen_.styled);
     std::fputs("\n", stdout);
     if (answer.stopped && answer.text.empty()) {
-      messages_.pop_back();
+      take_back();
       tell("stopped before the answer began; your message is taken back\n");
       return Next::go_on;
     }
@@ -241,7 +249,7 @@ Conversation::Next Conversation::turn(const std::string& text) {
     }
     return Next::go_on;
   } catch (const TurnFailed& error) {
-    messages_.pop_back();
+    take_back();
     return refuse(error.what());
   }
 }

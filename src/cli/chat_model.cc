@@ -1,5 +1,6 @@
 #include "cli/chat_model.h"
 
+#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,9 +41,10 @@ void ChatModel::open(ModelSetting setting) {
 void ChatModel::change(const std::string& name) {
   try {
     open(the_model({.files = {name}, .flags = {}}, "/model"));
-  } catch (const StartupError&) {
-    if (!model_) open(setting_);
-    throw;
+  } catch (const std::exception& failure) {
+    const std::string words = failure.what();
+    if (!model_) open(ModelSetting(setting_));
+    throw StartupError(words);
   }
 }
 

@@ -14,11 +14,13 @@ class ChatModel {
   // Throws StartupError for one that cannot be loaded, or has no chat template.
   explicit ChatModel(const ChatSettings& settings);
 
+  bool is_loaded() const { return model_ != nullptr; }
   ServedModel& operator*() const { return *model_; }
   ServedModel* operator->() const { return model_.get(); }
 
   // A path, a name or an id, as on the command line. One is let go before the other is loaded,
-  // since both may not fit. Throws StartupError, and then the one before is there again.
+  // since both may not fit. Throws StartupError, and then the one before is there again, if it
+  // still can be loaded.
   void change(const std::string& name);
 
  private:

@@ -32,7 +32,7 @@ extern "C" void on_interrupt(int) {
 
 }  // namespace
 
-Interrupts::Interrupts(bool caught) {
+Interrupts::Interrupts(bool caught) : caught_(caught) {
   if (::pipe(pipe_) != 0) {
     throw StartupError(fmt::format("cannot make a pipe: {}", std::strerror(errno)));
   }
@@ -41,16 +41,19 @@ Interrupts::Interrupts(bool caught) {
     ::fcntl(end, F_SETFD, FD_CLOEXEC);
   }
   if (!caught) return;
-  handler_pipe = pipe_[1];
+  outer_pipe_ = handler_pipe.exchange(pipe_[1]);
   struct sigaction action {};
   action.sa_handler = &on_interrupt;
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;
-  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGINT, &action, &outer_action_);
 }
 
 Interrupts::~Interrupts() {
-  std::signal(SIGINT, SIG_DFL);
+  if (caught_) {
+    ::sigaction(SIGINT, &outer_action_, nullptr);
+    handler_pipe = outer_pipe_;
+  }
   for (const int end : pipe_) ::close(end);
 }
 

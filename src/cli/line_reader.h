@@ -1,5 +1,6 @@
 #pragma once
 
+#include <csignal>
 #include <string>
 #include <utility>
 
@@ -7,7 +8,8 @@
 
 namespace mlxd {
 
-// Ctrl-C as something that a command can ask for, instead of the end of the program. One at a time.
+// Ctrl-C as something that a command can ask for, instead of the end of the program. Within the
+// life of one there may be another, which has them for as long as it lives.
 class Interrupts {
  public:
   explicit Interrupts(bool caught);  // false: it ends the program as ever, and none comes
@@ -20,7 +22,10 @@ class Interrupts {
   int descriptor() const { return pipe_[0]; }
 
  private:
+  const bool caught_;
   int pipe_[2] = {-1, -1};
+  int outer_pipe_ = -1;
+  struct sigaction outer_action_ {};
 };
 
 // Lines of a descriptor, waited for beside interrupts. What was read of a line before an interrupt

@@ -201,8 +201,13 @@ void Scheduler::keep_last_snapshots(const Sequence& sequence) noexcept {
   for (const StepPart& part : oldest().parts) {
     if (part.sequence == &sequence) states_.keep_snapshots(oldest(), part);
   }
-  if (sequence.recurrent.last_snapshot > 0)
-    cache_->note_lasting(sequence.blocks, sequence.recurrent.last_snapshot);
+  const int last = sequence.recurrent.last_snapshot;
+  if (last == 0) return;
+  if (limits_.roles) {
+    cache_->let_state_go_first(sequence.blocks, last);  // prompts alone are looked for
+  } else {
+    cache_->note_lasting(sequence.blocks, last);
+  }
 }
 
 // Whatever became of the last step: `computed` counts what is certainly in the KV cache.
@@ -221,8 +226,11 @@ PrefixTokens Scheduler::prefix_of(const Sequence& sequence, int length) const {
 
 void Scheduler::hold_prefixes(const Sequence& sequence) noexcept {
   if (cache_ == nullptr) return;
+  // Where roles differ nobody finds more than its prompt.
+  const int most = limits_.roles ? sequence.prompt_length : PrefixTokens::kAll;
   for (const HeldPrefix& held : sequence.holds) {
-    const int blocks = std::min(held.tokens / limits_.block_size, sequence.cached_blocks);
+    const int tokens = std::min(held.tokens, most);
+    const int blocks = std::min(tokens / limits_.block_size, sequence.cached_blocks);
     cache_->hold(sequence.blocks, blocks, held.time);
   }
 }

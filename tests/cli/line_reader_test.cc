@@ -35,6 +35,18 @@ class LineReaderTest : public ::testing::Test {
   std::string line_;
 };
 
+TEST_F(LineReaderTest, InterruptsWithinOthersGiveThemBack) {
+  {
+    Interrupts inner(true);
+    std::raise(SIGINT);
+    EXPECT_TRUE(inner.take());
+    EXPECT_FALSE(interrupts_.take());
+  }
+  { Interrupts careless(false); }
+  std::raise(SIGINT);
+  EXPECT_TRUE(interrupts_.take());
+}
+
 TEST_F(LineReaderTest, GivesLineAfterLineAndTheEnd) {
   LineReader reader(pipe_[0], interrupts_);
   type("one\ntwo\n\nlast");

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import BINARY, ROOT
 
-COMMANDS = ("serve", "run", "chat", "pull", "list", "rm", "bench", "inspect", "completion", "help")
+COMMANDS = ("serve", "run", "chat", "pull", "list", "ps", "rm", "bench", "inspect", "completion", "help")
 
 
 def mlxd(*arguments):
