@@ -287,6 +287,7 @@ int Conversation::run() {
       continue;
     }
     leaves_until = {};
+    interrupts_.take();  // one that came before there was a prompt stops no answer to come
     const Next next = one_line(line);
     if (next == Next::leave) break;
     if (next == Next::fail) return 1;
