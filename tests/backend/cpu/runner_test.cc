@@ -426,6 +426,8 @@ TEST(Runner, HoldsWhatWasForeseenOfIt) {
   if (find_kernels("amx_model")) forms.push_back({Encoding::q4_1, KvFormat::f16, "amx_model"});
   for (const Flavour& flavour : kFlavours) {
     for (const auto& [encoding, format, isa] : forms) {
+      // The unit's memory is the same whatever the flavour, and its model slow.
+      if (*isa != '\0' && &flavour != std::begin(kFlavours)) continue;
       TinyModelOptions model = flavour.options;
       model.encoding = encoding;
       const ModelPlan plan = tiny_model(model);
