@@ -117,13 +117,10 @@ void CommandLine::add_chat() {
   CLI::App* command = app_.add_subcommand("chat", "talk to a model in this terminal");
   command->footer(
       "Ctrl-C stops an answer; Ctrl-D, /exit or Ctrl-C twice at the prompt ends. /help lists the\n"
-      "commands that may be typed instead of a message: files to send, another model, the last "
-      "answer\n"
-      "anew. Lines are edited and remembered as in a shell, in $XDG_STATE_HOME/mlxd/history "
-      "(without\n"
-      "it ~/.local/state), and Markdown is rendered, where TERM names a terminal that can; "
-      "NO_COLOR\n"
-      "turns colours off.");
+      "commands that may be typed instead of a message: files to send, another model, the\n"
+      "last answer anew. Where TERM names a terminal that can, lines are edited and remembered\n"
+      "as in a shell, in $XDG_STATE_HOME/mlxd/history (without it ~/.local/state), and Markdown\n"
+      "is rendered; NO_COLOR turns colours off.");
   add_chat_options(*command);
 }
 

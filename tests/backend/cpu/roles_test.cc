@@ -1,6 +1,5 @@
 // Rows of prompts where they are computed on a matrix unit, and generated ones beside them. That
 // their bits depend on nothing else is runner_test.cc's.
-#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/random_batches.h"
 #include "backend/cpu/reference.h"
+#include "backend/cpu/relative_error.h"
 #include "backend/cpu/sequence_driver.h"
 #include "backend/cpu/speculation.h"
 #include "backend/cpu/tiny_model.h"
@@ -18,16 +18,6 @@
 
 namespace mlxd::cpu {
 namespace {
-
-// Root of the mean squared difference over that of the reference itself.
-double relative_error(const std::vector<float>& logits, const Row& expected) {
-  double difference = 0, size = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    difference += (logits[i] - expected[i]) * (logits[i] - expected[i]);
-    size += expected[i] * expected[i];
-  }
-  return std::sqrt(difference / size);
-}
 
 TinyModelOptions windowed() {
   TinyModelOptions options;

@@ -13,6 +13,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/random_batches.h"
 #include "backend/cpu/reference.h"
+#include "backend/cpu/relative_error.h"
 #include "backend/cpu/sequence_driver.h"
 #include "backend/cpu/tiny_model.h"
 #include "base/error.h"
@@ -26,16 +27,6 @@ std::vector<std::string> instruction_sets() {
     if (find_kernels(name)) names.push_back(name);
   }
   return names;
-}
-
-// Root of the mean squared difference over that of the reference itself.
-double relative_error(const std::vector<float>& logits, const Row& expected) {
-  double difference = 0, size = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    difference += (logits[i] - expected[i]) * (logits[i] - expected[i]);
-    size += expected[i] * expected[i];
-  }
-  return std::sqrt(difference / size);
 }
 
 TinyModelOptions gemma_like() {
