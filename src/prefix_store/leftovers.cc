@@ -6,43 +6,31 @@
 
 #include <spdlog/spdlog.h>
 
+#include "base/folder.h"
 #include "prefix_store/store_folder.h"
 
 namespace mlxd {
-namespace {
 
 namespace fs = std::filesystem;
 
-// Calls `see` with every entry of a folder; what cannot be read is passed over.
-template <class See>
-void for_each_entry(const fs::path& folder, See see) {
-  std::error_code error;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    see(*entry);
-  }
-}
-
-}  // namespace
-
 Leftovers::Leftovers(const fs::path& root, const std::string& own) {
-  for_each_entry(root, [&](const fs::directory_entry& entry) {
-    const std::string name = entry.path().filename().string();
+  for (const fs::path& entry : entries_of(root)) {
+    const std::string name = entry.filename().string();
     std::error_code error;
-    if (name == own || !is_folder_name(name)) return;
-    if (!fs::is_directory(entry.symlink_status(error)) || !lock_folder(entry.path())) return;
+    if (name == own || !is_folder_name(name)) continue;
+    if (!fs::is_directory(fs::symlink_status(entry, error)) || !lock_folder(entry)) continue;
     Folder& folder = folders_.emplace_back();
-    folder.path = entry.path();
+    folder.path = entry;
     folder.used = fs::file_time_type::min();
-    for_each_entry(folder.path, [&folder](const fs::directory_entry& file) {
+    for (const fs::path& file : entries_of(folder.path)) {
       std::error_code odd;
-      const std::uint64_t bytes = file.file_size(odd);
-      if (odd) return;
+      const std::uint64_t bytes = fs::file_size(file, odd);
+      if (odd) continue;
       folder.bytes += bytes;
-      const auto used = file.last_write_time(odd);
+      const auto used = fs::last_write_time(file, odd);
       if (!odd) folder.used = std::max(folder.used, used);
-    });
-  });
+    }
+  }
   std::ranges::sort(folders_, std::greater(), &Folder::used);
 }
 
