@@ -243,7 +243,7 @@ bool BlockMover::offer_one(int block) {
 
 // What a window has let go of and nobody kept cannot be written any more.
 bool BlockMover::has_all_groups(int block) const {
-  for (int group = 0; group < blocks_.groups(); ++group) {
+  for (int group = 0; group < blocks_.kv_groups(); ++group) {
     if (cache_.block_in(group, block) < 0) return false;
   }
   return true;
@@ -252,7 +252,7 @@ bool BlockMover::has_all_groups(int block) const {
 // What lies in a file: the block of each group, one after the other.
 void BlockMover::import_blocks(const BlockTables& tables, int index,
                                std::span<const std::byte> contents) {
-  for (int group = 0; group < blocks_.groups(); ++group) {
+  for (int group = 0; group < blocks_.kv_groups(); ++group) {
     const std::size_t bytes = runner_.info().kv[group].block_bytes;
     runner_.import_block(group, tables.of(group)[index], contents.first(bytes));
     contents = contents.subspan(bytes);
@@ -260,7 +260,7 @@ void BlockMover::import_blocks(const BlockTables& tables, int index,
 }
 
 void BlockMover::export_blocks(int block, std::span<std::byte> contents) const {
-  for (int group = 0; group < blocks_.groups(); ++group) {
+  for (int group = 0; group < blocks_.kv_groups(); ++group) {
     const std::size_t bytes = runner_.info().kv[group].block_bytes;
     runner_.export_block(group, cache_.block_in(group, block), contents.first(bytes));
     contents = contents.subspan(bytes);

@@ -1,40 +1,46 @@
 #include "engine/block_pools.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "base/check.h"
 
 namespace mlxd {
 
-BlockPools::BlockPools(int blocks) : full_(0), windows_{0}, reserve_{0}, surplus_{0}, excess_{0} {
-  pools_.emplace_back(blocks);
-}
+BlockPools::BlockPools(int blocks) : kv_groups_(1) { add_full(blocks); }
 
 BlockPools::BlockPools(std::span<const KvGroup> groups, int block_size, const CachePlan& plan)
-    : block_size_(block_size), reserve_(plan.reserve), excess_(groups.size(), 0) {
+    : block_size_(block_size), kv_groups_(static_cast<int>(groups.size())) {
   check(groups.size() <= kMaxKvGroups && groups.size() == plan.size.blocks.size(),
         "every KV group has its pool");
-  pools_.reserve(groups.size());
+  pools_.reserve(groups.size() + 1);
   for (std::size_t i = 0; i < groups.size(); ++i) {
     const int blocks = plan.size.blocks[i];
-    pools_.emplace_back(blocks);
-    windows_.push_back(groups[i].window);
-    surplus_.push_back(groups[i].window > 0 ? blocks - plan.reserved(i) : 0);
-    check(surplus_[i] >= 0, "a windowed group has the reserve of every running sequence");
-    if (groups[i].window > 0) {
-      windowed_ = true;
+    if (groups[i].window == 0) {
+      check(full_ < 0, "layers without a window are one KV group");
+      add_full(blocks);
       continue;
     }
-    check(full_ < 0, "layers without a window are one KV group");
-    full_ = static_cast<int>(i);
+    windowed_ = true;
+    pools_.emplace_back(blocks);
+    windows_.push_back(groups[i].window);
+    reserve_.push_back(plan.reserve[i]);
+    surplus_.push_back(blocks - plan.reserved(i));
+    excess_.push_back(0);
+    check(surplus_[i] >= 0, "a windowed group has the reserve of every running sequence");
   }
+  if (full_ < 0) add_full(plan.token_blocks);
+}
+
+void BlockPools::add_full(int blocks) {
+  full_ = groups();
+  pools_.emplace_back(blocks);
+  for (auto* figures : {&windows_, &reserve_, &surplus_, &excess_}) figures->push_back(0);
 }
 
 int BlockPools::sum(int (BlockManager::*figure)() const) const {
   int all = 0;
-  for (const BlockManager& pool : pools_) all += (pool.*figure)();
+  for (int group = 0; group < kv_groups_; ++group) all += (pools_[group].*figure)();
   return all;
 }
 
@@ -46,12 +52,7 @@ std::size_t BlockPools::bytes_kept(std::span<const KvGroup> groups) const {
   return bytes;
 }
 
-int BlockPools::available() const {
-  return full_ < 0 ? std::numeric_limits<int>::max() / 2 : pools_[full_].available();
-}
-
 int BlockPools::idle_of(const BlockTables& found) const {
-  if (full_ < 0) return 0;
   return static_cast<int>(std::ranges::count_if(
       found.of(full_), [&](int block) { return !pools_[full_].in_use(block); }));
 }
@@ -67,7 +68,7 @@ int BlockPools::room(const BlockTables& tables) const {
 }
 
 bool BlockPools::allocate(BlockTables& tables, int count) {
-  if (full_ >= 0 && !pools_[full_].allocate(tables.tables_[full_], count)) return false;
+  if (!pools_[full_].allocate(tables.tables_[full_], count)) return false;
   tables.size_ += count;
   return true;
 }
@@ -165,6 +166,7 @@ bool BlockPools::unshare(BlockTables& tables, int index, std::vector<BlockCopy>&
     if (!shared_at(tables, group, index)) continue;
     const auto copy = pools_[group].unshare(tables.tables_[group], index);
     check(copy.has_value(), "blocks that were counted are there");
+    if (group >= kv_groups_) continue;  // nothing lies in it
     pools_[group].pin(copy->first);
     copies.push_back({group, copy->first, copy->second});
   }

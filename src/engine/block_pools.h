@@ -15,7 +15,7 @@ namespace mlxd {
 // The blocks of one sequence: a table for each KV group. BlockPools and PrefixGroups fill it.
 class BlockTables {
  public:
-  // Blocks of positions that the sequence has room for. The full group's table is as long; a
+  // Blocks of positions that the sequence has room for. The full pool's table is as long; a
   // windowed one's reaches as far as its rows were planned, with -1 for what was let go.
   int size() const { return size_; }
   bool empty() const { return size_ == 0; }
@@ -31,15 +31,18 @@ class BlockTables {
   friend class PrefixGroups;
 
   int size_ = 0;
-  std::array<BlockTable, kMaxKvGroups> tables_;
-  std::array<int, kMaxKvGroups> let_go_{};  // the first so many are -1
+  std::array<BlockTable, kMaxKvGroups + 1> tables_;  // one more where there are blocks of tokens
+  std::array<int, kMaxKvGroups + 1> let_go_{};       // the first so many are -1
 };
 
 // A pool of blocks (BlockManager) for each KV group, and what a sequence does in all of them at
 // once: every change is made in all groups or in none. Inference thread only.
 //
-// There is one full group at most, whose blocks running sequences compete for; `available` and
-// `allocate` are about these. In a windowed group each running sequence has its reserve
+// There is one full pool, whose blocks running sequences compete for; `available` and `allocate`
+// are about these. It is that of the KV group which sees all positions; a model without one has
+// blocks of tokens alone in its place, behind its groups (CachePlan::token_blocks): no runner hears
+// of them, and nothing lies in them, but they are counted, shared and found as others are. In a
+// windowed group each running sequence has its reserve
 // (CachePlan), so that a decoded row always finds a block there and nobody is preempted for it:
 // what sequences hold beyond that, in the midst of a long chunk of a prompt, comes out of the
 // surplus that all reserves leave (`rows_with_room`).
@@ -47,7 +50,7 @@ class BlockTables {
 // Whatever gives blocks up needs no memory.
 class BlockPools {
  public:
-  // One full group, as most models have.
+  // One KV group, which is full, as most models have.
   explicit BlockPools(int blocks);
   BlockPools(std::span<const KvGroup> groups, int block_size, const CachePlan& plan);
 
@@ -55,20 +58,21 @@ class BlockPools {
   BlockPools& operator=(const BlockPools&) = delete;
 
   int groups() const { return static_cast<int>(pools_.size()); }
+  int kv_groups() const { return kv_groups_; }  // the first so many, of which the runner knows
   int window(int group) const { return windows_[group]; }
   bool has_windows() const { return windowed_; }
-  int full_group() const { return full_; }  // -1: none
+  int full_group() const { return full_; }
   BlockManager& pool(int group) { return pools_[group]; }
   const BlockManager& pool(int group) const { return pools_[group]; }
 
-  // Of all groups.
+  // Of all KV groups.
   int total() const { return sum(&BlockManager::total); }
   int used() const { return sum(&BlockManager::used); }
   int idle() const { return sum(&BlockManager::idle); }
   std::size_t bytes_kept(std::span<const KvGroup> groups) const;  // in blocks used or idle
 
-  // Of the full group, for which there is otherwise no limit.
-  int available() const;
+  // Of the full pool.
+  int available() const { return pools_[full_].available(); }
   // Of what PrefixGroups found: the full group's blocks that nobody owns, which `adopt` takes from
   // the available.
   int idle_of(const BlockTables& found) const;
@@ -100,11 +104,12 @@ class BlockPools {
   }
 
   // Copy-on-write of the blocks at `index`: in those groups where they are shared, fresh ones take
-  // their place. Appends the copies that are due, whose sources are pinned until `copied`. False,
+  // their place. Appends the copies that are due in KV groups, whose sources are pinned until
+  // `copied`. False,
   // with nothing changed, when no block is free.
   bool is_shared(const BlockTables& tables, int index) const {
     if (windowed_) return is_shared_in_any(tables, index);
-    return full_ >= 0 && pools_[full_].is_shared(tables.tables_[full_][index]);
+    return pools_[full_].is_shared(tables.tables_[full_][index]);
   }
   bool unshare(BlockTables& tables, int index, std::vector<BlockCopy>& copies);
   void copied(const BlockCopy& copy) { pools_[copy.group].unpin(copy.from); }
@@ -117,6 +122,7 @@ class BlockPools {
                        std::span<const BlockCopy> copies = {}) const;
 
  private:
+  void add_full(int blocks);
   bool is_shared_in_any(const BlockTables& tables, int index) const;
   int rows_in_windows(const BlockTables& tables, int position, int rows) const;
   void cover_windows(BlockTables& tables, int end);
@@ -128,7 +134,8 @@ class BlockPools {
   }
 
   int block_size_ = 1;
-  int full_ = -1;
+  int kv_groups_ = 0;
+  int full_ = -1;          // only while there are no pools
   bool windowed_ = false;  // some group is
   std::vector<BlockManager> pools_;
   std::vector<int> windows_;  // 0: full

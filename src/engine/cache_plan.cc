@@ -11,6 +11,7 @@
 namespace mlxd {
 namespace {
 
+constexpr std::int64_t kMostTokens = 1 << 20;  // in blocks of tokens alone
 constexpr std::int64_t kMostBlocks = std::numeric_limits<int>::max() / 4;
 
 class Planner {
@@ -32,11 +33,17 @@ class Planner {
     plan.size.blocks.assign(info_.kv.size(), 0);
     plan_states(plan);
     options_.kv_blocks > 0 ? windows_by_blocks(plan) : windows_by_bytes(plan);
+    if (!has_full_) {
+      plan.token_blocks = static_cast<int>(
+          std::min(most_full_blocks(), std::max(blocks_for(kMostTokens), longest_)));
+      plan.sequence_blocks = static_cast<int>(longest_);
+      return plan;
+    }
     const std::int64_t full = full_blocks(plan.size.bytes(info_));
     for (std::size_t group = 0; group < info_.kv.size(); ++group) {
       if (info_.kv[group].window == 0) plan.size.blocks[group] = static_cast<int>(full);
     }
-    plan.sequence_blocks = static_cast<int>(has_full_ ? full : longest_);
+    plan.sequence_blocks = static_cast<int>(full);
     return plan;
   }
 
@@ -68,10 +75,7 @@ class Planner {
     const std::size_t bytes = info_.state_bytes;
     if (bytes == 0) return;
     const std::size_t block = full_block_bytes();
-    if (block > 0) {
-      const std::size_t most = std::numeric_limits<int>::max() / info_.block_size;
-      plan.snapshot_blocks = static_cast<int>(std::min((bytes + block - 1) / block, most));
-    }
+    plan.snapshot_blocks = snapshot_blocks(block > 0 ? block : info_.block_bytes());
     const std::size_t each = 3 + info_.ahead;  // slots of a running sequence
     const auto wanted = [&] { return each * static_cast<std::size_t>(plan.max_sequences); };
     std::size_t slots = 0;
@@ -94,6 +98,12 @@ class Planner {
                       options_.kv_bytes, bytes));
     }
     plan.size.states = static_cast<int>(std::min<std::size_t>(slots, kMostBlocks));
+  }
+  // Without KV to compare with: one a step of a prompt.
+  int snapshot_blocks(std::size_t block_bytes) const {
+    if (block_bytes == 0) return static_cast<int>(blocks_for(options_.max_step_tokens));
+    const std::size_t most = std::numeric_limits<int>::max() / info_.block_size;
+    return static_cast<int>(std::min((info_.state_bytes + block_bytes - 1) / block_bytes, most));
   }
   // With one for each block of the full group that the memory beyond so many bytes holds.
   std::size_t snapshots(std::size_t beyond, std::size_t block_bytes) const {

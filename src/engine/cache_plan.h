@@ -10,6 +10,9 @@ namespace mlxd {
 // How the memory for KV is divided, decided once when a model is loaded.
 struct CachePlan {
   CacheSize size;
+  // Of a model without a full KV group: blocks of tokens alone, which take no memory of the cache
+  // and stand in its place (BlockPools). Otherwise 0.
+  int token_blocks = 0;
   // By KV group. Of a windowed one: blocks that every running sequence may count on, which hold the
   // window of a row wherever that ends in a block, and one more while a step is under way. Of a
   // full one: 0, its sequences compete for what there is.
@@ -43,6 +46,10 @@ struct CachePlan {
 // With `kv_blocks` the full group has so many, and a windowed one what it would have without a
 // limit, but `kv_blocks` at most, or one reserve where that is more; the snapshots are those of so
 // many blocks. With `state_slots` there are so many, and fewer sequences run than that.
+//
+// Where no group is full there are as many blocks of tokens as the running sequences could ever
+// fill, but no more than for a million tokens, or for one sequence where that is longer: each takes
+// some 300 bytes of bookkeeping.
 CachePlan plan_cache(const EngineOptions& options, const RunnerInfo& info);
 
 }  // namespace mlxd

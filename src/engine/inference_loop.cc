@@ -46,7 +46,7 @@ InferenceLoop::InferenceLoop(EngineShared& shared, ModelRunner& runner, const Ca
       blocks_(runner.info().kv, runner.info().block_size, plan),
       states_(runner.info().state_bytes > 0 ? std::make_unique<StatePool>(plan.size.states)
                                             : nullptr),
-      cache_(shared.options.prefix_cache && blocks_.full_group() >= 0
+      cache_(shared.options.prefix_cache && runner.info().causal
                  ? std::make_unique<PrefixGroups>(blocks_, runner.info().block_size, states_.get())
                  : nullptr),
       mover_(cache_ && shared.stored_prefixes

@@ -144,7 +144,7 @@ bool InferenceLoop::probe() {
   probe_ = Batch{};
   probe_.tokens = probe_.positions = {0};
   BatchSequence row{.first_row = 0, .query_length = 1, .context_length = 1};
-  for (int group = 0; group < blocks_.groups(); ++group) row.blocks[group] = tables.of(group);
+  for (int group = 0; group < blocks_.kv_groups(); ++group) row.blocks[group] = tables.of(group);
   probe_.sequences.push_back(row);
   probe_.wanted = {{0, runner_.info().causal ? RowOutput::logits : RowOutput::pooled}};
   shared_.heartbeat.beat();

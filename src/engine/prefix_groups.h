@@ -21,8 +21,8 @@ namespace mlxd {
 // of the StatePool: these hang on blocks as well, with the state at the block's end.
 //
 // When a windowed group's block or a snapshot is evicted its prefix stays, and may be continued
-// where it is longer or shorter; when a full group's is, what hangs on it goes too. Needs a full
-// group. Inference thread only.
+// where it is longer or shorter; when a full group's is, what hangs on it goes too. Where no group
+// is full, blocks of tokens alone stand in its place (BlockPools). Inference thread only.
 class PrefixGroups : private PrefixCache::Listener {
  public:
   // Hears of the full group's blocks, and of the states that hang on them.

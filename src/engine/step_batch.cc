@@ -39,7 +39,7 @@ void StepBatch::append(const PlannedStep& step, const StepPart& part) {
   entry.context_length = first + part.rows;
   entry.prompt_rows = std::clamp(sequence.prompt_length - first, 0, part.rows);
   const int blocks = (entry.context_length + block_size_ - 1) / block_size_;
-  for (int group = 0; group < blocks_.groups(); ++group) {
+  for (int group = 0; group < blocks_.kv_groups(); ++group) {
     entry.blocks[group] = std::span(sequence.blocks.of(group)).first(blocks);
   }
   entry.second_begin = sequence.second_begin;

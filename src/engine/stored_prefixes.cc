@@ -173,8 +173,8 @@ std::unique_ptr<StoredPrefixes> open_stored_prefixes(const EngineOptions& option
                                                      std::function<void()> wake) {
   const PrefixDiskOptions& disk = options.prefix_disk;
   if (disk.directory.empty() || !options.prefix_cache) return nullptr;
-  const bool has_full = std::ranges::count(info.kv, 0, &KvGroup::window) > 0;
-  if (!has_full) return nullptr;  // no prefix cache either
+  // No prefix cache either, or one of states alone, of whose blocks there is nothing to write.
+  if (!info.causal || info.kv.empty()) return nullptr;
   if (info.kv_format.empty()) {
     spdlog::warn(
         "the {} backend cannot put its KV blocks on disk: the prefix cache stays in memory alone",

@@ -111,9 +111,11 @@ TEST_F(BlockPoolsTest, ShorteningGivesUpTheEndsOfAllTables) {
   check_integrity({&tables});
 }
 
-TEST(BlockPools, WithoutAFullGroupNothingButTheReservesLimits) {
+// A window of 6 rows alone: blocks of tokens stand in a full group's place.
+TEST(BlockPools, WithoutAFullGroupASequenceIsAsLongAsThereAreBlocksOfTokens) {
   CachePlan plan;
   plan.size.blocks = {4};
+  plan.token_blocks = 250;
   plan.reserve = {4};
   plan.max_sequences = 1;
   BlockPools pools(std::vector<KvGroup>{{.window = 6}}, kBlock, plan);
@@ -128,6 +130,32 @@ TEST(BlockPools, WithoutAFullGroupNothingButTheReservesLimits) {
     ASSERT_LE(tables.held(0), 3);
   }
   EXPECT_EQ(tables.size(), 250);
+  EXPECT_FALSE(pools.allocate(tables, 1));
+  EXPECT_EQ(pools.kv_groups(), 1) << "the runner has one group";
+  EXPECT_EQ(pools.total(), 4) << "and so many blocks";
+  EXPECT_LE(pools.used(), 3);
+  pools.check_integrity(std::vector<const BlockTables*>{&tables});
+}
+
+TEST(BlockPools, BlocksOfTokensAreSharedAndPartWithoutACopy) {
+  CachePlan plan;
+  plan.size.blocks = {10};
+  plan.reserve = {4};
+  plan.max_sequences = 2;
+  plan.token_blocks = 10;
+  BlockPools pools(std::vector<KvGroup>{{.window = 6}}, kBlock, plan);
+  BlockTables tables, fork;
+  ASSERT_TRUE(pools.allocate(tables, 2));
+  pools.cover(tables, 6);
+  pools.share(tables, fork);
+  std::vector<BlockCopy> copies;
+  ASSERT_TRUE(pools.is_shared(fork, 1));
+  ASSERT_TRUE(pools.unshare(fork, 1, copies));
+  EXPECT_FALSE(pools.is_shared(fork, 1));
+  EXPECT_NE(tables.of(1)[1], fork.of(1)[1]);
+  EXPECT_EQ(copies, (std::vector<BlockCopy>{{0, tables.of(0)[1], fork.of(0)[1]}}));
+  pools.check_integrity(std::vector<const BlockTables*>{&tables, &fork}, copies);
+  pools.copied(copies[0]);
 }
 
 TEST(BlockPoolsDeathTest, ALetGoBlockIsNotGivenUpAgain) {

@@ -71,6 +71,20 @@ TEST(CachePlan, AModelWithoutKvHasAllMemoryForItsStates) {
   EXPECT_EQ(plan.max_sequences, 8);
   EXPECT_EQ(plan.size.states, 24);
   EXPECT_EQ(plan.sequence_blocks, 4096 / 16);
+  EXPECT_EQ(plan.token_blocks, 10 * 4096 / 16) << "what ten sequences can fill";
+  EXPECT_EQ(plan.snapshot_blocks, options.max_step_tokens / 16) << "a snapshot a step";
+}
+
+TEST(CachePlan, BlocksOfTokensAreForAMillionOrForTheLongestSequence) {
+  const EngineOptions options{.kv_bytes = std::size_t{1} << 30};
+  RunnerInfo info = model({{.block_bytes = 1000, .window = 64}}, 1 << 17);
+  const CachePlan plan = plan_cache(options, info);
+  EXPECT_EQ(plan.token_blocks, (1 << 20) / 16);
+  EXPECT_EQ(plan.size.bytes(info), 1000u * static_cast<std::size_t>(plan.size.blocks[0]))
+      << "they take no memory of the cache";
+  info.context_length = 1 << 22;
+  EXPECT_EQ(plan_cache(options, info).token_blocks, (1 << 22) / 16);
+  EXPECT_EQ(plan_cache(options, model({{.block_bytes = 1000}})).token_blocks, 0);
 }
 
 TEST(CachePlan, NoGroupHasMoreThanTheRunningSequencesCouldFill) {

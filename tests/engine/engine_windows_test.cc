@@ -56,11 +56,13 @@ class EngineWindows : public ::testing::TestWithParam<std::tuple<Case, Combinati
       all += group.block_bytes;
       if (group.window == 0) full += group.block_bytes;
     }
+    if (full == 0) full = all;
     const std::size_t stride = 4 * ((bytes + full - 1) / full);
     const std::size_t states = 116 / stride + (116 % stride > 0) + 1;
     return states * ((bytes + all - 1) / all);
   }
   bool has_full() const { return std::ranges::count(fake().kv, 0, &KvGroup::window) > 0; }
+  bool has_kv() const { return !fake().kv.empty(); }
 };
 
 TEST_P(EngineWindows, AnswersAreThoseOfASequenceAlone) {
@@ -78,9 +80,8 @@ TEST_P(EngineWindows, AnswersAreThoseOfASequenceAlone) {
     const EngineStats stats = engine->stats();
     EXPECT_EQ(stats.kv_blocks_used, 0);
     EXPECT_TRUE(eventually([&] { return engine->stats().states_used == 0; }));
-    if (!has_full()) continue;
     EXPECT_GT(stats.cached_prompt_tokens, 200u) << "prefixes are found";
-    EXPECT_GE(stats.preemptions, kv_blocks == 45 ? 5u : 0u);
+    EXPECT_GE(stats.preemptions, has_full() && kv_blocks == 45 ? 5u : 0u);
   }
 }
 
@@ -101,7 +102,7 @@ TEST_P(EngineWindows, AFailedStepCostsNobodyElseTheirAnswer) {
 }
 
 TEST_P(EngineWindows, WhatWasComputedIsFoundOnDiskAfterARestart) {
-  if (!has_full()) return;
+  if (!has_kv()) GTEST_SKIP() << "there is nothing to write of blocks that hold nothing";
   TemporaryFolder folder;
   EngineOptions options;
   options.kv_blocks = 200;

@@ -50,7 +50,7 @@ class World {
     limits_.roles = has_roles_;
     limits_.snapshot_blocks = 1 + die(4);
     if (has_states()) states_ = std::make_unique<StatePool>(plan_.size.states);
-    if (seed % 5 != 0 && blocks_.full_group() >= 0) {
+    if (seed % 5 != 0) {
       cache_ = std::make_unique<PrefixGroups>(blocks_, kBlockSize, states_.get());
     }
     scheduler_ = std::make_unique<Scheduler>(limits_, blocks_, cache_.get(), states_.get());
@@ -69,8 +69,6 @@ class World {
   int finished() const { return finished_; }
   int found() const { return found_; }
   bool finds() const { return cache_ != nullptr; }
-  // In a windowed group alone nobody is in another's way.
-  bool preempts() const { return blocks_.full_group() >= 0; }
   int accepted() const { return accepted_; }
 
   bool has_states() const { return states_kind_ > 0; }
@@ -96,6 +94,7 @@ class World {
   CachePlan plan() {
     CachePlan plan;
     plan.max_sequences = limits_.max_sequences;
+    plan.token_blocks = longest_;
     for (const KvGroup& group : groups_) {
       const bool full = group.window == 0;
       plan.reserve.push_back(full ? 0 : (group.window + kBlockSize - 1) / kBlockSize + 2);
@@ -311,8 +310,8 @@ class World {
       }
       const int rows = planned ? part->rows - part->drafted : 0;
       // By the reader's room for logits, or by what room its windows have, which is some.
-      const bool windowed = blocks_.groups() > 1 || blocks_.full_group() < 0;
-      const bool bounded = sequence.logits_from < sequence.length() - 1 || (windowed && rows > 0);
+      const bool bounded =
+          sequence.logits_from < sequence.length() - 1 || (blocks_.has_windows() && rows > 0);
       ASSERT_TRUE(full || bounded || sequence.computed + rows == sequence.length());
     }
     const auto could = [](const auto& life) {
