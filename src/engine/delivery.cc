@@ -25,33 +25,6 @@ void set_logit_range(Sequence& sequence) {
   sequence.logits_to = none ? sequence.length() - 1 : sequence.length();
 }
 
-Error nothing_to_draw() {
-  return {500, "internal_error", "",
-          "The model's output for this request is not finite, or no token may follow."};
-}
-
-// Takes a draft back out of a constraint however it is left.
-class Trial {
- public:
-  explicit Trial(TokenConstraint* constraint) : constraint_(constraint) {}
-  Trial(const Trial&) = delete;
-  Trial& operator=(const Trial&) = delete;
-  ~Trial() {
-    if (accepted_ > 0) constraint_->rollback(accepted_);
-  }
-  // Whether another token may come behind this one.
-  bool accept(int token) {
-    if (constraint_ == nullptr) return true;
-    if (!constraint_->accept(token)) return false;
-    ++accepted_;
-    return !constraint_->terminated();
-  }
-
- private:
-  TokenConstraint* const constraint_;
-  int accepted_ = 0;
-};
-
 }  // namespace
 
 Delivery::Delivery(EngineShared& shared, const RunnerInfo& info, Scheduler& scheduler,
@@ -61,7 +34,8 @@ Delivery::Delivery(EngineShared& shared, const RunnerInfo& info, Scheduler& sche
       scheduler_(scheduler),
       drafter_(drafter),
       stats_(stats),
-      publish_(std::move(publish)) {}
+      publish_(std::move(publish)),
+      draws_(info, sampler_) {}
 
 void Delivery::begin(Request& request, std::uint64_t age) {
   const GenerateJob& job = request.job;
@@ -126,67 +100,26 @@ void Delivery::note_begun(Request& request) {
 
 std::span<const Draw> Delivery::ask(std::span<StepPart> parts) {
   draws_.clear();
-  masks_used_ = 0;
   int wanted = 0;
   for (StepPart& part : parts) {
-    part.first_draw = static_cast<int>(draws_.size());
+    const auto asked = [&] { return static_cast<int>(draws_.all().size()); };
+    part.first_draw = asked();
     Request& request = *part.sequence->request;
     if (part.draws > 0 && part.sequence->state != Sequence::State::finished) {
       try {
-        ask_for(part, wanted + part.logit_rows - part.draws);
+        draws_.add(part, wanted + part.logit_rows - part.draws);
       } catch (const std::bad_alloc&) {
         throw;
       } catch (const std::exception& exception) {
         spdlog::error("request {}: {}", request.job.id, exception.what());
-        draws_.resize(part.first_draw);
         fail(request);
       }
     }
-    part.asked = static_cast<int>(draws_.size()) - part.first_draw;
+    part.asked = asked() - part.first_draw;
     part.sequence->draw_ahead = part.first_draw;
     wanted += part.logit_rows;
   }
-  return draws_;
-}
-
-// All samples draw from the one row of a prompt. Of a draft every row is drawn from, up to the
-// first that the constraint does not allow.
-void Delivery::ask_for(StepPart& part, int first_wanted) {
-  Sequence& sequence = *part.sequence;
-  Trial trial(sequence.constraint.get());
-  for (int row = 0; row < part.draws; ++row) {
-    if (row > 0 && !trial.accept(sequence.draft[row - 1])) return;
-    Draw draw = draw_of(sequence, row);
-    if (sequence.constraint) draw.allowed = fill_mask(*sequence.constraint);
-    draw.wanted = first_wanted + row;
-    const int samples = sequence.request->forked ? 1 : sequence.request->job.samples;
-    for (int sample = 0; sample < samples; ++sample) {
-      draw.sample = sequence.sample + sample;
-      draws_.push_back(draw);
-    }
-  }
-}
-
-// Of the token after the known ones and so many of the draft.
-Draw Delivery::draw_of(const Sequence& sequence, int drafted) const {
-  const GenerateJob& job = sequence.request->job;
-  Draw draw;
-  draw.params = &job.sampling;
-  draw.counts = &sequence.counts;
-  const int index = sequence.outputs() + drafted;
-  if (!job.ignore_eos && index < job.min_tokens) draw.forbidden = job.stop_ids;
-  draw.sample = sequence.sample;
-  draw.index = index;
-  return draw;
-}
-
-std::span<const std::uint32_t> Delivery::fill_mask(TokenConstraint& constraint) {
-  if (masks_used_ == masks_.size()) masks_.emplace_back();
-  std::vector<std::uint32_t>& mask = masks_[masks_used_];
-  mask.assign((info_.vocab_size + 31) / 32, 0);
-  if (!constraint.fill(mask)) return {};
-  ++masks_used_;
-  return mask;
+  return draws_.all();
 }
 
 bool Delivery::fits(const StepOutput& output, std::span<const StepPart> parts) const {
@@ -341,17 +274,9 @@ void Delivery::take_as_drafted(const StepPart& part, PartOutput output) {
 
 // The token of a row with logits, or of a draw of the part, where the runner draws.
 Result<SampledToken> Delivery::token_of(Sequence& sequence, PartOutput output, int row, int draw) {
-  if (info_.draws) {
-    if (output.drawn[draw].token < 0) return nothing_to_draw();
-    return std::move(output.drawn[draw]);
-  }
-  Draw wanted = draw_of(sequence, 0);
-  if (sequence.constraint) {
-    masks_used_ = 0;
-    wanted.allowed = fill_mask(*sequence.constraint);
-  }
+  if (info_.draws) return draws_.checked(sequence, output.drawn[draw]);
   const std::size_t vocabulary = info_.vocab_size;
-  return sampler_.draw(output.logits.subspan(row * vocabulary, vocabulary), wanted);
+  return draws_.draw(sequence, output.logits.subspan(row * vocabulary, vocabulary));
 }
 
 void Delivery::take(Sequence& sequence, PartOutput output, int row, int draw) {

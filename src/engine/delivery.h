@@ -3,15 +3,14 @@
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <vector>
 
 #include "engine/drafter.h"
-#include "engine/draw.h"
 #include "engine/engine_shared.h"
 #include "engine/model_runner.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
+#include "engine/token_draws.h"
 
 namespace mlxd {
 
@@ -56,9 +55,6 @@ class Delivery {
   };
 
   Sequence& add_sequence(Request& request, std::uint64_t age, std::span<const int> tokens);
-  void ask_for(StepPart& part, int first_wanted);
-  Draw draw_of(const Sequence& sequence, int drafted) const;
-  std::span<const std::uint32_t> fill_mask(TokenConstraint& constraint);
   // Rows of logits that it hands out.
   int logit_rows(const StepPart& part) const {
     return part.sequence->pooled ? 0 : part.logit_rows - (info_.draws ? part.draws : 0);
@@ -87,9 +83,7 @@ class Delivery {
   EngineStats& stats_;
   const std::function<void()> publish_;
   Sampler sampler_;
-  std::vector<Draw> draws_;
-  std::vector<std::vector<std::uint32_t>> masks_;  // [draws with a mask]
-  std::size_t masks_used_ = 0;
+  TokenDraws draws_;
   std::uint64_t ended_ = 0;
 };
 

@@ -139,6 +139,38 @@ class Forcing : public Counting {
   }
 };
 
+// After five tokens nothing may come.
+class DeadEnd : public TokenConstraint {
+ public:
+  bool fill(std::span<std::uint32_t> allowed) override {
+    if (accepted_ < 5) allowed[0] = 0xFF;
+    return true;
+  }
+  bool accept(int token) override { return token < 8 && accepted_ < 5 && ++accepted_ > 0; }
+  void rollback(int tokens) override { accepted_ -= tokens; }
+  bool terminated() const override { return false; }
+  std::unique_ptr<TokenConstraint> fork() const override {
+    return std::make_unique<DeadEnd>(*this);
+  }
+
+ private:
+  int accepted_ = 0;
+};
+
+TEST_P(Constraints, OneThatLeadsNowhereIsTheClientsMistakeAndEndsItsRequestAlone) {
+  auto engine = make_engine();
+  GenerateJob held = job_of({1, 2, 3}, 30);
+  held.constraint = std::make_shared<DeadEnd>();
+  auto other = engine->submit(counted_job(3));
+  auto ended = engine->submit(held);
+  const Answer answer = read_all(*ended);
+  EXPECT_EQ(answer.error_code(), "invalid_grammar");
+  EXPECT_EQ(answer.terminals.at(0).error.status, 400);
+  ASSERT_EQ(answer.tokens.size(), 1u);
+  EXPECT_EQ(answer.tokens[0].size(), 5u);
+  expect_counted(read_all(*other), 3);
+}
+
 TEST_P(Constraints, WhatMustComeIsDrafted) {
   if (!GetParam().drafts) return;
   std::vector<int> with;

@@ -1,18 +1,22 @@
 //! Grammars of tool calls: a Lark grammar of a format of calls, which names parts that are JSON of
-//! a tool's schema or of a part of one. Their source, as JSON:
+//! a tool's schema or of a part of one, or strings of it that are not written as JSON (strings.rs).
+//! Their source, as JSON:
 //!
 //!   {"lark": "start: ... @a0 ...",
 //!    "tools": {"f": {"parameters": schema, "strict": false}},
-//!    "parts": {"a0": {"tool": "f", "at": "/properties/x"}},    an empty `at`: all of the schema
+//!    "parts": {"a0": {"tool": "f", "at": "/properties/x"},     an empty `at`: all of the schema
+//!              "a1": {"tool": "f", "at": "/properties/y",      a string, and its end: where that
+//!                     "end": "</y>", "token": false}},         first comes, or before a token
 //!    "answer": {"kind": 0, "text": ""}}                        or none: what "@answer" is
 //!
 //! A tool that is not strict is held to what can be enforced of its schema, which is any object at
 //! the least: clients declare what some other server took, and do not read errors.
 
-use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
+use llguidance::api::TopLevelGrammar;
 use serde_json::{json, Map, Value};
 
-use super::{any_object, grammar_of, schema_with, Kind};
+use super::strings::{self, End};
+use super::{any_object, schema_with, Kind};
 
 pub struct Calls {
     lark: String,
@@ -22,7 +26,11 @@ pub struct Calls {
 }
 
 impl Calls {
-    pub fn read(source: &str) -> Result<Calls, String> {
+    /// `grammar_of` makes what an answer in place of calls is held to.
+    pub fn read(
+        source: &str,
+        grammar_of: impl Fn(Kind, &str) -> Result<TopLevelGrammar, String>,
+    ) -> Result<Calls, String> {
         let mut source: Value = serde_json::from_str(source).map_err(|error| error.to_string())?;
         let mut take = |key: &str| source.get_mut(key).map(Value::take).unwrap_or_default();
         let (Value::String(lark), Value::Object(tools), Value::Object(parts)) =
@@ -46,35 +54,56 @@ impl Calls {
         self,
         fits: impl Fn(&TopLevelGrammar) -> Result<(), String>,
     ) -> Result<TopLevelGrammar, String> {
-        let part = |name: &str, json_schema| GrammarWithLexer {
-            name: Some(name.to_string()),
-            json_schema: Some(json_schema),
-            lark_grammar: None,
-        };
         let mut grammars = TopLevelGrammar::from_lark(self.lark);
         for (name, place) in &self.parts {
             let tool = place["tool"].as_str().unwrap_or_default();
             let declared = self.tools.get(tool).ok_or("a part of no tool")?;
             let strict = declared["strict"] == json!(true);
             let at = place["at"].as_str().unwrap_or_default();
-            let schema = part_of(&declared["parameters"], at)
-                .and_then(|schema| schema_with(schema, !strict))
-                .and_then(|schema| {
-                    fits(&TopLevelGrammar::from_json_schema(schema.clone())).map(|()| schema)
-                });
-            let schema = match schema {
-                Ok(schema) => schema,
-                Err(error) if strict => return Err(format!("of '{tool}', {error}")),
-                Err(_) if at.is_empty() => any_object(),
-                Err(_) => schema_with(json!({}), true)?,
+            let part = match place["end"].as_str() {
+                Some(end) if place["token"] == json!(true) => Part::String(End::Last(end)),
+                Some(end) => Part::String(End::First(end)),
+                None => Part::Json { all: at.is_empty() },
             };
-            grammars.grammars.push(part(name, schema));
+            let grammar = part_of(&declared["parameters"], at)
+                .and_then(|schema| part.grammar(schema, strict))
+                .and_then(|grammar| fits(&grammar).map(|()| grammar));
+            let mut grammar = match grammar {
+                Ok(grammar) => grammar,
+                Err(error) if strict => return Err(format!("of '{tool}', {error}")),
+                Err(_) => part.any()?,
+            };
+            grammar.grammars[0].name = Some(name.to_string());
+            grammars.grammars.append(&mut grammar.grammars);
         }
         if let Some(mut answer) = self.answer {
             answer.grammars[0].name = Some("answer".to_string());
             grammars.grammars.extend(answer.grammars);
         }
         Ok(grammars)
+    }
+}
+
+/// What a part is written as.
+enum Part<'a> {
+    Json { all: bool },
+    String(End<'a>),
+}
+
+impl Part<'_> {
+    fn grammar(&self, schema: Value, strict: bool) -> Result<TopLevelGrammar, String> {
+        Ok(match self {
+            Part::Json { .. } => TopLevelGrammar::from_json_schema(schema_with(schema, !strict)?),
+            Part::String(end) => TopLevelGrammar::from_lark(strings::of(&schema, end, strict)?),
+        })
+    }
+
+    /// Of a schema that cannot be enforced.
+    fn any(&self) -> Result<TopLevelGrammar, String> {
+        match self {
+            Part::Json { all: true } => Ok(TopLevelGrammar::from_json_schema(any_object())),
+            _ => self.grammar(json!({}), false),
+        }
     }
 }
 

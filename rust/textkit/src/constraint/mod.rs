@@ -6,6 +6,7 @@
 
 mod calls;
 mod gbnf;
+mod strings;
 
 use std::sync::Arc;
 
@@ -145,16 +146,18 @@ impl Grammars {
 
     fn compile_here(&self, kind: Kind, source: &str) -> Result<Constraint, String> {
         let grammar = match kind {
-            Kind::Calls => Calls::read(source)?
+            Kind::Calls => Calls::read(source, |kind, source| self.grammar_of(kind, source))?
                 .grammar(|part| begin(&self.of_bytes, part.clone()).map(drop))?,
-            Kind::Choice => {
-                let grammar = grammar_of(kind, source)?;
-                check_choices(source, self.factory.tok_env().tok_trie())?;
-                grammar
-            }
-            _ => grammar_of(kind, source)?,
+            _ => self.grammar_of(kind, source)?,
         };
         begin(&self.factory, grammar)
+    }
+
+    fn grammar_of(&self, kind: Kind, source: &str) -> Result<TopLevelGrammar, String> {
+        if kind == Kind::Choice {
+            check_choices(source, self.factory.tok_env().tok_trie())?;
+        }
+        grammar_of(kind, source)
     }
 }
 
@@ -306,16 +309,18 @@ impl Constraint {
         Constraint { matcher: self.matcher.deep_clone() }
     }
 
+    /// The tokens that may come next; none where the grammar leads to what no token spells.
     pub fn allowed(&mut self) -> Result<SimpleVob, String> {
-        let allowed = self.matcher.compute_mask_or_eos().map_err(sentence)?;
+        let mut allowed = self.matcher.compute_mask_or_eos().map_err(sentence)?;
         // A token that is forced is the first of a spelling, which passes over bytes that no token
         // has: then it is one from behind them, and nothing can come next.
         let mut tokens = allowed.iter();
-        if let (Some(only), None, false) = (tokens.next(), tokens.next(), self.matcher.is_stopped())
-        {
-            if self.matcher.validate_tokens(&[only]).map_err(sentence)? == 0 {
-                return Err("the model has no tokens for what must come next".to_string());
-            }
+        let only = match (tokens.next(), tokens.next()) {
+            (Some(only), None) if !self.matcher.is_stopped() => only,
+            _ => return Ok(allowed),
+        };
+        if self.matcher.validate_tokens(&[only]).map_err(sentence)? == 0 {
+            allowed.set_all(false);
         }
         Ok(allowed)
     }

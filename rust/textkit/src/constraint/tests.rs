@@ -177,7 +177,12 @@ fn what_the_model_has_no_tokens_for_is_refused_and_never_allowed() {
     let expression = format!("9({none}|{none}z)");
     let mut constraint = grammars.compile(Kind::Regex, &expression).unwrap();
     assert!(takes(&mut constraint, b"9"));
-    assert!(constraint.allowed().is_err());
+    assert!(constraint.allowed().unwrap().is_zero());
+    // Also of an answer in place of calls.
+    let source = json!({"lark": "start: \"f\" | @answer", "tools": {}, "parts": {},
+                        "answer": {"kind": 3, "text": json!(["ab", none]).to_string()}});
+    let refused = grammars.compile(Kind::Calls, &source.to_string()).err().unwrap();
+    assert!(refused.contains("this model has no tokens for"), "{refused}");
     assert!(grammars.compile(Kind::Regex, none).is_err());
 }
 
