@@ -24,13 +24,6 @@ std::string regex_escaped(std::string_view text) {
   return escaped;
 }
 
-// Of a JSON pointer (RFC 6901).
-std::string pointer_to(std::string_view property) {
-  std::string at = "/properties/";
-  for (const char c : property) at += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
-  return at;
-}
-
 bool may_be_string(unsigned types) { return types == kAnyJson || (types & kJsonString) != 0; }
 
 }  // namespace
@@ -65,7 +58,7 @@ std::string CallGrammar::text(std::string_view text) {
 std::string CallGrammar::text_until(std::string_view end) {
   const std::size_t token = end.find(kTokenBegins);
   if (token == std::string_view::npos) {
-    const std::string name = fmt::format("r{}", ++rule_count_);
+    const std::string name = new_name();
     rules_ += fmt::format("{}[suffix={}]: /(?s:.*)/\n", name, json_string(end));
     return name;
   }
@@ -90,32 +83,61 @@ std::string CallGrammar::list(const std::string& call, const std::string& betwee
                          : fmt::format("{} ({} {})*", call, between, call);
 }
 
-std::string CallGrammar::part(std::string_view tool, const std::string& at) {
+std::string CallGrammar::step(std::string_view name) {
+  std::string step = "/";
+  for (const char c : name) step += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
+  return step;
+}
+
+std::string CallGrammar::pointer_to(std::string_view parameter) {
+  return "/properties" + step(parameter);
+}
+
+// Constraint parts of textkit: calls.rs.
+std::string CallGrammar::part(std::string_view tool, const std::string& at,
+                              std::string_view end_members) {
   const std::string name = fmt::format("p{}", ++part_count_);
-  parts_ += fmt::format(R"({}"{}":{{"tool":{},"at":{}}})", parts_.empty() ? "" : ",", name,
-                        json_string(tool), json_string(at));
+  parts_ += fmt::format(R"({}"{}":{{"tool":{},"at":{}{}}})", parts_.empty() ? "" : ",", name,
+                        json_string(tool), json_string(at), end_members);
   needed_.emplace(tool);
   return "@" + name;
 }
 
-std::string CallGrammar::arguments(std::string_view tool) { return part(tool, ""); }
+std::string CallGrammar::arguments(std::string_view tool) { return part(tool, "", ""); }
 
-std::string CallGrammar::argument(std::string_view tool, const ToolParameter& parameter) {
-  return part(tool, pointer_to(parameter.name));
+std::string CallGrammar::json_at(std::string_view tool, const std::string& at) {
+  return part(tool, at, "");
+}
+
+std::string CallGrammar::text_at(std::string_view tool, const std::string& at,
+                                 std::string_view end) {
+  const std::size_t token = end.find(kTokenBegins);
+  const bool has_token = token != std::string_view::npos;
+  const std::string members =
+      fmt::format(R"(,"end":{},"token":{})", json_string(end.substr(0, token)), has_token);
+  const std::string lark = part(tool, at, members);
+  return has_token ? lark + " " + text(end.substr(token)) : lark;
 }
 
 // Those that are not required may be left out, and the first that comes has none before it.
 std::string CallGrammar::each_argument(
     std::string_view tool, std::string_view between,
     const std::function<std::string(const ToolParameter&)>& write) {
-  const auto& parameters = tools_.find(tool)->second.parameters;
-  // From the last to the first: what may follow where none, or some, came before.
+  std::vector<Item> items;
+  for (const ToolParameter& parameter : tools_.find(tool)->second.parameters) {
+    items.push_back({write(parameter), parameter.required});
+  }
+  return each_of(items, between);
+}
+
+// From the last to the first: what may follow where none, or some, came before.
+std::string CallGrammar::each_of(const std::vector<Item>& items, std::string_view between) {
   std::string first, next;
-  for (auto parameter = parameters.rbegin(); parameter != parameters.rend(); ++parameter) {
-    const std::string one = rule(write(*parameter));
+  for (auto item = items.rbegin(); item != items.rend(); ++item) {
+    const std::string one = rule(item->lark);
     const std::string with = fmt::format("{} {}", one, next);
     const std::string behind = fmt::format("{} {}", between, with);
-    if (parameter->required) {
+    if (item->required) {
       first = rule(with);
       next = rule(behind);
     } else {
@@ -147,6 +169,9 @@ std::string CallGrammar::tagged_arguments(std::string_view tool, const TaggedArg
       }
       return lark + grouped(choices) + " " + text(end);
     }
+    if (parameter.types == kJsonString) {
+      return lark + text_at(tool, pointer_to(parameter.name), end);
+    }
     if (is_text) return lark + text_until(end);
     return lark + argument(tool, parameter) + " " + text(end);
   });
@@ -154,7 +179,7 @@ std::string CallGrammar::tagged_arguments(std::string_view tool, const TaggedArg
 }
 
 std::string CallGrammar::rule(const std::string& body) {
-  const std::string name = fmt::format("r{}", ++rule_count_);
+  const std::string name = new_name();
   define(name, body);
   return name;
 }

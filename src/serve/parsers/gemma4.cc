@@ -7,6 +7,7 @@
 //   quote:  a token of its own
 #include "serve/parsers/arguments.h"
 #include "serve/parsers/call_grammar.h"
+#include "serve/parsers/gemma4_values.h"
 #include "serve/parsers/json_scanner.h"
 #include "serve/parsers/tool_formats.h"
 
@@ -125,39 +126,20 @@ Task<> read_gemma4(AnswerReader& in) {
 }
 
 CallForms gemma4_calls(CallGrammar& to) {
-  const std::string quote = to.mark("<|\"|>"), quoted = CallGrammar::text(quote);
-  const std::string text = to.rule(quoted + " " + to.text_until(quote));
-  // Objects and lists are of any kind: their strings are not JSON's, so that no schema holds here.
-  const std::string number = "/-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?/";
-  const std::string value =
-      to.rule(text + " | " + number + " | \"true\" | \"false\" | \"null\" | object | list");
-  to.define("object", "\"{\" (member (\",\" member)*)? \"}\"");
-  to.define("member", "(/[A-Za-z_][A-Za-z0-9_]{0,99}/ | " + text + ") \":\" " + value);
-  to.define("list", "\"[\" (" + value + " (\",\" " + value + ")*)? \"]\"");
-  const auto argument = [&](const std::string& tool, const ToolParameter& parameter) {
-    const std::string key = CallGrammar::text(parameter.name + ":") + " ";
-    if (!parameter.choices.empty()) {
-      std::string choices;
-      for (const std::string& choice : parameter.choices) {
-        choices += (choices.empty() ? "" : " | ") + CallGrammar::text(choice);
-      }
-      return key + quoted + " (" + choices + ") " + quoted;
-    }
-    if (parameter.types == kJsonString) return key + text;
-    if (parameter.types == kJsonObject) return key + "object";
-    if (parameter.types == kJsonArray) return key + "list";
-    constexpr unsigned kWritten = kJsonString | kJsonObject | kJsonArray;
-    const bool as_json = parameter.types != kAnyJson && (parameter.types & kWritten) == 0;
-    return key + (as_json ? to.argument(tool, parameter) : value);
-  };
+  const std::string quote = to.mark("<|\"|>");
+  Gemma4Values::define_any(to, quote);
   CallForms calls;
-  calls.forms.push_back(
-      {to.mark("<|tool_call>"), to.any_of([&](const std::string& name) {
-         return CallGrammar::text("call:" + name + "{") + " " +
-                to.each_argument(name, "\",\"",
-                                 [&](const auto& parameter) { return argument(name, parameter); }) +
-                " " + CallGrammar::text("}" + to.mark("<tool_call|>"));
-       })});
+  calls.forms.push_back({to.mark("<|tool_call>"), to.any_of([&](const std::string& name) {
+                           Gemma4Values values(to, name, quote);
+                           return CallGrammar::text("call:" + name + "{") + " " +
+                                  to.each_argument(
+                                      name, "\",\"",
+                                      [&](const ToolParameter& parameter) {
+                                        return CallGrammar::text(parameter.name + ":") + " " +
+                                               values.at(CallGrammar::pointer_to(parameter.name));
+                                      }) +
+                                  " " + CallGrammar::text("}" + to.mark("<tool_call|>"));
+                         })});
   calls.between = "";
   return calls;
 }

@@ -22,7 +22,10 @@ using ::testing::StartsWith;
 constexpr std::string_view kSchema = R"({"type":"object","properties":{
     "s":{"type":"string"},"n":{"type":"integer","minimum":-5},"x":{"type":"number"},
     "b":{"type":"boolean"},"e":{"type":"string","enum":["red","dark blue"]},
-    "o":{"$ref":"#/$defs/k"},"l":{"type":"array","items":{"type":"integer"},"maxItems":3}},
+    "o":{"$ref":"#/$defs/k"},"l":{"type":"array","items":{"type":"integer"},"maxItems":3},
+    "p":{"type":"string","pattern":"^a[0-9]+$","maxLength":4},
+    "d":{"type":"array","minItems":1,"maxItems":2,"items":{"type":"object","required":["c"],
+        "properties":{"c":{"type":"string","enum":["up","far out"]},"k":{"$ref":"#/$defs/k"}}}}},
     "required":["n","e"],"$defs":{"k":{"type":"object","properties":{"k":{"type":"boolean"}}}}})";
 
 DeclaredTools tools_with_schemas(bool strict = false) {
@@ -33,7 +36,9 @@ DeclaredTools tools_with_schemas(bool strict = false) {
                  {"b", kJsonBoolean},
                  {"e", kJsonString, true, {"red", "dark blue"}},
                  {"o", kJsonObject},
-                 {"l", kJsonArray}},
+                 {"l", kJsonArray},
+                 {"p", kJsonString},
+                 {"d", kJsonArray}},
                 std::string(kSchema),
                 strict};
   tools["g"] = {{}, R"({"type":"object","properties":{}})", strict};
@@ -50,6 +55,40 @@ bool fits(const json::value& value, unsigned types) {
   return types == kAnyJson;
 }
 
+bool is_flags(const json::value& value) {
+  return value.is_object() && std::ranges::all_of(value.get_object(), [](const auto& member) {
+           return member.key() == "k" && member.value().is_bool();
+         });
+}
+
+// What kSchema says of arguments beyond their types.
+bool fits_schema(const std::string& name, const json::value& value) {
+  const auto all_of = [&](auto&& fits) { return std::ranges::all_of(value.get_array(), fits); };
+  if (name == "o") return is_flags(value);
+  if (name == "l") {
+    return value.get_array().size() <= 3 &&
+           all_of([](const json::value& item) { return fits(item, kJsonInteger); });
+  }
+  if (name == "p") {
+    const std::string_view text = value.get_string();
+    return text.size() >= 2 && text.size() <= 4 && text[0] == 'a' &&
+           text.find_first_not_of("0123456789", 1) == std::string_view::npos;
+  }
+  if (name == "d") {
+    const std::size_t size = value.get_array().size();
+    return size >= 1 && size <= 2 && all_of([](const json::value& item) {
+             if (!item.is_object()) return false;
+             const json::object& in = item.get_object();
+             const json::value* choice = in.if_contains("c");
+             const json::value* flags = in.if_contains("k");
+             return choice != nullptr && (*choice == "up" || *choice == "far out") &&
+                    (flags == nullptr || is_flags(*flags)) &&
+                    in.size() == (flags == nullptr ? 1U : 2U);
+           });
+  }
+  return true;
+}
+
 // "" or what is wrong with a call that was read.
 std::string fault_of(const DeclaredTools& tools, const std::string& name,
                      const std::string& arguments) {
@@ -64,6 +103,7 @@ std::string fault_of(const DeclaredTools& tools, const std::string& name,
         std::ranges::find(known, std::string(member.key()), &ToolParameter::name);
     if (parameter == known.end()) return "no parameter " + std::string(member.key());
     if (!fits(member.value(), parameter->types)) return "type of " + parameter->name;
+    if (!fits_schema(parameter->name, member.value())) return "schema of " + parameter->name;
     if (!parameter->choices.empty() &&
         std::ranges::count(parameter->choices, std::string(member.value().get_string())) == 0) {
       return "none of the choices";
@@ -212,6 +252,55 @@ TEST(CallGrammar, OfAStrictToolNamesWhatCannotBeEnforced) {
   EXPECT_THAT(written.walk(tools, rule, random), Contains(HasSubstr("'f'")));
   tools["f"].strict = false;
   EXPECT_THAT(written.walk(tools, rule, random), Contains(StartsWith("call: f {")));
+}
+
+// Formats that write strings as they are hold them to what JSON's are held to.
+TEST(CallGrammar, OfAStringThatIsWrittenAsItIsHoldsItToItsSchema) {
+  const struct {
+    std::string schema, read;
+  } kCases[] = {
+      {R"({"type":"string","const":"a.b"})", "a\\.b"},
+      {R"({"type":"string","pattern":"b[0-9]$","maxLength":4})", R"((\\?.)?(\\?.)?b[0-9])"},
+      {R"({"type":"string","pattern":"^x|y$","maxLength":2})", R"(x(\\?.)?|(\\?.)?y)"},
+      {R"({"type":"string","minLength":2,"maxLength":3})", R"((\\?.){2,3})"},
+      {R"({"type":"string","format":"date"})", "[0-9]{4}-[01][0-9]-[0-3][0-9]"},
+  };
+  std::mt19937 random(8);
+  const CallRule rule{.must = true, .only = {}, .at_most_one = true, .param = {}};
+  for (const std::string format : {"qwen3_coder", "glm", "gemma4", "minimax"}) {
+    for (const bool tokens : {true, false}) {
+      Written written(format, tokens);
+      for (const auto& [schema, read] : kCases) {
+        SCOPED_TRACE(format + " " + schema);
+        DeclaredTools tools;
+        tools["f"] = {{{"s", kJsonString, true}},
+                      R"({"type":"object","properties":{"s":)" + schema + "}}",
+                      true};
+        for (int round = 0; round < 10; ++round) {
+          for (const std::string& word : written.walk(tools, rule, random)) {
+            if (word.starts_with("reasoning: ")) continue;
+            EXPECT_THAT(word, MatchesRegex("call: f \\{\"s\": ?\"(" + read + ")\"\\}"));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(CallGrammar, OfAStrictToolNamesWhatCannotBeEnforcedOfAString) {
+  std::mt19937 random(9);
+  Written written("qwen3_coder", true);
+  const CallRule rule{.must = true, .only = {}, .param = {}};
+  for (const std::string schema :
+       {R"({"type":"string","not":{"const":"x"}})", R"({"type":"string","pattern":"a\\bc"})",
+        R"({"type":"string","minLength":3,"maxLength":2})"}) {
+    DeclaredTools tools;
+    tools["f"] = {
+        {{"s", kJsonString}}, R"({"type":"object","properties":{"s":)" + schema + "}}", true};
+    EXPECT_THAT(written.walk(tools, rule, random), Contains(HasSubstr("'f'"))) << schema;
+    tools["f"].strict = false;
+    EXPECT_THAT(written.walk(tools, rule, random), Contains(StartsWith("call: f"))) << schema;
+  }
 }
 
 }  // namespace
