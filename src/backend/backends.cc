@@ -93,9 +93,9 @@ RunnerMemory foresee_memory(const ModelPlan& plan, const BackendOptions& options
 }
 
 std::unique_ptr<ModelRunner> make_runner(const ModelPlan& plan, const BackendOptions& options,
-                                         void (*progress)(double)) {
+                                         const LoadProgress& progress) {
   if (uses("cuda", options)) return cuda_backend::make_cuda_runner(plan, progress);
-  if (uses("mlx", options)) return mlx_backend::make_mlx_runner(plan, {});
+  if (uses("mlx", options)) return mlx_backend::make_mlx_runner(plan, {}, progress);
   return cpu::make_cpu_runner(plan, cpu_options(options), progress);
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/load_progress.h"
 #include "base/system_memory.h"
 #include "engine/model_runner.h"
 #include "model/model_plan.h"
@@ -36,8 +37,9 @@ SystemMemory memory_for(const BackendOptions& options);
 RunnerMemory foresee_memory(const ModelPlan& plan, const BackendOptions& options,
                             const StepLimits& limits);
 
-// Makes the runner of `plan`; to be called on the inference thread. `plan` must outlive the call.
+// Makes the runner of `plan`; to be called on the inference thread. `plan` must outlive the call,
+// and so must `progress`.
 std::unique_ptr<ModelRunner> make_runner(const ModelPlan& plan, const BackendOptions& options,
-                                         void (*progress)(double) = nullptr);
+                                         const LoadProgress& progress = {});
 
 }  // namespace mlxd

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "cli/cli.h"
 #include "cli/hub_models.h"
+#include "cli/load_report.h"
 #include "cli/messages.h"
 #include "cli/version.h"
 #include "models/local_models.h"
@@ -138,8 +139,8 @@ int run_bench(const BenchSettings& settings) {
   admit(models.memory());
   for (const std::string& warning : models.memory().warnings) print_warning(warning);
   const ModelFiles& files = models.files(0);
-  const auto engine =
-      start_engine(files, models.memory().models[0].kv_cache, engine_settings, kVersion);
+  const auto engine = start_engine(files, models.memory().models[0].kv_cache, engine_settings,
+                                   kVersion, nullptr, load_report(named.front().name));
   const RunnerInfo& info = engine->info();
   if (settings.prompt_tokens + 1 > info.context_length ||
       settings.depth + settings.generated_tokens + 1 > info.context_length) {

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "cli/hub_models.h"
+#include "cli/load_report.h"
 #include "cli/messages.h"
 #include "cli/version.h"
 #include "models/local_models.h"
@@ -34,7 +35,7 @@ void ChatModel::open(ModelSetting setting) {
   LocalModels models(named, settings_.engine, kVersion);  // with the memory that is free now
   admit(models.memory());
   for (const std::string& warning : models.memory().warnings) print_warning(warning);
-  model_ = models.load(0);
+  model_ = models.load(0, load_report(named.front().name));
   setting_ = std::move(named.front());
 }
 

@@ -16,6 +16,7 @@
 #include "cli/cli.h"
 #include "cli/descriptor_limit.h"
 #include "cli/hub_models.h"
+#include "cli/load_report.h"
 #include "cli/logging.h"
 #include "cli/models_to_serve.h"
 #include "cli/service_manager.h"
@@ -205,8 +206,12 @@ void load_models(const ServeSettings& settings, std::vector<ModelSetting> to_ser
       continue;
     }
     PooledModel& model = models.back();
-    model.load = [load = std::move(model.load), id = setting.name] {
-      auto engine = load();
+    model.load = [load = std::move(model.load), id = setting.name](const LoadProgress& progress) {
+      const LoadProgress report = load_report(id);
+      auto engine = load([&](double done) {
+        progress(done);
+        report(done);
+      });
       log_loaded(id, *engine);
       return engine;
     };

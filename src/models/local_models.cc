@@ -96,10 +96,11 @@ PooledModel LocalModels::take(std::size_t index, EngineObserver* observer) {
   taken.bytes = memory.total();
   taken.pinned = !source->setting.on_demand;
   if (source->setting.on_demand) source->files.reset();  // until somebody asks for it
-  taken.load = [source, memory, observer, settings = settings_, version = version_] {
+  taken.load = [source, memory, observer, settings = settings_,
+                version = version_](const LoadProgress& progress) {
     const ModelFiles files = source->take_files();
     try {
-      return start_engine(files, memory.kv_cache, settings, version, observer);
+      return start_engine(files, memory.kv_cache, settings, version, observer, progress);
     } catch (const std::bad_alloc&) {
       throw StartupError(out_of_memory(memory));
     }
@@ -107,10 +108,10 @@ PooledModel LocalModels::take(std::size_t index, EngineObserver* observer) {
   return taken;
 }
 
-std::unique_ptr<ServedModel> LocalModels::load(std::size_t index) {
+std::unique_ptr<ServedModel> LocalModels::load(std::size_t index, const LoadProgress& progress) {
   PooledModel taken = take(index);
   auto model = std::make_unique<ServedModel>(std::move(taken.model));
-  model->engine = taken.load();
+  model->engine = taken.load(progress);
   return model;
 }
 

@@ -36,7 +36,7 @@ class LocalModels {
 
   // Makes a model ready to answer in this process, without a pool. Throws StartupError or
   // LoadError.
-  std::unique_ptr<ServedModel> load(std::size_t index);
+  std::unique_ptr<ServedModel> load(std::size_t index, const LoadProgress& progress = {});
 
  private:
   struct Source;

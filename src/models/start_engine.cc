@@ -1,13 +1,11 @@
 #include "models/start_engine.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "backend/backends.h"
 #include "base/error.h"
@@ -15,11 +13,6 @@
 
 namespace mlxd {
 namespace {
-
-void show_progress(double done) {
-  std::fprintf(stderr, "\rloading weights %3.0f%%%s", done * 100, done >= 1 ? "\r\x1b[K" : "");
-  std::fflush(stderr);
-}
 
 // What a model computes follows from its headers and its weights, and from this program. All bytes
 // count: a fine-tuned model's headers may be those of its origin.
@@ -57,7 +50,7 @@ PrefixDiskOptions prefix_disk(const ModelFiles& files, const EngineSettings& set
 
 std::unique_ptr<Engine> start_engine(const ModelFiles& files, std::size_t kv_bytes,
                                      const EngineSettings& settings, std::string_view version,
-                                     EngineObserver* observer) {
+                                     EngineObserver* observer, const LoadProgress& progress) {
   EngineOptions options;
   options.kv_bytes = kv_bytes;
   options.max_running_sequences = settings.max_running;
@@ -68,7 +61,6 @@ std::unique_ptr<Engine> start_engine(const ModelFiles& files, std::size_t kv_byt
   options.prefix_cache = settings.prefix_cache;
   options.prefix_disk = prefix_disk(files, settings, version);
   options.max_draft_tokens = settings.max_draft_tokens;
-  const auto progress = ::isatty(STDERR_FILENO) ? &show_progress : nullptr;
   return std::make_unique<Engine>(
       options, [&] { return make_runner(files.plan, settings.backend, progress); }, observer);
 }

@@ -89,7 +89,7 @@ class WholeServer : public ::testing::Test {
     pooled.model.stop_ids = {kEos};
     pooled.model.card.pooled.emplace();
     pooled.pinned = true;
-    pooled.load = [this, engine, fake] {
+    pooled.load = [this, engine, fake](const LoadProgress&) {
       return std::make_unique<Engine>(
           engine, [fake] { return std::make_unique<FakeRunner>(fake); },
           metrics_.engine_observer());

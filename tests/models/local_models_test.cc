@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "backend/backends.h"
 #include "base/error.h"
 #include "models/pool_fixture.h"
 
@@ -58,15 +59,32 @@ TEST(LocalModels, GoForEachOtherAndComeAgain) {
   }
 }
 
+TEST(LocalModels, TellHowFarALoadHasComeOnEveryBackend) {
+  for (const std::string backend : {"cpu", "mlx"}) {
+    if (available_backends().find(backend) == std::string::npos) continue;
+    SCOPED_TRACE(backend);
+    EngineSettings settings = small_settings();
+    settings.backend.name = backend;
+    LocalModels local({{"one", kTiny / "llama3"}}, settings, "1");
+    std::vector<double> told;
+    local.load(0, [&](double done) { told.push_back(done); });
+    ASSERT_GT(told.size(), 2U);
+    EXPECT_GT(told.front(), 0);
+    EXPECT_LT(told.front(), 1);
+    EXPECT_TRUE(std::ranges::is_sorted(told));
+    EXPECT_EQ(told.back(), 1);
+  }
+}
+
 TEST(LocalModels, AFileThatHasBecomeAnotherIsNotLoadedAgain) {
   const auto folder = std::filesystem::path(::testing::TempDir()) /
                       ("local_models_test." + std::to_string(::getpid()));
   std::filesystem::copy(kTiny / "llama3", folder);
   LocalModels local({{"one", folder}}, small_settings(), "1");
   PooledModel model = local.take(0);
-  EXPECT_NE(model.load(), nullptr);
+  EXPECT_NE(model.load({}), nullptr);
   std::ofstream(folder / "config.json", std::ios::app) << "\n";
-  EXPECT_THROW(model.load(), LoadError);
+  EXPECT_THROW(model.load({}), LoadError);
   std::filesystem::remove_all(folder);
 }
 

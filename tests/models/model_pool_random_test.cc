@@ -116,8 +116,8 @@ TEST_P(ModelPoolRandom, KeepsItsPromises) {
     models.push_back(pooled(ledger, name_of(i), kSizes[i], [&coin] {
       if (++coin % 5 == 0) throw std::runtime_error("a load fails");
     }));
-    models.back().load = [load = models.back().load, &most, ledger] {
-      auto engine = load();
+    models.back().load = [load = models.back().load, &most, ledger](const LoadProgress& progress) {
+      auto engine = load(progress);
       most = std::max<std::size_t>(most, ledger->bytes);
       return engine;
     };

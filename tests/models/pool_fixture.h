@@ -41,7 +41,8 @@ inline PooledModel pooled(std::shared_ptr<Ledger> ledger, std::string id, std::s
   PooledModel model;
   model.model.id = std::move(id);
   model.bytes = bytes;
-  model.load = [ledger = std::move(ledger), bytes, before_load = std::move(before_load), runner] {
+  model.load = [ledger = std::move(ledger), bytes, before_load = std::move(before_load),
+                runner](const LoadProgress&) {
     ++ledger->loads;
     if (before_load) before_load();
     EngineOptions options;

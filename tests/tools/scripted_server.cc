@@ -85,7 +85,7 @@ int run(const std::string& model, const std::string& script, std::uint16_t port)
   models[0].model.aliases.push_back("default");
   std::unique_ptr<Engine> engine =
       scripted_engine(models[0].model, context, script, metrics.engine_observer());
-  models[0].load = [&engine] { return std::move(engine); };
+  models[0].load = [&engine](const LoadProgress&) { return std::move(engine); };
   pool.start(std::move(models), local.memory().total());
 
   http::Server server(options, std::move(router));

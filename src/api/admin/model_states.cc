@@ -39,6 +39,7 @@ std::string states_json(Core& core) {
     json.begin_object();
     json.member("id", model.model->id);
     json.member("state", name_of(model.state));
+    if (model.state == ModelState::loading) json.member("progress", model.loaded);
     json.member("pinned", model.pinned);
     json.member("bytes", model.bytes);
     json.member("requests", model.uses);

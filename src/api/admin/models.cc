@@ -37,6 +37,7 @@ void write_model(JsonWriter& json, const ModelStatus& status) {
   json.key("status");
   json.begin_object();
   json.member("value", name_of(status.state));
+  if (status.state == ModelState::loading) json.member("progress", status.loaded);
   json.end_object();
   json.end_object();
 }

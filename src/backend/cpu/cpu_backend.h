@@ -4,6 +4,7 @@
 #include <string>
 
 #include "backend/cpu/kv_cache.h"
+#include "base/load_progress.h"
 #include "engine/model_runner.h"
 #include "model/model_plan.h"
 
@@ -25,6 +26,6 @@ RunnerMemory foresee_cpu_memory(const ModelPlan& plan, const CpuOptions& options
 // cannot run, StartupError for an instruction set this processor lacks. `progress` (0..1) may be
 // null; it is called on this thread.
 std::unique_ptr<ModelRunner> make_cpu_runner(const ModelPlan& plan, const CpuOptions& options,
-                                             void (*progress)(double) = nullptr);
+                                             const LoadProgress& progress = {});
 
 }  // namespace mlxd::cpu

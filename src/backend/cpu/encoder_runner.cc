@@ -13,7 +13,7 @@ namespace {
 class EncoderRunner final : public ModelRunner {
  public:
   EncoderRunner(const ModelPlan& plan, const Kernels& kernels, const CpuOptions& options,
-                void (*progress)(double))
+                const LoadProgress& progress)
       : pool_(options.threads > 0 ? options.threads : default_worker_count()),
         model_(pack_encoder(plan, kernels, pool_, progress)),
         pass_(model_, kernels, find_vector_ops(kernels.name), pool_) {
@@ -65,7 +65,7 @@ RunnerMemory foresee_encoder_memory(const ModelPlan& plan, const CpuOptions& opt
 
 std::unique_ptr<ModelRunner> make_encoder_runner(const ModelPlan& plan, const Kernels& kernels,
                                                  const CpuOptions& options,
-                                                 void (*progress)(double)) {
+                                                 const LoadProgress& progress) {
   return std::make_unique<EncoderRunner>(plan, kernels, options, progress);
 }
 

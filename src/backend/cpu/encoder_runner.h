@@ -4,6 +4,7 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/kernels.h"
+#include "base/load_progress.h"
 
 namespace mlxd::cpu {
 
@@ -12,6 +13,6 @@ RunnerMemory foresee_encoder_memory(const ModelPlan& plan, const CpuOptions& opt
                                     const StepLimits& limits);
 std::unique_ptr<ModelRunner> make_encoder_runner(const ModelPlan& plan, const Kernels& kernels,
                                                  const CpuOptions& options,
-                                                 void (*progress)(double));
+                                                 const LoadProgress& progress);
 
 }  // namespace mlxd::cpu

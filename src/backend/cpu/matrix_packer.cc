@@ -43,7 +43,7 @@ void MatrixPacker::want(const Tensor& tensor, std::shared_ptr<const PackedMatrix
   job.targets.push_back(&target);
 }
 
-std::size_t MatrixPacker::run(WorkerPool& pool, void (*progress)(double)) {
+std::size_t MatrixPacker::run(WorkerPool& pool, const LoadProgress& progress) {
   std::vector<Task> tasks;
   for (const auto& job : jobs_) {
     job->packed = kernels_.allocate(job->shape);

@@ -6,6 +6,7 @@
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/worker_pool.h"
+#include "base/load_progress.h"
 #include "model/tensor.h"
 
 namespace mlxd::cpu {
@@ -27,7 +28,7 @@ class MatrixPacker {
 
   // Packs all that is wanted and returns its bytes. `progress` may be null; it is called on this
   // thread. Throws as Kernels::allocate does.
-  std::size_t run(WorkerPool& pool, void (*progress)(double));
+  std::size_t run(WorkerPool& pool, const LoadProgress& progress);
 
  private:
   struct Job {

@@ -34,7 +34,7 @@ void check_encoder(const ModelPlan& plan) {
 }
 
 PackedEncoder pack_encoder(const ModelPlan& plan, const Kernels& kernels, WorkerPool& pool,
-                           void (*progress)(double)) {
+                           const LoadProgress& progress) {
   check_encoder(plan);
   const EncoderPlan& encoder = *plan.encoder;
   PackedEncoder packed;

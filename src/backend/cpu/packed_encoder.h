@@ -8,6 +8,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/packed_model.h"
 #include "backend/cpu/worker_pool.h"
+#include "base/load_progress.h"
 #include "model/model_plan.h"
 
 namespace mlxd::cpu {
@@ -47,6 +48,6 @@ void check_encoder(const ModelPlan& plan);
 // Packs all matrices, every worker taking the next that is left. Throws as check_encoder does.
 // `progress` may be null; it is called on this thread.
 PackedEncoder pack_encoder(const ModelPlan& plan, const Kernels& kernels, WorkerPool& pool,
-                           void (*progress)(double));
+                           const LoadProgress& progress);
 
 }  // namespace mlxd::cpu

@@ -60,7 +60,7 @@ class Packer {
  public:
   Packer(const ModelPlan& plan, const Kernels& kernels) : plan_(plan), matrices_(kernels) {}
 
-  PackedModel run(WorkerPool& pool, void (*progress)(double)) {
+  PackedModel run(WorkerPool& pool, const LoadProgress& progress) {
     describe();
     model_.weight_bytes = matrices_.run(pool, progress);
     return std::move(model_);
@@ -472,7 +472,7 @@ std::size_t last_mixer(const PackedModel& model) {
 }
 
 PackedModel pack_model(const ModelPlan& plan, const Kernels& kernels, WorkerPool& pool,
-                       void (*progress)(double)) {
+                       const LoadProgress& progress) {
   return Packer(plan, kernels).run(pool, progress);
 }
 

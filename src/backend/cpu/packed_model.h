@@ -8,6 +8,7 @@
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/worker_pool.h"
+#include "base/load_progress.h"
 #include "model/model_plan.h"
 
 namespace mlxd::cpu {
@@ -202,6 +203,6 @@ std::size_t last_mixer(const PackedModel& model);
 // tensor when shapes do not fit each other or the kernels. `progress` may be null; it is called on
 // this thread.
 PackedModel pack_model(const ModelPlan& plan, const Kernels& kernels, WorkerPool& pool,
-                       void (*progress)(double));
+                       const LoadProgress& progress);
 
 }  // namespace mlxd::cpu

@@ -72,7 +72,7 @@ std::vector<KvGroup> kv_groups_of(const KvCache& cache, const KvLayout& layout) 
 class CpuRunner final : public ModelRunner {
  public:
   CpuRunner(const ModelPlan& plan, const Kernels& kernels, const CpuOptions& options,
-            void (*progress)(double))
+            const LoadProgress& progress)
       : layout_(kv_layout(plan, kMaxKvGroups)),
         cache_(kv_shapes(plan, layout_), options.block_size, options.kv_format),
         states_(state_shapes(plan)),
@@ -152,7 +152,7 @@ RunnerMemory foresee_cpu_memory(const ModelPlan& plan, const CpuOptions& options
 }
 
 std::unique_ptr<ModelRunner> make_cpu_runner(const ModelPlan& plan, const CpuOptions& options,
-                                             void (*progress)(double)) {
+                                             const LoadProgress& progress) {
   const Kernels* kernels = find_kernels(options.isa);
   if (!kernels) {
     throw StartupError("the cpu backend has no instruction set \"" + options.isa +

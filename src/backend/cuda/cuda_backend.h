@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "base/load_progress.h"
 #include "base/system_memory.h"
 #include "engine/model_runner.h"
 #include "model/model_plan.h"
@@ -31,6 +32,6 @@ RunnerMemory foresee_cuda_memory(const ModelPlan& plan, const StepLimits& limits
 // Of every product the columns are summed in an order of their own, by one kind of matrix product,
 // and keys by absolute positions: a row's bits do not depend on the rest of the step.
 std::unique_ptr<ModelRunner> make_cuda_runner(const ModelPlan& plan,
-                                              void (*progress)(double) = nullptr);
+                                              const LoadProgress& progress = {});
 
 }  // namespace mlxd::cuda_backend

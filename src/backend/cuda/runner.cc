@@ -29,7 +29,8 @@ bool is_plain_maximum(const Draw& draw) {
          !has_penalties(params) && draw.forbidden.empty() && draw.allowed.empty();
 }
 
-std::vector<Layer> make_layers(const ModelPlan& plan, Weights& weights, void (*progress)(double)) {
+std::vector<Layer> make_layers(const ModelPlan& plan, Weights& weights,
+                               const LoadProgress& progress) {
   std::vector<Layer> layers;
   for (const Block& block : plan.blocks) {
     if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
@@ -73,7 +74,7 @@ std::size_t part_floats(const ModelPlan& plan) {
 
 class CudaRunner final : public ModelRunner {
  public:
-  CudaRunner(const ModelPlan& plan, void (*progress)(double))
+  CudaRunner(const ModelPlan& plan, const LoadProgress& progress)
       : weights_(element_of(plan)),
         table_(weights_.matrix(plan.embed.table)),
         embed_scale_(plan.embed.scale),
@@ -336,7 +337,7 @@ std::size_t CudaRunner::buffer_bytes() const {
 
 }  // namespace
 
-std::unique_ptr<ModelRunner> make_cuda_runner(const ModelPlan& plan, void (*progress)(double)) {
+std::unique_ptr<ModelRunner> make_cuda_runner(const ModelPlan& plan, const LoadProgress& progress) {
   if (const std::string why = missing_card(); !why.empty()) {
     throw StartupError("--backend cuda: " + why + "; use --backend cpu");
   }

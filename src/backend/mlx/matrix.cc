@@ -217,6 +217,8 @@ Matrix WeightLoader::matrix(const Tensor& tensor) {
   mx::eval(arrays);
   for (const mx::array& array : arrays) bytes_ += array.nbytes();
   made_.emplace(tensor.data.data(), made);
+  read_ += tensor.byte_size();
+  if (progress_) progress_(std::min(1.0, static_cast<double>(read_) / static_cast<double>(total_)));
   return made;
 }
 

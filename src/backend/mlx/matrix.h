@@ -8,6 +8,7 @@
 
 #include <mlx/mlx.h>
 
+#include "base/load_progress.h"
 #include "model/model_plan.h"
 
 namespace mlxd::mlx_backend {
@@ -55,6 +56,9 @@ class WeightLoader {
  public:
   // `type`: of plain matrices, scales and biases.
   explicit WeightLoader(mx::Dtype type) : type_(type) {}
+  // That tells how far it has come: all matrices have `total` bytes in their file.
+  WeightLoader(mx::Dtype type, std::size_t total, LoadProgress progress)
+      : type_(type), total_(total), progress_(std::move(progress)) {}
 
   // MLX's own formats stay as they are; GGUF's become MLX's where the numbers stay the same (its
   // affine, MXFP4 and NVFP4 ones), and are held as plain numbers where they have no equal there
@@ -73,6 +77,8 @@ class WeightLoader {
   mx::Dtype type_;
   std::map<const std::byte*, Matrix> made_;
   std::size_t bytes_ = 0;
+  std::size_t total_ = 0, read_ = 0;  // bytes of the file
+  LoadProgress progress_;
 };
 
 }  // namespace mlxd::mlx_backend

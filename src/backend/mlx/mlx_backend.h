@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "base/load_progress.h"
 #include "engine/model_runner.h"
 #include "model/model_plan.h"
 
@@ -30,6 +31,7 @@ RunnerMemory foresee_mlx_memory(const ModelPlan& plan, const MlxOptions& options
 //
 // MLX picks its kernels by the number of rows, so here a row's logits are the same bits only for
 // the same shape of batch; in another batch, or another cut of the prompt, they agree to rounding.
-std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan& plan, const MlxOptions& options);
+std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan& plan, const MlxOptions& options,
+                                             const LoadProgress& progress = {});
 
 }  // namespace mlxd::mlx_backend

@@ -65,6 +65,12 @@ PagedCache make_cache(const ModelPlan& plan, int block_size, mx::Dtype type) {
   return PagedCache(std::move(layers), layout.windows, block_size, type);
 }
 
+std::size_t file_bytes(const ModelPlan& plan) {
+  std::size_t bytes = 0;
+  for (const Tensor* matrix : matrices_of(plan)) bytes += matrix->byte_size();
+  return bytes;
+}
+
 using Layer = std::variant<AttentionLayer, LatentAttentionLayer, FeedForwardLayer, ExpertsLayer,
                            DeltaNetLayer, ShortConvLayer, Mamba2Layer, LayerInputLayer>;
 
@@ -89,10 +95,11 @@ std::vector<Layer> make_layers(const ModelPlan& plan, WeightLoader& loader) {
 class MlxRunner final : public ModelRunner {
  public:
   // `stream` is the default of this thread already: the weights are made on it.
-  MlxRunner(const ModelPlan& plan, const MlxOptions& options, mx::Stream stream)
+  MlxRunner(const ModelPlan& plan, const MlxOptions& options, mx::Stream stream,
+            const LoadProgress& progress)
       : stream_(stream),
         type_(compute_type(plan.embed.table, stream.device == mx::Device::cpu)),
-        loader_(type_),
+        loader_(type_, file_bytes(plan), progress),
         table_(loader_.matrix(plan.embed.table)),
         embed_scale_(plan.embed.scale),
         layers_(make_layers(plan, loader_)),
@@ -111,6 +118,7 @@ class MlxRunner final : public ModelRunner {
     info_.weight_bytes = loader_.bytes();
     if (plan.pooled) info_.pooled_size = static_cast<int>(plan.embed.table.columns);
     info_.rows_are_independent = false;  // MLX chooses kernels by shape
+    if (progress) progress(1);
   }
 
   const RunnerInfo& info() const override { return info_; }
@@ -294,7 +302,8 @@ RunnerMemory foresee_mlx_memory(const ModelPlan& plan, const MlxOptions& options
   return memory;
 }
 
-std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan& plan, const MlxOptions& options) {
+std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan& plan, const MlxOptions& options,
+                                             const LoadProgress& progress) {
   const mx::Device device = pick_device(options.device);
   // On a CPU, MLX compiles fused operations by starting a C++ compiler at run time.
   if (device == mx::Device::cpu) mx::disable_compile();
@@ -306,7 +315,7 @@ std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan& plan, const MlxOpt
     const mx::Dtype type = compute_type(plan.embed.table, device == mx::Device::cpu);
     return make_encoder_runner(plan, options.block_size, stream, type);
   }
-  return std::make_unique<MlxRunner>(plan, options, stream);
+  return std::make_unique<MlxRunner>(plan, options, stream, progress);
 }
 
 }  // namespace mlxd::mlx_backend

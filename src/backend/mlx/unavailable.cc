@@ -18,6 +18,9 @@ namespace {
 
 RunnerMemory foresee_mlx_memory(const ModelPlan&, const MlxOptions&, const StepLimits&) { fail(); }
 
-std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan&, const MlxOptions&) { fail(); }
+std::unique_ptr<ModelRunner> make_mlx_runner(const ModelPlan&, const MlxOptions&,
+                                             const LoadProgress&) {
+  fail();
+}
 
 }  // namespace mlxd::mlx_backend

@@ -78,6 +78,8 @@ export interface ModelState {
   id: string;
   state: "unloaded" | "loading" | "loaded" | "unloading" | "failed";
   bytes: number;
+  /** While it is loading, 0 to 1. */
+  progress?: number;
   failure?: string;
 }
 
