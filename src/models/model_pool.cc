@@ -1,5 +1,6 @@
 #include "models/model_pool.h"
 
+#include <algorithm>
 #include <future>
 
 #include <fmt/format.h>
@@ -97,6 +98,7 @@ void ModelPool::State::hold(Entry& entry, bool is_use) {
   if (!is_use) return;
   ++entry.uses;
   entry.last_used = ++uses_;
+  entry.stays.reset();
 }
 
 ModelLease ModelPool::State::make_lease(Entry& entry, bool is_use) {
@@ -208,6 +210,17 @@ void ModelPool::State::unload(std::string_view name, Gone done) {
   changed_.notify_all();
 }
 
+void ModelPool::State::keep_alive(std::string_view name, double seconds) {
+  {
+    const Lock lock(mutex_);
+    Entry* const entry = find(name);
+    if (entry == nullptr) return;
+    constexpr double kYears = 1e9;  // of which a time can tell
+    entry->stays = std::min(seconds, kYears);
+  }
+  changed_.notify_all();
+}
+
 std::vector<ModelLease> ModelPool::State::ready() {
   std::vector<ModelLease> leases;
   for (std::size_t i = 0;; ++i) {
@@ -230,6 +243,7 @@ std::vector<ModelStatus> ModelPool::State::status() {
     ModelStatus& status = all.emplace_back();
     status.model = {self, &entry->pooled.model};
     status.state = entry->state;
+    if (entry->state == ModelState::loading) status.loaded = entry->loaded;
     status.pinned = entry->pooled.pinned;
     status.bytes = entry->pooled.bytes;
     status.uses = entry->uses;
@@ -309,6 +323,10 @@ void ModelPool::withdraw(std::uint64_t ask) { state_->withdraw(ask); }
 void ModelPool::close() { state_->close(); }
 
 void ModelPool::unload(std::string_view name, Gone done) { state_->unload(name, std::move(done)); }
+
+void ModelPool::keep_alive(std::string_view name, double seconds) {
+  state_->keep_alive(name, seconds);
+}
 
 std::vector<ModelLease> ModelPool::ready() { return state_->ready(); }
 

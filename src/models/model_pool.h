@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/load_progress.h"
 #include "serve/served_model.h"
 
 namespace mlxd {
@@ -33,12 +34,14 @@ struct PooledModel {
   bool pinned = false;    // loaded at the start, and let go when somebody says so alone
   // Makes the engine: on the pool's thread, each time that the model is loaded. What it throws is
   // told to those who wait.
-  std::function<std::unique_ptr<Engine>()> load;
+  // It may tell how far it has come.
+  std::function<std::unique_ptr<Engine>(const LoadProgress&)> load;
 };
 
 struct ModelStatus {
   std::shared_ptr<const ModelFacts> model;
   ModelState state = ModelState::absent;
+  double loaded = 0;  // of a model that is loading: the share of its weights that is in place
   bool pinned = false;
   std::size_t bytes = 0;    // what it takes while it is loaded
   int uses = 0;             // requests that hold it
@@ -94,6 +97,11 @@ class ModelPool {
   // without an error when it is not loaded any more.
   using Gone = std::function<void(Result<void>)>;
   void unload(std::string_view name, Gone done);
+
+  // How long a model is to stay when nobody uses it any more, in place of PoolTimes::idle_seconds:
+  // as who uses it now says, until somebody else uses it. Below 0: until another needs its room.
+  // One that is pinned stays.
+  void keep_alive(std::string_view name, double seconds);
 
   // For the end of the process: from now on `lease` and `acquire` refuse with 503 server_stopping,
   // and so is answered, at once, who waits. Leases stay good.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -43,6 +44,7 @@ class ModelPool::State : public std::enable_shared_from_this<State> {
   std::uint64_t acquire(std::string_view name, TimePoint deadline, Done done);
   void withdraw(std::uint64_t ask);
   void unload(std::string_view name, Gone done);
+  void keep_alive(std::string_view name, double seconds);
   void close();
   std::vector<ModelLease> ready();
   std::vector<ModelStatus> status();
@@ -107,11 +109,13 @@ struct ModelPool::State::Entry {
 
   PooledModel pooled;  // its engine is there from `ready` to `unloading`
   ModelState state = ModelState::absent;
+  std::atomic<double> loaded = 0;  // share of its weights, while it is loading; without the mutex
   std::optional<MemoryBook::Reservation> memory;  // from `loading` to the end of `unloading`
   int leases = 0;
   int uses = 0;                  // of the leases, those that count as use
   std::uint64_t last_used = 0;   // of the pool's count of uses
   TimePoint used_at{};           // when the last use ended, or it became ready
+  std::optional<double> stays;   // seconds after that, where who used it said so; below 0: for ever
   std::vector<Gone> dismissals;  // who wants it gone
   bool leaving = false;          // it is to make room: no new leases
   std::vector<Ask> asks;         // who waits for it

@@ -127,7 +127,7 @@ TimePoint ModelPool::State::next_deadline() const {
     for (const Ask& ask : entry->asks) first = std::min(first, ask.deadline);
     first = std::min(first, idle_until(*entry));
     // A step that ends after all tells nobody.
-    if (times_.idle_seconds > 0 && entry->is_stuck()) {
+    if ((times_.idle_seconds > 0 || entry->stays) && entry->is_stuck()) {
       first = std::min(first, after_seconds(Clock::now(), 1));
     }
   }
@@ -180,10 +180,11 @@ void ModelPool::State::tell_gone(Entry& entry, Result<void> result, Lock& lock) 
 
 // When a model that nobody uses has stayed for long enough; never for one that is to stay.
 TimePoint ModelPool::State::idle_until(const Entry& entry) const {
-  if (times_.idle_seconds <= 0 || !entry.may_go() || entry.leases > 0 || !entry.asks.empty()) {
+  const bool always = entry.stays ? *entry.stays < 0 : times_.idle_seconds <= 0;
+  if (always || !entry.may_go() || entry.leases > 0 || !entry.asks.empty()) {
     return TimePoint::max();
   }
-  return after_seconds(entry.used_at, times_.idle_seconds);
+  return after_seconds(entry.used_at, entry.stays.value_or(times_.idle_seconds));
 }
 
 bool ModelPool::State::let_idle_one_go(Lock& lock) {
@@ -276,12 +277,13 @@ bool ModelPool::State::make_room_for(Entry& entry, Lock& lock) {
 
 void ModelPool::State::load(Entry& entry, Lock& lock) {
   entry.state = ModelState::loading;
+  entry.loaded = 0;
   entry.failure.clear();
   lock.unlock();
   std::unique_ptr<Engine> engine;
   std::string failure;
   try {
-    engine = entry.pooled.load();
+    engine = entry.pooled.load([&entry](double done) { entry.loaded = done; });
   } catch (const std::exception& error) {
     failure = words_of(error);
   }

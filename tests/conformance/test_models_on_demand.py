@@ -106,6 +106,22 @@ def test_an_idle_model_is_let_go_and_a_stream_keeps_its_own(start):
     assert "unloaded a" in server.log()
 
 
+def test_ollamas_keep_alive_says_how_long_a_model_stays(start):
+    server = start("--preload-models", "b")
+    for model in ("a", "b"):
+        status, _, body = server.post(
+            "/api/generate",
+            {"model": model, "prompt": "Once", "stream": False, "options": {"num_predict": 2}, "keep_alive": "0s"},
+        )
+        assert status == 200 and b'"response"' in body
+    wait_for_state(server, "a", "unloaded")
+    assert states(server)["b"] == "loaded", "it is to stay"
+    ask(server, "a")
+    status, _, body = server.post("/api/generate", {"model": "a", "keep_alive": 0, "stream": False})
+    assert status == 200 and b'"unload"' in body
+    wait_for_state(server, "a", "unloaded")
+
+
 def test_aliases_name_local_models(start):
     server = start("--alias", "claude-*=b", "--alias", "gpt-4o=a")
     answer = server.post(

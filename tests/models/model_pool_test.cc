@@ -309,8 +309,8 @@ TEST_F(ModelPoolTest, EveryAskIsAnsweredWhenThePoolsThreadHasNoMemory) {
       throw std::runtime_error("a sentence that is too long to be kept in place");
     });
     PooledModel whole = pooled(ledger_, "whole", 10);
-    whole.load = [load = std::move(whole.load), &works] {
-      auto engine = load();
+    whole.load = [load = std::move(whole.load), &works](const LoadProgress& progress) {
+      auto engine = load(progress);
       testing::make_memory_scarce(works, 3);
       return engine;
     };
@@ -344,6 +344,28 @@ class ModelPoolUnloading : public ModelPoolTest {
     return promise.get_future().get();
   }
 };
+
+TEST_F(ModelPoolUnloading, TellsHowFarALoadHasCome) {
+  std::vector<double> seen;
+  const auto look = [&] {
+    EXPECT_EQ(pool_->status()[0].state, ModelState::loading);
+    seen.push_back(pool_->status()[0].loaded);
+  };
+  PooledModel one = pooled(ledger_, "one", 10);
+  one.load = [&, load = std::move(one.load)](const LoadProgress& progress) {
+    look();
+    progress(0.25);
+    look();
+    return load(progress);
+  };
+  pool_->start(list(std::move(one)), 10);
+  for (int time = 0; time < 2; ++time) {  // again from the beginning
+    ASSERT_TRUE(ask(*pool_, "one").get());
+    EXPECT_EQ(pool_->status()[0].loaded, 0) << "it is not loading";
+    EXPECT_TRUE(unload("one"));
+  }
+  EXPECT_EQ(seen, (std::vector<double>{0, 0.25, 0, 0.25}));
+}
 
 TEST_F(ModelPoolUnloading, LetsAModelGoAndLoadsItAgainForWhoAsks) {
   pool_->start(list(pinned(pooled(ledger_, "one", 10)), pooled(ledger_, "two", 10)), 20);
@@ -392,6 +414,33 @@ TEST_F(ModelPoolUnloading, AnIdleModelGoesByItselfAndPinnedOnesNever) {
   EXPECT_TRUE(becomes([&] { return state_of("two") == ModelState::absent; }));
   EXPECT_EQ(state_of("one"), ModelState::ready);
   EXPECT_TRUE(answers(*ask(*pool_, "two").get()));
+}
+
+TEST_F(ModelPoolUnloading, WhoUsesAModelSaysHowLongItStays) {
+  pool_->start(list(pinned(pooled(ledger_, "one", 10)), pooled(ledger_, "two", 10)), 20);
+  {
+    const ModelLease held = *ask(*pool_, "two").get();
+    pool_->keep_alive("two", 0);
+    pool_->keep_alive("one", 0);
+    EXPECT_EQ(state_of("two"), ModelState::ready) << "it is in use";
+  }
+  EXPECT_TRUE(becomes([&] { return state_of("two") == ModelState::absent; }));
+  EXPECT_EQ(state_of("one"), ModelState::ready) << "it is to stay";
+
+  ASSERT_TRUE(ask(*pool_, "two").get());
+  std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_EQ(state_of("two"), ModelState::ready) << "that held for those who said so";
+  pool_->keep_alive("two", 0.02);
+  EXPECT_TRUE(becomes([&] { return state_of("two") == ModelState::absent; }));
+
+  pool_ = std::make_unique<ModelPool>(PoolTimes{.idle_seconds = 0.02});
+  pool_->start(list(pooled(ledger_, "two", 10)), 20);
+  {
+    const ModelLease held = *ask(*pool_, "two").get();
+    pool_->keep_alive("two", -1);
+  }
+  std::this_thread::sleep_for(milliseconds(100));
+  EXPECT_EQ(state_of("two"), ModelState::ready) << "until another needs its room";
 }
 
 // The end of its engine would wait for the step, and the pool with it.

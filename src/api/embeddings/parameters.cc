@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "api/json_values.h"
+#include "api/ollama/keep_alive.h"
 
 namespace mlxd::api::embeddings {
 namespace {
@@ -164,9 +165,11 @@ Result<void> read_prompt(const json::value& value, Fields& fields) {
   return {};
 }
 
-Result<void> read_keep_alive(const json::value& value, Fields&) {
-  if (value.is_string() || value.is_number()) return {};
-  return wrong_type("keep_alive", "seconds, or a duration such as \"5m\"", value);
+Result<void> read_keep_alive(const json::value& value, Fields& fields) {
+  const auto seconds = ollama::read_keep_alive(value);
+  if (!seconds) return seconds.error();
+  fields.keep_alive = *seconds;
+  return {};
 }
 
 const Row kModel = {"model", Custom{read_model, "ModelId"},

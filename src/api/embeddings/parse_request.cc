@@ -86,6 +86,7 @@ Result<ParsedRequest> parse_request(std::string_view body, const ParseOptions& o
   if (auto checked = check(fields, options); !checked) return checked.error();
   auto model = ollama ? ollama::find_model(fields.model, models) : models.find(fields.model);
   if (!model) return model.error();
+  if (fields.keep_alive) models.keep_alive((*model)->id, *fields.keep_alive);
 
   const auto& pooled = (*model)->card.pooled;
   const bool scores_pairs = pooled && pooled->is_score;

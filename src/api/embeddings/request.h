@@ -27,7 +27,8 @@ struct Fields : UnknownKeys {
   int most_results = 0;  // top_n; 0: all
   bool return_documents = true;
   int priority = 0;
-  float timeout_seconds = 0;  // 0: not sent
+  float timeout_seconds = 0;         // 0: not sent
+  std::optional<double> keep_alive;  // seconds; Ollama's
 };
 
 }  // namespace mlxd::api::embeddings

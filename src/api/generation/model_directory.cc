@@ -90,6 +90,10 @@ void ModelDirectory::unload(std::string_view id_or_alias, ModelPool::Gone done) 
   done(status ? Result<void>() : Result<void>(status.error()));
 }
 
+void ModelDirectory::keep_alive(std::string_view id_or_alias, double seconds) const {
+  if (pool_ != nullptr) pool_->keep_alive(id_or_alias, seconds);
+}
+
 std::size_t ModelDirectory::memory_reserved() const {
   return pool_ == nullptr ? 0 : pool_->memory_reserved();
 }

@@ -52,6 +52,8 @@ class ModelDirectory {
   void withdraw(std::uint64_t load) const;
   // ModelPool::unload. Models that are always ready stay.
   void unload(std::string_view id_or_alias, ModelPool::Gone done) const;
+  // ModelPool::keep_alive.
+  void keep_alive(std::string_view id_or_alias, double seconds) const;
   std::size_t memory_reserved() const;
   std::size_t memory_bound() const;
 

@@ -123,7 +123,9 @@ Result<ParsedRequest> parse_request(std::string_view body, const ParseOptions& o
   request.prompts = *std::move(prompts);
   request.stream = fields.stream;
   request.headers = headers_of(fields, request.model->info().context_length);
-  const std::string_view idle = !request.prompts.empty() ? "" : fields.unload ? "unload" : "load";
+  const bool unloads = fields.keep_alive == 0.0;
+  const std::string_view idle = !request.prompts.empty() ? "" : unloads ? "unload" : "load";
+  if (fields.keep_alive) models.keep_alive(request.model->id, *fields.keep_alive);
   request.writer = std::make_unique<Writer>(
       AnswerHead{options.endpoint, std::move(fields.model), fields.job.sampling.logprobs, idle});
   request.text = std::move(fields.text);

@@ -1,7 +1,6 @@
 #include "api/ollama/read_values.h"
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -13,6 +12,7 @@
 
 #include "api/errors.h"
 #include "api/json_values.h"
+#include "api/ollama/keep_alive.h"
 
 namespace mlxd::api::ollama {
 namespace {
@@ -20,32 +20,6 @@ namespace {
 namespace json = boost::json;
 
 std::string text_of(const json::value& value) { return std::string(value.get_string()); }
-
-// Whether a duration is one ("1h30m", "-1m", "0"), and whether it is none at all.
-struct Duration {
-  bool valid = false;
-  bool zero = true;
-};
-
-Duration read_duration(std::string_view text) {
-  constexpr std::array<std::string_view, 8> kUnits = {"ns", "us", "\u00b5s", "\u03bcs",
-                                                      "ms", "s",  "m",       "h"};
-  if (text.starts_with('-') || text.starts_with('+')) text.remove_prefix(1);
-  if (text == "0") return {true, true};
-  Duration duration;
-  while (!text.empty()) {
-    const auto number = text.substr(0, text.find_first_not_of("0123456789."));
-    if (number.find_first_of("0123456789") == std::string_view::npos) return {};
-    if (std::ranges::count(number, '.') > 1) return {};
-    text.remove_prefix(number.size());
-    const auto unit = text.substr(0, text.find_first_of("0123456789."));
-    if (std::ranges::find(kUnits, unit) == kUnits.end()) return {};
-    text.remove_prefix(unit.size());
-    duration.valid = true;
-    duration.zero = duration.zero && number.find_first_of("123456789") == std::string_view::npos;
-  }
-  return duration;
-}
 
 }  // namespace
 
@@ -95,18 +69,10 @@ Result<void> read_think(const json::value& value, Fields& fields) {
                    "\"max\".");
 }
 
-// The models that are served stay: only a question without a prompt may mean the end of one.
 Result<void> read_keep_alive(const json::value& value, Fields& fields) {
-  if (value.is_number()) {
-    fields.unload = value.to_number<double>() == 0;
-    return {};
-  }
-  const auto duration = value.is_string() ? read_duration(text_of(value)) : Duration{};
-  if (!duration.valid) {
-    return bad_value("keep_alive",
-                     "'keep_alive' must be seconds, or a duration such as \"5m\" or \"1h30m\".");
-  }
-  fields.unload = duration.zero;
+  const auto seconds = read_keep_alive(value);
+  if (!seconds) return seconds.error();
+  fields.keep_alive = *seconds;
   return {};
 }
 

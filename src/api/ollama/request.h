@@ -27,10 +27,10 @@ struct Fields : UnknownKeys {
   TextOptions text;
   GenerateJob job = job_without_limit();
   std::optional<std::uint64_t> seed;
-  int context = 0;            // `num_ctx`; 0: not said
-  int repeat_last_n = -1;     // -1: all of the text
-  bool unload = false;        // keep_alive: 0
-  std::optional<bool> think;  // whether, and with `effort` how much
+  int context = 0;                   // `num_ctx`; 0: not said
+  int repeat_last_n = -1;            // -1: all of the text
+  std::optional<double> keep_alive;  // seconds
+  std::optional<bool> think;         // whether, and with `effort` how much
   std::string effort;
 
   ChatPrompt chat;  // of /api/chat; without messages: `messages_json` is empty
