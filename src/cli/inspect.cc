@@ -25,13 +25,42 @@ std::size_t mapped(const ModelFiles& files) {
   return inputs ? inputs->table.byte_size() : 0;
 }
 
+// With one sequence of so many tokens.
 std::size_t needed(const ModelMemory& memory, int tokens) {
-  return memory.weights + memory.buffers + static_cast<std::size_t>(tokens) * memory.kv_token();
+  return memory.weights + memory.buffers + memory.sequence(static_cast<std::size_t>(tokens));
+}
+
+// "24576 bytes a token" or "24576 bytes a token, and 24576 of each of the last 128".
+std::string kv_in_words(const ModelMemory& memory) {
+  std::string words;
+  for (int windowed = 0; windowed < 2; ++windowed) {
+    for (const KvGroup& group : memory.kv) {
+      if ((group.window > 0) != (windowed == 1)) continue;
+      const std::size_t bytes = group.block_bytes / static_cast<std::size_t>(memory.block_tokens);
+      if (!words.empty()) words += ", and ";
+      words += group.window == 0
+                   ? fmt::format("{} bytes a token", bytes)
+                   : fmt::format("{} bytes {} of the last {} tokens", bytes,
+                                 words.empty() ? "for each" : "more for each", group.window);
+    }
+  }
+  return words.empty() ? "none" : words;
+}
+
+boost::json::array windows_of(const ModelMemory& memory) {
+  boost::json::array windows;
+  for (const KvGroup& group : memory.kv) {
+    if (group.window == 0) continue;
+    windows.push_back({{"tokens", group.window},
+                       {"kv_bytes_per_token",
+                        group.block_bytes / static_cast<std::size_t>(memory.block_tokens)}});
+  }
+  return windows;
 }
 
 boost::json::object as_json(const ModelSummary& summary, const ModelFiles& files,
                             const ModelMemory& memory, const MemoryPlan& plan,
-                            std::size_t connections) {
+                            const EngineSettings& settings, std::size_t connections) {
   boost::json::array formats;
   for (const ModelSummary::Format& format : summary.formats) {
     formats.push_back(
@@ -57,7 +86,9 @@ boost::json::object as_json(const ModelSummary& summary, const ModelFiles& files
           {"mapped_bytes", mapped(files)},
           {"buffer_bytes", memory.buffers},
           {"kv_bytes_per_token", memory.kv_token()},
+          {"kv_windows", windows_of(memory)},
           {"kv_cache_bytes", memory.kv_cache},
+          {"kv_cache_tokens", kv_tokens(memory, settings)},
           {"state_bytes", memory.state},
           {"memory_bytes_full_context", needed(memory, summary.context_length)},
           {"available_bytes", plan.available},
@@ -70,7 +101,8 @@ void print_line(const char* name, const std::string& value) {
   std::printf("%-18s %s\n", name, value.c_str());
 }
 
-void print_model(const ModelSummary& summary, const ModelFiles& files, const ModelMemory& memory) {
+void print_model(const ModelSummary& summary, const ModelFiles& files, const ModelMemory& memory,
+                 const EngineSettings& settings) {
   print_line("file", files.path.string());
   if (!summary.name.empty()) print_line("name", summary.name);
   print_line("architecture", fmt::format("{} ({})", summary.architecture, summary.file_format));
@@ -112,9 +144,11 @@ void print_model(const ModelSummary& summary, const ModelFiles& files, const Mod
                                "in memory what it has room for",
                                mebibytes(mapped(files))));
   }
-  print_line("KV cache",
-             fmt::format("{} bytes a token; here it would get {}, {} tokens", memory.kv_token(),
-                         mebibytes(memory.kv_cache), memory.kv_cache / memory.kv_token()));
+  print_line("KV cache", kv_in_words(memory));
+  const std::size_t tokens = kv_tokens(memory, settings);
+  print_line("",
+             fmt::format("here it would get {}{}", mebibytes(memory.kv_cache),
+                         tokens == 0 ? "" : fmt::format(", {} tokens of all sequences", tokens)));
   if (memory.state == 0) return;
   print_line("recurrent state", fmt::format("{} a sequence, and as much for each snapshot that the "
                                             "prefix cache keeps: half of the KV cache at most",
@@ -147,10 +181,11 @@ int run_inspect(const InspectSettings& settings) {
     const ModelFiles& files = models.files(i);
     const ModelSummary summary = summarize(files);
     if (settings.json) {
-      const auto object = as_json(summary, files, plan.models[i], plan, connections);
+      const auto object =
+          as_json(summary, files, plan.models[i], plan, settings.engine, connections);
       std::printf("%s\n", boost::json::serialize(object).c_str());
     } else {
-      print_model(summary, files, plan.models[i]);
+      print_model(summary, files, plan.models[i], settings.engine);
       std::printf("\n");
     }
   }

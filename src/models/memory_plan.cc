@@ -10,6 +10,7 @@
 
 #include "backend/backends.h"
 #include "base/error.h"
+#include "engine/cache_plan.h"
 #include "engine/engine.h"
 #include "engine/ngram_drafter.h"
 #include "prefix_store/prefix_store.h"
@@ -222,8 +223,20 @@ ModelMemory memory_of(std::string name, const ModelFiles& files, const EngineSet
   if (!settings.prefix_cache_dir.empty()) memory.buffers += kPrefixStoreBufferBytes;
   for (const KvGroup& group : runner.kv) memory.kv_block += group.block_bytes;
   memory.block_tokens = runner.block_size;
+  memory.kv = runner.kv;
+  memory.context = files.plan.config.context_length;
   const auto sequences = static_cast<std::size_t>(settings.max_running);
-  memory.kv_most = sequences * ((context + block_tokens - 1) / block_tokens) * memory.kv_block;
+  const auto blocks = [&](std::size_t tokens) {
+    return (tokens + block_tokens - 1) / block_tokens;
+  };
+  for (const KvGroup& group : runner.kv) {
+    std::size_t most = sequences * blocks(context);
+    if (group.window > 0) {  // as plan_cache has it
+      const std::size_t each = blocks(static_cast<std::size_t>(group.window)) + 3;
+      most = std::min(most, 2 * sequences * each + blocks(static_cast<std::size_t>(rows)));
+    }
+    memory.kv_most += most * group.block_bytes;
+  }
   if (runner.state_bytes > 0) {
     // Snapshots in the prefix cache take no more than its KV.
     memory.kv_most = 2 * memory.kv_most + kStatesOfSequence * sequences * runner.state_bytes;
@@ -234,6 +247,40 @@ ModelMemory memory_of(std::string name, const ModelFiles& files, const EngineSet
     }
   }
   return memory;
+}
+
+std::size_t ModelMemory::sequence(std::size_t tokens) const {
+  if (kv.empty()) return kv_block == 0 ? 0 : state;
+  const auto block = static_cast<std::size_t>(block_tokens);
+  std::size_t bytes = state;
+  for (const KvGroup& group : kv) {
+    const auto window = static_cast<std::size_t>(group.window);
+    // A window may begin and end within a block.
+    const std::size_t kept = window == 0 ? tokens : std::min(tokens, window + 2 * block);
+    bytes += (kept + block - 1) / block * group.block_bytes;
+  }
+  return bytes;
+}
+
+std::size_t kv_tokens(const ModelMemory& memory, const EngineSettings& settings) {
+  const auto full = std::ranges::find(memory.kv, 0, &KvGroup::window);
+  if (full == memory.kv.end()) return 0;
+  RunnerInfo info;
+  info.context_length = memory.context;
+  info.block_size = memory.block_tokens;
+  info.kv = memory.kv;
+  info.state_bytes = memory.state;
+  EngineOptions options;
+  options.max_running_sequences = settings.max_running;
+  options.max_step_tokens = settings.step_tokens;
+  options.kv_bytes = memory.kv_cache;
+  try {
+    const CachePlan plan = plan_cache(options, info);
+    const auto blocks = plan.size.blocks[static_cast<std::size_t>(full - memory.kv.begin())];
+    return static_cast<std::size_t>(blocks) * static_cast<std::size_t>(memory.block_tokens);
+  } catch (const StartupError&) {
+    return 0;  // which the engine will say
+  }
 }
 
 MemoryPlan plan_memory(std::vector<ModelMemory> models, const EngineSettings& settings,

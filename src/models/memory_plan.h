@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/system_memory.h"
+#include "engine/model_runner.h"
 #include "model/model_files.h"
 #include "models/engine_settings.h"
 
@@ -22,6 +23,8 @@ struct ModelMemory {
   // alone, one of these, for a whole context; of an encoder, which keeps nothing, 0.
   std::size_t kv_block = 0;
   int block_tokens = 0;
+  std::vector<KvGroup> kv;   // what a block is made of
+  int context = 0;           // tokens of a sequence at most
   std::size_t state = 0;     // recurrent state of a sequence; these are in the KV cache's memory
   std::size_t kv_most = 0;   // --max-running sequences of the whole context, with their snapshots
   std::size_t kv_cache = 0;  // whole blocks, for plan_memory to decide
@@ -32,6 +35,8 @@ struct ModelMemory {
     if (kv_block == 0) return 0;
     return std::max<std::size_t>(kv_block / static_cast<std::size_t>(block_tokens), 1);
   }
+  // Of one sequence of so many tokens, by itself: windowed layers keep of them what they read.
+  std::size_t sequence(std::size_t tokens) const;
 };
 
 // By the headers alone. Throws LoadError or StartupError for what the backend cannot run.
@@ -62,6 +67,10 @@ struct MemoryPlan {
 // the memory there is; what may merely lead to swapping is a warning.
 MemoryPlan plan_memory(std::vector<ModelMemory> models, const EngineSettings& settings,
                        const SystemMemory& system = system_memory());
+
+// Tokens that the KV cache of a plan holds beside windows and states, for all sequences together;
+// 0: it has no layers that keep all.
+std::size_t kv_tokens(const ModelMemory& memory, const EngineSettings& settings);
 
 // A sentence for when the system does not give what a model was to take.
 std::string out_of_memory(const ModelMemory& model);

@@ -150,6 +150,23 @@ def test_inspect_tells_of_a_model_that_would_not_start():
     assert inspected(SMOLLM2)[0]["refusal"] == ""
 
 
+def test_inspect_counts_of_windowed_layers_what_they_keep():
+    # Gemma 3 270M: of its 18 layers three see all, the others 512 tokens.
+    gemma = MODELS / "gemma-3-270m-q4_k_m.gguf"
+    (plan,) = inspected(gemma, "--context", 32768)
+    (window,) = plan["kv_windows"]
+    assert window["tokens"] == 512
+    full = plan["kv_bytes_per_token"] - window["kv_bytes_per_token"]
+    assert window["kv_bytes_per_token"] == 5 * full
+    kept = plan["memory_bytes_full_context"] - plan["weight_bytes"] - plan["buffer_bytes"]
+    assert 32768 * full < kept <= 32768 * full + (512 + 32) * window["kv_bytes_per_token"]
+    # Windows have half of the cache at most.
+    assert plan["kv_cache_tokens"] * full >= plan["kv_cache_bytes"] // 2 - 16 * full
+    text = mlxd("inspect", gemma).stdout
+    assert re.search(rf"^KV cache +{full} bytes a token, and {5 * full} bytes more for each of the last 512", text, re.M)
+    assert re.search(rf"here it would get .*, \d+ tokens of all sequences", text)
+
+
 def test_models_share_one_plan():
     models = inspected(SMOLLM2, MODELS / "SmolLM2-135M-Instruct-4bit", "--max-memory-gb", 1)
     assert [model["file_format"] for model in models] == ["gguf", "safetensors"]

@@ -143,6 +143,38 @@ TEST(MemoryPlan, WarnsWhenTheKvCacheThatIsAskedForExceedsWhatIsLeft) {
   EXPECT_THAT(plan_memory({model_of("a", 4, 16)}, settings, machine(9)).warnings, IsEmpty());
 }
 
+TEST(MemoryPlan, OfASequenceCountsWhatWindowsKeep) {
+  ModelMemory model;
+  model.block_tokens = 16;
+  model.kv = {{.block_bytes = 1600}, {.block_bytes = 3200, .window = 64}};
+  model.kv_block = 4800;
+  EXPECT_EQ(model.sequence(32), 2U * 4800);
+  EXPECT_EQ(model.sequence(16'000), 1000U * 1600 + 6U * 3200);
+  model.state = 7;
+  EXPECT_EQ(model.sequence(16), 4807U);
+}
+
+// What the engine will make of it.
+TEST(MemoryPlan, TellsHowManyTokensAKvCacheHolds) {
+  ModelMemory model;
+  model.block_tokens = 16;
+  model.context = 1 << 16;
+  model.kv = {{.block_bytes = 1600}, {.block_bytes = 3200, .window = 64}};
+  model.kv_block = 4800;
+  model.kv_cache = 10'000'000;
+  EngineSettings settings;
+  settings.max_running = 4;
+  const std::size_t tokens = kv_tokens(model, settings);
+  EXPECT_GE(tokens * 100, 5'000'000U) << "windows take half at most";
+  EXPECT_LT(tokens * 100, 10'000'000U);
+  EXPECT_EQ(tokens % 16, 0U);
+  model.kv = {{.block_bytes = 3200, .window = 64}};
+  EXPECT_EQ(kv_tokens(model, settings), 0U) << "no layer keeps all";
+  model.kv = {{.block_bytes = 1600}};
+  model.kv_cache = 160'000;
+  EXPECT_EQ(kv_tokens(model, settings), 1600U);
+}
+
 TEST(MemoryPlan, RefusesWeightsThatExceedAllMemoryAndSwap) {
   const std::string refusal = refusal_of({model_of("a", 20, 16)}, {}, machine(14, 16));
   EXPECT_THAT(refusal, HasSubstr("a takes 20.00 GiB of weights"));
