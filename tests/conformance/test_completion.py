@@ -1,9 +1,12 @@
 """Completions and the manual page, which are made of the program's own option tables."""
 
+import os
+import pty
 import re
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -56,7 +59,60 @@ def test_other_shells_read_their_scripts(tmp_path, shell):
         assert word in script
     if shutil.which(shell):
         (tmp_path / "script").write_text(script)
-        subprocess.run([shell, "--no-execute", tmp_path / "script"], check=True, timeout=60)
+        subprocess.run([shell, "-n", tmp_path / "script"], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="there is no fish here")
+@pytest.mark.parametrize(
+    "typed, offered",
+    [("ser", ["serve"]), ("serve --kv-cache-t", ["--kv-cache-type"]), ("serve --kv-cache-type ", ["f16", "int8"]),
+     ("completion ", ["bash", "fish", "zsh"])],
+)
+def test_fish_completes(tmp_path, typed, offered):
+    (tmp_path / "mlxd.fish").write_text(mlxd("completion", "fish").stdout)
+    told = subprocess.run(
+        ["fish", "--no-config", "-c", 'source $argv[1]; complete -C $argv[2]', tmp_path / "mlxd.fish", f"mlxd {typed}"],
+        capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert [line.split("\t")[0] for line in told.stdout.splitlines()] == offered
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="there is no zsh here")
+@pytest.mark.parametrize(
+    "typed, becomes",
+    [("ser", "serve "), ("serve --kv-cache-t", "serve --kv-cache-type "), ("serve --log-level w", "serve --log-level warning "),
+     ("completion f", "completion fish ")],
+)
+def test_zsh_completes(tmp_path, typed, becomes):
+    """In a terminal of its own: a line, the tab key, and a key that writes down what the line has become."""
+    (tmp_path / "_mlxd").write_text(mlxd("completion", "zsh").stdout)
+    (tmp_path / ".zshrc").write_text(
+        f"fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D\n"
+        f"tell() {{ print -r -- $BUFFER >{tmp_path}/line; exit }}; zle -N tell; bindkey '^X' tell\n"
+        f"zle-line-init() {{ : >{tmp_path}/ready }}; zle -N zle-line-init\n"
+    )
+    keys, terminal = pty.openpty()
+    shell = subprocess.Popen(
+        ["zsh", "-d", "-i"], stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+        env={**os.environ, "ZDOTDIR": str(tmp_path), "TERM": "xterm"},
+    )
+    os.close(terminal)
+    try:
+        wait_for((tmp_path / "ready").exists)
+        os.write(keys, f"mlxd {typed}\t\x18".encode())
+        wait_for(lambda: (tmp_path / "line").exists() and (tmp_path / "line").read_text())
+        assert (tmp_path / "line").read_text() == f"mlxd {becomes}\n"
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(keys)
+
+
+def wait_for(happened):
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_another_shell_is_refused():
