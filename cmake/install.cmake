@@ -11,7 +11,7 @@ if(TARGET mlxd)
   install(TARGETS mlxd RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   if(MLXD_HAVE_MLX)
     # libmlx looks for its BLAS in ../../mlx_cpu.libs, so the wheel's folders stay as they are.
-    get_filename_component(mlx_wheel "${MLX_INCLUDE_DIRS}/../.." ABSOLUTE)
+    get_filename_component(mlx_wheel "${MLX_LIBRARY_DIRS}/../.." ABSOLUTE)
     set_target_properties(
       mlxd PROPERTIES INSTALL_RPATH "${origin}/../${CMAKE_INSTALL_LIBDIR}/mlxd/mlx/lib")
     install(DIRECTORY ${mlx_wheel}/mlx/lib DESTINATION ${CMAKE_INSTALL_LIBDIR}/mlxd/mlx

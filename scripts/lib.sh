@@ -32,6 +32,17 @@ wheel() {
   rm -rf "$download"
 }
 
+# mlx_wheel SYSTEM-PROCESSOR: package, platform and SHA-256 of MLX's library for it, in uname's names;
+# nothing where there is none.
+mlx_version=0.32.4
+mlx_wheel() {
+  case $1 in
+    Darwin-arm64) echo mlx-metal macosx_14_0_arm64 8019b2db622599267d66cc168b2f0dbf5af929790a6c3b3913e00eabc42a7947 ;;
+    Linux-x86_64) echo mlx-cpu manylinux_2_35_x86_64 0e0a24fa2ce8b6b94d2e6a90604e8813aa8e29fcb918bb2aa01cfb6d133d8cee ;;
+    Linux-aarch64) echo mlx-cpu manylinux_2_35_aarch64 1289e85e64af1fd16380bf331438bfe4afe875d27afc3e0bcf35f427c488fadd ;;
+  esac
+}
+
 # as_root COMMAND ...: runs it as root, with sudo if need be.
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"
