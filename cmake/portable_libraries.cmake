@@ -2,6 +2,9 @@
 # before by scripts/package and lie in the prefixes MLXD_LIBRARIES; the others are headers in MLXD_HEADERS, and a
 # few sources. All of them become part of the program.
 find_package(Threads REQUIRED)
+if(APPLE AND NOT CMAKE_HOST_APPLE)  # CMake knows it by the version of the macOS that it runs on
+  set(CMAKE_SHARED_LIBRARY_RUNTIME_C_FLAG "-Wl,-rpath,")
+endif()
 
 function(mlxd_headers target)
   add_library(${target} INTERFACE IMPORTED)

@@ -1,10 +1,12 @@
 """What a packaged program must be, read from the file itself, since it may be another system's.
 
-    check_program.py x86_64-linux|aarch64-linux|aarch64-macos PROGRAM
+    check_program.py x86_64-linux|aarch64-linux|aarch64-macos PROGRAM LIBSYSTEM.TBD
 
 Linux: the processor, no symbol of a C library newer than glibc 2.28, no library that is not the C
-library's, position-independent, no run path. macOS: arm64, made for macOS 14, no library outside
-the system but those that it finds beside itself. Neither names a folder of the machine it was made on.
+library's, position-independent, no run path. macOS: arm64, for macOS 14.0, with an ad hoc signature
+that holds (Apple silicon starts nothing without), and every symbol that it asks for is in the library
+that it asks: libSystem, libc++ as of macOS 14, or one that it finds by its run path. None names a
+folder of the machine it was made on.
 """
 
 import pathlib
@@ -13,9 +15,13 @@ import struct
 import subprocess
 import sys
 
+import mach_o
+
 GLIBC = (2, 28)
 LIBRARIES = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libresolv.so.2"}
 LOADERS = {"x86_64-linux": "ld-linux-x86-64.so.2", "aarch64-linux": "ld-linux-aarch64.so.1"}
+MACOS = (14, 0)
+SYSTEM_FOLDERS = ("/usr/lib/", "/System/Library/Frameworks/")
 MACHINES = {"x86_64-linux": 62, "aarch64-linux": 183}
 
 
@@ -41,51 +47,54 @@ def check_elf(target, path, data):
     return f"glibc {'.'.join(map(str, newest))}, {', '.join(sorted(needed))}"
 
 
-def load_commands(data):
-    """(command, its bytes) of a Mach-O file."""
-    magic, cpu, _, _, count, _, _, _ = struct.unpack_from("<8I", data)
-    check(magic == 0xFEEDFACF, "no 64-bit Mach-O file")
-    check(cpu == 0x0100000C, f"for processor {cpu:#x}")
-    at = 32
-    for _ in range(count):
-        command, size = struct.unpack_from("<2I", data, at)
-        yield command & 0x7FFFFFFF, data[at : at + size]
-        at += size
+def check_mach_o(path, stubs):
+    try:
+        program = mach_o.read(path)
+        mach_o.check_signature(program)
+        libraries = {}  # what each offers
+        for library in program.libraries:
+            if library.startswith("@rpath/"):
+                libraries[library] = check_own_library(path, program, library)
+            else:
+                check(library in stubs, f"needs {library}")
+                libraries[library] = mach_o.symbols_of_stub(stubs[library])
+    except mach_o.Malformed as error:
+        check(False, str(error))
+    check(program.minimum == MACOS, f"for macOS {program.minimum}")
+    check(program.undefined, "asks nothing of the system")
+    for symbol, number in program.undefined:
+        check(1 <= number <= len(program.libraries), f"asks no library for {symbol}")
+        library = program.libraries[number - 1]
+        check(symbol in libraries[library], f"asks {library} for {symbol}, which has none")
+    return f"macOS 14.0, signed ad hoc, {len(program.undefined)} symbols of {', '.join(program.libraries)}"
 
 
-def text_of(command, offset):
-    return command[struct.unpack_from("<I", command, offset)[0] :].split(b"\0")[0].decode()
-
-
-def check_mach_o(path, data):
-    libraries, paths, minimum, signed = [], [], None, False
-    for kind, command in load_commands(data):
-        if kind in (0xC, 0x18, 0x1F):  # LC_LOAD_DYLIB, weak, re-exported
-            libraries.append(text_of(command, 8))
-        elif kind == 0x1C:  # LC_RPATH
-            paths.append(text_of(command, 8))
-        elif kind == 0x32:  # LC_BUILD_VERSION
-            platform, minimum = struct.unpack_from("<2I", command, 8)
-            check(platform == 1, f"for platform {platform}, not macOS")
-        elif kind == 0x1D:  # LC_CODE_SIGNATURE
-            signed = True
-    check(minimum == 14 << 16, f"for macOS {(minimum or 0) >> 16}, not 14")
-    # Without a signature of some kind an arm64 Mac starts no program.
-    check(signed, "is not signed")
-    outside = [lib for lib in libraries if not lib.startswith(("/usr/lib/", "/System/Library/"))]
-    check(all(lib.startswith("@rpath/") for lib in outside), f"needs {outside}")
-    check(all(p.startswith("@loader_path/") for p in paths), f"has the run paths {paths}")
-    for lib in outside:
-        beside = [path.parent / p.replace("@loader_path/", "") / lib.replace("@rpath/", "") for p in paths]
-        check(any(place.exists() for place in beside), f"{lib} is not beside it")
-    return f"macOS 14, {', '.join(libraries)}"
+def check_own_library(program_path, program, name):
+    """The symbols of a library that comes with the program, and is found by its run paths."""
+    for run_path in program.run_paths:
+        check(run_path.startswith("@loader_path/"), f"has the run path {run_path}")
+        path = program_path.parent / run_path.replace("@loader_path/", "") / name.replace("@rpath/", "")
+        if path.exists():
+            library = mach_o.read(path)
+            mach_o.check_signature(library)
+            check(library.minimum <= MACOS, f"{name} is for macOS {library.minimum}")
+            outside = [needed for needed in library.libraries if not needed.startswith(SYSTEM_FOLDERS)]
+            check(not outside, f"{name} needs {outside}")
+            check((path.parent / "mlx.metallib").exists(), f"there is no mlx.metallib beside {name}")
+            return library.exported
+    check(False, f"{name} is in none of {program.run_paths}")
 
 
 def main():
     target, path = sys.argv[1], pathlib.Path(sys.argv[2])
     data = path.read_bytes()
-    about = check_mach_o(path, data) if target.endswith("macos") else check_elf(target, path, data)
-    root = str(pathlib.Path(__file__).resolve().parents[1]).encode()
+    root = pathlib.Path(__file__).resolve().parents[1]
+    if target.endswith("macos"):
+        stubs = {"/usr/lib/libSystem.B.dylib": sys.argv[3], "/usr/lib/libc++.1.dylib": root / "packaging/macos/libc++.tbd"}
+        about = check_mach_o(path, stubs)
+    else:
+        about = check_elf(target, path, data)
+    root = str(root).encode()
     home = str(pathlib.Path.home()).encode()
     for folder in (root, home + b"/.cargo", home + b"/.rustup"):
         check(folder not in data, f"names the folder {folder.decode()}")

@@ -1,7 +1,7 @@
 """What a program made by scripts/package contains: its SBOM (CycloneDX 1.6) and the licence texts.
 
-    components.py --target TARGET --version V --headers DIR --crates DIR --zig DIR --rustc RUSTC \
-                  --cargo-target TRIPLE --sbom FILE --licences DIR
+    components.py --target TARGET --version V --headers DIR --crates DIR --zig DIR --mlx DIR \
+                  --rustc RUSTC --cargo-target TRIPLE --sbom FILE --licences DIR
 
 Every component is in both or in neither. One without a licence text is an error, but for a few Rust
 crates whose packages ship none: of these the name and licence are in the SBOM.
@@ -80,9 +80,8 @@ def compiler_libraries(zig, target):
     lib = zig / "ziglang/lib"
     about = subprocess.run([zig / "ziglang/zig", "cc", "--version"], capture_output=True, text=True, check=True)
     llvm = re.search(r"version (\S+)", about.stdout).group(1)
-    for part in ("libcxx", "libcxxabi", "libunwind"):
-        if part == "libunwind" and target.endswith("macos"):
-            continue  # the system's own
+    # On macOS these are the system's own, but for what headers hold.
+    for part in ("libcxx",) if target.endswith("macos") else ("libcxx", "libcxxabi", "libunwind"):
         yield Component(
             f"LLVM {part}", llvm, f"pkg:generic/llvm-{part}@{llvm}", "Apache-2.0 WITH LLVM-exception",
             [lib / part / "LICENSE.TXT"],
@@ -95,6 +94,14 @@ def compiler_libraries(zig, target):
             "glibc start files", "2.28", "pkg:generic/glibc@2.28", "LGPL-2.1-or-later",
             [lib / "libc/glibc/LICENSES"],
         )
+
+
+def mlx_library(mlx, target):
+    """Of macOS alone; the wheel's folder, with the kernels that lie beside the library."""
+    if target.endswith("macos"):
+        info = next(mlx.glob("mlx_metal-*.dist-info"))
+        version = info.name.removeprefix("mlx_metal-").removesuffix(".dist-info")
+        yield Component("MLX", version, f"pkg:pypi/mlx-metal@{version}", "MIT", [info / "licenses/LICENSE"])
 
 
 def rust_library(rustc):
@@ -190,13 +197,14 @@ def main():
     parser = argparse.ArgumentParser()
     for name in ("target", "version", "cargo-target"):
         parser.add_argument("--" + name, required=True)
-    for name in ("headers", "crates", "zig", "rustc", "sbom", "licences"):
+    for name in ("headers", "crates", "zig", "mlx", "rustc", "sbom", "licences"):
         parser.add_argument("--" + name, required=True, type=pathlib.Path)
     options = parser.parse_args()
     components = [
         *cpp_libraries(options.headers),
         *c_libraries(options.crates),
         *compiler_libraries(options.zig, options.target),
+        *mlx_library(options.mlx, options.target),
         *rust_library(options.rustc),
         *rust_crates(options.cargo_target),
         *page_libraries(),

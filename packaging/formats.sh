@@ -16,6 +16,8 @@ make_tree() {
   share=$tree/share
   rm -rf "$tree"
   install -D "$build/mlxd" "$tree/bin/mlxd"
+  # MLX's library, and beside it, where it looks, its kernels.
+  case $target in *-macos) install -D -m 644 "$mlx"/mlx/lib/{libmlx.dylib,mlx.metallib} -t "$tree/lib/mlxd" ;; esac
   install -d "$share/doc/mlxd" "$share/man/man1"
   cp "$root/LICENSE" "$root/NOTICE" "$root/README.md" "$root/deploy/mlxd.service" "$share/doc/mlxd"
   python3 "$root/packaging/man.py" "$host_program" >"$share/man/man1/mlxd.1"
@@ -24,7 +26,7 @@ make_tree() {
   "$host_program" completion zsh >"$share/zsh/site-functions/_mlxd"
   "$host_program" completion fish >"$share/fish/vendor_completions.d/mlxd.fish"
   python3 "$root/packaging/components.py" --target "$target" --version "$version" --headers "$headers" \
-    --crates "$crates" --zig "$zig" --rustc "${RUSTC:-rustc}" --cargo-target "$rust" \
+    --crates "$crates" --zig "$zig" --mlx "$mlx" --rustc "${RUSTC:-rustc}" --cargo-target "$rust" \
     --sbom "$share/doc/mlxd/sbom.cdx.json" --licences "$share/doc/mlxd/licenses"
   stamp "$tree"
 }
@@ -51,7 +53,7 @@ make_wheel() {
     aarch64-linux) tag=manylinux_2_28_aarch64 ;;
     aarch64-macos) tag=macosx_14_0_arm64 ;;
   esac
-  python3 "$root/packaging/wheel.py" --version "$version" --tag $tag --program "$tree/bin/mlxd" \
+  python3 "$root/packaging/wheel.py" --version "$version" --tag $tag --tree "$tree" \
     --licences "$tree/share/doc/mlxd/licenses" --sbom "$tree/share/doc/mlxd/sbom.cdx.json" --out "$out"
 }
 

@@ -4,6 +4,7 @@ store=$cache/package
 pins=$root/packaging/pins
 headers=$store/headers-$(sha256 "$pins" | cut -c1-12)
 crates=$store/crates-$(sha256 "$root/packaging/sources/Cargo.lock" | cut -c1-12)
+mlx=$store/mlx-metal-$mlx_version
 zig=$store/zig-$(awk '$2 == "ziglang" { print $3 }' "$pins")
 export ZIG_GLOBAL_CACHE_DIR=$store/zig-cache
 mkdir -p "$store"
@@ -56,6 +57,13 @@ fetch_zig() {
   chmod +x "$1/ziglang/zig"
 }
 
+fetch_mlx() {
+  local package platform hash
+  read -r package platform hash < <(mlx_wheel Darwin-arm64)
+  say "fetching $package $mlx_version"
+  wheel "$package==$mlx_version" "$hash" "$1" --platform "$platform"
+}
+
 fetch_headers() {
   local kind name version hash download
   say "fetching the C++ libraries"
@@ -82,6 +90,18 @@ fetch_crates() {
   # curl's build goes through folders that the crate leaves out.
   mkdir -p "$1/curl-sys/curl/docs"
   touch "$1/curl-sys/curl/docs/CMakeLists.txt"
+  # On macOS curl asks a framework for what it then throws away, so that IPv4 literals work where there is
+  # IPv6 alone. zig has no headers of frameworks.
+  alter "$1/curl-sys/curl/lib/curl_setup.h" 's/^#    define CURL_MACOS_CALL_COPYPROXIES 1$//'
+  alter "$1/curl-sys/curl/CMakeLists.txt" 's/if(CMAKE_SYSTEM_NAME STREQUAL "Darwin" AND NOT ENABLE_ARES)/if(FALSE)/'
+}
+
+# alter FILE SCRIPT: what sed makes of it, which must be something else.
+alter() {
+  cp "$1" "$1.before"
+  sed -i "$2" "$1"
+  ! cmp -s "$1" "$1.before" || fail "$1 has no line that $2 changes"
+  rm "$1.before"
 }
 
 # make_tools TARGET: $tools, the compiler and its company for it. What they write names this checkout
@@ -89,14 +109,17 @@ fetch_crates() {
 make_tools() {
   tools=$store/tools/$1
   mkdir -p "$tools"
-  local triple tool
+  local triple tool options
   case $1 in
     *-linux) triple=$1-gnu.2.28 ;;  # that of RHEL 8, the oldest system that is still looked after
     *-macos) triple=$1.14.0 ;;
   esac
+  options="-target $triple -g0 -ffile-prefix-map=$store=. -ffile-prefix-map=$root=."
+  printf '#!/bin/sh\nexec %s/ziglang/zig cc %s "$@"\n' "$zig" "$options" >"$tools/clang.new"
+  # Of macOS the system's libc++, as it is in macOS 14: libmlx uses it, and its exceptions are caught here.
+  case $1 in *-macos) options+=" -D_LIBCPP_HAS_VENDOR_AVAILABILITY_ANNOTATIONS=1 -Wno-macro-redefined" ;; esac
+  printf '#!/bin/sh\nexec %s/ziglang/zig c++ %s "$@"\n' "$zig" "$options" >"$tools/clang++.new"
   for tool in clang clang++; do
-    printf '#!/bin/sh\nexec %s/ziglang/zig %s -target %s -ffile-prefix-map=%s=. -ffile-prefix-map=%s=. "$@"\n' \
-      "$zig" "$(case $tool in clang) echo cc ;; *) echo c++ ;; esac)" "$triple" "$store" "$root" >"$tools/$tool.new"
     # A compiler of the same content stays the same file: that is how what it compiled is known to be current.
     cmp -s "$tools/$tool.new" "$tools/$tool" || cp "$tools/$tool.new" "$tools/$tool"
     rm "$tools/$tool.new"
@@ -130,6 +153,8 @@ use_rust() {
   fi
   flags="--remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
   flags+=" --remap-path-prefix=$(${RUSTC:-rustc} --print sysroot)=rust"
+  # Rust's libc names a library of macOS that zig does not know, and of which nothing is used.
+  case $1 in *-macos) flags+=" -Lnative=$root/packaging/macos" ;; esac
   export "CARGO_TARGET_$(tr a-z- A-Z_ <<<"$rust")_RUSTFLAGS=$flags"
   export "CARGO_TARGET_$(tr a-z- A-Z_ <<<"$rust")_LINKER=$tools/clang"
 }

@@ -1,6 +1,8 @@
 """A Python wheel of the program: `mlxd` on the PATH, and the module mlxd.
 
-    wheel.py --version V --tag PLATFORM --program FILE --licences DIR --sbom FILE --out DIR
+    wheel.py --version V --tag PLATFORM --tree DIR --licences DIR --sbom FILE --out DIR
+
+Of the tree it takes bin/mlxd and, where there is one, lib/, which an installer puts beside each other.
 
 Put together by hand, since there is nothing to compile: the same files give the same bytes.
 """
@@ -37,7 +39,7 @@ def main():
     parser = argparse.ArgumentParser()
     for name in ("version", "tag"):
         parser.add_argument("--" + name, required=True)
-    for name in ("program", "licences", "sbom", "out"):
+    for name in ("tree", "licences", "sbom", "out"):
         parser.add_argument("--" + name, required=True, type=pathlib.Path)
     options = parser.parse_args()
     info, data = f"mlxd-{options.version}.dist-info", f"mlxd-{options.version}.data"
@@ -48,7 +50,9 @@ def main():
     for path in sorted((ROOT / "packaging/python/mlxd").iterdir()):
         if path.is_file():
             files[f"mlxd/{path.name}"] = (path.read_bytes(), 0o644)
-    files[f"{data}/scripts/mlxd"] = (options.program.read_bytes(), 0o755)
+    files[f"{data}/scripts/mlxd"] = ((options.tree / "bin/mlxd").read_bytes(), 0o755)
+    for path in sorted(p for p in (options.tree / "lib").rglob("*") if p.is_file()):
+        files[f"{data}/data/{path.relative_to(options.tree)}"] = (path.read_bytes(), 0o644)
     for name in ("LICENSE", "NOTICE"):
         files[f"{info}/licenses/{name}"] = ((ROOT / name).read_bytes(), 0o644)
     for path in sorted(p for p in options.licences.rglob("*") if p.is_file()):
