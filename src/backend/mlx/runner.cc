@@ -263,7 +263,7 @@ std::size_t step_memory(const ModelPlan& plan, const StepLimits& limits, mx::Dty
         // Of each expert that a row chose, in place of one hidden layer: and its output.
         const auto each =
             static_cast<std::size_t>(block.intermediate_size()) + plan.embed.table.columns;
-        hidden = std::max(hidden, each * block.choice.chosen);
+        hidden = std::max<std::size_t>(hidden, each * block.choice.chosen);
       },
   };
   for (const Block& block : plan.blocks) std::visit(widen, block);
