@@ -1,5 +1,6 @@
 #include "model/encoder_config.h"
 
+#include <initializer_list>
 #include <string>
 
 #include <fmt/format.h>
@@ -19,6 +20,14 @@ void set_heads(ModelConfig& config, std::string_view file) {
   }
   config.kv_heads = config.heads;
   config.head_dim = config.hidden_size / config.heads;
+}
+
+// The first of these names that the file has; the usual one stands first.
+std::string_view name_in(const JsonFields& fields, std::initializer_list<std::string_view> names) {
+  for (const std::string_view name : names) {
+    if (fields.has(name)) return name;
+  }
+  return *names.begin();
 }
 
 // Whether the model scores pairs of texts. One that tells several classes apart is another thing.
@@ -54,14 +63,18 @@ ModelConfig read_json_encoder_config(const JsonFields& fields, const Architectur
       fields.fail(field, "is true; mlxd runs such models as encoders");
     }
   }
-  config.layers = fields.count("num_hidden_layers", kMaxLayers);
-  config.hidden_size = fields.count("hidden_size", kMaxHiddenSize);
-  config.heads = fields.count("num_attention_heads", kMaxHeads);
+  const auto count = [&](std::initializer_list<std::string_view> names, std::int64_t most) {
+    return fields.count(name_in(fields, names), most);
+  };
+  config.layers = count({"num_hidden_layers", "n_layer"}, kMaxLayers);
+  config.hidden_size = count({"hidden_size", "n_embd"}, kMaxHiddenSize);
+  config.heads = count({"num_attention_heads", "n_head"}, kMaxHeads);
   set_heads(config, fields.file());
-  config.intermediate_size = fields.count("intermediate_size", kMaxIntermediateSize);
-  config.context_length = fields.count("max_position_embeddings", kMaxContextLength);
+  config.intermediate_size = count({"intermediate_size", "n_inner"}, kMaxIntermediateSize);
+  config.context_length = count({"max_position_embeddings", "n_positions"}, kMaxContextLength);
   config.vocab_size = fields.count("vocab_size", kMaxVocabSize);
-  config.norm_epsilon = static_cast<float>(fields.number("layer_norm_eps", 0, 1).value_or(1e-12));
+  const auto epsilon = name_in(fields, {"layer_norm_eps", "layer_norm_epsilon", "norm_eps"});
+  config.norm_epsilon = static_cast<float>(fields.number(epsilon, 0, 1).value_or(1e-12));
   config.is_cross_encoder = reads_pairs(fields);
   if (architecture.json_finish) architecture.json_finish(config, fields);
   check_config(config, fields.file());
@@ -91,6 +104,7 @@ ModelConfig read_gguf_encoder_config(const GgufFile& file, const Architecture& a
   config.vocab_size = static_cast<int>(tokens->size());
   config.norm_epsilon = fields.number("attention.layer_norm_epsilon", 0, 1);
   config.is_cross_encoder = file.integer(key("pooling_type"), 0, 4).value_or(0) == 4;
+  if (architecture.gguf_finish) architecture.gguf_finish(config, file);
   check_config(config, file.name());
   return config;
 }

@@ -3,7 +3,9 @@
 #include <optional>
 #include <vector>
 
+#include "model/activation.h"
 #include "model/linear.h"
+#include "model/rope.h"
 #include "model/tensor.h"
 
 namespace mlxd {
@@ -30,14 +32,19 @@ struct LayerNorm {
   float epsilon = 1e-12f;
 };
 
-// x = attention_norm(x + output(attend(q(x), k(x), v(x)))), where every row sees all of its
-// sequence; x = output_norm(x + down(gelu(up(x)))), with the exact GELU (by erf).
+// y = output(attend(rope(q(h)), rope(k(h)), v(h))), where a row sees those of its sequence that are
+// at most `window` away; then y = down(activation(gate(h)) * up(h)). After each its norm: of what
+// goes where, EncoderPlan tells.
 struct EncoderLayer {
   Linear query, key, value;  // [D, D]
   Linear output;             // [D, D]
+  std::optional<Rope> rope;
+  int window = 0;  // 0: a row sees all of its sequence
   LayerNorm attention_norm;
-  Linear up;    // [F, D]
-  Linear down;  // [D, F]
+  std::optional<Linear> gate;  // [F, D]
+  Linear up;                   // [F, D]
+  Linear down;                 // [D, F]
+  Activation activation = Activation::gelu;
   LayerNorm output_norm;
 };
 
@@ -48,14 +55,23 @@ struct Classifier {
   float bias = 0;
 };
 
-// An encoder of the BERT family (Devlin et al. 2019): norms come after what is added, positions are
-// learnt, and nothing is drawn. The rows of words are ModelPlan::embed.
-// x = embedding_norm(words[token] + positions[first_position + p] + types[0 or 1]).
+// Where norms stand in an encoder.
+enum class EncoderNorms {
+  on_stream,      // x = h = norm(x + y), as in BERT (Devlin et al. 2019)
+  beside_stream,  // x = x + y, h = norm(x): the norm is the next block's, of the last one the
+                  // model's
+};
+
+// An encoder: every row sees all of its sequence, or those near it, and nothing is drawn. The rows
+// of words are ModelPlan::embed. At first
+// x = h = embedding_norm(words[token] + positions[first_position + p] + types[0 or 1]);
+// what is pooled is h behind the last layer.
 struct EncoderPlan {
-  Tensor positions;          // [P, D]
-  int first_position = 0;    // the row of position 0
-  std::vector<float> types;  // [2, D]: of the first text of a pair, and of the second
+  std::optional<Tensor> positions;  // [P, D], learnt; none: the layers' ropes tell positions
+  int first_position = 0;           // the row of position 0
+  std::vector<float> types;         // [2, D]: of the first text of a pair, and of the second
   LayerNorm embedding_norm;
+  EncoderNorms norms = EncoderNorms::on_stream;
   std::vector<EncoderLayer> layers;
   int heads = 0, head_dim = 0;
   std::optional<Classifier> classifier;  // of a model whose output is a score

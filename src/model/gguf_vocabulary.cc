@@ -147,6 +147,24 @@ void read_arrays(const GgufFile& file, Vocabulary& vocabulary) {
   }
 }
 
+// Its Unigram is XLM-R's: <s> and </s> go around a text unless the file denies it.
+void read_unigram(const GgufFile& file, Vocabulary& vocabulary) {
+  for (const auto byte : file.integers("tokenizer.ggml.precompiled_charsmap", -128, 255)
+                             .value_or(std::vector<std::int64_t>{})) {
+    vocabulary.charsmap.push_back(static_cast<char>(byte));
+  }
+  vocabulary.add_bos = file.boolean("tokenizer.ggml.add_bos_token").value_or(true);
+  vocabulary.add_eos = file.boolean("tokenizer.ggml.add_eos_token").value_or(true);
+  if (vocabulary.bos < 0)
+    vocabulary.bos = token_id(file, "tokenizer.ggml.cls_token_id", vocabulary);
+  if (vocabulary.eos < 0) {
+    vocabulary.eos = token_id(file, "tokenizer.ggml.seperator_token_id", vocabulary);
+  }
+  if (vocabulary.unknown >= 0) {
+    vocabulary.types[static_cast<std::size_t>(vocabulary.unknown)] = kUnknown;
+  }
+}
+
 // [CLS] and [SEP] go around a text. Files give them under these names, under those of BOS and EOS,
 // or leave out BERT's own.
 void read_bert_ids(const GgufFile& file, Vocabulary& vocabulary) {
@@ -250,6 +268,7 @@ Vocabulary read_gguf_vocabulary(const GgufFile& file) {
   vocabulary.eos = id_of("tokenizer.ggml.eos_token_id", 2);
   vocabulary.unknown = id_of("tokenizer.ggml.unknown_token_id", 0);
   if (vocabulary.model == "bert") read_bert_ids(file, vocabulary);
+  if (vocabulary.model == "t5") read_unigram(file, vocabulary);
   const TokenIndex index(vocabulary);
   read_ends(file, index, vocabulary);
   read_strips(file, index, vocabulary);

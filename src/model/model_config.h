@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "model/activation.h"
+
 namespace mlxd {
 
 // Rotary position scaling as model files state it; resolved to plain frequencies by the plan.
@@ -45,7 +47,8 @@ struct PositionTemperature {
 struct AttentionConfig {
   bool recurrent = false;  // none: the layer keeps a state instead of keys and values
   int kv_heads = 0, head_dim = 0;
-  int window = 0;                  // tokens that a row sees, 0: all before it
+  // Tokens that a row sees, 0: all before it. Of an encoder those on either side of it, 0: all.
+  int window = 0;
   std::optional<RopeConfig> rope;  // none: positions do not turn q and k
   float scale = 1;
   float softcap = 0;  // 0: none
@@ -148,6 +151,7 @@ struct ModelConfig {
   bool is_encoder = false;
   bool is_cross_encoder = false;  // with one score of a pair on top
   int first_position = 0;         // the row of the learnt positions that a text begins with
+  Activation activation = Activation::gelu;  // of its hidden layers
 };
 
 // Gives every layer the attention that the model-wide numbers describe: it sees all, turns by

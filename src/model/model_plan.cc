@@ -63,13 +63,17 @@ std::vector<const Linear*> linears_of(const Block& block) {
 }
 
 std::vector<const Linear*> linears_of(const EncoderLayer& layer) {
-  return {&layer.query, &layer.key, &layer.value, &layer.output, &layer.up, &layer.down};
+  Linears linears = {&layer.query, &layer.key, &layer.value, &layer.output};
+  for (const Linear* linear : with_gate(layer.gate, {&layer.up, &layer.down})) {
+    linears.push_back(linear);
+  }
+  return linears;
 }
 
 std::vector<const Tensor*> matrices_of(const ModelPlan& plan) {
   std::vector<const Tensor*> matrices = {&plan.embed.table};
   if (plan.encoder) {
-    matrices.push_back(&plan.encoder->positions);
+    if (plan.encoder->positions) matrices.push_back(&*plan.encoder->positions);
     for (const EncoderLayer& layer : plan.encoder->layers) {
       for (const Linear* linear : linears_of(layer)) matrices.push_back(&linear->weight);
     }

@@ -5,9 +5,11 @@
 #include <variant>
 #include <vector>
 
+#include "model/activation.h"
 #include "model/encoder_plan.h"
 #include "model/linear.h"
 #include "model/model_config.h"
+#include "model/rope.h"
 #include "model/tensor.h"
 #include "model/weight_source.h"
 
@@ -23,15 +25,6 @@ namespace mlxd {
 struct RmsNorm {
   std::vector<float> weight;
   float epsilon = 1e-5f;
-};
-
-// Rotary embedding (Su et al. 2021): pair i of a head is turned by position *
-// inverse_frequencies[i]. All scalings (linear, llama3, yarn, stored divisors) are worked into the
-// frequencies.
-struct Rope {
-  std::vector<float> inverse_frequencies;  // [rotated dimensions / 2]; the rest of the head passes
-  bool interleaved = false;                // pairs (2i, 2i+1) instead of (i, i + rotated / 2)
-  float magnitude = 1;                     // yarn: factor on the rotated q and k
 };
 
 // x[T, D] = table[token] * scale
@@ -103,12 +96,6 @@ struct LatentAttentionBlock {
   int key_dim() const { return rank + rotary_dim; }         // of the one that a cache holds
   int query_dim() const { return plain_dim + rotary_dim; }  // of a head, as `query` makes it
 };
-
-// What a hidden layer makes of its two products, gate and up: activation(gate) * up, and of
-// clamped_swiglu with g = min(gate, 7), u = clamp(up, -7, 7): g * sigmoid(1.702 g) * (u + 1).
-// Without a gate it is activation(up): squared_relu is max(up, 0)^2 (So et al. 2021), and has never
-// one.
-enum class Activation { silu, gelu_tanh, clamped_swiglu, squared_relu };
 
 // Which experts a row goes to, and with which weights, by its scores of them.
 struct ExpertChoice {

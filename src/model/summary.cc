@@ -75,8 +75,9 @@ std::int64_t numbers_in(const LayerNorm& norm) {
 }
 
 std::int64_t numbers_in(const EncoderPlan& encoder) {
-  std::int64_t count = numbers_in(encoder.positions) + numbers_in(encoder.embedding_norm) +
-                       static_cast<std::int64_t>(encoder.types.size());
+  std::int64_t count =
+      numbers_in(encoder.embedding_norm) + static_cast<std::int64_t>(encoder.types.size());
+  if (encoder.positions) count += numbers_in(*encoder.positions);
   for (const EncoderLayer& layer : encoder.layers) {
     for (const Linear* linear : linears_of(layer)) count += numbers_in(*linear);
     count += numbers_in(layer.attention_norm) + numbers_in(layer.output_norm);

@@ -18,13 +18,15 @@ struct Vocabulary {
   // "id" that no file states is left out. Empty: there are none.
   std::string added_tokens;
 
-  std::string model;  // tokenizer.ggml.model: "gpt2" (byte-level BPE), "llama" (SentencePiece), ...
+  // tokenizer.ggml.model: "gpt2" (byte-level BPE), "llama" (SentencePiece), "t5" (Unigram), ...
+  std::string model;
   std::string pre_tokenizer;  // tokenizer.ggml.pre: "smollm", "qwen2", "llama-bpe", ...
   std::vector<std::string> tokens;
   std::vector<float> scores;
   std::vector<std::int32_t>
       types;  // ggml: 1 normal, 2 unknown, 3 control, 4 user, 5 unused, 6 byte
   std::vector<std::string> merges;  // "left right"
+  std::string charsmap;  // tokenizer.ggml.precompiled_charsmap: bytes, what characters become
   bool add_space_prefix = true;
   // Tokens that take the white space before or after them with them, where a text writes them.
   std::vector<std::uint32_t> left_stripped, right_stripped;

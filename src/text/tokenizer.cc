@@ -118,11 +118,11 @@ std::vector<textkit_view> views_of(const std::vector<std::string>& texts) {
 
 textkit_tokenizer* from_arrays(const Vocabulary& vocabulary, int prefix, int suffix,
                                TextkitText& error) {
-  constexpr std::array<std::string_view, 4> kModels = {"gpt2", "gemma4", "llama", "bert"};
+  constexpr std::array<std::string_view, 5> kModels = {"gpt2", "gemma4", "llama", "bert", "t5"};
   if (std::ranges::count(kModels, vocabulary.model) == 0) {
     throw LoadError(fmt::format(
         "{}: tokenizer.ggml.model is \"{}\"; supported are \"gpt2\" and \"gemma4\" (BPE), "
-        "\"llama\" (SentencePiece) and \"bert\" (WordPiece)",
+        "\"llama\" (SentencePiece), \"t5\" (Unigram) and \"bert\" (WordPiece)",
         vocabulary.source, vocabulary.model));
   }
   check_sizes(vocabulary);
@@ -131,7 +131,9 @@ textkit_tokenizer* from_arrays(const Vocabulary& vocabulary, int prefix, int suf
   const textkit_vocabulary arrays{
       .sentencepiece = vocabulary.model == "llama",
       .wordpiece = vocabulary.model == "bert",
+      .unigram = vocabulary.model == "t5",
       .pre_tokenizer = view_of(vocabulary.pre_tokenizer),
+      .charsmap = view_of(vocabulary.charsmap),
       .add_space_prefix = vocabulary.add_space_prefix,
       .tokens = tokens.data(),
       .types = vocabulary.types.empty() ? nullptr : vocabulary.types.data(),

@@ -17,6 +17,11 @@
 
 namespace mlxd::golden {
 
+inline constexpr const char* kTinyEncoders[] = {
+    "bert",        "bert.gguf",        "bert-cross",        "bert-cross.gguf",
+    "xlm-roberta", "xlm-roberta.gguf", "xlm-roberta-cross", "xlm-roberta-cross.gguf",
+    "nomic-bert",  "nomic-bert.gguf",  "modernbert",        "modernbert.gguf"};
+
 struct EncodedText {
   std::string first, second;  // `second` of a pair alone
   std::vector<int> tokens;

@@ -1,26 +1,32 @@
 """Tiny models with random weights that make embeddings and scores, and what transformers makes of
-texts with them: tests/golden/tiny/<name>/ and <name>.json, and a GGUF file beside two of them.
+texts with them: tests/golden/tiny/<name>/ and <name>.json, and a GGUF file beside most of them.
 
-    python -m venv VENV && VENV/bin/pip install sentence-transformers gguf
-    VENV/bin/python tests/golden/make_tiny_encoders.py
+    python -m venv VENV && VENV/bin/pip install sentence-transformers gguf sentencepiece protobuf
+    VENV/bin/python tests/golden/make_tiny_encoders.py [NAME...]
+
+check_tiny_encoders.py holds the GGUF files to llama.cpp.
 """
 
+import copy
 import json
 import pathlib
 import shutil
+import sys
 
 import gguf
-import numpy as np
 import torch
-from tokenizers import (AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers,
-                        processors)
-from transformers import (BertConfig, BertForSequenceClassification, BertModel, Qwen3Config,
-                          Qwen3Model, XLMRobertaConfig, XLMRobertaModel)
+import tiny_encoder_gguf
+from tiny_tokenizers import PIECE_TEXTS, byte_pairs, unigram
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import (BertConfig, BertForSequenceClassification, BertModel, ModernBertConfig,
+                          ModernBertModel, NomicBertConfig, NomicBertModel, Qwen3Config, Qwen3Model,
+                          XLMRobertaConfig, XLMRobertaForSequenceClassification, XLMRobertaModel)
 
 TINY = pathlib.Path(__file__).parent / "tiny"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", "what", "is", "in", "box", "cafe", "über",
          "."] + list("abcdefghijklmnopqrstuvwxyz0123456789,!?")
+ENDS = ("[CLS]", "[SEP]")
 PIECES = ["##s", "##ing", "##ed", "##er"] + ["##" + c for c in "abcdefghijklmnopqrstuvwxyz"]
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
          "intermediate_size": 64, "max_position_embeddings": 200}
@@ -66,7 +72,8 @@ def write_modules(folder, mode, normalizes):
                {f"pooling_mode_{flag}": name == mode for name, flag in modes.items()})
 
 
-def random_weights(model, seed):
+def random_weights(model, seed, halves=False):
+    """`halves`: numbers of 16 bits, and kept as such."""
     generator = torch.Generator().manual_seed(seed)
     for name, value in model.named_parameters():
         noise = torch.randn(value.shape, generator=generator)
@@ -78,18 +85,23 @@ def random_weights(model, seed):
             noise = 0.7 * noise
         else:
             noise = 1.7 * noise / value.shape[-1] ** 0.5
-        value.data = noise
+        value.data = noise.half().float() if halves else noise
+    model.halves = halves
     return model.eval()
 
 
 def save(name, model, tokenizer):
     folder = TINY / name
     shutil.rmtree(folder, ignore_errors=True)
-    model.save_pretrained(folder)
+    copy.deepcopy(model).to(torch.float16 if model.halves else torch.float32).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    named = dict(unk="[UNK]", sep="[SEP]", pad="[PAD]", cls="[CLS]", mask="[MASK]")
+    if tokenizer.token_to_id("</s>") is not None:
+        named = dict(unk="<unk>", sep="</s>", pad="<pad>", cls="<s>", mask="<mask>", bos="<s>",
+                     eos="</s>")
     write_json(folder / "tokenizer_config.json", {
-        "tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "[UNK]", "sep_token": "[SEP]",
-        "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"})
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **{f"{role}_token": token for role, token in named.items()}})
     return folder
 
 
@@ -100,11 +112,11 @@ def vector(model, ids, mode, normalizes):
     return torch.nn.functional.normalize(pooled, dim=0) if normalizes else pooled
 
 
-def embedder(name, model, tokenizer, mode, normalizes):
+def embedder(name, model, tokenizer, mode, normalizes, all_texts=TEXTS):
     folder = save(name, model, tokenizer)
     write_modules(folder, mode, normalizes)
     texts = []
-    for text in TEXTS:
+    for text in all_texts:
         ids = tokenizer.encode(text).ids
         values = vector(model, ids, mode, normalizes)
         texts.append({"text": text, "tokens": ids, "vector": [float(f"{v:.8g}") for v in values]})
@@ -112,97 +124,107 @@ def embedder(name, model, tokenizer, mode, normalizes):
     return folder
 
 
-def cross_encoder(name, model, tokenizer):
+def second_begin(encoding):
+    """Where the second text of a pair begins, behind what ends the first: RoBERTa has one type."""
+    if 1 in encoding.type_ids:
+        return encoding.type_ids.index(1)
+    return encoding.tokens.index("</s>") + 2
+
+
+def cross_encoder(name, model, tokenizer, all_pairs=PAIRS):
     save(name, model, tokenizer)
     pairs = []
-    for first, second in PAIRS:
+    for first, second in all_pairs:
         encoding = tokenizer.encode(first, second)
         with torch.no_grad():
             logit = model(input_ids=torch.tensor([encoding.ids]),
                           token_type_ids=torch.tensor([encoding.type_ids])).logits[0, 0]
         pairs.append({"first": first, "second": second, "tokens": encoding.ids,
-                      "second_begin": encoding.type_ids.index(1),
+                      "second_begin": second_begin(encoding),
                       "score": float(torch.sigmoid(logit))})
     write_json(TINY / f"{name}.json", {"model": name, "pairs": pairs})
 
 
-def write_gguf(name, model, pooling):
-    """As llama.cpp's converter does it: its names, and its way to mark the beginnings of words."""
-    writer = gguf.GGUFWriter(TINY / f"{name}.gguf", "bert")
-    config = model.config
-    writer.add_name(name)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_layer_norm_eps(config.layer_norm_eps)
-    writer.add_causal_attention(False)
-    writer.add_pooling_type(pooling)
-
-    def written(token):
-        if token in SPECIAL:
-            return token
-        return token[2:] if token.startswith("##") else "\u2581" + token
-
-    tokens = vocabulary()
-    writer.add_tokenizer_model("bert")
-    writer.add_tokenizer_pre("default")
-    writer.add_token_list([written(t) for t in tokens])
-    writer.add_token_types([gguf.TokenType.CONTROL if t in SPECIAL else gguf.TokenType.NORMAL
-                            for t in tokens])
-    writer.add_token_type_count(config.type_vocab_size)
-    for key, token in [("unknown", "[UNK]"), ("seperator", "[SEP]"), ("padding", "[PAD]"),
-                       ("cls", "[CLS]"), ("mask", "[MASK]")]:
-        writer.add_uint32(f"tokenizer.ggml.{key}_token_id", tokens.index(token))
-    names = {"embeddings.word_embeddings": "token_embd",
-             "embeddings.position_embeddings": "position_embd",
-             "embeddings.token_type_embeddings": "token_types",
-             "embeddings.LayerNorm": "token_embd_norm", "pooler.dense": "cls",
-             "classifier": "cls.output"}
-    parts = {"attention.self.query": "attn_q", "attention.self.key": "attn_k",
-             "attention.self.value": "attn_v", "attention.output.dense": "attn_output",
-             "attention.output.LayerNorm": "attn_output_norm", "intermediate.dense": "ffn_up",
-             "output.dense": "ffn_down", "output.LayerNorm": "layer_output_norm"}
-    for full, value in model.state_dict().items():
-        module, parameter = full.removeprefix("bert.").rsplit(".", 1)
-        if module.startswith("encoder.layer."):
-            _, _, layer, part = module.split(".", 3)
-            module = f"blk.{layer}.{parts[part]}"
-        elif module in names:
-            module = names[module]
-        else:
-            continue
-        if pooling != gguf.PoolingType.RANK and module.startswith("cls"):
-            continue
-        writer.add_tensor(f"{module}.{parameter}", value.numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def main():
-    size = len(vocabulary())
-    ends = word_piece(("[CLS]", "[SEP]"))
-    bert = BertConfig(vocab_size=size, **SIZES)
+def make_bert():
+    bert = BertConfig(vocab_size=len(vocabulary()), **SIZES)
     model = random_weights(BertModel(bert, add_pooling_layer=False), 1)
-    embedder("bert", model, ends, "mean", True)
-    write_gguf("bert", model, gguf.PoolingType.MEAN)
+    embedder("bert", model, word_piece(ENDS), "mean", True)
+    tiny_encoder_gguf.write("bert", model, word_piece(ENDS), gguf.PoolingType.MEAN)
 
-    one = BertConfig(vocab_size=size, num_labels=1, **SIZES)
+
+def make_bert_cross():
+    one = BertConfig(vocab_size=len(vocabulary()), num_labels=1, **SIZES)
     model = random_weights(BertForSequenceClassification(one), 2)
-    cross_encoder("bert-cross", model, ends)
-    write_gguf("bert-cross", model, gguf.PoolingType.RANK)
+    cross_encoder("bert-cross", model, word_piece(ENDS))
+    tiny_encoder_gguf.write("bert-cross", model, word_piece(ENDS), gguf.PoolingType.RANK)
 
-    roberta = XLMRobertaConfig(vocab_size=size, type_vocab_size=1, pad_token_id=0, **SIZES)
-    model = random_weights(XLMRobertaModel(roberta, add_pooling_layer=False), 3)
-    embedder("xlm-roberta", model, ends, "cls", False)
 
-    qwen = Qwen3Config(vocab_size=size, num_key_value_heads=1, head_dim=16,
+def make_xlm_roberta():
+    """With SentencePiece's Unigram, as the models of this family have it."""
+    tokenizer, proto = unigram()
+    config = XLMRobertaConfig(vocab_size=tokenizer.get_vocab_size(), type_vocab_size=1,
+                              pad_token_id=1, **SIZES)
+    model = random_weights(XLMRobertaModel(config, add_pooling_layer=False), 3, halves=True)
+    embedder("xlm-roberta", model, tokenizer, "cls", False, PIECE_TEXTS)
+    tiny_encoder_gguf.write("xlm-roberta", model, tokenizer, gguf.PoolingType.CLS, proto)
+
+
+def make_xlm_roberta_cross():
+    tokenizer, proto = unigram()
+    config = XLMRobertaConfig(vocab_size=tokenizer.get_vocab_size(), type_vocab_size=1,
+                              pad_token_id=1, num_labels=1, **SIZES)
+    model = random_weights(XLMRobertaForSequenceClassification(config), 7, halves=True)
+    pairs = [[first, PIECE_TEXTS[3]] for first in PIECE_TEXTS[:3]]
+    cross_encoder("xlm-roberta-cross", model, tokenizer, pairs)
+    tiny_encoder_gguf.write("xlm-roberta-cross", model, tokenizer, gguf.PoolingType.RANK, proto)
+
+
+def make_qwen3_embed():
+    qwen = Qwen3Config(vocab_size=len(vocabulary()), num_key_value_heads=1, head_dim=16,
                        tie_word_embeddings=True, **SIZES)
     model = random_weights(Qwen3Model(qwen), 4)
     embedder("qwen3-embed", model, word_piece(("", "[SEP]")), "last", True)
+
+
+def make_nomic_bert():
+    """With the config.json of the model's own code, which is what its folders have."""
+    size = len(vocabulary()) + 3  # rows that no token has, as in the real ones
+    config = NomicBertConfig(vocab_size=size, rope_parameters={"rope_type": "default",
+                                                               "rope_theta": 1000.0}, **SIZES)
+    model = random_weights(NomicBertModel(config, add_pooling_layer=False), 5, halves=True)
+    folder = embedder("nomic-bert", model, word_piece(ENDS), "mean", True)
+    write_json(folder / "config.json", {
+        "model_type": "nomic_bert", "architectures": ["NomicBertModel"], "vocab_size": size,
+        "n_embd": config.hidden_size, "n_head": config.num_attention_heads,
+        "n_inner": config.intermediate_size, "n_layer": config.num_hidden_layers,
+        "n_positions": config.max_position_embeddings, "type_vocab_size": 2,
+        "layer_norm_epsilon": config.layer_norm_eps, "activation_function": "swiglu",
+        "prenorm": False, "use_rms_norm": False, "parallel_block": False, "causal": False,
+        "qkv_proj_bias": False, "mlp_fc1_bias": False, "mlp_fc2_bias": False,
+        "rotary_emb_base": 1000, "rotary_emb_fraction": 1.0, "rotary_emb_interleaved": False,
+        "rotary_emb_scale_base": None, "rotary_scaling_factor": None})
+    tiny_encoder_gguf.write("nomic-bert", model, word_piece(ENDS), gguf.PoolingType.MEAN)
+
+
+def make_modernbert():
+    """With a window that is shorter than most texts."""
+    tokenizer = byte_pairs()
+    ids = {f"{role}_token_id": tokenizer.token_to_id(token) for role, token in
+           [("bos", "[CLS]"), ("cls", "[CLS]"), ("eos", "[SEP]"), ("sep", "[SEP]"), ("pad", "[PAD]")]}
+    config = ModernBertConfig(vocab_size=tokenizer.get_vocab_size(), local_attention=24, **ids,
+                              **SIZES | {"num_hidden_layers": 4, "max_position_embeddings": 320})
+    model = random_weights(ModernBertModel(config), 6, halves=True)
+    embedder("modernbert", model, tokenizer, "cls", True)
+    tiny_encoder_gguf.write("modernbert", model, tokenizer, gguf.PoolingType.CLS)
+
+
+MAKERS = {name.removeprefix("make_").replace("_", "-"): maker
+          for name, maker in list(globals().items()) if name.startswith("make_")}
+
+
+def main():
+    for name in sys.argv[1:] or MAKERS:
+        MAKERS[name]()
 
 
 if __name__ == "__main__":

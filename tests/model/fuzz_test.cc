@@ -236,10 +236,12 @@ TEST(ModelFuzz, MutatedConfigOfEveryArchitectureLoadsOrIsRefused) {
 TEST(ModelFuzz, MutatedGgufOfEveryArchitectureLoadsOrIsRefused) {
   const std::filesystem::path tiny = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
   for (const char* name :
-       {"granite.gguf", "ministral3.gguf", "olmo3.gguf", "phi3-longrope.gguf", "smollm3.gguf",
-        "bert.gguf", "bert-cross.gguf", "gguf-types.gguf", "qwen3-5-moe.gguf", "glm4-moe.gguf",
-        "gemma4-shared.gguf", "gemma4-moe.gguf", "gpt-oss.gguf", "exaone4.gguf", "lfm2-moe.gguf",
-        "granite-hybrid.gguf", "nemotron-h-moe.gguf", "qwen3-next.gguf", "deepseek-v3.gguf"}) {
+       {"granite.gguf",        "ministral3.gguf", "olmo3.gguf",         "phi3-longrope.gguf",
+        "smollm3.gguf",        "bert.gguf",       "bert-cross.gguf",    "gguf-types.gguf",
+        "qwen3-5-moe.gguf",    "glm4-moe.gguf",   "gemma4-shared.gguf", "gemma4-moe.gguf",
+        "gpt-oss.gguf",        "exaone4.gguf",    "lfm2-moe.gguf",      "granite-hybrid.gguf",
+        "nemotron-h-moe.gguf", "qwen3-next.gguf", "deepseek-v3.gguf",   "nomic-bert.gguf",
+        "modernbert.gguf",     "xlm-roberta.gguf"}) {
     SCOPED_TRACE(name);
     const auto mapped = MappedFile::open(tiny / name);
     const Bytes whole(mapped->bytes().begin(), mapped->bytes().end());
@@ -259,7 +261,8 @@ TEST(ModelFuzz, MutatedGgufOfEveryArchitectureLoadsOrIsRefused) {
 
 TEST(ModelFuzz, MutatedFilesOfModelsThatEmbedLoadOrAreRefused) {
   const std::filesystem::path tiny = std::filesystem::path(MLXD_TEST_DATA) / "golden/tiny";
-  for (const char* name : {"bert", "bert-cross", "xlm-roberta", "qwen3-embed"}) {
+  for (const char* name :
+       {"bert", "bert-cross", "xlm-roberta", "qwen3-embed", "nomic-bert", "modernbert"}) {
     SCOPED_TRACE(name);
     test::TemporaryFolder folder;
     std::filesystem::copy(tiny / name, folder.path(), std::filesystem::copy_options::recursive);

@@ -94,7 +94,7 @@ void expect_reference(ServedModel& model, const std::string& name, double near) 
 }
 
 TEST(ServedEmbeddings, AreThoseOfTransformers) {
-  for (const char* name : {"bert", "bert.gguf", "bert-cross", "bert-cross.gguf", "xlm-roberta"}) {
+  for (const char* name : golden::kTinyEncoders) {
     SCOPED_TRACE(name);
     expect_reference(*serve(golden::tiny_model(name)), name, 1e-4);
   }

@@ -73,12 +73,14 @@ typedef struct textkit_tokenizer textkit_tokenizer;
 /* A vocabulary as GGUF files hold it. */
 typedef struct {
   bool sentencepiece;         /* this, or */
-  bool wordpiece;             /* this, or else byte-level BPE */
+  bool wordpiece;             /* this, or */
+  bool unigram;               /* this, or else byte-level BPE */
   textkit_view pre_tokenizer; /* name, BPE only */
+  textkit_view charsmap;      /* what characters become, Unigram only; may be empty */
   bool add_space_prefix;      /* SentencePiece only */
   const textkit_view* tokens;
   const int32_t* types; /* one for each token; NULL: all normal */
-  const float* scores;  /* one for each token; SentencePiece only */
+  const float* scores;  /* one for each token; SentencePiece and Unigram only */
   size_t token_count;
   const textkit_view* merges; /* "left right", BPE only */
   size_t merge_count;

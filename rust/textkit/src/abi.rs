@@ -85,7 +85,9 @@ pub enum Outcome {
 pub struct CVocabulary {
     sentencepiece: bool,
     wordpiece: bool,
+    unigram: bool,
     pre_tokenizer: View,
+    charsmap: View,
     add_space_prefix: bool,
     tokens: *const View,
     types: *const i32,
@@ -257,6 +259,8 @@ pub unsafe extern "C" fn textkit_tokenizer_from_vocabulary(
         let vocabulary = Vocabulary {
             sentencepiece: v.sentencepiece,
             wordpiece: v.wordpiece,
+            unigram: v.unigram,
+            charsmap: v.charsmap.bytes(),
             pre_tokenizer: v.pre_tokenizer.text()?,
             add_space_prefix: v.add_space_prefix,
             tokens: views(v.tokens, v.token_count),

@@ -164,7 +164,13 @@ impl Pipeline {
             token.normalized &= !token.special;
         }
         let added_tokens = AddedTokens::new(&added_tokens, &model, normalizer.as_ref())?;
-        let longest_token = tokens.iter().map(|t| t.bytes.len()).max().unwrap_or(0).max(1);
+        // These leave out white space, and make one token of what they do not know.
+        let shortens = matches!(
+            &model,
+            AnyModel::Library(ModelWrapper::WordPiece(_) | ModelWrapper::Unigram(_))
+        );
+        let longest = tokens.iter().map(|t| t.bytes.len()).max().unwrap_or(0).max(1);
+        let longest_token = if shortens { 0 } else { longest };
         Ok(Pipeline {
             model,
             normalizer,

@@ -13,6 +13,7 @@ use crate::pipeline::{
 };
 use crate::pre_tokenizers;
 use crate::sentencepiece::{SentencePiece, SPACE};
+use crate::unigram;
 
 /// tokenizer.ggml.token_type
 mod token_type {
@@ -32,6 +33,9 @@ const LONGEST_WORD: usize = 100;
 pub struct Vocabulary<'a> {
     pub sentencepiece: bool,
     pub wordpiece: bool,
+    pub unigram: bool,
+    /// What characters become before they are cut into tokens: Unigram only, may be empty.
+    pub charsmap: &'a [u8],
     pub pre_tokenizer: &'a str,
     pub add_space_prefix: bool,
     pub tokens: Vec<&'a [u8]>,
@@ -132,6 +136,10 @@ impl Vocabulary<'_> {
             .build()
     }
 
+    fn scores(&self) -> Result<&[f32]> {
+        Ok(self.scores.ok_or("it has no scores (tokenizer.ggml.scores)")?)
+    }
+
     fn unknown(&self) -> Option<u32> {
         (0..self.tokens.len())
             .find(|&id| self.type_of(id) == token_type::UNKNOWN)
@@ -161,8 +169,15 @@ impl Vocabulary<'_> {
             normalizer = Some(BertNormalizer::default().into());
             let model = AnyModel::Library(self.word_pieces(&texts)?.into());
             (model, Some(Box::new(BertPreTokenizer) as Splitter), marked())
+        } else if self.unigram {
+            let unknown =
+                self.unknown().ok_or("it has no token for characters that it does not know")?;
+            let is_normal = |id| self.type_of(id) == token_type::NORMAL;
+            let model = unigram::model(texts, self.scores()?, is_normal, unknown)?;
+            normalizer = unigram::normalizer(self.charsmap)?;
+            (AnyModel::Library(model.into()), Some(unigram::splitter()), marked())
         } else if self.sentencepiece {
-            let scores = self.scores.ok_or("it has no scores (tokenizer.ggml.scores)")?;
+            let scores = self.scores()?;
             let unknown = self.unknown();
             let model = SentencePiece::new(texts, scores, unknown, self.add_space_prefix);
             (AnyModel::SentencePiece(model), None, marked())
@@ -195,6 +210,7 @@ impl Vocabulary<'_> {
             suffix: self.suffix.into_iter().collect(),
             joining: Joining {
                 strips_leading_space: self.wordpiece
+                    || self.unigram
                     || (self.sentencepiece && self.add_space_prefix),
                 ..Joining::default()
             },

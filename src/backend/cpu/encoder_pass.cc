@@ -20,6 +20,7 @@ EncoderPass::EncoderPass(const PackedEncoder& model, const Kernels& kernels, con
       step_(model.hidden_size, kernels, ops, pool.size()),
       feed_forward_(step_),
       scratch_(static_cast<std::size_t>(pool.size())) {
+  for (const Rope& rope : model.ropes) ropes_.emplace_back(rope, model.context_length);
   assemble();
 }
 
@@ -35,9 +36,12 @@ void EncoderPass::add_layer(const PackedEncoderLayer& layer) {
   step_.add_products({{.linear = &layer.query, .stream = &all, .out = &query_},
                       {.linear = &layer.key, .stream = &all, .out = &key_},
                       {.linear = &layer.value, .stream = &all, .out = &value_}});
-  step_.add_rows(all, [this](int, int row) { store(row); });
-  const auto attend_all = [this](int worker, int first, int end) {
-    for (int i = first; i < end; ++i) attend(tasks_[i], scratch_[worker]);
+  step_.add_rows(all, [this, &layer](int, int row) {
+    turn(layer, row);
+    store(row);
+  });
+  const auto attend_all = [this, window = layer.window](int worker, int first, int end) {
+    for (int i = first; i < end; ++i) attend(tasks_[i], window, scratch_[worker]);
   };
   step_.add({.units = [this] { return static_cast<int>(tasks_.size()); },
              .run = attend_all,
@@ -55,13 +59,16 @@ void EncoderPass::add_layer(const PackedEncoderLayer& layer) {
   add_residual_norm(layer.output_norm, !last && quantized((&layer)[1].query));
 }
 
-// The stream is the input of the products itself: input = norm(input + y).
+// With norms on the stream that is the input of the products itself, input = norm(input + y); else
+// x = x + y, input = norm(x).
 void EncoderPass::add_residual_norm(const LayerNorm& norm, bool quantize) {
-  step_.add_rows(step_.all(), [this, &norm, quantize](int, int row) {
+  const bool beside = model_.norms == EncoderNorms::beside_stream;
+  step_.add_rows(step_.all(), [this, &norm, beside, quantize](int, int row) {
     const int d = model_.hidden_size;
     const InputBuffer& input = *step_.all().input;
     float* y = step_.y().row(row);
-    ops_.add(y, input.values(row), d);
+    ops_.add(y, beside ? step_.x().row(row) : input.values(row), d);
+    if (beside) std::copy_n(y, d, step_.x().row(row));
     ops_.layer_norm(y, norm.weight.data(), norm.bias.data(), norm.epsilon, d, input.values(row));
     if (quantize) input.quantize(step_.kernels(), row, 0, d, input.values(row));
   });
@@ -97,7 +104,7 @@ void EncoderPass::plan(const Batch& batch, StepOutput& output) {
   text_of_.clear();
   tasks_.clear();
   wanted_.clear();
-  int tiles = 0;
+  int tiles = 0, longest = 0;
   auto wanted = batch.wanted.begin();
   for (const BatchSequence& sequence : batch.sequences) {
     const int index = static_cast<int>(texts_.size());
@@ -105,6 +112,7 @@ void EncoderPass::plan(const Batch& batch, StepOutput& output) {
     texts_.push_back(text);
     text_of_.insert(text_of_.end(), text.rows, index);
     tiles += text.tiles();
+    longest = std::max(longest, text.rows);
     for (int head = 0; head < model_.heads; ++head) {
       for (int first = 0; first < text.rows; first += kTaskRows) {
         tasks_.push_back({index, head, first, std::min(kTaskRows, text.rows - first)});
@@ -118,11 +126,23 @@ void EncoderPass::plan(const Batch& batch, StepOutput& output) {
   const int texts = static_cast<int>(wanted_.size());
   reserve(batch.rows(), tiles, std::max(texts, 1));
   step_.plan(batch, nullptr);
+  make_angles(longest);
   pooled_ = {texts, nullptr, &pooled_rows_};
   output.logits.clear();
   output.drawn.clear();
   output.pooled.resize(static_cast<std::size_t>(texts) * model_.pooled_size());
   out_ = &output.pooled;
+}
+
+// Of positions that no step before had.
+void EncoderPass::make_angles(int positions) {
+  for (RopeTable& rope : ropes_) {
+    const int known = rope.positions();
+    if (positions <= known) continue;
+    rope.make_room(positions);
+    rope.fill(known, positions);
+    rope.have(positions);
+  }
 }
 
 void EncoderPass::run(const Batch& batch, StepOutput& output) {
@@ -135,6 +155,7 @@ std::size_t EncoderPass::buffer_bytes() const {
   for (const RowBuffer* buffer : {&query_, &key_, &value_, &dense_}) bytes += buffer->bytes();
   for (const InputBuffer* buffer : {&attended_, &pooled_rows_}) bytes += buffer->bytes();
   for (const AttentionWork::Scratch& scratch : scratch_) bytes += scratch.bytes();
+  for (const RopeTable& rope : ropes_) bytes += rope.bytes();
   return bytes;
 }
 
@@ -155,7 +176,11 @@ std::size_t EncoderPass::most_bytes(const ModelPlan& plan, int rows, int texts, 
                kTaskRows * (kPartition + 2 * static_cast<std::size_t>(encoder.head_dim) + 8) *
                    sizeof(float)) +
       kInputKinds * groups * static_cast<std::size_t>(rows) * sizeof(InputGroup);
-  return row_buffers + inputs + tiles + static_cast<std::size_t>(workers) * of_worker;
+  std::size_t angles = 0;  // a cosine and a sine for each pair
+  for (const Rope& rope : ropes_of(encoder)) {
+    angles += 2 * rope.inverse_frequencies.size() * static_cast<std::size_t>(rows) * sizeof(float);
+  }
+  return row_buffers + inputs + tiles + angles + static_cast<std::size_t>(workers) * of_worker;
 }
 
 // norm(words[token] + positions[p] + types[0 or 1]). The sum is made in y, which is free.
@@ -167,12 +192,15 @@ void EncoderPass::embed(int row, bool quantize) {
   float* sum = step_.y().row(row);
   const int position = row - text.first_row;
   step_.kernels().decode_row(*model_.words, step_.batch().tokens[row], sum);
-  step_.kernels().decode_row(*model_.positions, model_.first_position + position, values);
-  ops_.add(sum, values, d);
+  if (model_.positions) {
+    step_.kernels().decode_row(*model_.positions, model_.first_position + position, values);
+    ops_.add(sum, values, d);
+  }
   const bool second = text.second_begin > 0 && position >= text.second_begin;
   ops_.add(sum, model_.types.data() + (second ? d : 0), d);
   const LayerNorm& norm = model_.embedding_norm;
   ops_.layer_norm(sum, norm.weight.data(), norm.bias.data(), norm.epsilon, d, values);
+  if (model_.norms == EncoderNorms::beside_stream) std::copy_n(values, d, step_.x().row(row));
   if (quantize) input.quantize(step_.kernels(), row, 0, d, values);
 }
 
@@ -180,6 +208,19 @@ std::uint8_t* EncoderPass::keys(const Text& text, int head, int tile) const {
   const std::size_t index =
       static_cast<std::size_t>(text.first_tile) * model_.heads + head * text.tiles() + tile;
   return tiles_.data() + index * 2 * tile_bytes();
+}
+
+// Query and key of a row by its position.
+void EncoderPass::turn(const PackedEncoderLayer& layer, int row) {
+  if (layer.rope < 0) return;
+  const RopeTable& rope = ropes_[layer.rope];
+  const int position = row - texts_[text_of_[row]].first_row;
+  for (int head = 0; head < model_.heads; ++head) {
+    for (const RowBuffer* rows : {&query_, &key_}) {
+      ops_.rotate(rows->row(row) + head * model_.head_dim, rope.cosines(position),
+                  rope.sines(position), rope.half());
+    }
+  }
 }
 
 // A row's keys and values into the tiles of its text, and its query scaled.
@@ -196,8 +237,9 @@ void EncoderPass::store(int row) {
 }
 
 // A row folds the partitions of its text from the first to the last, as a decoder's does, so that
-// its result is the same bits whatever else is in the step.
-void EncoderPass::attend(const Task& task, AttentionWork::Scratch& scratch) {
+// its result is the same bits whatever else is in the step. Partitions that no row of the task has
+// in its window are left out.
+void EncoderPass::attend(const Task& task, int window, AttentionWork::Scratch& scratch) {
   const Text& text = texts_[task.text];
   const int d = model_.head_dim, queries = task.rows;
   scratch.scores.reserve(static_cast<std::size_t>(queries) * kPartition);
@@ -208,12 +250,21 @@ void EncoderPass::attend(const Task& task, AttentionWork::Scratch& scratch) {
   for (int i = 0; i < queries; ++i) {
     scratch.query[i] = query_.row(text.first_row + task.first + i) + task.head * d;
   }
-  scratch.first.assign(queries, 0);
+  scratch.first.resize(queries);
+  scratch.end.resize(queries);
+  const int last = task.first + queries - 1;
+  const int seen_first = window > 0 ? std::max(task.first - window, 0) : 0;
+  const int seen_end = window > 0 ? std::min(last + window + 1, text.rows) : text.rows;
+  const int begin_of_first = seen_first / kPartition * kPartition;
   float* out = scratch.out.data();
-  for (int begin = 0; begin < text.rows; begin += kPartition) {
+  for (int begin = begin_of_first; begin < seen_end; begin += kPartition) {
     const int seen = std::min(kPartition, text.rows - begin);
-    scratch.end.assign(queries, seen);
-    const bool folds = begin > 0;
+    for (int i = 0; i < queries; ++i) {
+      const int position = task.first + i - begin;
+      scratch.first[i] = window > 0 ? std::clamp(position - window, 0, seen) : 0;
+      scratch.end[i] = window > 0 ? std::clamp(position + window + 1, 0, seen) : seen;
+    }
+    const bool folds = begin > begin_of_first;
     float* next = folds ? out + static_cast<std::ptrdiff_t>(queries) * d : out;
     float* maxima = scratch.maxima.data() + (folds ? queries : 0);
     float* sums = scratch.sums.data() + (folds ? queries : 0);

@@ -7,6 +7,7 @@
 #include "backend/cpu/attention.h"
 #include "backend/cpu/feed_forward_layers.h"
 #include "backend/cpu/packed_encoder.h"
+#include "backend/cpu/rope_table.h"
 #include "backend/cpu/row_buffer.h"
 #include "backend/cpu/step_phases.h"
 #include "backend/cpu/vector_ops.h"
@@ -53,10 +54,12 @@ class EncoderPass {
   void add_pooling();
   void reserve(int rows, int tiles, int texts);
   void plan(const Batch& batch, StepOutput& output);
+  void make_angles(int positions);
 
   void embed(int row, bool quantize);
+  void turn(const PackedEncoderLayer& layer, int row);
   void store(int row);
-  void attend(const Task& task, AttentionWork::Scratch& scratch);
+  void attend(const Task& task, int window, AttentionWork::Scratch& scratch);
   void pool(int wanted);
   void score(int wanted);
   std::uint8_t* keys(const Text& text, int head, int tile) const;
@@ -72,6 +75,7 @@ class EncoderPass {
   WorkerPool& pool_;
   StepPhases step_;
   FeedForwardLayers feed_forward_;
+  std::vector<RopeTable> ropes_;                 // by PackedEncoder::ropes
   std::vector<AttentionWork::Scratch> scratch_;  // of each worker
 
   // Of the step.

@@ -27,6 +27,7 @@ bool suits_unit(const PackedMlp& mlp) {
 auto gate_function(const VectorOps& ops, Activation activation) {
   switch (activation) {
     case Activation::silu:
+    case Activation::gelu:
     case Activation::squared_relu:
       break;
     case Activation::gelu_tanh:
@@ -158,7 +159,11 @@ float* FeedForwardLayers::activate(const Worker& scratch, const PackedMlp& mlp, 
   const VectorOps& ops = step_.ops();
   const auto at = static_cast<std::ptrdiff_t>(row) * count;
   float* hidden = scratch.up.data() + at;
-  if (mlp.gate) {
+  if (mlp.gate && mlp.activation == Activation::gelu) {
+    hidden = scratch.gate.data() + at;
+    ops.gelu(hidden, count);
+    ops.multiply(hidden, scratch.up.data() + at, count);
+  } else if (mlp.gate) {
     hidden = scratch.gate.data() + at;
     gate_function(ops, mlp.activation)(hidden, scratch.up.data() + at, count);
   } else if (mlp.activation == Activation::squared_relu) {

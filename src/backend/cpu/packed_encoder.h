@@ -16,8 +16,10 @@ namespace mlxd::cpu {
 // An encoder with its matrices repacked for the kernels; it needs the plan no more.
 struct PackedEncoderLayer {
   PackedLinear query, key, value, output;
+  int rope = -1;   // index into PackedEncoder::ropes, -1: none
+  int window = 0;  // as EncoderLayer's
   LayerNorm attention_norm;
-  PackedMlp mlp;  // without a gate
+  PackedMlp mlp;
   LayerNorm output_norm;
 };
 
@@ -30,10 +32,13 @@ struct PackedClassifier {
 struct PackedEncoder {
   int hidden_size = 0, intermediate_size = 0;
   int heads = 0, head_dim = 0;
-  std::shared_ptr<const PackedMatrix> words, positions;
+  int context_length = 0;
+  std::shared_ptr<const PackedMatrix> words, positions;  // no positions: null
   int first_position = 0;
   std::vector<float> types;  // [2, D]
   LayerNorm embedding_norm;
+  EncoderNorms norms = EncoderNorms::on_stream;
+  std::vector<Rope> ropes;  // distinct
   std::vector<PackedEncoderLayer> layers;
   Pooling pooling = Pooling::mean;
   std::optional<PackedClassifier> classifier;
@@ -41,6 +46,9 @@ struct PackedEncoder {
 
   int pooled_size() const { return classifier ? 1 : hidden_size; }
 };
+
+// Those of the layers, each once.
+std::vector<Rope> ropes_of(const EncoderPlan& encoder);
 
 // What the kernels cannot run of the plan's encoder: throws LoadError that names it.
 void check_encoder(const ModelPlan& plan);

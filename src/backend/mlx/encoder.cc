@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <utility>
 
 #include "engine/batch_check.h"
@@ -26,8 +25,10 @@ class LayerNormLayer {
 
 struct Layer {
   LinearLayer query, key, value, output;
+  std::optional<RopeLayer> rope;
+  int window;  // as EncoderLayer's
   LayerNormLayer attention_norm;
-  LinearLayer up, down;
+  GatedLayer hidden;
   LayerNormLayer output_norm;
 };
 
@@ -36,11 +37,6 @@ struct ClassifierLayer {
   mx::array weight;  // [D]
   float bias;
 };
-
-mx::array gelu(const mx::array& x) {
-  const auto number = [&](double value) { return mx::array(static_cast<float>(value), x.dtype()); };
-  return number(0.5) * x * (number(1) + mx::erf(x * number(1 / std::numbers::sqrt2)));
-}
 
 class EncoderRunner final : public ModelRunner {
  public:
@@ -53,14 +49,17 @@ class EncoderRunner final : public ModelRunner {
         first_position_(plan.encoder->first_position),
         pooling_(plan.pooled->pooling),
         words_(loader_.matrix(plan.embed.table)),
-        positions_(loader_.matrix(plan.encoder->positions)),
         types_(mx::reshape(float_array(plan.encoder->types), {2, plan.config.hidden_size})),
-        embedding_norm_(plan.encoder->embedding_norm) {
+        embedding_norm_(plan.encoder->embedding_norm),
+        norms_(plan.encoder->norms) {
+    if (const auto& learnt = plan.encoder->positions) positions_ = loader_.matrix(*learnt);
     const auto linear = [&](const Linear& each) { return LinearLayer(each, loader_); };
     for (const EncoderLayer& layer : plan.encoder->layers) {
-      layers_.push_back({linear(layer.query), linear(layer.key), linear(layer.value),
-                         linear(layer.output), LayerNormLayer(layer.attention_norm),
-                         linear(layer.up), linear(layer.down), LayerNormLayer(layer.output_norm)});
+      layers_.push_back(
+          {linear(layer.query), linear(layer.key), linear(layer.value), linear(layer.output),
+           layer.rope ? std::optional<RopeLayer>(*layer.rope) : std::nullopt, layer.window,
+           LayerNormLayer(layer.attention_norm), GatedLayer(layer, layer.activation, loader_),
+           LayerNormLayer(layer.output_norm)});
     }
     if (const auto& classifier = plan.encoder->classifier) {
       classifier_.emplace(ClassifierLayer{linear(classifier->dense),
@@ -89,58 +88,92 @@ class EncoderRunner final : public ModelRunner {
     output.drawn.clear();
     output.pooled.clear();
     if (batch_.wanted.empty()) return;
-    mx::array x = embed();
-    for (const Layer& layer : layers_) x = apply(layer, x);
-    const mx::array pooled = mx::contiguous(pool(x));
+    const StepRows rows = rows_of_step();
+    const mx::array embedded = embed(rows);
+    Stream stream{embedded, embedded};
+    for (const Layer& layer : layers_) stream = apply(layer, stream, rows);
+    const mx::array pooled = mx::contiguous(pool(stream.h));
     mx::eval(pooled);
     output.pooled.assign(pooled.data<float>(), pooled.data<float>() + pooled.size());
   }
   std::size_t buffer_bytes() const override { return mx::get_cache_memory(); }
 
  private:
-  mx::array embed() const {
+  struct StepRows {
+    mx::array positions, types;  // [T]
+  };
+  // [T, D] float32: the residual stream, and what blocks read of it.
+  struct Stream {
+    mx::array x, h;
+  };
+
+  StepRows rows_of_step() const {
     std::vector<int> positions, types;
     for (const BatchSequence& text : batch_.sequences) {
       for (int i = 0; i < text.query_length; ++i) {
-        positions.push_back(first_position_ + i);
+        positions.push_back(i);
         types.push_back(text.second_begin > 0 && i >= text.second_begin);
       }
     }
-    const mx::array sum = take_rows(words_, int_array(batch_.tokens), mx::float32) +
-                          take_rows(positions_, int_array(positions), mx::float32) +
-                          mx::take(types_, int_array(types), 0);
+    return {int_array(positions), int_array(types)};
+  }
+
+  mx::array embed(const StepRows& rows) const {
+    mx::array sum =
+        take_rows(words_, int_array(batch_.tokens), mx::float32) + mx::take(types_, rows.types, 0);
+    if (positions_) {
+      sum = sum + take_rows(*positions_, rows.positions + mx::array(first_position_), mx::float32);
+    }
     return embedding_norm_.apply(sum);
   }
 
-  mx::array apply(const Layer& layer, const mx::array& x) const {
-    const auto add = [&](const mx::array& to, const mx::array& update, const LayerNormLayer& norm) {
-      return norm.apply(to + mx::astype(update, mx::float32));
+  Stream apply(const Layer& layer, const Stream& stream, const StepRows& rows) const {
+    const auto add = [&](const Stream& to, const mx::array& update, const LayerNormLayer& norm) {
+      const mx::array sum = to.x + mx::astype(update, mx::float32);
+      const mx::array normed = norm.apply(sum);
+      return Stream{norms_ == EncoderNorms::on_stream ? normed : sum, normed};
     };
-    const mx::array h = mx::astype(x, type_);
-    const mx::array attended = attend(layer, h);
-    const mx::array middle = add(x, layer.output.apply(attended), layer.attention_norm);
-    const mx::array hidden = gelu(layer.up.apply(mx::astype(middle, type_)));
-    return add(middle, layer.down.apply(hidden), layer.output_norm);
+    const mx::array attended = attend(layer, mx::astype(stream.h, type_), rows);
+    const Stream middle = add(stream, layer.output.apply(attended), layer.attention_norm);
+    return add(middle, layer.hidden.apply(mx::astype(middle.h, type_)), layer.output_norm);
   }
 
-  // Each row over all rows of its text.
-  mx::array attend(const Layer& layer, const mx::array& h) const {
-    const mx::array q = layer.query.apply(h), k = layer.key.apply(h), v = layer.value.apply(h);
-    const int d = heads_ * head_dim_;
+  // [T, heads, head_dim], turned by the rows' positions.
+  mx::array heads(const mx::array& rows, const std::optional<RopeLayer>& rope,
+                  const mx::array& positions) const {
+    const mx::array parted = mx::reshape(rows, {rows.shape(0), heads_, head_dim_});
+    return rope ? rope->apply(parted, positions) : parted;
+  }
+
+  // Each row over all rows of its text, or those in its window.
+  mx::array attend(const Layer& layer, const mx::array& h, const StepRows& rows) const {
+    const mx::array q = heads(layer.query.apply(h), layer.rope, rows.positions);
+    const mx::array k = heads(layer.key.apply(h), layer.rope, rows.positions);
+    const mx::array v = heads(layer.value.apply(h), std::nullopt, rows.positions);
     std::vector<mx::array> outs;
     for (const BatchSequence& text : batch_.sequences) {
-      const auto heads_of = [&](const mx::array& rows) {  // [1, heads, n, head_dim]
+      const int n = text.query_length;
+      const auto of_text = [&](const mx::array& all) {  // [1, heads, n, head_dim]
         const mx::array own =
-            mx::slice(rows, {text.first_row, 0}, {text.first_row + text.query_length, d});
-        return mx::expand_dims(
-            mx::transpose(mx::reshape(own, {text.query_length, heads_, head_dim_}), {1, 0, 2}), 0);
+            mx::slice(all, {text.first_row, 0, 0}, {text.first_row + n, heads_, head_dim_});
+        return mx::expand_dims(mx::transpose(own, {1, 0, 2}), 0);
       };
+      const bool windowed = layer.window > 0 && n > layer.window + 1;
       const mx::array out = mx::fast::scaled_dot_product_attention(
-          heads_of(q), heads_of(k), heads_of(v), 1 / std::sqrt(static_cast<float>(head_dim_)));
+          of_text(q), of_text(k), of_text(v), 1 / std::sqrt(static_cast<float>(head_dim_)),
+          windowed ? "array" : "",
+          windowed ? std::optional(window_mask(n, layer.window)) : std::nullopt);
       outs.push_back(
-          mx::reshape(mx::transpose(mx::squeeze(out, 0), {1, 0, 2}), {text.query_length, d}));
+          mx::reshape(mx::transpose(mx::squeeze(out, 0), {1, 0, 2}), {n, heads_ * head_dim_}));
     }
     return outs.size() == 1 ? outs[0] : mx::concatenate(outs, 0);
+  }
+
+  // [n, n]: which rows are at most `window` apart.
+  static mx::array window_mask(int n, int window) {
+    const mx::array rows = mx::arange(n, mx::int32);
+    const mx::array apart = mx::abs(mx::expand_dims(rows, 1) - mx::expand_dims(rows, 0));
+    return mx::less_equal(apart, mx::array(window));
   }
 
   // [wanted, pooled_size] float32
@@ -169,9 +202,11 @@ class EncoderRunner final : public ModelRunner {
   WeightLoader loader_;
   const int heads_, head_dim_, first_position_;
   const Pooling pooling_;
-  Matrix words_, positions_;
+  Matrix words_;
+  std::optional<Matrix> positions_;
   mx::array types_;  // [2, D]
   LayerNormLayer embedding_norm_;
+  const EncoderNorms norms_;
   std::vector<Layer> layers_;
   std::optional<ClassifierLayer> classifier_;
   RunnerInfo info_;
@@ -194,7 +229,8 @@ std::size_t encoder_step_memory(const ModelPlan& plan, const StepLimits& limits)
   const auto d = static_cast<std::size_t>(plan.config.hidden_size);
   const auto hidden = static_cast<std::size_t>(plan.config.intermediate_size);
   const auto heads = static_cast<std::size_t>(plan.encoder->heads);
-  return (rows * (12 * d + 3 * hidden) + 2 * heads * context * rows) * sizeof(float);
+  const std::size_t layers_of_hidden = plan.encoder->layers.front().gate ? 5 : 3;
+  return (rows * (12 * d + layers_of_hidden * hidden) + 2 * heads * context * rows) * sizeof(float);
 }
 
 }  // namespace mlxd::mlx_backend

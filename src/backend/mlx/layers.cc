@@ -21,8 +21,14 @@ mx::array number(double value, mx::Dtype type) {
   return mx::array(static_cast<float>(value), type);
 }
 
-// 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), Hendrycks & Gimpel 2016.
+// 0.5 x (1 + erf(x / sqrt(2))), Hendrycks & Gimpel 2016.
 mx::array gelu(const mx::array& x) {
+  const auto of = [&](double value) { return number(value, x.dtype()); };
+  return of(0.5) * x * (of(1) + mx::erf(x * of(1 / std::numbers::sqrt2)));
+}
+
+// Its neighbour 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))).
+mx::array gelu_tanh(const mx::array& x) {
   const auto of = [&](double value) { return number(value, x.dtype()); };
   const mx::array inner = of(std::sqrt(2 / std::numbers::pi)) * (x + of(0.044715) * (x * x * x));
   return of(0.5) * x * (of(1) + mx::tanh(inner));
@@ -40,8 +46,10 @@ mx::array activate(Activation activation, const std::optional<mx::array>& gate,
   switch (activation) {
     case Activation::silu:
       break;
+    case Activation::gelu:
+      return gate ? gelu(*gate) * up : gelu(up);
     case Activation::gelu_tanh:
-      return gelu(*gate) * up;
+      return gelu_tanh(*gate) * up;
     case Activation::clamped_swiglu:
       return clamped_swiglu(*gate, up);
     case Activation::squared_relu:
@@ -347,7 +355,7 @@ LayerInputLayer::LayerInputLayer(const LayerInputBlock& block, WeightLoader& loa
 
 mx::array LayerInputLayer::apply(const mx::array& x, const mx::array& inputs,
                                  mx::Dtype type) const {
-  const mx::array gate = gelu(gate_.apply(mx::astype(x, type)));
+  const mx::array gate = gelu_tanh(gate_.apply(mx::astype(x, type)));
   const mx::array input = mx::astype(mx::take(inputs, index_, 1), type);
   return add_residual(x, output_.apply(gate * input), post_norm_, 1, stream_scale_);
 }

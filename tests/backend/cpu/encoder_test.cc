@@ -79,9 +79,7 @@ TEST_P(Encoder, HoldsNoMoreMemoryThanWasForeseen) {
   EXPECT_TRUE(memory.kv.empty());
 }
 
-INSTANTIATE_TEST_SUITE_P(Tiny, Encoder,
-                         testing::Values("bert", "bert.gguf", "bert-cross", "bert-cross.gguf",
-                                         "xlm-roberta"),
+INSTANTIATE_TEST_SUITE_P(Tiny, Encoder, testing::ValuesIn(golden::kTinyEncoders),
                          [](const auto& made) {
                            std::string name = made.param;
                            std::ranges::replace_if(

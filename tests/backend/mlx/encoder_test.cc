@@ -12,7 +12,7 @@ namespace mlxd::mlx_backend {
 namespace {
 
 TEST(MlxEncoder, AgreesWithTransformers) {
-  for (const char* name : {"bert", "bert.gguf", "bert-cross", "xlm-roberta"}) {
+  for (const char* name : golden::kTinyEncoders) {
     SCOPED_TRACE(name);
     const auto texts = golden::encoded_texts(name);
     const auto runner =

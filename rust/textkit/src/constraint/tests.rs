@@ -29,6 +29,8 @@ fn grammars_of(bytes: u32, words: &[&str]) -> Grammars {
     let scores = vec![0.0; tokens.len()];
     let vocabulary = Vocabulary {
         wordpiece: false,
+        unigram: false,
+        charsmap: &[],
         sentencepiece: true,
         pre_tokenizer: "",
         add_space_prefix: false,
