@@ -15,6 +15,7 @@ from conftest import MODELS, ROOT, Server
 TINY = ROOT / "tests/golden/tiny"
 MINILM = MODELS / "all-MiniLM-L6-v2"
 TEXTS = json.loads((ROOT / "tests/golden/minilm.json").read_text())["texts"]
+TINY_ENCODERS = ["nomic-bert", "xlm-roberta", "modernbert"]
 PAIRS = json.loads((TINY / "bert-cross.json").read_text())["pairs"]
 
 
@@ -22,6 +23,15 @@ PAIRS = json.loads((TINY / "bert-cross.json").read_text())["pairs"]
 def server():
     running = Server("--model", f"cross={TINY / 'bert-cross'}", "--model", f"chat={TINY / 'qwen3'}",
                      model=f"minilm={MINILM}")
+    yield running
+    assert running.stop() == 0, running.log()
+
+
+@pytest.fixture(scope="module")
+def gguf_server():
+    names = TINY_ENCODERS + ["xlm-roberta-cross"]
+    more = [part for name in names[1:] for part in ("--model", f"{name}={TINY / name}.gguf")]
+    running = Server(*more, model=f"{names[0]}={TINY / names[0]}.gguf")
     yield running
     assert running.stop() == 0, running.log()
 
@@ -47,6 +57,23 @@ def test_vectors_are_those_of_sentence_transformers(client):
     assert answer.usage.prompt_tokens == sum(len(text["tokens"]) for text in TEXTS)
     assert answer.usage.total_tokens == answer.usage.prompt_tokens
     assert answer.model == "minilm"
+
+
+@pytest.mark.parametrize("name", TINY_ENCODERS)
+def test_vectors_of_gguf_files_are_those_of_transformers(gguf_server, name):
+    texts = json.loads((TINY / f"{name}.json").read_text())["texts"]
+    answer = gguf_server.client().embeddings.create(model=name, input=[t["text"] for t in texts])
+    for each, text in zip(answer.data, texts):
+        assert cosine(each.embedding, text["vector"]) > 1 - 1e-4, text["text"]
+    assert answer.usage.prompt_tokens == sum(len(text["tokens"]) for text in texts)
+
+
+def test_scores_of_an_xlm_roberta_in_a_gguf_file(gguf_server):
+    pairs = json.loads((TINY / "xlm-roberta-cross.json").read_text())["pairs"]
+    body = {"model": "xlm-roberta-cross", "text_1": [p["first"] for p in pairs],
+            "text_2": [p["second"] for p in pairs]}
+    data = json.loads(gguf_server.post("/v1/score", body)[2])["data"]
+    assert [d["score"] for d in data] == pytest.approx([p["score"] for p in pairs], abs=1e-3)
 
 
 def test_floats_and_base64_are_the_same_numbers(client, server):

@@ -158,6 +158,16 @@ TEST(ServedEmbeddings, TextsThatAreTooLongAreRefusedOrCut) {
   EXPECT_EQ(embed(*model, request).end.usage.prompt_tokens, 200);
 }
 
+TEST(ServedEmbeddings, WhiteSpaceAndCharactersThatNoTokenHasCountAsTheTokensThatTheyMake) {
+  for (const char* name : {"bert.gguf", "xlm-roberta", "xlm-roberta.gguf"}) {
+    SCOPED_TRACE(name);
+    const auto model = serve(golden::tiny_model(name));
+    const auto spaced = embed(*model, request_of("a" + std::string(5000, ' ') + "\u2603 cat"));
+    ASSERT_EQ(spaced.error.message, "");
+    EXPECT_EQ(spaced.vectors.at(0), embed(*model, request_of("a \u2603 cat")).vectors.at(0));
+  }
+}
+
 TEST(ServedEmbeddings, OfAPairThatIsTooLongTheSecondTextIsCut) {
   const auto model = serve(golden::tiny_model("bert-cross"));
   EmbedRequest request = request_of("what cat");
