@@ -2,6 +2,11 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#include <sys/types.h>
 #endif
 
 namespace mlxd {
@@ -18,6 +23,12 @@ unsigned kept_state() {
 }
 
 bool has(unsigned bits, int bit) { return (bits >> bit & 1) != 0; }
+#elif defined(__aarch64__) && defined(__APPLE__)
+bool has(const char* feature) {
+  int value = 0;
+  std::size_t bytes = sizeof value;
+  return sysctlbyname(feature, &value, &bytes, nullptr, 0) == 0 && value != 0;
+}
 #endif
 
 ProcessorFeatures ask_processor() {
@@ -40,6 +51,13 @@ ProcessorFeatures ask_processor() {
   found.amx_bf16 = has(d, 22);
   found.amx_tile = has(d, 24);
   if (__get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) found.avx512bf16 = has(a, 5);
+#elif defined(__aarch64__) && defined(__linux__)
+  constexpr unsigned long kDotprod = 1ul << 20, kI8mm = 1ul << 13;  // asimddp, i8mm (asm/hwcap.h)
+  found.dotprod = (getauxval(AT_HWCAP) & kDotprod) != 0;
+  found.i8mm = (getauxval(AT_HWCAP2) & kI8mm) != 0;
+#elif defined(__aarch64__) && defined(__APPLE__)
+  found.dotprod = has("hw.optional.arm.FEAT_DotProd");
+  found.i8mm = has("hw.optional.arm.FEAT_I8MM");
 #endif
   return found;
 }

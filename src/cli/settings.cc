@@ -205,10 +205,13 @@ void add_engine_options(CLI::App& app, EngineSettings& settings) {
       ->check(whole_number(0, 1024))
       ->capture_default_str()
       ->group(kEngine);
-  app.add_option("--cpu-isa", settings.backend.isa,
-                 "portable, avx2, avx512_vnni or amx (default: the best that this processor runs)")
+  app.add_option(
+         "--cpu-isa", settings.backend.isa,
+         "portable, avx2, avx512_vnni or amx; on Arm portable, neon, neon_dotprod or neon_i8mm "
+         "(default: the best that this processor runs)")
       ->envname("MLXD_CPU_ISA")
-      ->check(one_of({"portable", "avx2", "avx512_vnni", "amx"}))
+      ->check(
+          one_of({"portable", "avx2", "avx512_vnni", "amx", "neon", "neon_dotprod", "neon_i8mm"}))
       ->group(kEngine);
   app.add_option("--max-queued", settings.max_queued,
                  "requests that may wait; beyond it the answer is 429. They begin by their "

@@ -17,6 +17,7 @@ TEST(Processor, HasWhatTheCompilersLibraryFinds) {
   EXPECT_EQ(found.avx512dq, __builtin_cpu_supports("avx512dq") != 0);
   EXPECT_EQ(found.avx512vnni, __builtin_cpu_supports("avx512vnni") != 0);
   EXPECT_EQ(found.avx512bf16, __builtin_cpu_supports("avx512bf16") != 0);
+  EXPECT_FALSE(found.dotprod || found.i8mm);
 }
 #else
 TEST(Processor, HasNothingOfX86Elsewhere) { EXPECT_FALSE(processor_features().avx2); }

@@ -43,6 +43,11 @@ bool has_amx() {
 
 // Best first.
 const InstructionSet kInstructionSets[] = {
+#ifdef MLXD_ARM_KERNELS
+    {&kNeonI8mmKernels, [] { return processor_features().dotprod && processor_features().i8mm; }},
+    {&kNeonDotprodKernels, [] { return processor_features().dotprod; }},
+    {&kNeonKernels, [] { return true; }},
+#endif
 #ifdef MLXD_X86_KERNELS
     {&kAmxKernels, has_amx},
     {&kAvx512VnniKernels, has_avx512_vnni},

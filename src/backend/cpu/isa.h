@@ -11,6 +11,9 @@ extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512VnniKernels;
 extern const Kernels kAmxKernels;       // those of kAvx512VnniKernels, and a matrix unit's
 extern const Kernels kAmxModelKernels;  // with a model of that unit
+extern const Kernels kNeonKernels;
+extern const Kernels kNeonDotprodKernels;
+extern const Kernels kNeonI8mmKernels;
 
 extern const PromptKernels kAmxPrompts;
 extern const PromptKernels kAmxModelPrompts;

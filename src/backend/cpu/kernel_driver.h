@@ -11,7 +11,9 @@
 //   template <Encoding kFloats, int kRows> static void float_tile(columns, tile, values,
 //       value_stride, out, stride): the same over plain floats;
 //   static constexpr int kFloatRowBlocks[];
-//   static HalfSums half_sums(const int8_t* quantized): of the two halves of a group.
+//   static HalfSums half_sums(const int8_t* quantized): of the two halves of a group;
+//   optionally static void arrange(InputGroup* groups, int count, int rows): a prepared block of
+//   count groups of kRows rows becomes what quantized_tile reads.
 // Each computes a row the same way for every kRows.
 #pragma once
 
@@ -50,6 +52,9 @@ class KernelDriver {
         interleave<true, true>(input, done, block, zero, groups);
       } else {
         interleave<true, false>(input, done, block, zero, groups);
+      }
+      if constexpr (requires { Isa::arrange(groups, row_groups, block); }) {
+        Isa::arrange(groups, row_groups, block);
       }
       groups += static_cast<std::ptrdiff_t>(row_groups) * block;
       done += block;

@@ -64,8 +64,8 @@ struct PromptKernels;
 // The functions of one instruction set. All are pure, reentrant, and row independent: what they
 // compute for one row or tile is the same bits whatever other rows and tiles a call covers.
 struct Kernels {
-  // "portable", "avx2", "avx512_vnni", "amx"; "amx_model", which computes on vector units what AMX
-  // does and is for tests.
+  // "portable", "avx2", "avx512_vnni", "amx", "neon", "neon_dotprod", "neon_i8mm"; "amx_model",
+  // which computes on vector units what AMX does and is for tests.
   std::string_view name;
 
   // Repacks `tensor` (any Quantization). Throws LoadError when columns are no multiple of 32.

@@ -9,6 +9,9 @@ const VectorOps& find_vector_ops([[maybe_unused]] std::string_view kernels_name)
   }
   if (kernels_name.starts_with("avx2")) return avx2_vector_ops();
 #endif
+#if defined(__aarch64__)
+  if (kernels_name.starts_with("neon")) return neon_vector_ops();
+#endif
   return portable_vector_ops();
 }
 

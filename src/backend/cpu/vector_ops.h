@@ -120,5 +120,6 @@ const VectorOps& find_vector_ops(std::string_view kernels_name);
 const VectorOps& portable_vector_ops();
 const VectorOps& avx2_vector_ops();
 const VectorOps& avx512_vector_ops();
+const VectorOps& neon_vector_ops();
 
 }  // namespace mlxd::cpu

@@ -18,7 +18,7 @@ namespace {
 
 std::vector<const VectorOps*> all_ops() {
   std::vector<const VectorOps*> ops;
-  for (const char* name : {"portable", "avx2", "avx512_vnni"}) {
+  for (const char* name : {"portable", "avx2", "avx512_vnni", "neon"}) {
     if (find_kernels(name)) ops.push_back(&find_vector_ops(name));
   }
   return ops;

@@ -35,7 +35,7 @@ class Encoder : public testing::TestWithParam<const char*> {};
 
 TEST_P(Encoder, AgreesWithTransformers) {
   const auto texts = encoded_texts(std::string(GetParam()));
-  for (const char* isa : {"portable", "avx2", "avx512_vnni"}) {
+  for (const char* isa : {"portable", "avx2", "avx512_vnni", "neon", "neon_dotprod", "neon_i8mm"}) {
     if (find_kernels(isa) == nullptr) continue;
     const auto runner = make(GetParam(), isa);
     EXPECT_FALSE(runner->info().causal);
@@ -100,7 +100,7 @@ TEST(EncoderOps, NormAndGeluAreThoseOfTheirDefinitions) {
   double mean = 0, variance = 0;
   for (const float value : x) mean += value / kCount;
   for (const float value : x) variance += (value - mean) * (value - mean) / kCount;
-  for (const char* isa : {"portable", "avx2", "avx512_vnni"}) {
+  for (const char* isa : {"portable", "avx2", "avx512_vnni", "neon", "neon_dotprod", "neon_i8mm"}) {
     if (find_kernels(isa) == nullptr) continue;
     const VectorOps& ops = find_vector_ops(isa);
     std::vector<float> normed(kCount);

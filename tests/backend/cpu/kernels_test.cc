@@ -103,7 +103,8 @@ std::vector<float> multiply(const Kernels& kernels, const PackedMatrix& matrix,
 
 std::vector<const Kernels*> all_kernels() {
   std::vector<const Kernels*> all;
-  for (const char* name : {"portable", "avx2", "avx512_vnni", "amx"}) {
+  for (const char* name :
+       {"portable", "avx2", "avx512_vnni", "amx", "neon", "neon_dotprod", "neon_i8mm"}) {
     if (const Kernels* kernels = find_kernels(name)) all.push_back(kernels);
   }
   return all;

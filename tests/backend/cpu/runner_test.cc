@@ -23,7 +23,8 @@ namespace {
 
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;
-  for (const char* name : {"portable", "avx2", "avx512_vnni", "amx_model", "amx"}) {
+  for (const char* name : {"portable", "avx2", "avx512_vnni", "amx_model", "amx", "neon",
+                           "neon_dotprod", "neon_i8mm"}) {
     if (find_kernels(name)) names.push_back(name);
   }
   return names;
