@@ -5,6 +5,8 @@
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
+#include <cstddef>
+
 #include <sys/sysctl.h>
 #include <sys/types.h>
 #endif

@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace mlxd {
 namespace {
 
@@ -18,6 +23,13 @@ TEST(Processor, HasWhatTheCompilersLibraryFinds) {
   EXPECT_EQ(found.avx512vnni, __builtin_cpu_supports("avx512vnni") != 0);
   EXPECT_EQ(found.avx512bf16, __builtin_cpu_supports("avx512bf16") != 0);
   EXPECT_FALSE(found.dotprod || found.i8mm);
+}
+#elif defined(__aarch64__) && defined(__linux__)
+TEST(Processor, HasWhatTheSystemTellsOfArm) {
+  const ProcessorFeatures& found = processor_features();
+  EXPECT_EQ(found.dotprod, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0);
+  EXPECT_EQ(found.i8mm, (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0);
+  EXPECT_FALSE(found.avx2 || found.amx_tile);
 }
 #else
 TEST(Processor, HasNothingOfX86Elsewhere) { EXPECT_FALSE(processor_features().avx2); }
