@@ -57,7 +57,8 @@ inline constexpr const char* kTinyFloats[] = {"dots1",          "gemma3",
                                               "lfm2",           "lfm2-moe",
                                               "granite-hybrid", "granite-hybrid-dense",
                                               "nemotron-h",     "nemotron-h-moe",
-                                              "qwen3-next"};
+                                              "qwen3-next",     "gemma2",
+                                              "glm4",           "qwen2-moe"};
 // The same weights as llama.cpp names and orders them.
 inline constexpr const char* kTinyGguf[] = {"dots1.gguf",
                                             "gemma4.gguf",
@@ -92,7 +93,10 @@ inline constexpr const char* kTinyGguf[] = {"dots1.gguf",
                                             "granite-hybrid-dense.gguf",
                                             "nemotron-h.gguf",
                                             "nemotron-h-moe.gguf",
-                                            "qwen3-next.gguf"};
+                                            "qwen3-next.gguf",
+                                            "gemma2.gguf",
+                                            "glm4.gguf",
+                                            "qwen2-moe.gguf"};
 // Those in MLX's quantised form whose logits a small difference of activations changes little.
 inline constexpr const char* kTinyAffine[] = {"gemma4-4bit", "llama-4bit",     "phi3-4bit",
                                               "qwen3-mixed", "qwen3-moe-4bit", "kimi-4bit"};

@@ -20,6 +20,7 @@ import numpy as np
 import tiny_gguf
 import tiny_latent
 import tiny_recurrent
+import tiny_usual
 from make_logits import HERE, fixture_rows, write_fixture
 from mlx.utils import tree_flatten
 from mlx_lm.utils import _get_classes, quantize_model
@@ -345,9 +346,9 @@ MODELS |= SMALL_ONES_WITH_GGUF | {
     }, mx.float16, None, 1),
 }
 
-WITH_GGUF |= tiny_latent.WITH_GGUF | tiny_recurrent.WITH_GGUF
+WITH_GGUF |= tiny_latent.WITH_GGUF | tiny_recurrent.WITH_GGUF | tiny_usual.WITH_GGUF
 MODELS |= tiny_latent.WITH_GGUF | tiny_latent.WITHOUT_GGUF
-MODELS |= tiny_recurrent.WITH_GGUF | tiny_recurrent.AFFINE
+MODELS |= tiny_recurrent.WITH_GGUF | tiny_recurrent.AFFINE | tiny_usual.WITH_GGUF
 
 SEEDED_BY_PLACE = 27  # the first models; the seed of a later one comes from its name
 
@@ -361,7 +362,7 @@ def random_weights(model, seed):
         noise = generator.standard_normal(value.shape).astype(np.float32)
         if value.ndim == 1 and "norm" in name:
             # Gemma stores its norm weights less 1, the others as they are.
-            centre = 0.0 if model.model_type == "gemma3_text" else 1.0
+            centre = 0.0 if model.model_type in ("gemma2", "gemma3_text") else 1.0
             noise = centre + 0.2 * noise
         elif name.endswith("scale") or name.endswith("layer_scalar"):
             noise = 1 + 0.2 * noise

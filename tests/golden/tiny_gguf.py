@@ -36,6 +36,9 @@ FAMILIES = {
     "gpt_oss": (gguf.MODEL_ARCH.GPT_OSS, False),
     "seed_oss": (gguf.MODEL_ARCH.SEED_OSS, False),
     "qwen3_moe": (gguf.MODEL_ARCH.QWEN3MOE, False),
+    "qwen2_moe": (gguf.MODEL_ARCH.QWEN2MOE, False),
+    "gemma2": (gguf.MODEL_ARCH.GEMMA2, False),
+    "glm4": (gguf.MODEL_ARCH.GLM4, False),
 } | tiny_recurrent.FAMILIES
 
 
@@ -258,6 +261,10 @@ def add_own(writer, config):
         writer.add_sliding_window_pattern([t == "sliding_attention" for t in config["layer_types"]])
     elif kind == "gemma4_text":
         add_gemma4(writer, config)
+    elif kind == "gemma2":
+        writer.add_sliding_window(config["sliding_window"])
+        writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
+        writer.add_final_logit_softcapping(config["final_logit_softcapping"])
     elif kind == "ernie4_5_moe":
         writer.add_expert_shared_count(config["moe_num_shared_experts"])
         writer.add_expert_shared_feed_forward_length(
@@ -328,6 +335,8 @@ def write(path, config, weights, tokenizer, matrix_type=np.float16):
                  "k_proj": config["num_key_value_heads"]}.get(name.split(".")[-2])
         if permuted and heads:
             value = permute(value, heads)
+        if config["model_type"] == "gemma2" and "norm" in name:
+            value = value + 1
         if name.endswith(".sinks"):
             name += ".weight"
         if "linear_attn." in name:

@@ -50,6 +50,32 @@ TEST(SmolLM3, DoesNotTurnEveryFourthLayerUnlessTheFileSaysOtherwise) {
   EXPECT_FLOAT_EQ(read("smollm3", "").rope.theta, 2000000);
 }
 
+TEST(Gemma2, EverySecondLayerSeesAllAndScoresAreCapped) {
+  const ModelConfig usual = read("gemma2", R"(, "hidden_activation": "gelu_pytorch_tanh")");
+  ASSERT_EQ(usual.attention.size(), 4U);
+  for (int layer = 0; layer < 4; ++layer) {
+    EXPECT_EQ(usual.attention[layer].window, layer % 2 == 0 ? 4096 : 0) << layer;
+    EXPECT_FLOAT_EQ(usual.attention[layer].softcap, 50);
+    EXPECT_FLOAT_EQ(usual.attention[layer].scale, 1.0f / 16) << "of 256, whatever a head's size";
+  }
+  EXPECT_FLOAT_EQ(usual.logit_softcap, 30);
+  const ModelConfig own =
+      read("gemma2", R"(, "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 144,
+                        "attn_logit_softcapping": null, "final_logit_softcapping": 20,
+                        "sliding_window": 8)");
+  EXPECT_FLOAT_EQ(own.attention[0].scale, 1.0f / 12);
+  EXPECT_EQ(own.attention[0].window, 8);
+  EXPECT_FLOAT_EQ(own.logit_softcap, 20);
+  EXPECT_THROW(read("gemma2", R"(, "hidden_activation": "silu")"), LoadError);
+}
+
+TEST(Glm4, HalfOfEachHeadTurnsAsNeighbours) {
+  const ModelConfig config = read("glm4", R"(, "partial_rotary_factor": 0.5)");
+  ASSERT_TRUE(config.attention[0].rope);
+  EXPECT_TRUE(config.rope.interleaved);
+  EXPECT_EQ(config.attention[0].rope->dimensions, config.head_dim / 2);
+}
+
 TEST(Granite, ItsFourMultipliersAreNumbersOfThePlan) {
   for (const char* name : {"granite", "granite.gguf"}) {
     const ModelPlan plan = open_tiny(name);

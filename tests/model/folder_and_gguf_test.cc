@@ -185,7 +185,8 @@ INSTANTIATE_TEST_SUITE_P(Tiny, FolderAndGguf,
                                          "seed-oss", "smollm3", "gpt-oss", "granitemoe", "ernie4-5",
                                          "ernie4-5-moe", "exaone4", "lfm2", "lfm2-moe",
                                          "granite-hybrid", "granite-hybrid-dense", "nemotron-h",
-                                         "qwen3-next", "glm4-moe-lite", "deepseek-v3", "mistral4"),
+                                         "qwen3-next", "glm4-moe-lite", "deepseek-v3", "mistral4",
+                                         "gemma2", "glm4", "qwen2-moe"),
                          [](const auto& tested) {
                            std::string name = tested.param;
                            std::ranges::replace(name, '-', '_');

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "model/architectures/architecture.h"
+#include "model/architectures/gemma.h"
 #include "model/architectures/plan_builder.h"
 #include "model/architectures/windowed_layers.h"
 #include "model/config_limits.h"
@@ -16,23 +17,50 @@ namespace {
 constexpr std::int64_t kUsualPattern = 6;  // every sixth layer sees all
 constexpr float kWindowedTheta = 10000;
 
-// query_pre_attn_scalar, which takes the place of the head's size.
-void scale_queries(ModelConfig& config, float scalar) {
-  for (AttentionConfig& layer : config.attention) layer.scale = 1 / std::sqrt(scalar);
-}
-
 // Rounded to the nearest bfloat16, ties to even.
 float round_to_bfloat16(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   return std::bit_cast<float>((bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u);
 }
 
+}  // namespace
+
+void scale_queries(ModelConfig& config, float scalar) {
+  for (AttentionConfig& layer : config.attention) layer.scale = 1 / std::sqrt(scalar);
+}
+
+void scale_embeddings(ModelConfig& config, EmbeddingScale scale) {
+  const float exact = std::sqrt(static_cast<float>(config.hidden_size));
+  config.embedding_scale = scale == EmbeddingScale::exact ? exact : round_to_bfloat16(exact);
+}
+
+ModelPlan plan_gemma(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
+  PlanBuilder builder(config, std::move(weights));
+  for (int layer = 0; layer < config.layers; ++layer) {
+    AttentionBlock attention = builder.attention(layer);
+    if (config.architecture == "gemma3_text") {
+      attention.query_norm = builder.norm(layer, "self_attn.q_norm", config.head_dim);
+      attention.key_norm = builder.norm(layer, "self_attn.k_norm", config.head_dim);
+    }
+    attention.post_norm = builder.norm(layer, "post_attention_layernorm", config.hidden_size);
+    builder.add(std::move(attention));
+
+    FeedForwardBlock feed_forward = builder.feed_forward(layer, "pre_feedforward_layernorm");
+    feed_forward.post_norm = builder.norm(layer, "post_feedforward_layernorm", config.hidden_size);
+    feed_forward.activation = Activation::gelu_tanh;
+    builder.add(std::move(feed_forward));
+  }
+  return builder.finish();
+}
+
+namespace {
+
 void gguf_defaults(ModelConfig& config) { config.rope.theta = 1000000; }
 
 void gguf_finish(ModelConfig& config, const GgufFile& file) {
   window_by_gguf(config, file, kUsualPattern);
   turn_windowed_layers_by(config, gguf_sliding_rope(config, file, kWindowedTheta));
-  config.embedding_scale = std::sqrt(static_cast<float>(config.hidden_size));
+  scale_embeddings(config, EmbeddingScale::exact);
   // query_pre_attn_scalar is not in the file. It is the head dimension but for the 27B model, which
   // llama.cpp, too, knows by its 62 layers.
   constexpr int kLayersOf27B = 62;
@@ -55,9 +83,7 @@ void json_defaults(ModelConfig& config) {
 }
 
 void json_finish(ModelConfig& config, const JsonFields& fields) {
-  // transformers and mlx-lm hold the scale in the weights' bfloat16: 25.25 for a hidden size of
-  // 640.
-  config.embedding_scale = round_to_bfloat16(std::sqrt(static_cast<float>(config.hidden_size)));
+  scale_embeddings(config, EmbeddingScale::rounded);  // 25.25 for a hidden size of 640
   scale_queries(
       config, static_cast<float>(fields.number("query_pre_attn_scalar", 1e-3, 1e6).value_or(256)));
   if (!fields.has("layer_types")) {
@@ -70,30 +96,7 @@ void json_finish(ModelConfig& config, const JsonFields& fields) {
                           read_json_sliding_rope(fields, config, static_cast<float>(theta)));
 }
 
-ModelPlan plan(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
-  PlanBuilder builder(config, std::move(weights));
-  for (int layer = 0; layer < config.layers; ++layer) {
-    AttentionBlock attention = builder.attention(layer);
-    attention.query_norm = builder.norm(layer, "self_attn.q_norm", config.head_dim);
-    attention.key_norm = builder.norm(layer, "self_attn.k_norm", config.head_dim);
-    attention.post_norm = builder.norm(layer, "post_attention_layernorm", config.hidden_size);
-    builder.add(std::move(attention));
-
-    FeedForwardBlock feed_forward = builder.feed_forward(layer, "pre_feedforward_layernorm");
-    feed_forward.post_norm = builder.norm(layer, "post_feedforward_layernorm", config.hidden_size);
-    feed_forward.activation = Activation::gelu_tanh;
-    builder.add(std::move(feed_forward));
-  }
-  return builder.finish();
-}
-
 constexpr std::string_view kModelTypes[] = {"gemma3_text", "gemma3"};
-constexpr std::string_view kActivations[] = {"gelu_pytorch_tanh"};
-constexpr GgufName kGgufNames[] = {{"attn_q_norm", "self_attn.q_norm"},
-                                   {"attn_k_norm", "self_attn.k_norm"},
-                                   {"post_attention_norm", "post_attention_layernorm"},
-                                   {"ffn_norm", "pre_feedforward_layernorm"},
-                                   {"post_ffw_norm", "post_feedforward_layernorm"}};
 
 }  // namespace
 
@@ -102,14 +105,14 @@ Architecture gemma3_architecture() {
       .name = "gemma3_text",
       .model_types = kModelTypes,
       .gguf_name = "gemma3",
-      .gguf_names = kGgufNames,
+      .gguf_names = kGemmaGgufNames,
       .activation_key = "hidden_activation",
-      .activations = kActivations,
+      .activations = kGemmaActivations,
       .gguf_defaults = gguf_defaults,
       .json_defaults = json_defaults,
       .gguf_finish = gguf_finish,
       .json_finish = json_finish,
-      .plan = plan,
+      .plan = plan_gemma,
   };
 }
 

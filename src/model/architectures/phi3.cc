@@ -36,22 +36,11 @@ AttentionBlock attention(const PlanBuilder& builder, const ModelConfig& config, 
   return block;
 }
 
-FeedForwardBlock feed_forward(const PlanBuilder& builder, const ModelConfig& config, int layer) {
-  const int hidden = config.hidden_size, intermediate = config.intermediate_size;
-  FeedForwardBlock block;
-  block.input_norm = builder.norm(layer, "post_attention_layernorm", hidden);
-  const Linear gate_up = builder.linear(layer, "mlp.gate_up_proj", 2 * intermediate, hidden);
-  block.gate = rows_of(gate_up, 0, intermediate);
-  block.up = rows_of(gate_up, intermediate, intermediate);
-  block.down = builder.linear(layer, "mlp.down_proj", hidden, intermediate);
-  return block;
-}
-
 ModelPlan plan(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
   PlanBuilder builder(config, std::move(weights));
   for (int layer = 0; layer < config.layers; ++layer) {
     builder.add(attention(builder, config, layer));
-    builder.add(feed_forward(builder, config, layer));
+    builder.add(builder.feed_forward_of_one(layer));
   }
   return builder.finish();
 }

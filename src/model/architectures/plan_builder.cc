@@ -127,6 +127,17 @@ bool PlanBuilder::has(int layer, std::string_view part) const {
   return weights_->find(layer_module(layer, part)).has_value();
 }
 
+FeedForwardBlock PlanBuilder::feed_forward_of_one(int layer, std::string_view norm_name) const {
+  const int hidden = config_.hidden_size, intermediate = config_.intermediate_size;
+  FeedForwardBlock block;
+  if (!norm_name.empty()) block.input_norm = norm(layer, norm_name, hidden);
+  const Linear gate_up = linear(layer, "mlp.gate_up_proj", 2 * intermediate, hidden);
+  block.gate = rows_of(gate_up, 0, intermediate);
+  block.up = rows_of(gate_up, intermediate, intermediate);
+  block.down = linear(layer, "mlp.down_proj", hidden, intermediate);
+  return block;
+}
+
 Block PlanBuilder::feed_forward_or_experts(int layer, std::string_view norm_name) const {
   if (config_.experts.count == 0) return feed_forward(layer, norm_name);
   for (const std::string module : {"mlp", "block_sparse_moe"}) {

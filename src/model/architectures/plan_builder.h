@@ -51,6 +51,10 @@ class PlanBuilder {
   FeedForwardBlock feed_forward(int layer,
                                 std::string_view norm_name = "post_attention_layernorm") const;
 
+  // The same, with gate and up one after the other in mlp.gate_up_proj.
+  FeedForwardBlock feed_forward_of_one(
+      int layer, std::string_view norm_name = "post_attention_layernorm") const;
+
   // The layer's feed-forward block, or its experts where the file has some: in the module mlp or
   // block_sparse_moe, gate, with e_score_correction_bias where there is one, chooses among
   // switch_mlp or experts.{gate,up,down}_proj, all experts' rows one after another, beside
