@@ -6,12 +6,11 @@
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
-#include <mutex>
 #include <thread>
 
 #include <fmt/format.h>
 
-#include "hub/certificates.h"
+#include "transfer/certificates.h"
 
 namespace mlxd::hub {
 namespace {
@@ -20,11 +19,6 @@ constexpr long kMostRedirects = 5;
 constexpr long kConnectSeconds = 20;
 constexpr long kSilentSeconds = 30;  // without a byte, after which a connection counts as dead
 constexpr int kTries = 3;
-
-void start_curl() {
-  static std::once_flag once;
-  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
-}
 
 bool equals(std::string_view a, std::string_view b) {  // b in lower case
   return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) {
@@ -58,15 +52,9 @@ std::string host_of(const Settings& settings) {
 
 Easy make_request(const Settings& settings, const std::string& url, char* error,
                   HeaderList& headers) {
-  start_curl();
-  Easy easy(curl_easy_init());
-  if (!easy) throw StartupError("libcurl could not be started");
+  Easy easy = transfer::make_easy(error);
   CURL* handle = easy.get();
-  error[0] = '\0';
-  curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, error);
   curl_easy_setopt(handle, CURLOPT_URL, url.c_str());
-  curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(handle, CURLOPT_USERAGENT, "mlxd");
   const char* schemes = settings.is_https() ? "https" : "https,http";
   curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, schemes);
   curl_easy_setopt(handle, CURLOPT_REDIR_PROTOCOLS_STR, schemes);
@@ -77,7 +65,9 @@ Easy make_request(const Settings& settings, const std::string& url, char* error,
   curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, kSilentSeconds);
   // One stream a connection: several are what makes it fast.
   curl_easy_setopt(handle, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-  if (const std::string file = certificates_for(settings); !file.empty()) {
+  if (const std::string file =
+          transfer::certificates_for(settings.certificates, settings.is_https());
+      !file.empty()) {
     curl_easy_setopt(handle, CURLOPT_CAINFO, file.c_str());
   }
   if (!settings.token.empty()) {
@@ -156,22 +146,6 @@ Answer get(const Settings& settings, const std::string& url, std::size_t most_by
     if (code != CURLE_OK) throw StartupError(failure(settings, code, error.data()));
     answer.body = std::move(body.text);
     return answer;
-  }
-}
-
-bool is_passing(CURLcode code) {
-  switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_PARTIAL_FILE:
-    case CURLE_OPERATION_TIMEDOUT:
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_GOT_NOTHING:
-    case CURLE_SEND_ERROR:
-    case CURLE_RECV_ERROR:
-      return true;
-    default:
-      return false;
   }
 }
 

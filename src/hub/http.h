@@ -2,15 +2,13 @@
 
 #include <cstddef>
 #include <functional>
-#include <memory>
 #include <string>
 #include <string_view>
-
-#include <curl/curl.h>
 
 #include "base/error.h"
 #include "hub/hub_id.h"
 #include "hub/settings.h"
+#include "transfer/easy.h"
 
 namespace mlxd::hub {
 
@@ -23,15 +21,8 @@ class Interrupted : public StartupError {
   using StartupError::StartupError;
 };
 
-struct EasyDeleter {
-  void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
-};
-using Easy = std::unique_ptr<CURL, EasyDeleter>;
-
-struct HeaderListDeleter {
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
-};
-using HeaderList = std::unique_ptr<curl_slist, HeaderListDeleter>;
+using transfer::Easy;
+using transfer::HeaderList;
 
 // A request of the hub at `url`, of which nothing has been sent: https, unless the endpoint itself
 // is not; a few redirects, on which another host does not see the token; proxies as curl's
@@ -68,7 +59,7 @@ Answer get(const Settings& settings, const std::string& url, std::size_t most_by
            const Stopped& stopped);
 
 // Whether it may go better the next time.
-bool is_passing(CURLcode code);
+using transfer::is_passing;
 bool is_passing_status(long status);
 
 // What kept a request from being answered: "huggingface.co cannot be reached: ...".

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "model/model_lookup.h"
+#include "transfer/certificates.h"
 
 namespace mlxd::hub {
 namespace {
@@ -66,9 +67,7 @@ Settings settings_from_environment() {
   }
   settings.token = find_token();
   settings.offline = is_true(variable("HF_HUB_OFFLINE"));
-  for (const char* name : {"CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"}) {
-    if (settings.certificates.empty()) settings.certificates = variable(name);
-  }
+  settings.certificates = transfer::certificates_of_the_user();
   return settings;
 }
 

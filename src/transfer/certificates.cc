@@ -1,16 +1,25 @@
-#include "hub/certificates.h"
+#include "transfer/certificates.h"
 
 #include <array>
+#include <cstdlib>
 #include <fstream>
 
 #include <curl/curl.h>
 
 #include "base/error.h"
 
-namespace mlxd::hub {
+namespace mlxd::transfer {
 
-std::string certificates_for(const Settings& settings) {
-  if (!settings.certificates.empty()) return settings.certificates;
+std::string certificates_of_the_user() {
+  for (const char* name : {"CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"}) {
+    const char* value = std::getenv(name);
+    if (value != nullptr && *value != '\0') return value;
+  }
+  return "";
+}
+
+std::string certificates_for(const std::string& of_the_user, bool needed) {
+  if (!of_the_user.empty()) return of_the_user;
   const curl_version_info_data* curl = curl_version_info(CURLVERSION_NOW);
   if (curl->cainfo != nullptr || curl->capath != nullptr) return "";
   static const std::array<std::filesystem::path, 5> kPlaces = {
@@ -21,10 +30,10 @@ std::string certificates_for(const Settings& settings) {
       "/etc/ssl/cert.pem",  // macOS, the BSDs
   };
   std::string found = find_certificates(kPlaces);
-  if (found.empty() && settings.is_https()) {
+  if (found.empty() && needed) {
     throw StartupError(
-        "this system has no certificates with which the hub's could be checked: install its "
-        "package ca-certificates, or set SSL_CERT_FILE to a file of them");
+        "this system has no certificates with which others' could be checked: install its package "
+        "ca-certificates, or set SSL_CERT_FILE to a file of them");
   }
   return found;
 }
@@ -37,4 +46,4 @@ std::string find_certificates(std::span<const std::filesystem::path> places) {
   return "";
 }
 
-}  // namespace mlxd::hub
+}  // namespace mlxd::transfer

@@ -1,4 +1,4 @@
-#include "hub/certificates.h"
+#include "transfer/certificates.h"
 
 #include <array>
 #include <filesystem>
@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-namespace mlxd::hub {
+namespace mlxd::transfer {
 namespace {
 
 TEST(Certificates, AreTheFirstFileThatASystemHas) {
@@ -23,10 +23,8 @@ TEST(Certificates, AreTheFirstFileThatASystemHas) {
 }
 
 TEST(Certificates, OfTheUserComeFirst) {
-  Settings settings;
-  settings.certificates = "/of/the/user.pem";
-  EXPECT_EQ(certificates_for(settings), "/of/the/user.pem");
+  EXPECT_EQ(certificates_for("/of/the/user.pem", true), "/of/the/user.pem");
 }
 
 }  // namespace
-}  // namespace mlxd::hub
+}  // namespace mlxd::transfer
