@@ -6,7 +6,7 @@ if(MLXD_TARGET)
 else()
   find_package(Threads REQUIRED)
   find_package(OpenSSL REQUIRED)                      # hashes and random bytes
-  find_package(CURL 7.85 REQUIRED)                    # transfers from the hub
+  find_package(CURL 7.85 REQUIRED)                    # transfers from the hub, traces
   find_package(Boost 1.81 REQUIRED COMPONENTS json)   # Asio's sockets and timers, and JSON
   find_package(CLI11 REQUIRED)                        # the command line
   find_package(tomlplusplus REQUIRED)                 # its file of settings
