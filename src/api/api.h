@@ -18,6 +18,9 @@
 namespace mlxd {
 class ModelPool;
 class TextModel;
+namespace tracing {
+class Tracer;
+}
 }  // namespace mlxd
 
 namespace mlxd::api {
@@ -42,7 +45,8 @@ struct ApiOptions {
   bool share_prefix_cache = false;
   // Of answers of /v1/responses that are kept in memory; 0: none is.
   std::size_t response_store_bytes = std::size_t{64} << 20;
-  bool json_log = false;  // the request log as JSON lines on standard error
+  tracing::Tracer* tracer = nullptr;  // of requests; outlives the Api. Null: none is traced
+  bool json_log = false;              // the request log as JSON lines on standard error
 };
 
 // Destroy the Server that it is mounted on first, then the Api, then the pool, then the Metrics:

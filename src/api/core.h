@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -17,25 +18,38 @@
 #include "api/ollama/dialect.h"
 #include "api/openai/dialect.h"
 #include "api/request_log.h"
+#include "api/request_trace.h"
 #include "api/responses/dialect.h"
 #include "api/text/queries.h"
+#include "tracing/tracer.h"
 
 namespace mlxd::api {
 
-// Every generation request goes into the metrics and the log.
+// Every generation request goes into the metrics and the log, and some into traces.
 class RecordedRequests final : public RequestObserver {
  public:
-  RecordedRequests(Metrics& metrics, const RequestLog& log) : metrics_(metrics), log_(log) {}
+  // `tracer` may be null.
+  RecordedRequests(Metrics& metrics, const RequestLog& log, tracing::Tracer* tracer)
+      : metrics_(metrics), log_(log), tracer_(tracer) {}
   void first_token(double seconds) override { metrics_.first_token(seconds); }
   void between_tokens(double seconds) override { metrics_.between_tokens(seconds); }
   void ended(const RequestRecord& record) override {
     metrics_.request_ended(record);
     log_.write(record);
+    if (record.trace && tracer_ != nullptr) trace(record);
   }
 
  private:
+  void trace(const RequestRecord& record) noexcept try {
+    const tracing::WallClock clock;
+    tracer_->end(spans_of(record, clock, [this] { return tracer_->new_span_id(); }));
+  } catch (const std::exception&) {  // no memory for them
+    tracer_->drop(1);
+  }
+
   Metrics& metrics_;
   const RequestLog& log_;
+  tracing::Tracer* const tracer_;
 };
 
 // What all handlers share. It outlives them and every job of the pool.
@@ -48,13 +62,14 @@ struct Core {
         dialects(openai_dialects(options)),
         queries(text_queries(options)),
         stored(std::make_shared<responses::ResponseStore>(options.response_store_bytes)),
-        requests(metrics, log),
+        requests(metrics, log, options.tracer),
         generation{models,
                    draining,
                    requests,
                    options.keep_alive_seconds,
                    options.chat_timeout_seconds,
                    options.share_prefix_cache,
+                   options.tracer,
                    StreamLogs(options.resume_seconds),
                    TextPool(options.text_threads, options.max_queued_texts)} {
     for (auto& dialect : ollama::dialects(options)) dialects.push_back(std::move(dialect));

@@ -289,6 +289,19 @@ std::string Metrics::text(const ScrapeState& state) const {
     gauge("mlxd_request_body_bytes", "Request bodies that connections hold.",
           double(state.server->body_bytes));
   }
+  if (state.spans) {
+    MetricFamily spans{"mlxd_trace_spans_total",
+                       "Spans of traces, by whether the collector took them or they were dropped.",
+                       MetricType::Counter,
+                       {}};
+    const auto count = [&spans](const char* outcome, std::int64_t value) {
+      spans.metric.push_back(
+          sample(MetricType::Counter, {{"outcome", outcome}}, static_cast<double>(value)));
+    };
+    count("exported", state.spans->exported);
+    count("dropped", state.spans->dropped);
+    families.push_back(std::move(spans));
+  }
   MetricFamily build{
       "mlxd_build_info", "Constant 1, labelled with what is running.", MetricType::Gauge, {}};
   for (const auto& model : state.models) {

@@ -8,6 +8,7 @@
 #include "api/generation/record.h"
 #include "engine/engine.h"
 #include "http/server.h"
+#include "tracing/span.h"
 
 namespace mlxd::api {
 
@@ -21,7 +22,8 @@ struct ScrapeState {
   };
   std::vector<Model> models;
   std::optional<http::ServerStats> server;
-  std::size_t resident_bytes = 0;  // of the process; 0: not known
+  std::optional<tracing::SpanCounts> spans;  // none: no request is traced
+  std::size_t resident_bytes = 0;            // of the process; 0: not known
   std::string version;
 };
 

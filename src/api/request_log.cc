@@ -50,13 +50,15 @@ std::string RequestLog::text_line(const RequestRecord& record) {
   const auto first = record.first_token_seconds < 0
                          ? std::string("-")
                          : fmt::format("{:.1f}", record.first_token_seconds * 1e3);
-  return fmt::format(
+  std::string line = fmt::format(
       "{} {}{} model={} status={} outcome={} finish={} in={} cached={} out={} queue_ms={:.1f} "
       "first_ms={} total_ms={:.1f}",
       record.id, record.endpoint, record.stream ? "+stream" : "",
       record.model.empty() ? "-" : record.model, record.status, outcome_name(record.outcome),
       record.finish.empty() ? "-" : record.finish, record.prompt_tokens, record.cached_tokens,
       record.completion_tokens, record.queue_seconds * 1e3, first, record.total_seconds * 1e3);
+  if (record.trace) line += " trace=" + tracing::to_hex(record.trace->trace_id);
+  return line;
 }
 
 std::string RequestLog::json_line(const RequestRecord& record) {
@@ -83,6 +85,10 @@ std::string RequestLog::json_line(const RequestRecord& record) {
     json.null_member("first_token_ms");
   }
   json.member("total_ms", milliseconds(record.total_seconds));
+  if (record.trace) {  // names as in OpenTelemetry's logs
+    json.member("trace_id", tracing::to_hex(record.trace->trace_id));
+    json.member("span_id", tracing::to_hex(record.trace->span_id));
+  }
   json.end_object();
   return line;
 }

@@ -25,6 +25,7 @@
 #include "http/server.h"
 #include "models/local_models.h"
 #include "models/model_pool.h"
+#include "tracing/tracer.h"
 #include "web/web.h"
 
 namespace mlxd {
@@ -244,6 +245,16 @@ std::string example_for(const std::string& address, const ModelPool& pool) {
                      address, path, first->id, rest);
 }
 
+// Off unless a collector is named.
+void set_up_tracing(const ServeSettings& settings, std::optional<tracing::Tracer>& tracer) {
+  std::vector<std::string> warnings;
+  const auto found = tracing::settings_from_environment(settings.otlp_endpoint, warnings);
+  for (const std::string& warning : warnings) spdlog::warn("{}", warning);
+  if (!found) return;
+  tracer.emplace(*found, kVersion);
+  spdlog::info("traces of requests go to {}", tracing::without_credentials(found->url));
+}
+
 }  // namespace
 
 int run_serve(const ServeSettings& settings) {
@@ -257,6 +268,8 @@ int run_serve(const ServeSettings& settings) {
         settings.host));
   }
   std::vector<ModelSetting> to_serve = models_to_serve(settings);
+  std::optional<tracing::Tracer> tracer;
+  set_up_tracing(settings, tracer);
 
   api::Metrics metrics;
   ModelPool pool({.idle_seconds = settings.model_ttl});
@@ -268,6 +281,7 @@ int run_serve(const ServeSettings& settings) {
   api_options.response_store_bytes = static_cast<std::size_t>(settings.response_store_mb) << 20;
   api_options.chat_timeout_seconds = settings.timeout_chat;
   api_options.completions_timeout_seconds = settings.timeout_completions;
+  api_options.tracer = tracer ? &*tracer : nullptr;
   api_options.json_log = settings.log_format == "json";
   api::Api api(api_options, metrics, pool);
   make_room_for_connections(settings.max_connections);

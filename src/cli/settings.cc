@@ -385,6 +385,10 @@ void add_serve_options(CLI::App& app, ServeSettings& settings) {
       ->capture_default_str()
       ->group(kLimits);
 
+  app.add_option("--otlp-endpoint", settings.otlp_endpoint,
+                 "an OpenTelemetry collector, as http://localhost:4318, that gets traces of the "
+                 "requests (default: as OTEL_EXPORTER_OTLP_ENDPOINT says; else none are made)")
+      ->envname("MLXD_OTLP_ENDPOINT");
   app.add_option("--log-format", settings.log_format, "text or json")
       ->envname("MLXD_LOG_FORMAT")
       ->check(one_of({"text", "json"}))

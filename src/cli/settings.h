@@ -62,6 +62,7 @@ struct ServeSettings {
   double header_timeout = 10, body_timeout = 30, idle_timeout = 60, write_stall_timeout = 30;
   int max_connections = kMaxConnections;
   bool exit_on_hang = false;
+  std::string otlp_endpoint;  // of a collector of traces; "": OpenTelemetry's variables say it
   std::string log_format = "text", log_level = "info";
   std::vector<std::string> warnings;  // about the settings themselves, for the log
 };

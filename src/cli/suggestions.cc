@@ -94,6 +94,7 @@ constexpr Synonym kSynonyms[] = {
     {"--api-keys --api-key-file --token --auth-token", "--api-key", ""},
     {"-v --verbose --verbosity --debug --uvicorn-log-level", "--log-level", ""},
     {"--log-json --structured-logging", "--log-format", ""},
+    {"--otlp-traces-endpoint --otlp --otel-endpoint", "--otlp-endpoint", ""},
 };
 
 constexpr Synonym kCommands[] = {

@@ -95,6 +95,7 @@ http::Response metrics(Core& core) {
     std::lock_guard lock(core.mutex);
     if (core.server_stats) state.server = core.server_stats();
   }
+  if (core.options.tracer != nullptr) state.spans = core.options.tracer->counts();
   http::Response response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
   response.body = core.metrics.text(state);

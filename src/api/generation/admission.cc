@@ -59,14 +59,16 @@ Result<Admitted> parse_and_submit(const GenerationShared& shared, const Dialect&
 }  // namespace
 
 Task<std::optional<Result<Admitted>>> admit(GenerationShared& shared, const Dialect& dialect,
-                                            http::Exchange& exchange, std::shared_ptr<Bell> bell) {
+                                            http::Exchange& exchange, std::shared_ptr<Bell> bell,
+                                            ModelAsk& ask) {
   const http::Request& request = exchange.request();
   return read_body<Admitted>(
       shared, exchange, bell,
       [&shared, &dialect, bell, asker = Asker{request.id, request.caller, names_session(request)}](
           http::Body& body, const ModelDirectory& models) {
         return parse_and_submit(shared, dialect, asker, bell, body, models);
-      });
+      },
+      &ask);
 }
 
 }  // namespace mlxd::api

@@ -21,8 +21,10 @@ struct Admitted {
 };
 
 // Has a request parsed and submitted, its model loaded where it is not. Nothing: the peer is gone.
-// `bell` rings whenever that goes on, and later when events wait. I/O thread.
+// `bell` rings whenever that goes on, and later when events wait. `ask` is told of the model, and
+// outlives the task. I/O thread.
 Task<std::optional<Result<Admitted>>> admit(GenerationShared& shared, const Dialect& dialect,
-                                            http::Exchange& exchange, std::shared_ptr<Bell> bell);
+                                            http::Exchange& exchange, std::shared_ptr<Bell> bell,
+                                            ModelAsk& ask);
 
 }  // namespace mlxd::api

@@ -32,7 +32,7 @@ class GenerationHandler {
         dialect_(dialect),
         exchange_(exchange),
         bell_(std::make_shared<Bell>(exchange.wakeup())),
-        progress_(shared.observer, exchange.request().id, dialect.name()) {}
+        progress_(shared, exchange.request(), dialect) {}
   ~GenerationHandler() {
     if (log_ && !log_->ended()) log_->end(Clock::now());
     bell_->silence();
@@ -118,7 +118,7 @@ Task<> GenerationHandler::answer() {
 
 // False when the request was answered with an error, or nobody waits for an answer.
 Task<bool> GenerationHandler::admit() {
-  auto admitted = co_await api::admit(shared_, dialect_, exchange_, bell_);
+  auto admitted = co_await api::admit(shared_, dialect_, exchange_, bell_, progress_.ask());
   if (!admitted) co_return false;
   if (!*admitted) {
     co_await refuse(admitted->error());
@@ -274,6 +274,7 @@ Task<> GenerationHandler::flush() {
     unsent_ = !begun;
     if (!begun) co_return;
     streaming_ = true;
+    progress_.began_stream();
     std::string first;
     request_.writer->begin(fold_->choices(), first);
     frames_.insert(0, first);

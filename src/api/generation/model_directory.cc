@@ -51,6 +51,7 @@ Result<ModelStatus> ModelDirectory::status_of(std::string_view id_or_alias) cons
 }
 
 Result<LeasedModel> ModelDirectory::find(std::string_view id_or_alias) const {
+  if (awaited_ != nullptr) awaited_->asked = id_or_alias;
   if (pool_ != nullptr) {
     if (awaited_ != nullptr && awaited_->model && awaited_->name == id_or_alias) {
       return awaited_->model;
@@ -58,7 +59,8 @@ Result<LeasedModel> ModelDirectory::find(std::string_view id_or_alias) const {
     Result<ModelLease> lease = pool_->lease(id_or_alias);
     if (lease) return LeasedModel(*std::move(lease));
     if (awaited_ != nullptr && lease.error().status == 503 && pool_->started()) {
-      *awaited_ = {std::string(id_or_alias), nullptr};
+      awaited_->name = id_or_alias;
+      awaited_->model = nullptr;
     }
     return std::move(lease).error();
   }

@@ -20,8 +20,9 @@ using LeasedModel = std::shared_ptr<TextModel>;
 
 // A model that a request asked for and that was not ready.
 struct AwaitedModel {
-  std::string name;   // as the request has it; "": it needed none
-  LeasedModel model;  // once it has been loaded for the request
+  std::string name;     // as the request has it; "": it needed none
+  LeasedModel model;    // once it has been loaded for the request
+  std::string asked{};  // the name that it looked for, whatever there was of it
 };
 
 // The models that are served, found by id or alias. Any thread; cheap to copy.
@@ -33,7 +34,7 @@ class ModelDirectory {
 
   // The directory of one request. `find` gives it the model that was loaded for it, which may be
   // on its way out for others, and notes the name of one that is not loaded: `load` may change
-  // that. `awaited` outlives the directory.
+  // that; and the name that is looked for. `awaited` outlives the directory.
   ModelDirectory for_request(AwaitedModel& awaited) const;
 
   bool started() const;                    // false while the models of the start are loaded

@@ -1,24 +1,48 @@
 #include "api/generation/progress.h"
 
 #include <algorithm>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 
-namespace mlxd::api {
+#include "tracing/tracer.h"
 
-Progress::Progress(RequestObserver& observer, std::string id, std::string_view endpoint)
-    : observer_(observer) {
-  record_.id = std::move(id);
-  record_.endpoint = endpoint;
+namespace mlxd::api {
+namespace {
+
+// Of a header that came several times (RFC 9110, 5.3).
+std::string joined_values(const http::Headers& headers, std::string_view lower_case_name) {
+  std::string joined;
+  for (const auto& [name, value] : headers) {
+    if (name != lower_case_name) continue;
+    if (!joined.empty()) joined += ',';
+    joined += value;
+  }
+  return joined;
+}
+
+}  // namespace
+
+Progress::Progress(GenerationShared& shared, const http::Request& request, const Dialect& dialect)
+    : observer_(shared.observer) {
+  record_.arrived = Clock::now();
+  record_.id = request.id;
+  record_.endpoint = dialect.name();
+  record_.path = dialect.path();
+  if (shared.tracer != nullptr) {
+    record_.trace = shared.tracer->begin(joined_values(request.headers, "traceparent"),
+                                         joined_values(request.headers, "tracestate"));
+  }
 }
 
 Progress::~Progress() {
-  record_.total_seconds = seconds_between(arrived_, Clock::now());
+  record_.total_seconds = seconds_between(record_.arrived, Clock::now());
   observer_.ended(record_);
 }
 
 void Progress::accepted(const ParsedRequest& request, std::size_t prompts) {
-  accepted_seconds_ = seconds_between(arrived_, Clock::now());
+  record_.accepted_seconds = seconds_between(record_.arrived, Clock::now());
   record_.model = request.model->id;
   record_.stream = request.stream;
   samples_ = request.job.samples;
@@ -40,6 +64,7 @@ void Progress::note(int prompt, const GenerationEvent& event) {
     record_.prompt_tokens += end->usage.prompt_tokens;
     record_.cached_tokens += end->usage.cached_prompt_tokens;
     record_.queue_seconds = std::max(record_.queue_seconds, end->queue_seconds);
+    record_.knows_queue = true;
   }
 }
 
@@ -49,7 +74,7 @@ void Progress::measure() {
   for (auto& choice : choices_) {
     if (choice.fresh == 0) continue;
     if (record_.first_token_seconds < 0) {
-      record_.first_token_seconds = seconds_between(arrived_, now);
+      record_.first_token_seconds = seconds_between(record_.arrived, now);
       observer_.first_token(record_.first_token_seconds);
     }
     if (choice.begun) {
@@ -87,9 +112,10 @@ void Progress::completed(const Usage& usage, double queue_seconds) {
 
 AnswerTimes Progress::times() const {
   AnswerTimes times;
-  times.end = seconds_between(arrived_, Clock::now());
+  times.end = seconds_between(record_.arrived, Clock::now());
   times.first_token = record_.first_token_seconds < 0 ? times.end : record_.first_token_seconds;
-  times.prompt_begun = std::min(accepted_seconds_ + record_.queue_seconds, times.first_token);
+  times.prompt_begun =
+      std::min(record_.accepted_seconds + record_.queue_seconds, times.first_token);
   return times;
 }
 

@@ -5,6 +5,7 @@
 
 #include "api/generation/dialect.h"
 #include "api/generation/record.h"
+#include "api/generation/shared.h"
 #include "base/clock.h"
 
 namespace mlxd::api {
@@ -13,16 +14,18 @@ namespace mlxd::api {
 // that every way out is accounted for. I/O thread.
 class Progress {
  public:
-  Progress(RequestObserver& observer, std::string id, std::string_view endpoint);
+  Progress(GenerationShared& shared, const http::Request& request, const Dialect& dialect);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
+  ModelAsk& ask() { return record_.ask; }  // for who reads the body
   void accepted(const ParsedRequest& request, std::size_t prompts);
   // An event of that prompt was taken; the next `measure` says when.
   void note(int prompt, const GenerationEvent& event);
   void measure();
 
+  void began_stream() { record_.began_stream = true; }
   void refused(const Error& error);  // before any byte of an answer
   void failed(const Error& error);   // after it was accepted
   void completed(const Usage& usage, double queue_seconds);
@@ -37,9 +40,7 @@ class Progress {
   };
 
   RequestObserver& observer_;
-  const TimePoint arrived_ = Clock::now();
   RequestRecord record_;
-  double accepted_seconds_ = 0;  // since it arrived
   int samples_ = 1;
   std::vector<ChoiceTimes> choices_;
 };

@@ -7,6 +7,10 @@
 #include "api/generation/stream_log.h"
 #include "api/generation/text_pool.h"
 
+namespace mlxd::tracing {
+class Tracer;
+}
+
 namespace mlxd::api {
 
 // What all generation requests share. It outlives them, and so does what it refers to; the
@@ -18,8 +22,9 @@ struct GenerationShared {
   double keep_alive_seconds = 15;
   double load_seconds = 300;  // that a request waits for a model to be loaded
   bool share_prefix_cache = false;
-  StreamLogs streams{0};  // I/O thread
-  TextPool pool;          // last: its jobs use what stands above
+  tracing::Tracer* tracer = nullptr;  // null: no request is traced
+  StreamLogs streams{0};              // I/O thread
+  TextPool pool;                      // last: its jobs use what stands above
 };
 
 }  // namespace mlxd::api

@@ -61,6 +61,7 @@ class TextJob {
   // before it can make anything, and then the body once more.
   Result<T> take() { return *std::move(result_); }
   std::string take_missed() { return std::move(awaited_.name); }
+  std::string take_asked() { return std::move(awaited_.asked); }  // the name that was looked for
   http::Body take_body() { return std::move(body_); }
   void abandon() { abandoned_ = true; }  // a job that has not begun is not worth beginning
 
@@ -108,10 +109,11 @@ Task<bool> done_or_gone(const Awaited& awaited, http::Exchange& exchange,
 
 // Reads the body of a request: what `work` makes of it on the text pool. A model that is not loaded
 // is waited for, and the body then read again. Nothing: the peer is gone. I/O thread; `bell` is the
-// handler's.
+// handler's, and `ask`, which may be null, is told of the model.
 template <class T>
 Task<std::optional<Result<T>>> read_body(GenerationShared& shared, http::Exchange& exchange,
-                                         std::shared_ptr<Bell> bell, TextWork<T> work) {
+                                         std::shared_ptr<Bell> bell, TextWork<T> work,
+                                         ModelAsk* ask = nullptr) {
   struct Abandon {
     ~Abandon() { job->abandon(); }
     const std::shared_ptr<TextJob<T>> job;
@@ -120,23 +122,28 @@ Task<std::optional<Result<T>>> read_body(GenerationShared& shared, http::Exchang
     ~Withdraw() { load->withdraw(); }
     const std::shared_ptr<ModelChange> load;
   };
-  const TimePoint deadline = after_seconds(Clock::now(), shared.load_seconds);
+  const TimePoint begun = Clock::now();
+  const TimePoint deadline = after_seconds(begun, shared.load_seconds);
+  const auto seconds = [begun] { return seconds_between(begun, Clock::now()); };
   http::Body body = exchange.take_body();
   AwaitedModel awaited;
   while (true) {
-    auto begun = TextJob<T>::begin(shared, exchange.request().id, std::move(body),
-                                   std::exchange(awaited, {}), bell, work);
-    if (!begun) co_return Result<T>(begun.error());
-    const Abandon handler{*std::move(begun)};
+    auto queued = TextJob<T>::begin(shared, exchange.request().id, std::move(body),
+                                    std::exchange(awaited, {}), bell, work);
+    if (!queued) co_return Result<T>(queued.error());
+    const Abandon handler{*std::move(queued)};
     TextJob<T>& job = *handler.job;
     const bool read = co_await done_or_gone(job, exchange, shared.keep_alive_seconds);
     if (!read) co_return std::nullopt;
+    if (ask != nullptr) ask->name = job.take_asked();
     awaited.name = job.take_missed();
     if (awaited.name.empty()) co_return job.take();
     body = job.take_body();
+    if (ask != nullptr && ask->load_begun_seconds < 0) ask->load_begun_seconds = seconds();
     const Withdraw waiting{ModelChange::load(shared.models, awaited.name, deadline, bell)};
     const bool loaded = co_await done_or_gone(*waiting.load, exchange, shared.keep_alive_seconds);
     if (!loaded) co_return std::nullopt;
+    if (ask != nullptr) ask->load_ended_seconds = seconds();
     auto model = waiting.load->take();
     if (!model) co_return Result<T>(std::move(model).error());
     awaited.model = *std::move(model);
