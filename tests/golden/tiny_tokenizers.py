@@ -13,7 +13,7 @@ CORPUS = ["the cat sat on the mat", "what is in the box", "a dog sitting in a bo
           "кошка сидит на коврике", "где коробка ?", "猫が箱の上に座った", "finally 42 fields , ok !"]
 # Texts with what normalisation changes, white space of all kinds, and characters that none knows.
 PIECE_TEXTS = ["a", "The cat sat  on the mat.", "кошка сидит на коврике", "où est\tla boîte ?\n  ok",
-               "ＣＡＴ４２ ﬁnally\u00a0ﬁelds…", "☃☃ cat☃dog 猫が箱 ", " ", "<s> the </s> mat",
+               "ＣＡＴ４２ ﬁnally\u00a0ﬁelds…", "☃☃ cat☃dog 猫が箱 ", " ", "the </s> <s> mat",
                " ".join(["что the box"] * 18)]
 
 # What normalisation makes of characters, besides SentencePiece's own collapsing of white space.
