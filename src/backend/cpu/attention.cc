@@ -58,7 +58,7 @@ std::size_t AttentionWork::most_scratch_bytes(const AttentionShape& shape, bool 
 std::size_t AttentionWork::prompt_floats(const AttentionShape& shape, int queries) {
   const std::size_t dim = (shape.head_dim + kGroupColumns - 1) / kGroupColumns * kGroupColumns;
   const std::size_t rows = (queries + kPromptRows - 1) / kPromptRows * kPromptRows;
-  const std::size_t tiled = 2 * rows * dim + 3 * dim * kPartition + kPromptRows * kPartition;
+  const std::size_t tiled = 2 * rows * dim + 3 * dim * kPartition + 2 * kPromptRows * kPartition;
   return tiled / 2 + rows * kPartition + kPromptRows * dim;
 }
 
@@ -74,7 +74,7 @@ void AttentionWork::prepare_unit(int queries, Scratch& scratch) const {
   scratch.prompt.queries = tiles(std::ptrdiff_t{2} * rows * dim);
   scratch.prompt.keys = tiles(std::ptrdiff_t{2} * dim * kPartition);
   scratch.prompt.values = tiles(std::ptrdiff_t{dim} * kPartition);
-  scratch.prompt.weights = tiles(std::ptrdiff_t{kPromptRows} * kPartition);
+  scratch.prompt.weights = tiles(std::ptrdiff_t{2} * kPromptRows * kPartition);
   scratch.prompt.scores = take(std::ptrdiff_t{rows} * kPartition);
   scratch.prompt.rest = take(std::ptrdiff_t{kPromptRows} * dim);
 }

@@ -66,19 +66,18 @@ struct Amx {
       if constexpr (kRows == 2) TILE_LOAD(2, second, line);
       if constexpr (kRows == 2 && kTiles == 2) TILE_LOAD(3, second + from->tile, line);
     }
+    // All loads before the products: these then wait for none of them one by one.
     for (int g = 0; g < groups; ++g) {
       TILE_LOAD(4, input + g * PromptInput::kGroupStride, kLine);
       TILE_LOAD(6, weights + g * kTileNumbers, kLine);
-      TILE_MULTIPLY(0, 4, 6);
-      if constexpr (kTiles == 2) {
-        TILE_LOAD(7, weights + tile_stride + g * kTileNumbers, kLine);
-        TILE_MULTIPLY(1, 4, 7);
-      }
+      if constexpr (kTiles == 2) TILE_LOAD(7, weights + tile_stride + g * kTileNumbers, kLine);
       if constexpr (kRows == 2) {
         TILE_LOAD(5, input + block_stride + g * PromptInput::kGroupStride, kLine);
-        TILE_MULTIPLY(2, 5, 6);
-        if constexpr (kTiles == 2) TILE_MULTIPLY(3, 5, 7);
       }
+      TILE_MULTIPLY(0, 4, 6);
+      if constexpr (kTiles == 2) TILE_MULTIPLY(1, 4, 7);
+      if constexpr (kRows == 2) TILE_MULTIPLY(2, 5, 6);
+      if constexpr (kRows == 2 && kTiles == 2) TILE_MULTIPLY(3, 5, 7);
     }
     const std::ptrdiff_t line = to.row * kFloat;
     float* const second = to.values + to.block;

@@ -50,13 +50,15 @@ class PromptAttention {
     while (tiles < kPartitionTiles && p.keys[tiles] != nullptr) ++tiles;
     round_keys(p, tiles, scratch);
     round_values(p, tiles, scratch);
+    // Weights lie for a while before a unit loads them, which it cannot from stores under way.
     for (int first = 0; first < p.queries; first += kPromptRows) {
       score(p, first, scratch);
+      if (first > 0) weigh(p, first - kPromptRows, scratch);
       const int end = least(first + kPromptRows, p.queries);
       for (int q = first; q < end; ++q) soften(p, q, 0, kPartitionTiles);
       round_weights(p, first, end, scratch);
-      weigh(p, first, end, scratch);
     }
+    weigh(p, (p.queries - 1) / kPromptRows * kPromptRows, scratch);
   }
 
  private:
@@ -141,25 +143,33 @@ class PromptAttention {
                                                  scratch.scores + first * kPartition, kPartition);
   }
 
-  // [2 groups of tokens], tiles. What rows behind `end` hold does not matter.
+  // Of queries [first, first + 16): [2 groups of tokens], tiles, of every other 16 in the same
+  // place.
+  static std::uint16_t* weights_of(PromptAttentionScratch& scratch, int first) {
+    return scratch.weights + first / kPromptRows % 2 * 2 * kTile;
+  }
+
+  // What rows behind `end` hold does not matter.
   static void round_weights(const PartitionQuery& p, int first, int end,
                             PromptAttentionScratch& scratch) {
     for (int q = first; q < end; ++q) {
       for (int token = 0; token < kPartition; token += 16) {
         const __m512 x = _mm512_loadu_ps(p.scores + q * kPartition + token);
-        store_narrow(scratch.weights + token / kGroupColumns * kTile + (q - first) * kGroupColumns +
-                         token % kGroupColumns,
+        store_narrow(weights_of(scratch, first) + token / kGroupColumns * kTile +
+                         (q - first) * kGroupColumns + token % kGroupColumns,
                      rounded_bits(x));
       }
     }
   }
 
-  static void weigh(const PartitionQuery& p, int first, int end, PromptAttentionScratch& scratch) {
+  static void weigh(const PartitionQuery& p, int first, PromptAttentionScratch& scratch) {
+    const int end = least(first + kPromptRows, p.queries);
     const bool whole = end - first == kPromptRows;
     float* const out = p.out + static_cast<std::ptrdiff_t>(first) * p.value_dim;
     float* const to = whole ? out : scratch.rest;
     const int chunks = p.value_dim / 16;
-    const std::uint16_t* const rows[] = {scratch.weights, scratch.weights + kTile};
+    const std::uint16_t* const weights = weights_of(scratch, first);
+    const std::uint16_t* const rows[] = {weights, weights + kTile};
     for (int c = 0; c < chunks;) {
       const std::uint16_t* const columns[] = {scratch.values + c * kTile,
                                               scratch.values + (chunks + c) * kTile};

@@ -23,6 +23,9 @@ namespace {
 constexpr int kMostTiles = PromptScratch::kTiles;
 constexpr int kChunkGroups = PromptScratch::kGroups;
 constexpr int kPassBlocks = PromptScratch::kBlocks;
+// Columns of a panel of all rows of a pass, in groups, times blocks of rows: 1 MiB of them, which
+// stay in a level-2 cache while the matrix's tiles pass by.
+constexpr int kPanelGroups = 1024;
 
 // Sums of 16 rows and outputs for some blocks of rows and tiles: where the first begin, and the
 // numbers from a row, a block of rows and a tile to the next.
@@ -117,11 +120,16 @@ class PromptDriver {
     const typename Unit::Session session;
     const Product product{static_cast<const PackedTiles&>(matrix), input, out};
     const int blocks = (input.rows + kPromptRows - 1) / kPromptRows;
+    const int groups = product.matrix.layout().groups;
     for (int block = 0; block < blocks; block += kPassBlocks) {
-      const int count = blocks - block < kPassBlocks ? blocks - block : kPassBlocks;
-      for (int tile = first_tile; tile < end_tile; tile += kMostTiles) {
-        const int tiles = end_tile - tile < kMostTiles ? end_tile - tile : kMostTiles;
-        multiply_pass(product, block, count, tile, tiles, scratch);
+      const int count = least(blocks - block, kPassBlocks);
+      const int panel = even_part(groups, kPanelGroups / count);
+      for (int group = 0; group < groups; group += panel) {
+        const int end = least(group + panel, groups);
+        for (int tile = first_tile; tile < end_tile; tile += kMostTiles) {
+          const Pass pass = {block, count, tile, least(end_tile - tile, kMostTiles), group, end};
+          multiply_pass(product, pass, scratch);
+        }
       }
     }
   }
@@ -132,46 +140,69 @@ class PromptDriver {
     const PromptInput& input;
     const PromptOutput& out;
   };
+  // So many blocks of rows and tiles from these on, over groups [group, end).
+  struct Pass {
+    int block, blocks, tile, tiles, group, end;
+  };
 
-  // Blocks [block, block + count) of rows by tiles [tile, tile + tiles).
-  static void multiply_pass(const Product& product, int block, int count, int tile, int tiles,
-                            PromptScratch& scratch) {
+  static int least(int a, int b) { return a < b ? a : b; }
+  // Of the fewest equal parts of `all` that are not longer than `most`, the length.
+  static int even_part(int all, int most) {
+    const int parts = (all + most - 1) / most;
+    return (all + parts - 1) / parts;
+  }
+
+  static void multiply_pass(const Product& product, const Pass& pass, PromptScratch& scratch) {
     const TileLayout& layout = product.matrix.layout();
-    const std::ptrdiff_t stride = PromptInput::block_size(product.input.columns);
-    const std::uint16_t* rows = product.input.tiles + block * stride;
-    for (int group = 0; group < layout.groups; group += kChunkGroups) {
-      const int left = layout.groups - group;
-      const int groups = left < kChunkGroups ? left : kChunkGroups;
-      for (int t = 0; t < tiles; ++t) {
-        expand(layout, product.matrix.tile(tile + t), group, groups, scratch.weights[t][0]);
+    const int chunk = even_part(pass.end - pass.group, kChunkGroups);
+    for (int group = pass.group; group < pass.end; group += chunk) {
+      const int groups = least(pass.end - group, chunk);
+      for (int t = 0; t < pass.tiles; ++t) {
+        expand(layout, product.matrix.tile(pass.tile + t), group, groups, scratch.weights[t][0]);
       }
-      for (int b = 0; b < count; b += 2) {
-        const int blocks = count - b < 2 ? 1 : 2;
-        const std::uint16_t* input = rows + b * stride + group * PromptInput::kGroupStride;
-        const Sums kept = {scratch.sums[b][0], kTileRows, kMostTiles * kSumNumbers, kSumNumbers};
-        const Sums* const from = group == 0 ? nullptr : &kept;
-        const bool last = left <= kChunkGroups;
-        if (last && lies_in_order(product, block + b, blocks, tile + tiles)) {
-          accumulate(blocks, tiles, input, stride, scratch.weights[0][0], groups, from,
-                     place_of(product, block + b, tile));
-          continue;
-        }
-        accumulate(blocks, tiles, input, stride, scratch.weights[0][0], groups, from, kept);
-        for (int i = 0; last && i < blocks; ++i) {
-          for (int t = 0; t < tiles; ++t)
-            write(product, block + b + i, tile + t, scratch.sums[b + i][t]);
-        }
+      for (int b = 0; b < pass.blocks; b += 2) {
+        multiply_blocks(product, pass, {b, least(pass.blocks - b, 2), group, groups}, scratch);
       }
     }
   }
 
-  static void accumulate(int blocks, int tiles, const std::uint16_t* input, std::ptrdiff_t stride,
-                         const std::uint16_t* weights, int groups, const Sums* from,
+  // One or two blocks of a pass, by all its tiles, over so many groups.
+  struct Part {
+    int block, blocks, group, groups;
+  };
+
+  static void multiply_blocks(const Product& product, const Pass& pass, const Part& part,
+                              PromptScratch& scratch) {
+    const std::ptrdiff_t stride = PromptInput::block_size(product.input.columns);
+    const int block = pass.block + part.block;
+    const std::uint16_t* input =
+        product.input.tiles + block * stride + part.group * PromptInput::kGroupStride;
+    const bool begins = part.group == pass.group, ends = part.group + part.groups == pass.end;
+    const bool in_order = lies_in_order(product, block, part.blocks, pass.tile + pass.tiles);
+    const Sums kept = {scratch.sums[part.block][0], kTileRows, kMostTiles * kSumNumbers,
+                       kSumNumbers};
+    const Sums placed = in_order ? place_of(product, block, pass.tile) : kept;
+    const auto for_each_tile = [&](auto&& move) {
+      for (int i = 0; i < part.blocks; ++i) {
+        for (int t = 0; t < pass.tiles; ++t)
+          move(product, block + i, pass.tile + t, scratch.sums[part.block + i][t]);
+      }
+    };
+    if (begins && part.group > 0 && !in_order) for_each_tile(read);
+    const Sums& so_far = begins ? placed : kept;
+    accumulate(part, pass.tiles, input, stride, scratch.weights[0][0],
+               part.group == 0 ? nullptr : &so_far, ends ? placed : kept);
+    if (ends && !in_order) for_each_tile(write);
+  }
+
+  static void accumulate(const Part& part, int tiles, const std::uint16_t* input,
+                         std::ptrdiff_t stride, const std::uint16_t* weights, const Sums* from,
                          const Sums& to) {
     constexpr std::ptrdiff_t kStride = kChunkGroups * kTileNumbers;
-    if (blocks == 2 && tiles == 2) {
+    const int groups = part.groups;
+    if (part.blocks == 2 && tiles == 2) {
       Unit::template accumulate<2, 2>(input, stride, weights, kStride, groups, from, to);
-    } else if (blocks == 2) {
+    } else if (part.blocks == 2) {
       Unit::template accumulate<2, 1>(input, stride, weights, kStride, groups, from, to);
     } else if (tiles == 2) {
       Unit::template accumulate<1, 2>(input, stride, weights, kStride, groups, from, to);
@@ -195,16 +226,33 @@ class PromptDriver {
             kTileRows};
   }
 
-  // The rows that are there, and of a matrix's last tile the outputs.
+  // Of a block of rows and a tile those rows and outputs that are there, to where they go.
   static void write(const Product& product, int block, int tile, const float* sums) {
-    const int first = block * kPromptRows, rows = product.input.rows - first;
-    const int outputs = product.matrix.rows() - tile * kTileRows;
-    const auto mask = static_cast<__mmask16>(outputs < kTileRows ? (1 << outputs) - 1 : 0xffff);
-    for (int i = 0; i < rows && i < kPromptRows; ++i) {
-      const int place = product.out.places ? product.out.places[first + i] : first + i;
-      float* to = product.out.values + place * product.out.stride;
-      _mm512_mask_storeu_ps(to + tile * kTileRows, mask, _mm512_load_ps(sums + i * kTileRows));
+    const __mmask16 there = outputs_of(product, tile);
+    for (int i = 0; i < rows_of(product, block); ++i) {
+      _mm512_mask_storeu_ps(place_of(product, block, tile, i), there,
+                            _mm512_load_ps(sums + i * kTileRows));
     }
+  }
+  // And back.
+  static void read(const Product& product, int block, int tile, float* sums) {
+    const __mmask16 there = outputs_of(product, tile);
+    for (int i = 0; i < rows_of(product, block); ++i) {
+      _mm512_store_ps(sums + i * kTileRows,
+                      _mm512_maskz_loadu_ps(there, place_of(product, block, tile, i)));
+    }
+  }
+  static __mmask16 outputs_of(const Product& product, int tile) {
+    const int outputs = product.matrix.rows() - tile * kTileRows;
+    return static_cast<__mmask16>(outputs < kTileRows ? (1 << outputs) - 1 : 0xffff);
+  }
+  static int rows_of(const Product& product, int block) {
+    return least(product.input.rows - block * kPromptRows, kPromptRows);
+  }
+  static float* place_of(const Product& product, int block, int tile, int row) {
+    const int index = block * kPromptRows + row;
+    const std::ptrdiff_t place = product.out.places ? product.out.places[index] : index;
+    return product.out.values + place * product.out.stride + tile * kTileRows;
   }
 
   static void expand(const TileLayout& layout, const std::uint8_t* tile, int first, int count,

@@ -38,8 +38,8 @@ struct PromptInput {
 
 // What a call works in: weights that it has expanded, and sums of products so far. One a thread.
 struct alignas(64) PromptScratch {
-  // The matrix's tiles are taken two at a time, of 256 columns: 16 KiB of expanded weights, which
-  // stay in a level-1 cache beside two blocks of rows.
+  // The matrix's tiles are taken two at a time, of at most 256 columns: 16 KiB of expanded weights,
+  // which stay in a level-1 cache beside two blocks of rows.
   static constexpr int kTiles = 2, kGroups = 8;
   // Blocks of rows of a pass: their sums, of two tiles, are 64 KiB.
   static constexpr int kBlocks = 32;
@@ -64,7 +64,7 @@ struct PromptAttentionScratch {
   std::uint16_t* queries = nullptr;  // 2 * queries * dim
   std::uint16_t* keys = nullptr;     // 2 * dim * 64
   std::uint16_t* values = nullptr;   // dim * 64
-  std::uint16_t* weights = nullptr;  // 16 * 64
+  std::uint16_t* weights = nullptr;  // 2 * 16 * 64
   float* scores = nullptr;           // queries * 64
   float* rest = nullptr;             // 16 * dim
 };

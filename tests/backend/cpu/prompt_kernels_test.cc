@@ -154,8 +154,10 @@ TEST_P(PromptKernelsOf, GiveARowTheSameBitsWhateverElseTheCallCovers) {
   for (const Quantization& quantization : code_formats()) {
     SCOPED_TRACE(to_string(quantization));
     for (int trial = 0; trial < 4; ++trial) {
-      const int columns = columns_for(quantization, 1 + die(40)), outputs = 1 + die(150);
-      const int count = trial == 0 ? 530 : 1 + die(60);  // more than a pass has, at first
+      // At first more rows than a pass has, and more columns than a panel of them.
+      const bool large = trial == 0;
+      const int columns = columns_for(quantization, large ? 40 : 1 + die(40));
+      const int outputs = 1 + die(150), count = large ? 530 : 1 + die(60);
       const auto matrix =
           GetParam()->pack(RandomTensor(quantization, outputs, columns, random()).get());
       const Rows rows(count, columns, random());
