@@ -33,13 +33,13 @@ class Planner {
     plan.size.blocks.assign(info_.kv.size(), 0);
     plan_states(plan);
     options_.kv_blocks > 0 ? windows_by_blocks(plan) : windows_by_bytes(plan);
+    const std::int64_t full = full_blocks(plan.size.bytes(info_));
     if (!has_full_) {
       plan.token_blocks = static_cast<int>(
           std::min(most_full_blocks(), std::max(blocks_for(kMostTokens), longest_)));
       plan.sequence_blocks = static_cast<int>(longest_);
       return plan;
     }
-    const std::int64_t full = full_blocks(plan.size.bytes(info_));
     for (std::size_t group = 0; group < info_.kv.size(); ++group) {
       if (info_.kv[group].window == 0) plan.size.blocks[group] = static_cast<int>(full);
     }

@@ -21,6 +21,6 @@ WITH_GGUF = {
         "model_type": "qwen2_moe", "architectures": ["Qwen2MoeForCausalLM"], "num_experts": 8,
         "num_experts_per_tok": 3, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 64,
         "decoder_sparse_step": 1, "mlp_only_layers": [], "norm_topk_prob": False, "use_sliding_window": False,
-        "sliding_window": None, "rms_norm_eps": 1e-6,
+        "sliding_window": None, "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
     }, mx.float16, None, 1),
 }

@@ -189,7 +189,7 @@ TEST(GgufConfig, NamesTheArchitecturesThatAreSupported) {
   const std::string text = complaint(writer);
   EXPECT_THAT(text,
               HasSubstr("\"general.architecture\" is \"mamba\"; mlxd runs bert, deepseek2, dots1, "
-                        "ernie4_5, ernie4_5-moe, exaone4, gemma3, "));
+                        "ernie4_5, ernie4_5-moe, exaone4, gemma2, gemma3, "));
   for (const Architecture& each : architectures()) {
     EXPECT_THAT(text, HasSubstr(std::string(each.gguf_name)));
   }

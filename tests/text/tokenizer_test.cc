@@ -121,8 +121,12 @@ TEST(Tokenizer, UnusableVocabulariesAreRefusedBySourceAndReason) {
   EXPECT_THAT(load_error(vocabulary), HasSubstr("llama-bpe"));
 
   vocabulary = byte_level_vocabulary();
-  vocabulary.model = "t5";
-  EXPECT_THAT(load_error(vocabulary), HasSubstr("\"t5\""));
+  vocabulary.model = "rwkv";
+  EXPECT_THAT(load_error(vocabulary), HasSubstr("\"rwkv\""));
+
+  vocabulary = byte_level_vocabulary();
+  vocabulary.model = "t5";  // a Unigram, of which this has no scores
+  EXPECT_THAT(load_error(vocabulary), HasSubstr("small.gguf"));
 
   vocabulary = byte_level_vocabulary();
   vocabulary.merges = {"a zz"};
