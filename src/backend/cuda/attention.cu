@@ -41,6 +41,19 @@ struct WarpSums {
   float most[2], weights[2];  // weights: of this lane's keys
 };
 
+// A column of a row's head when all its keys are in.
+__device__ float finished(const AttentionShape& s, const float* qkv, long row, int head, int column,
+                          Sums sums) {
+  if (s.sinks) {
+    const float sink = __fmul_rn(s.sinks[head], kLog2E);
+    sums.weights = __fadd_rn(sums.weights, exp2f(__fsub_rn(sink, sums.most)));
+  }
+  const float value = __fdiv_rn(sums.value, sums.weights);
+  if (!s.gated) return value;
+  const float gate = qkv[row * s.columns() + (2 * head + 1) * s.head_dim + column];
+  return value / (1 + expf(-gate));
+}
+
 struct Keys {
   const int* table;
   int first, last;  // positions that any of the tile's rows sees
@@ -142,7 +155,7 @@ struct Shared {
 
 template <class T, int D>
 __global__ void __launch_bounds__(kWarps * 32)
-    attend_tile(AttentionShape s, const T* q16, const T* keys, const T* values,
+    attend_tile(AttentionShape s, const float* qkv, const T* q16, const T* keys, const T* values,
                 const QueryTile* tiles, const int* tables, int parts, float* scratch, T* out,
                 int stride) {
   extern __shared__ __align__(16) unsigned char raw[];
@@ -232,13 +245,13 @@ __global__ void __launch_bounds__(kWarps * 32)
     if (query / group >= tile.count) continue;
     const int head = kv_head * group + query % group;
     out[static_cast<long>(tile.row + query / group) * stride + head * D + column] =
-        Of<T>::from(__fdiv_rn(total[i].value, total[i].weights));
+        Of<T>::from(finished(s, qkv, tile.row + query / group, head, column, total[i]));
   }
 }
 
 template <class T, int D>
-__global__ void join_parts(AttentionShape s, const int* positions, int parts, const float* scratch,
-                           T* out, int stride) {
+__global__ void join_parts(AttentionShape s, const float* qkv, const int* positions, int parts,
+                           const float* scratch, T* out, int stride) {
   const int row = blockIdx.x, head = blockIdx.y, position = positions[row];
   const int first = s.window == 0 ? 0 : max(position - s.window + 1, 0);
   const float* lines = scratch + (static_cast<long>(row) * s.heads + head) * parts * (D + 2);
@@ -249,12 +262,13 @@ __global__ void join_parts(AttentionShape s, const int* positions, int parts, co
       total.join(line[D], line[D + 1], line[column]);
     }
     out[static_cast<long>(row) * stride + head * D + column] =
-        Of<T>::from(__fdiv_rn(total.value, total.weights));
+        Of<T>::from(finished(s, qkv, row, head, column, total));
   }
 }
 
 struct Call {
   const AttentionShape& shape;
+  const float* qkv;
   const void* q16;
   const KvCache& cache;
   const QueryTile* tiles;
@@ -279,15 +293,15 @@ void attend_with(const Call& call) {
   const dim3 grid(static_cast<unsigned>(call.tile_count), static_cast<unsigned>(s.kv_heads),
                   static_cast<unsigned>(call.parts));
   kernel<<<grid, kWarps * 32, kBytes, call.stream>>>(
-      s, static_cast<const T*>(call.q16), static_cast<const T*>(call.cache.keys),
+      s, call.qkv, static_cast<const T*>(call.q16), static_cast<const T*>(call.cache.keys),
       static_cast<const T*>(call.cache.values), call.tiles, call.tables, call.parts, call.scratch,
       out, call.stride);
   if (call.parts > 1) {
     const dim3 lines(static_cast<unsigned>(call.rows), static_cast<unsigned>(s.heads));
     const auto join = join_parts<T, D>;
     constexpr int kThreads = std::min(D, 128);
-    join<<<lines, kThreads, 0, call.stream>>>(s, call.positions, call.parts, call.scratch, out,
-                                              call.stride);
+    join<<<lines, kThreads, 0, call.stream>>>(s, call.qkv, call.positions, call.parts, call.scratch,
+                                              out, call.stride);
   }
 }
 
@@ -313,11 +327,12 @@ void attend_as(const Call& call) {
 
 }  // namespace
 
-void attend(Element element, const AttentionShape& shape, const void* q16, const KvCache& cache,
-            const QueryTile* tiles, int tile_count, const int* tables, const int* positions,
-            int rows, int parts, float* scratch, void* out16, int stride, cudaStream_t stream) {
-  const Call call{shape, q16,   cache,   tiles, tile_count, tables, positions,
-                  rows,  parts, scratch, out16, stride,     stream};
+void attend(Element element, const AttentionShape& shape, const float* qkv, const void* q16,
+            const KvCache& cache, const QueryTile* tiles, int tile_count, const int* tables,
+            const int* positions, int rows, int parts, float* scratch, void* out16, int stride,
+            cudaStream_t stream) {
+  const Call call{shape,     qkv,  q16,   cache,   tiles, tile_count, tables,
+                  positions, rows, parts, scratch, out16, stride,     stream};
   if (element == Element::f16) return attend_as<__half>(call);
   attend_as<__nv_bfloat16>(call);
 }

@@ -23,7 +23,7 @@ struct Epilogue {
     gated,  // out16 = activation(gate) * up, of rows that alternate in eights: gate first
     plain,  // out16 = activation(y)
   };
-  enum Activation { silu, gelu_tanh, squared_relu };
+  enum Activation { silu, gelu_tanh, clamped_swiglu, squared_relu };
   Kind kind = store;
   Activation activation = silu;
   const float* bias = nullptr;
@@ -76,9 +76,15 @@ struct AttentionShape {
   // q is multiplied by 1 + beta log(1 + position / length), in whole lengths.
   float temperature_beta = 0;
   int temperature_length = 1;
+  const float* sinks = nullptr;  // [heads], as AttentionBlock has them; null: none
+  // Of each head those of q and then as many of a gate, by whose sigmoid its output is multiplied.
+  bool gated = false;
+
+  __host__ __device__ int query_columns() const { return (gated ? 2 : 1) * heads * head_dim; }
+  __host__ __device__ int columns() const { return query_columns() + 2 * kv_heads * head_dim; }
 };
 
-// Norms and turns q and k of qkv [T, (heads + 2 kv_heads) head_dim], writes q16 [T, heads head_dim]
+// Norms and turns q and k of qkv [T, columns], writes q16 [T, heads head_dim]
 // and, at `slots` [T] (block * 16 + token), keys and values.
 void place_heads(Element element, const AttentionShape& shape, const float* qkv,
                  const int* positions, const int* slots, int rows, void* q16, const KvCache& cache,
@@ -98,10 +104,11 @@ inline int rows_of_tile(const AttentionShape& shape) { return 16 / (shape.heads 
 
 // out16 [T, stride]. With `parts` 1 a tile's parts follow one another; otherwise they are computed
 // beside one another, and joined from `scratch` [T, heads, parts, head_dim + 2]. The bits are the
-// same. `parts` is not less than the step's largest context has.
-void attend(Element element, const AttentionShape& shape, const void* q16, const KvCache& cache,
-            const QueryTile* tiles, int tile_count, const int* tables, const int* positions,
-            int rows, int parts, float* scratch, void* out16, int stride, cudaStream_t stream);
+// same. `parts` is not less than the step's largest context has. Of qkv it reads gates.
+void attend(Element element, const AttentionShape& shape, const float* qkv, const void* q16,
+            const KvCache& cache, const QueryTile* tiles, int tile_count, const int* tables,
+            const int* positions, int rows, int parts, float* scratch, void* out16, int stride,
+            cudaStream_t stream);
 
 // Columns from `first` on become zeros.
 void clear_columns(Element element, void* out16, int first, int stride, int rows,

@@ -1,20 +1,25 @@
 #include "backend/cuda/layers.h"
 
 namespace mlxd::cuda_backend {
-namespace {
-
-Epilogue::Activation activation_of(Activation activation) {
+Epilogue activation_of(Activation activation, bool gated) {
+  Epilogue epilogue{.kind = gated ? Epilogue::gated : Epilogue::plain};
   switch (activation) {
+    case Activation::silu:
+      epilogue.activation = Epilogue::silu;
+      break;
     case Activation::gelu_tanh:
-      return Epilogue::gelu_tanh;
+      epilogue.activation = Epilogue::gelu_tanh;
+      break;
+    case Activation::clamped_swiglu:
+      epilogue.activation = Epilogue::clamped_swiglu;
+      break;
     case Activation::squared_relu:
-      return Epilogue::squared_relu;
-    default:
-      return Epilogue::silu;
+      epilogue.activation = Epilogue::squared_relu;
+      break;
   }
+  return epilogue;
 }
 
-// x = stream_scale * (x + factor * post_norm(W from)), in one launch where nothing comes between.
 void add_to_stream(const StepContext& step, const DeviceLinear& linear, const void* from16,
                    const Norm& post_norm, float factor, float stream_scale) {
   const PackedShape& shape = linear.matrix.shape;
@@ -29,8 +34,6 @@ void add_to_stream(const StepContext& step, const DeviceLinear& linear, const vo
   add_normalised(post_norm, step.space.y, shape.rows, step.rows, factor, stream_scale, step.space.x,
                  step.stream);
 }
-
-}  // namespace
 
 AttentionLayer::AttentionLayer(const AttentionBlock& block, Weights& weights)
     : layer_(block.layer),
@@ -57,17 +60,19 @@ AttentionLayer::AttentionLayer(const AttentionBlock& block, Weights& weights)
   shape_.scale = block.scale;
   shape_.softcap = block.softcap;
   shape_.window = block.window;
+  if (!block.sinks.empty()) shape_.sinks = weights.vector(block.sinks);
+  shape_.gated = block.gated;
   if (block.temperature) {
     shape_.temperature_beta = block.temperature->beta;
     shape_.temperature_length = block.temperature->length;
   }
 }
 
-void AttentionLayer::run(const StepContext& step, const PagedKv& cache) const {
+void AttentionLayer::run(const StepContext& step) const {
   const Workspace& space = step.space;
   normalise(step.element, input_norm_, space.x, width_, nullptr, step.rows, space.h16,
             padded(width_), step.stream);
-  const int columns = (shape_.heads + 2 * shape_.kv_heads) * shape_.head_dim;
+  const int columns = shape_.columns();
   float* out = space.heads;
   for (const DeviceLinear& linear : heads_) {
     const Epilogue end{.bias = linear.bias, .out = out, .stride = columns};
@@ -75,14 +80,15 @@ void AttentionLayer::run(const StepContext& step, const PagedKv& cache) const {
     out += linear.matrix.shape.rows;
   }
   const DeviceStep& in = step.input;
-  const auto group = static_cast<std::size_t>(cache.group_of(layer_));
-  const KvCache& kv = cache.layer(layer_);
+  const auto group = static_cast<std::size_t>(step.cache.group_of(layer_));
+  const KvCache& kv = step.cache.layer(layer_);
   place_heads(step.element, shape_, space.heads, in.positions, in.slots[group], step.rows,
               space.q16, kv, step.stream);
   const DeviceStep::Tiles& tiles = in.tiles_of(rows_of_tile(shape_), static_cast<int>(group));
   const int width = shape_.heads * shape_.head_dim, stride = padded(width);
-  attend(step.element, shape_, space.q16, kv, tiles.tiles, tiles.count, in.tables[group],
-         in.positions, step.rows, in.parts, space.scratch, space.wide16, stride, step.stream);
+  attend(step.element, shape_, space.heads, space.q16, kv, tiles.tiles, tiles.count,
+         in.tables[group], in.positions, step.rows, in.parts, space.scratch, space.wide16, stride,
+         step.stream);
   clear_columns(step.element, space.wide16, width, stride, step.rows, step.stream);
   add_to_stream(step, output_, space.wide16, post_norm_, residual_scale_, 1);
 }
@@ -92,13 +98,11 @@ FeedForwardLayer::FeedForwardLayer(const FeedForwardBlock& block, Weights& weigh
       hidden_(static_cast<int>(block.up.out())),
       input_norm_(weights.norm(block.input_norm)),
       post_norm_(weights.norm(block.post_norm)),
-      into_(weights.linear(plan_hidden(block, weights.element()))),
+      into_(weights.linear(plan_hidden(block.gate, block.up, weights.element()))),
       down_(weights.linear(plan_matrix(block.down, weights.element()))),
+      activation_(activation_of(block.activation, block.gate.has_value())),
       residual_scale_(block.residual_scale),
-      stream_scale_(block.stream_scale) {
-  activation_.kind = block.gate ? Epilogue::gated : Epilogue::plain;
-  activation_.activation = activation_of(block.activation);
-}
+      stream_scale_(block.stream_scale) {}
 
 void FeedForwardLayer::run(const StepContext& step) const {
   const Workspace& space = step.space;

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <optional>
-#include <variant>
 #include <vector>
 
 #include "backend/cuda/kv_cache.h"
+#include "backend/cuda/state_slots.h"
 #include "backend/cuda/step_input.h"
 #include "backend/cuda/step_memory.h"
 #include "backend/cuda/weights.h"
@@ -21,6 +21,10 @@ struct Workspace {
   void* q16 = nullptr;
   void* wide16 = nullptr;  // heads' outputs, or the hidden layer
   float* scratch = nullptr;
+  float* scores = nullptr;      // of experts; or the factors of a delta net
+  float* mixed = nullptr;       // a delta net's rows behind its convolution, and what they leave
+  float* expert_out = nullptr;  // [pairs]
+  void* pairs = nullptr;        // of rows and experts (sorted_pairs)
 };
 
 // What all layers of a step share.
@@ -29,13 +33,21 @@ struct StepContext {
   int rows;
   const DeviceStep& input;
   const Workspace& space;
+  const PagedKv& cache;
+  const StateSlots& states;
   cudaStream_t stream;
 };
+
+Epilogue activation_of(Activation activation, bool gated);
+
+// x = stream_scale * (x + factor * post_norm(W from)), in one launch where nothing comes between.
+void add_to_stream(const StepContext& step, const DeviceLinear& linear, const void* from16,
+                   const Norm& post_norm, float factor, float stream_scale);
 
 class AttentionLayer {
  public:
   AttentionLayer(const AttentionBlock& block, Weights& weights);
-  void run(const StepContext& step, const PagedKv& cache) const;
+  void run(const StepContext& step) const;
   const AttentionShape& shape() const { return shape_; }
 
  private:
@@ -60,7 +72,5 @@ class FeedForwardLayer {
   Epilogue activation_;
   float residual_scale_, stream_scale_;
 };
-
-using Layer = std::variant<AttentionLayer, FeedForwardLayer>;
 
 }  // namespace mlxd::cuda_backend

@@ -6,11 +6,44 @@
 // all, one after another: the same sums in the same order, so the same bits.
 #pragma once
 
+#include "backend/cuda/expert_kernels.h"
 #include "backend/cuda/unpack.cuh"
 
 namespace mlxd::cuda_backend {
 
 __device__ inline int first_unit(int units, int split) { return units * split / kSplits; }
+
+// Which columns of y^T a block computes, with which rows of the matrix.
+struct ColumnTile {
+  int first = 0, count = 0;
+  int matrix_tile = 0, matrix_tiles = 0;  // its tiles of rows: the first, and how many
+  int matrix_rows = 0;                    // in these
+};
+
+// Every row of x with every row of the matrix.
+struct AllRows {
+  int count;
+
+  __device__ ColumnTile tile(const DeviceMatrix& matrix, int index, int width) const {
+    const int first = index * width;
+    return {first, min(count - first, width), 0, matrix.shape.tiles(), matrix.shape.rows};
+  }
+  __device__ int source(int column) const { return column; }
+};
+
+// A matrix of each expert, whose columns are pairs by place.
+struct ExpertRows {
+  const ExpertTile* tiles;
+  const int *tile_count, *rows;  // rows: of x, by place; null: the place
+  int matrix_tiles, matrix_rows;
+
+  __device__ ColumnTile tile(const DeviceMatrix&, int index, int) const {
+    if (index >= *tile_count) return {};
+    const ExpertTile of = tiles[index];
+    return {of.first, of.count, of.expert * matrix_tiles, matrix_tiles, matrix_rows};
+  }
+  __device__ int source(int column) const { return rows ? rows[column] : column; }
+};
 
 __device__ inline float activate(Epilogue::Activation activation, float x) {
   switch (activation) {
@@ -20,6 +53,10 @@ __device__ inline float activate(Epilogue::Activation activation, float x) {
       const float inner = 0.7978845608f * (x + 0.044715f * x * x * x);
       return 0.5f * x * (1 + tanhf(inner));
     }
+    case Epilogue::clamped_swiglu: {
+      const float low = fminf(x, 7.f);
+      return low / (1 + __expf(-1.702f * low));
+    }
     default: {
       const float positive = fmaxf(x, 0.f);
       return positive * positive;
@@ -27,12 +64,14 @@ __device__ inline float activate(Epilogue::Activation activation, float x) {
   }
 }
 
-// `m` and `n` are row and column of y^T. Of `gated`, `value` is of the gate and `up` of the row
-// that lies 8 behind.
+// `m` and `n` are row, of the tile's matrix, and column of y^T. Of `gated`, `value` is of the gate
+// and `up` of the row that lies 8 behind.
 template <class T>
-__device__ void finish(const Epilogue& e, int m, int n, int rows_of_matrix, float value, float up) {
-  if (m >= rows_of_matrix) return;
-  if (e.bias) value = __fadd_rn(value, e.bias[m]);
+__device__ void finish(const Epilogue& e, const ColumnTile& tile, int m, int n, float value,
+                       float up) {
+  if (m >= tile.matrix_rows) return;
+  const float* const bias = e.bias ? e.bias + tile.matrix_tile * kUnitRows : nullptr;
+  if (bias) value = __fadd_rn(value, bias[m]);
   const long line = static_cast<long>(n) * e.stride;
   switch (e.kind) {
     case Epilogue::store:
@@ -42,7 +81,8 @@ __device__ void finish(const Epilogue& e, int m, int n, int rows_of_matrix, floa
       e.out[line + m] = fmaf(e.factor, value, e.out[line + m]);
       break;
     case Epilogue::gated:
-      if (e.bias) up = __fadd_rn(up, e.bias[m + 8]);
+      if (bias) up = __fadd_rn(up, bias[m + 8]);
+      if (e.activation == Epilogue::clamped_swiglu) up = fminf(fmaxf(up, -7.f), 7.f) + 1;
       static_cast<T*>(e.out16)[line + m / 16 * 8 + m % 8] =
           Of<T>::from(__fmul_rn(activate(e.activation, value), up));
       break;
@@ -55,14 +95,25 @@ __device__ void finish(const Epilogue& e, int m, int n, int rows_of_matrix, floa
 inline constexpr int kFewWarps = kSplits;
 
 // A block computes one tile of 16 rows of y^T, and 8 * kColumnTiles of its columns.
-template <class T, Packing packing, bool wide, int kColumnTiles>
+template <class T, Packing packing, bool wide, int kColumnTiles, class Rows>
 __global__ void __launch_bounds__(kFewWarps * 32)
-    multiply_few(DeviceMatrix matrix, const T* __restrict__ x, int stride, int rows, Epilogue e) {
+    multiply_few(DeviceMatrix matrix, const T* __restrict__ x, int stride, Rows rows, Epilogue e) {
   constexpr int kColumns = 8 * kColumnTiles;
   __shared__ float parts[kSplits][kColumns][kUnitRows + 1];
   const int lane = threadIdx.x % 32, split = threadIdx.x / 32;
   const int units = matrix.shape.units();
-  const int tile = blockIdx.x, first_column = blockIdx.y * kColumns;
+  const int tile = blockIdx.x;
+  const ColumnTile columns = rows.tile(matrix, static_cast<int>(blockIdx.y), kColumns);
+  if (columns.count <= 0) return;
+  const T* from[kColumnTiles];  // of the lane's columns; null: not there
+#pragma unroll
+  for (int t = 0; t < kColumnTiles; ++t) {
+    const int n = 8 * t + lane / 4;
+    from[t] = nullptr;
+    if (n >= columns.count) continue;
+    from[t] =
+        x + static_cast<long>(rows.source(columns.first + n)) * stride + lane % 4 * kLaneColumns;
+  }
   float sum[kColumnTiles][4] = {};
 
   const auto add_unit = [&](const LaneUnit<packing>& loaded, int unit) {
@@ -70,13 +121,11 @@ __global__ void __launch_bounds__(kFewWarps * 32)
     unpack<T, packing, wide>(loaded, a);
 #pragma unroll
     for (int t = 0; t < kColumnTiles; ++t) {
-      const int n = first_column + 8 * t + lane / 4;
       uint4 low = {}, high = {};
-      if (n < rows) {
-        const auto* from = reinterpret_cast<const uint4*>(
-            x + static_cast<long>(n) * stride + unit * kUnitColumns + lane % 4 * kLaneColumns);
-        low = __ldg(from);
-        high = __ldg(from + 1);
+      if (from[t]) {
+        const auto* chunk = reinterpret_cast<const uint4*>(from[t] + unit * kUnitColumns);
+        low = __ldg(chunk);
+        high = __ldg(chunk + 1);
       }
       mma<T>(sum[t], a[0][0], a[1][0], a[0][1], a[1][1], low.x, low.y);
       mma<T>(sum[t], a[0][2], a[1][2], a[0][3], a[1][3], low.z, low.w);
@@ -88,7 +137,7 @@ __global__ void __launch_bounds__(kFewWarps * 32)
   constexpr int kAhead = packing == Packing::plain ? 2 : 4;  // units on their way
   const int end = first_unit(units, split + 1);
   int unit = first_unit(units, split);
-  const long base = static_cast<long>(tile) * units;
+  const long base = static_cast<long>(columns.matrix_tile + tile) * units;
   for (; unit + kAhead <= end; unit += kAhead) {
     LaneUnit<packing> loaded[kAhead];
 #pragma unroll
@@ -114,14 +163,14 @@ __global__ void __launch_bounds__(kFewWarps * 32)
   const int lines = gated ? 8 : 16;
   for (int i = threadIdx.x; i < kColumns * lines; i += blockDim.x) {
     const int m = i % lines, n = i / lines;
-    if (first_column + n >= rows) continue;
+    if (n >= columns.count) continue;
     float value = 0, up = 0;
 #pragma unroll
     for (int s = 0; s < kSplits; ++s) {
       value = __fadd_rn(value, parts[s][n][m]);
       if (gated) up = __fadd_rn(up, parts[s][n][m + 8]);
     }
-    finish<T>(e, tile * kUnitRows + m, first_column + n, matrix.shape.rows, value, up);
+    finish<T>(e, columns, tile * kUnitRows + m, columns.first + n, value, up);
   }
 }
 
@@ -136,22 +185,24 @@ __device__ inline void copy_async(void* to, const void* from, bool there) {
 
 // A block computes 8 tiles of 16 rows of y^T and 128 of its columns, a warp 2 tiles and 64 columns.
 // Units of activations travel through shared memory, weights come straight from their place.
-template <class T, Packing packing, bool wide>
+template <class T, Packing packing, bool wide, class Rows>
 __global__ void __launch_bounds__(kManyWarps * 32, 1)
-    multiply_many(DeviceMatrix matrix, const T* __restrict__ x, int stride, int rows, Epilogue e) {
+    multiply_many(DeviceMatrix matrix, const T* __restrict__ x, int stride, Rows rows, Epilogue e) {
   __shared__ __align__(16) uint4 stages[kStages][kManyColumns][8];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int g = lane / 4, c = lane % 4;
-  const int units = matrix.shape.units(), tiles = matrix.shape.tiles();
-  const int first_tile = blockIdx.x * kManyTiles + warp % 4 * 2;
-  const int first_column = blockIdx.y * kManyColumns, warp_column = warp / 4 * 64;
+  const int units = matrix.shape.units();
+  const ColumnTile columns = rows.tile(matrix, static_cast<int>(blockIdx.y), kManyColumns);
+  if (columns.count <= 0) return;
+  const int first_tile = blockIdx.x * kManyTiles + warp % 4 * 2, warp_column = warp / 4 * 64;
 
   const auto request = [&](int unit) {
     if (unit < units) {
       for (int i = threadIdx.x; i < kManyColumns * 8; i += blockDim.x) {
         const int n = i / 8, chunk = i % 8;
-        const bool there = first_column + n < rows;
-        const T* from = x + static_cast<long>(there ? first_column + n : 0) * stride +
+        const bool there = n < columns.count;
+        const T* from = x +
+                        static_cast<long>(rows.source(columns.first + (there ? n : 0))) * stride +
                         unit * kUnitColumns + chunk * 8;
         copy_async(&stages[unit % kStages][n][chunk ^ n % 8], from, there);
       }
@@ -159,7 +210,7 @@ __global__ void __launch_bounds__(kManyWarps * 32, 1)
     asm volatile("cp.async.commit_group;");
   };
   const auto load = [&](int tile, int unit) {
-    const int there = min(tile, tiles - 1);
+    const int there = columns.matrix_tile + min(tile, columns.matrix_tiles - 1);
     return load_unit<packing, wide>(matrix, static_cast<long>(there) * units + unit, lane);
   };
 
@@ -179,6 +230,7 @@ __global__ void __launch_bounds__(kManyWarps * 32, 1)
     }
 #pragma unroll
     for (int n = 0; n < 8; ++n) {
+      if (warp_column + 8 * n >= columns.count) break;
       const int row = warp_column + 8 * n + g;
       const uint4 low = stages[unit % kStages][row][2 * c ^ row % 8];
       const uint4 high = stages[unit % kStages][row][(2 * c + 1) ^ row % 8];
@@ -212,11 +264,11 @@ __global__ void __launch_bounds__(kManyWarps * 32, 1)
     for (int n = 0; n < 8; ++n) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        const int column = first_column + warp_column + 8 * n + 2 * c + i;
-        if (column >= rows) continue;
-        finish<T>(e, m, column, matrix.shape.rows, sum[t][n][i], sum[t][n][i + 2]);
+        const int column = warp_column + 8 * n + 2 * c + i;
+        if (column >= columns.count) continue;
+        finish<T>(e, columns, m, columns.first + column, sum[t][n][i], sum[t][n][i + 2]);
         if (e.kind != Epilogue::gated) {
-          finish<T>(e, m + 8, column, matrix.shape.rows, sum[t][n][i + 2], 0);
+          finish<T>(e, columns, m + 8, columns.first + column, sum[t][n][i + 2], 0);
         }
       }
     }
@@ -226,43 +278,88 @@ __global__ void __launch_bounds__(kManyWarps * 32, 1)
 // From so many rows on the second kernel is the faster one.
 inline constexpr int kMany = 65;
 
-template <class T, Packing packing, bool wide>
-void launch_multiply(const DeviceMatrix& matrix, const void* x16, int stride, int rows,
-                     const Epilogue& e, cudaStream_t stream) {
-  const auto* x = static_cast<const T*>(x16);
-  const auto tiles = static_cast<unsigned>(matrix.shape.tiles());
-  const auto blocks = [](unsigned count, unsigned of) { return (count + of - 1) / of; };
-  const auto count = static_cast<unsigned>(rows);
-  if (rows >= kMany) {
-    const dim3 grid(blocks(tiles, kManyTiles), blocks(count, kManyColumns));
-    multiply_many<T, packing, wide>
-        <<<grid, kManyWarps * 32, 0, stream>>>(matrix, x, stride, rows, e);
-  } else if (rows <= 8) {
-    multiply_few<T, packing, wide, 1>
-        <<<dim3(tiles, 1), kFewWarps * 32, 0, stream>>>(matrix, x, stride, rows, e);
-  } else if (rows <= 16) {
-    multiply_few<T, packing, wide, 2>
-        <<<dim3(tiles, 1), kFewWarps * 32, 0, stream>>>(matrix, x, stride, rows, e);
-  } else {
-    multiply_few<T, packing, wide, 4>
-        <<<dim3(tiles, blocks(count, 32)), kFewWarps * 32, 0, stream>>>(matrix, x, stride, rows, e);
-  }
+constexpr unsigned blocks_of(int count, int of) {
+  return static_cast<unsigned>((count + of - 1) / of);
 }
 
+struct MultiplyAll {
+  const DeviceMatrix& matrix;
+  const void* x;
+  int stride, rows;
+  const Epilogue& e;
+  cudaStream_t stream;
+
+  template <class T, Packing packing, bool wide>
+  void launch() const {
+    const auto* from = static_cast<const T*>(x);
+    const unsigned tiles = blocks_of(matrix.shape.rows, kUnitRows);
+    const auto few = [&](auto kernel, int width) {
+      const dim3 grid(tiles, blocks_of(rows, width));
+      kernel<<<grid, kFewWarps * 32, 0, stream>>>(matrix, from, stride, AllRows{rows}, e);
+    };
+    if (rows >= kMany) {
+      const dim3 grid(blocks_of(static_cast<int>(tiles), kManyTiles),
+                      blocks_of(rows, kManyColumns));
+      multiply_many<T, packing, wide>
+          <<<grid, kManyWarps * 32, 0, stream>>>(matrix, from, stride, AllRows{rows}, e);
+    } else if (rows <= 8) {
+      few(multiply_few<T, packing, wide, 1, AllRows>, 8);
+    } else if (rows <= 16) {
+      few(multiply_few<T, packing, wide, 2, AllRows>, 16);
+    } else {
+      few(multiply_few<T, packing, wide, 4, AllRows>, 32);
+    }
+  }
+};
+
+struct MultiplyExperts {
+  const ExpertMatrix& matrix;
+  const void* x;
+  int stride;
+  bool gather;
+  const SortedPairs& pairs;
+  int count;  // of pairs
+  const Epilogue& e;
+  cudaStream_t stream;
+
+  template <class T, Packing packing, bool wide>
+  void launch() const {
+    const auto* from = static_cast<const T*>(x);
+    const int tiles = matrix.all.shape.tiles() / matrix.experts;
+    const ExpertRows rows{pairs.tiles, pairs.tile_count, gather ? pairs.rows : nullptr, tiles,
+                          matrix.rows};
+    const auto column_tiles = static_cast<unsigned>(most_tiles(count, matrix.experts));
+    const auto few = [&](auto kernel) {
+      const dim3 grid(static_cast<unsigned>(tiles), column_tiles);
+      kernel<<<grid, kFewWarps * 32, 0, stream>>>(matrix.all, from, stride, rows, e);
+    };
+    switch (tile_width(count, matrix.experts)) {
+      case 8:
+        return few(multiply_few<T, packing, wide, 1, ExpertRows>);
+      case 16:
+        return few(multiply_few<T, packing, wide, 2, ExpertRows>);
+      case 32:
+        return few(multiply_few<T, packing, wide, 4, ExpertRows>);
+      default:
+        const dim3 grid(blocks_of(tiles, kManyTiles), column_tiles);
+        multiply_many<T, packing, wide>
+            <<<grid, kManyWarps * 32, 0, stream>>>(matrix.all, from, stride, rows, e);
+    }
+  }
+};
+
+// call.launch<T, packing, wide>() for the matrix's packing.
 template <class T>
-void multiply_as(const DeviceMatrix& matrix, const void* x, int stride, int rows, const Epilogue& e,
-                 cudaStream_t stream) {
-  switch (matrix.shape.packing) {
+void launch_for(const PackedShape& shape, const auto& call) {
+  switch (shape.packing) {
     case Packing::plain:
-      return launch_multiply<T, Packing::plain, false>(matrix, x, stride, rows, e, stream);
+      return call.template launch<T, Packing::plain, false>();
     case Packing::affine4:
-      return matrix.shape.wide_scales
-                 ? launch_multiply<T, Packing::affine4, true>(matrix, x, stride, rows, e, stream)
-                 : launch_multiply<T, Packing::affine4, false>(matrix, x, stride, rows, e, stream);
+      return shape.wide_scales ? call.template launch<T, Packing::affine4, true>()
+                               : call.template launch<T, Packing::affine4, false>();
     case Packing::affine8:
-      return matrix.shape.wide_scales
-                 ? launch_multiply<T, Packing::affine8, true>(matrix, x, stride, rows, e, stream)
-                 : launch_multiply<T, Packing::affine8, false>(matrix, x, stride, rows, e, stream);
+      return shape.wide_scales ? call.template launch<T, Packing::affine8, true>()
+                               : call.template launch<T, Packing::affine8, false>();
   }
 }
 

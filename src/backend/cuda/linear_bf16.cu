@@ -3,9 +3,6 @@
 
 namespace mlxd::cuda_backend {
 
-void multiply_bf16(const DeviceMatrix& matrix, const void* x, int stride, int rows,
-                   const Epilogue& e, cudaStream_t stream) {
-  multiply_as<__nv_bfloat16>(matrix, x, stride, rows, e, stream);
-}
+void multiply_bf16(const MultiplyAll& call) { launch_for<__nv_bfloat16>(call.matrix.shape, call); }
 
 }  // namespace mlxd::cuda_backend

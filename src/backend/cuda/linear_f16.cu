@@ -3,9 +3,6 @@
 
 namespace mlxd::cuda_backend {
 
-void multiply_f16(const DeviceMatrix& matrix, const void* x, int stride, int rows,
-                  const Epilogue& e, cudaStream_t stream) {
-  multiply_as<__half>(matrix, x, stride, rows, e, stream);
-}
+void multiply_f16(const MultiplyAll& call) { launch_for<__half>(call.matrix.shape, call); }
 
 }  // namespace mlxd::cuda_backend

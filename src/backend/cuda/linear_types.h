@@ -1,13 +1,16 @@
-// multiply() of each Element, in a file of its own for the sake of the time that compiling takes.
+// Products of each Element, in files of their own for the sake of the time that compiling takes.
 #pragma once
 
-#include "backend/cuda/kernels.h"
+#include "backend/cuda/expert_kernels.h"
 
 namespace mlxd::cuda_backend {
 
-void multiply_f16(const DeviceMatrix& matrix, const void* x, int stride, int rows,
-                  const Epilogue& epilogue, cudaStream_t stream);
-void multiply_bf16(const DeviceMatrix& matrix, const void* x, int stride, int rows,
-                   const Epilogue& epilogue, cudaStream_t stream);
+struct MultiplyAll;
+struct MultiplyExperts;
+
+void multiply_f16(const MultiplyAll& call);
+void multiply_bf16(const MultiplyAll& call);
+void multiply_experts_f16(const MultiplyExperts& call);
+void multiply_experts_bf16(const MultiplyExperts& call);
 
 }  // namespace mlxd::cuda_backend

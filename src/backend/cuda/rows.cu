@@ -1,30 +1,11 @@
 // What is done to rows beside products and attention.
-#include "backend/cuda/linear_types.h"
+#include "backend/cuda/row_sums.cuh"
 #include "backend/cuda/unpack.cuh"
 
 namespace mlxd::cuda_backend {
 namespace {
 
-constexpr int kThreads = 256;
-
-// The sum over a block of kThreads, in an order of its own.
-__device__ float sum_of_block(float value) {
-  __shared__ float sums[kThreads / 32];
-  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(~0u, value, step);
-  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = value;
-  __syncthreads();
-  float total = 0;
-  for (const float part : sums) total += part;
-  __syncthreads();
-  return total;
-}
-
-// 1 / sqrt(mean(x^2) + epsilon)
-__device__ float norm_factor(const float* x, int columns, float epsilon) {
-  float squares = 0;
-  for (int i = threadIdx.x; i < columns; i += kThreads) squares = fmaf(x[i], x[i], squares);
-  return rsqrtf(sum_of_block(squares) / static_cast<float>(columns) + epsilon);
-}
+constexpr int kThreads = kRowThreads;
 
 template <class T, Packing packing, bool wide>
 __global__ void embed_rows(DeviceMatrix table, const int* tokens, float scale, float* x) {
@@ -113,18 +94,19 @@ __global__ void place_rows(AttentionShape s, const float* qkv, const int* positi
   __shared__ float heads[kThreads / 32][kMostHeadDim];
   const int row = blockIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int d = s.head_dim, position = positions[row], slot = slots[row];
-  const float* of_row = qkv + static_cast<long>(row) * (s.heads + 2 * s.kv_heads) * d;
+  const float* of_row = qkv + static_cast<long>(row) * s.columns();
   float whole[2] = {1, 1};
   if (s.norm_spans_heads) {
     if (s.query_norm.weight) whole[0] = norm_factor(of_row, s.heads * d, s.query_norm.epsilon);
     if (s.key_norm.weight) {
-      whole[1] = norm_factor(of_row + s.heads * d, s.kv_heads * d, s.key_norm.epsilon);
+      whole[1] = norm_factor(of_row + s.query_columns(), s.kv_heads * d, s.key_norm.epsilon);
     }
   }
   const long block = slot / kBlockTokens;
   const int token = slot % kBlockTokens;
   for (int head = warp; head < s.heads + 2 * s.kv_heads; head += kThreads / 32) {
-    const float* from = of_row + static_cast<long>(head) * d;
+    const float* from = head < s.heads ? of_row + (s.gated ? 2 : 1) * head * d
+                                       : of_row + s.query_columns() + (head - s.heads) * d;
     const int kv_head = head - s.heads - s.kv_heads;
     if (kv_head >= 0) {  // a value
       T* to = values + ((block * s.kv_heads + kv_head) * d) * kBlockTokens + token;
@@ -138,8 +120,7 @@ __global__ void place_rows(AttentionShape s, const float* qkv, const int* positi
     if (norm.weight && !s.norm_spans_heads) {
       float squares = 0;
       for (int i = lane; i < d; i += 32) squares = fmaf(from[i], from[i], squares);
-      for (int step = 16; step > 0; step /= 2) squares += __shfl_xor_sync(~0u, squares, step);
-      factor = rsqrtf(squares / static_cast<float>(d) + norm.epsilon);
+      factor = rsqrtf(sum_of_warp(squares) / static_cast<float>(d) + norm.epsilon);
     }
     const int first_weight = s.norm_spans_heads ? own * d : 0;
     for (int i = lane; i < d; i += 32) {
@@ -216,12 +197,6 @@ void place_heads(Element element, const AttentionShape& shape, const float* qkv,
   };
   if (element == Element::f16) return launch(static_cast<__half*>(q16));
   launch(static_cast<__nv_bfloat16*>(q16));
-}
-
-void multiply(Element element, const DeviceMatrix& matrix, const void* x, int stride, int rows,
-              const Epilogue& epilogue, cudaStream_t stream) {
-  if (element == Element::f16) return multiply_f16(matrix, x, stride, rows, epilogue, stream);
-  multiply_bf16(matrix, x, stride, rows, epilogue, stream);
 }
 
 }  // namespace mlxd::cuda_backend

@@ -1,13 +1,18 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/delta_net_layer.h"
+#include "backend/cuda/expert_layer.h"
 #include "backend/cuda/graphs.h"
 #include "backend/cuda/layers.h"
 #include "backend/cuda/sample.h"
 #include "base/error.h"
+#include "base/overloaded.h"
 #include "engine/batch_check.h"
 #include "engine/sampler.h"
 
@@ -29,16 +34,23 @@ bool is_plain_maximum(const Draw& draw) {
          !has_penalties(params) && draw.forbidden.empty() && draw.allowed.empty();
 }
 
+using Layer = std::variant<AttentionLayer, FeedForwardLayer, ExpertLayer, DeltaNetLayer>;
+
 std::vector<Layer> make_layers(const ModelPlan& plan, Weights& weights,
                                const LoadProgress& progress) {
   std::vector<Layer> layers;
+  const auto add = [&]<class Kind>(std::type_identity<Kind>, const auto& block) {
+    layers.emplace_back(std::in_place_type<Kind>, block, weights);
+  };
+  const Overloaded make = {
+      [&](const AttentionBlock& block) { add(std::type_identity<AttentionLayer>(), block); },
+      [&](const FeedForwardBlock& block) { add(std::type_identity<FeedForwardLayer>(), block); },
+      [&](const ExpertsBlock& block) { add(std::type_identity<ExpertLayer>(), block); },
+      [&](const DeltaNetBlock& block) { add(std::type_identity<DeltaNetLayer>(), block); },
+      [](const auto&) {},  // check_plan refused it
+  };
   for (const Block& block : plan.blocks) {
-    if (const auto* attention = std::get_if<AttentionBlock>(&block)) {
-      layers.emplace_back(std::in_place_type<AttentionLayer>, *attention, weights);
-    } else {
-      layers.emplace_back(std::in_place_type<FeedForwardLayer>, std::get<FeedForwardBlock>(block),
-                          weights);
-    }
+    std::visit(make, block);
     if (progress) {
       progress(static_cast<double>(layers.size()) / static_cast<double>(plan.blocks.size() + 1));
     }
@@ -85,13 +97,16 @@ class CudaRunner final : public ModelRunner {
         row_bytes_(row_bytes_of(plan)),
         part_floats_(part_floats(plan)),
         cache_(plan),
-        layout_(static_cast<int>(cache_.groups().size()), tile_kinds(plan, cache_)) {
+        states_(state_shapes(plan)),
+        layout_(static_cast<int>(cache_.groups().size()), tile_kinds(plan, cache_),
+                plan.state_layers > 0) {
     info_.backend = "cuda";
     info_.instruction_set = "sm_90a";
     info_.vocab_size = static_cast<int>(plan.head.weight.out());
     info_.context_length = plan.config.context_length;
     info_.block_size = kBlockTokens;
     info_.kv = cache_.groups();
+    info_.state_bytes = states_.slot_bytes();
     info_.weight_bytes = weights_.matrix_bytes();
     info_.draws = true;
     // From steps of 1, 8 and 32 rows on an H100 (docs/performance.md): 8 cost 1.01 to 1.04.
@@ -104,6 +119,7 @@ class CudaRunner final : public ModelRunner {
     size_ = size;
     graphs_.clear();
     cache_.resize(size.blocks);
+    states_.resize(size.states);
   }
   void launch(const Batch& batch) override;
   void draw(std::span<const Draw> draws) override;
@@ -129,6 +145,7 @@ class CudaRunner final : public ModelRunner {
   RowBytes row_bytes_;
   std::size_t part_floats_;
   PagedKv cache_;
+  StateSlots states_;
   StepLayout layout_;
   RunnerInfo info_;
   CacheSize size_;
@@ -136,6 +153,7 @@ class CudaRunner final : public ModelRunner {
 
   Buffer staged_{Buffer::Place::host}, input_;
   Buffer x_, heads_, y_, h16_, q16_, wide16_, scratch_, last16_, logits_;
+  Buffer scores_, mixed_, expert_out_, pairs_;
   Buffer handed_out_{Buffer::Place::host};
   DeviceStep step_;
   Graphs graphs_;
@@ -168,6 +186,10 @@ void CudaRunner::bring(const Batch& batch) {
     step_.slots[static_cast<std::size_t>(group)] = base + layout_.slots(group);
     step_.tables[static_cast<std::size_t>(group)] = base + layout_.tables(group);
   }
+  step_.states = {base + layout_.sequence_of(),
+                  reinterpret_cast<const StateSequence*>(base + layout_.sequences()),
+                  reinterpret_cast<const SavedState*>(base + layout_.saves()),
+                  static_cast<int>(batch.sequences.size())};
   step_.tiles.clear();
   for (const StepLayout::Tiles& tiles : layout_.tiles()) {
     step_.tiles.push_back(
@@ -188,6 +210,10 @@ void CudaRunner::reserve(int rows, int wanted) {
   grow(h16_, count, row_bytes_.h16);
   grow(q16_, count, row_bytes_.q16);
   grow(wide16_, count, row_bytes_.wide16);
+  grow(scores_, count, row_bytes_.scores);
+  grow(mixed_, count, row_bytes_.mixed);
+  grow(expert_out_, count, row_bytes_.expert_out);
+  if (row_bytes_.pairs > 0) grow(pairs_, 1, count * row_bytes_.pairs + kPairsBytes);
   grow(last16_, last, row_bytes_.h16);
   grow(logits_, last, row_bytes_.logits);
   grow(handed_out_, last, row_bytes_.logits);
@@ -201,16 +227,21 @@ void CudaRunner::reserve(int rows, int wanted) {
 
 void CudaRunner::run(int rows, int wanted) {
   const Element element = weights_.element();
-  const Workspace space{x_.as<float>(), heads_.as<float>(), y_.as<float>(),      h16_.as(),
-                        q16_.as(),      wide16_.as(),       scratch_.as<float>()};
-  const StepContext context{element, rows, step_, space, stream_};
+  const Workspace space{.x = x_.as<float>(),
+                        .heads = heads_.as<float>(),
+                        .y = y_.as<float>(),
+                        .h16 = h16_.as(),
+                        .q16 = q16_.as(),
+                        .wide16 = wide16_.as(),
+                        .scratch = scratch_.as<float>(),
+                        .scores = scores_.as<float>(),
+                        .mixed = mixed_.as<float>(),
+                        .expert_out = expert_out_.as<float>(),
+                        .pairs = pairs_.as()};
+  const StepContext context{element, rows, step_, space, cache_, states_, stream_};
   embed(element, table_, step_.tokens, rows, embed_scale_, space.x, stream_);
   for (const Layer& layer : layers_) {
-    if (const auto* attention = std::get_if<AttentionLayer>(&layer)) {
-      attention->run(context, cache_);
-    } else {
-      std::get<FeedForwardLayer>(layer).run(context);
-    }
+    std::visit([&](const auto& kind) { kind.run(context); }, layer);
   }
   if (wanted == 0) return;
   const int width = table_.shape.columns;
@@ -227,6 +258,7 @@ void CudaRunner::run(int rows, int wanted) {
 Graphs::Key CudaRunner::key_of(int rows, int wanted) const {
   Graphs::Key key = {static_cast<std::size_t>(rows), static_cast<std::size_t>(wanted),
                      static_cast<std::size_t>(step_.parts)};
+  if (info_.state_bytes > 0) key.push_back(layout_.saves());
   for (std::size_t group = 0; group < info_.kv.size(); ++group) {
     key.push_back(layout_.slots(static_cast<int>(group)));
     key.push_back(layout_.tables(static_cast<int>(group)));
@@ -328,8 +360,8 @@ void CudaRunner::wait(StepOutput& output) {
 
 std::size_t CudaRunner::buffer_bytes() const {
   std::size_t bytes = 0;
-  for (const Buffer* buffer :
-       {&input_, &x_, &heads_, &y_, &h16_, &q16_, &wide16_, &scratch_, &last16_, &logits_}) {
+  for (const Buffer* buffer : {&input_, &x_, &heads_, &y_, &h16_, &q16_, &wide16_, &scratch_,
+                               &last16_, &logits_, &scores_, &mixed_, &expert_out_, &pairs_}) {
     bytes += buffer->bytes();
   }
   return bytes;

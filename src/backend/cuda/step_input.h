@@ -3,6 +3,7 @@
 #include <array>
 #include <vector>
 
+#include "backend/cuda/delta_net_kernels.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/step_layout.h"
 
@@ -19,6 +20,7 @@ struct DeviceStep {
   const int *tokens = nullptr, *positions = nullptr, *wanted = nullptr;
   std::array<const int*, kMaxKvGroups> slots{}, tables{};
   std::vector<Tiles> tiles;
+  StateRows states;
   int parts = 1;  // of attention, to be computed beside one another
 
   const Tiles& tiles_of(int rows, int group) const {

@@ -4,8 +4,8 @@
 
 namespace mlxd::cuda_backend {
 
-StepLayout::StepLayout(int groups, std::vector<TileKind> kinds)
-    : groups_(static_cast<std::size_t>(groups)) {
+StepLayout::StepLayout(int groups, std::vector<TileKind> kinds, bool states)
+    : groups_(static_cast<std::size_t>(groups)), states_(states) {
   for (const TileKind& kind : kinds) tiles_.push_back({.kind = kind});
 }
 
@@ -23,9 +23,35 @@ void StepLayout::build(const Batch& batch) {
   numbers_.insert(numbers_.end(), batch.positions.begin(), batch.positions.end());
   wanted_ = begin();
   for (const WantedRow& wanted : batch.wanted) numbers_.push_back(wanted.row);
+  if (states_) add_states(batch);
   for (std::size_t group = 0; group < groups_; ++group) add_slots(batch, group);
   // Last, since they grow from step to step while all before stays where it is.
   for (std::size_t group = 0; group < groups_; ++group) add_tables(batch, group);
+}
+
+void StepLayout::add_states(const Batch& batch) {
+  sequence_of_ = begin();
+  for (std::size_t i = 0; i < batch.sequences.size(); ++i) {
+    const auto rows = static_cast<std::size_t>(batch.sequences[i].query_length);
+    numbers_.insert(numbers_.end(), rows, static_cast<int>(i));
+  }
+  sequences_ = begin();
+  int saves = 0;
+  for (const BatchSequence& sequence : batch.sequences) {
+    const int own = static_cast<int>(sequence.saves.size());
+    numbers_.insert(numbers_.end(),
+                    {sequence.first_row, sequence.query_length, sequence.state, saves, own});
+    saves += own;
+  }
+  saves_ = begin();
+  for (const BatchSequence& sequence : batch.sequences) {
+    for (const StateSave& save : sequence.saves) {
+      numbers_.insert(numbers_.end(), {save.after_row, save.slot});
+    }
+  }
+  // Room for two of each sequence, so that what follows lies elsewhere in few steps only.
+  const std::size_t room = saves_ + 4 * batch.sequences.size();
+  if (numbers_.size() < room) numbers_.resize(room);
 }
 
 void StepLayout::add_slots(const Batch& batch, std::size_t group) {

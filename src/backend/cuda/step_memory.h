@@ -24,6 +24,7 @@ inline constexpr std::size_t kScratchBytes = std::size_t{64} << 20;
 // Bytes of a row of each buffer, the widest of any layer.
 struct RowBytes {
   std::size_t x = 0, heads = 0, y = 0, h16 = 0, q16 = 0, wide16 = 0, logits = 0;
+  std::size_t scores = 0, mixed = 0, expert_out = 0, pairs = 0;
 };
 RowBytes row_bytes_of(const ModelPlan& plan);
 

@@ -10,10 +10,9 @@ DeviceMatrix Weights::move(const PackedMatrix& packed) {
 }
 
 DeviceLinear Weights::linear(const MatrixPlan& plan) {
-  const Linear& first = *plan.parts[0];
   DeviceLinear linear;
-  if (plan.parts.size() == 1 && first.rows.stride == 0 && first.order.empty()) {
-    linear.matrix = matrix(first.weight);
+  if (plan.whole()) {
+    linear.matrix = matrix(plan.parts[0]->weight);
   } else {
     linear.matrix = move(pack(plan.rows(), plan.shape, element_));
   }
@@ -29,6 +28,11 @@ DeviceMatrix Weights::matrix(const Tensor& tensor) {
   const DeviceMatrix moved = move(pack(rows, packed_shape(tensor, element_), element_));
   whole_.emplace(tensor.data.data(), moved);
   return moved;
+}
+
+const float* Weights::plain(std::span<const Linear* const> linears) {
+  matrix_bytes_ += plain_bytes(linears);
+  return vector(plain_rows(linears));
 }
 
 const float* Weights::vector(const std::vector<float>& values) {

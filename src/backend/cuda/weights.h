@@ -24,7 +24,8 @@ class Weights {
 
   Element element() const { return element_; }
   DeviceLinear linear(const MatrixPlan& plan);
-  DeviceMatrix matrix(const Tensor& tensor);  // all its rows
+  DeviceMatrix matrix(const Tensor& tensor);                   // all its rows
+  const float* plain(std::span<const Linear* const> linears);  // plain_rows
   const float* vector(const std::vector<float>& values);
   Norm norm(const std::optional<RmsNorm>& norm);
   std::size_t matrix_bytes() const { return matrix_bytes_; }

@@ -41,6 +41,18 @@ constexpr const char* kDense[] = {"gemma3",          "granite",
                                   "gguf-types.gguf", "llama-4bit",
                                   "phi3-4bit",       "qwen3-mixed"};
 
+// Experts and their routers, shared experts, sinks, clamped activations.
+constexpr const char* kExperts[] = {
+    "dots1",        "ernie4-5-moe",      "glm4-moe",      "gpt-oss",        "gpt-oss-mxfp4",
+    "granitemoe",   "minimax-m2",        "mixtral",       "olmoe",          "qwen3-moe",
+    "dots1.gguf",   "ernie4-5-moe.gguf", "glm4-moe.gguf", "gpt-oss.gguf",   "granitemoe.gguf",
+    "mixtral.gguf", "minimax-m2.gguf",   "olmoe.gguf",    "qwen3-moe.gguf", "qwen3-moe-4bit"};
+
+// Gated delta nets, attention with gates, and experts beside them.
+constexpr const char* kDeltaNets[] = {"qwen3-5",         "qwen3-5.gguf",     "qwen3-5-4bit",
+                                      "qwen3-5-moe",     "qwen3-5-moe.gguf", "qwen3-next",
+                                      "qwen3-next.gguf", "qwen3-next-4bit"};
+
 class CudaModel : public testing::TestWithParam<const char*> {
  protected:
   const Fixture fixture_ = golden::load_tiny(GetParam());
@@ -77,6 +89,7 @@ TEST_P(CudaModel, HoldsWhatWasForeseenOfIt) {
   const auto runner = open(fixture_);
   EXPECT_EQ(memory.weight_bytes, runner->info().weight_bytes);
   EXPECT_EQ(memory.kv, runner->info().kv);
+  EXPECT_EQ(memory.state_bytes, runner->info().state_bytes);
   EXPECT_EQ(memory.block_size, runner->info().block_size);
   golden::run(*runner, fixture_.prompts, {.together = 7});
   EXPECT_LE(runner->buffer_bytes(), memory.step_bytes);
@@ -87,6 +100,8 @@ std::string name_of(const testing::TestParamInfo<const char*>& tested) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Dense, CudaModel, testing::ValuesIn(kDense), name_of);
+INSTANTIATE_TEST_SUITE_P(Experts, CudaModel, testing::ValuesIn(kExperts), name_of);
+INSTANTIATE_TEST_SUITE_P(DeltaNets, CudaModel, testing::ValuesIn(kDeltaNets), name_of);
 
 // One step of one sequence; the logits of its last row.
 std::vector<float> step(ModelRunner& runner, std::vector<int> tokens, int first_position,

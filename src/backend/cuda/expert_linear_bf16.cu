@@ -1,0 +1,10 @@
+#include "backend/cuda/linear.cuh"
+#include "backend/cuda/linear_types.h"
+
+namespace mlxd::cuda_backend {
+
+void multiply_experts_bf16(const MultiplyExperts& call) {
+  launch_for<__nv_bfloat16>(call.matrix.all.shape, call);
+}
+
+}  // namespace mlxd::cuda_backend
