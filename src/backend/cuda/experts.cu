@@ -117,7 +117,8 @@ __device__ void choose_row(const ChoiceRule& rule, const float* scores, float* k
   const bool mine = lane < rule.chosen;
   float weight = mine ? known[expert] : 0;
   if (rule.scoring == ChoiceRule::softmax_chosen) {
-    weight = mine ? expf(weight - most_of_warp(mine ? weight : -INFINITY)) : 0;
+    const float highest = most_of_warp(mine ? weight : -INFINITY);
+    weight = mine ? expf(weight - highest) : 0;
   }
   float sum = 0;
   if (rule.normalised || rule.scoring == ChoiceRule::softmax_chosen) {

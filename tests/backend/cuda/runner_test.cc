@@ -58,13 +58,25 @@ class CudaModel : public testing::TestWithParam<const char*> {
   const Fixture fixture_ = golden::load_tiny(GetParam());
 };
 
-// Activations have 11 or 8 bits here and 24 there.
+bool has_experts(const ModelPlan& plan) {
+  return std::ranges::any_of(
+      plan.blocks, [](const Block& block) { return std::holds_alternative<ExpertsBlock>(block); });
+}
+
+// Activations have 11 or 8 bits here and 24 there. Where two experts are all but equally good to a
+// row, that may choose the other one: then it is some rows that differ, and the others do not.
 TEST_P(CudaModel, AgreesWithMlxLmToTheRoundingOfItsActivations) {
   const Difference difference = golden::compare(*open(fixture_), fixture_.prompts);
   SCOPED_TRACE(testing::PrintToString(difference));
-  const bool half = element_of(open_model(fixture_.model).plan) == Element::f16;
+  const ModelPlan plan = open_model(fixture_.model).plan;
+  const bool half = element_of(plan) == Element::f16;
   EXPECT_GT(difference.rows, 20);
   EXPECT_GE(difference.same_top, difference.rows * 9 / 10);
+  if (has_experts(plan)) {
+    EXPECT_LT(difference.median_divergence, half ? 1e-4 : 1e-3);
+    EXPECT_LT(difference.mean_divergence, 2e-2);
+    return;
+  }
   EXPECT_LT(difference.largest_logprob, half ? 0.1 : 0.4);
   EXPECT_LT(difference.largest_divergence, half ? 1e-3 : 1e-2);
 }
