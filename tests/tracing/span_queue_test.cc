@@ -25,15 +25,20 @@ TEST(SpanQueue, TakesTheSpansOfATraceWholeOrNotAtAll) {
   EXPECT_TRUE(queue.try_push(spans(5)));
 }
 
-TEST(SpanQueue, GivesBatchesInTheOrderOfTheSpans) {
-  SpanQueue queue(100, 2);
+TEST(SpanQueue, GivesBatchesOfWholeRequestsInTheirOrder) {
+  SpanQueue queue(100, 3);
   ASSERT_TRUE(queue.try_push(spans(1, "a")));
-  ASSERT_TRUE(queue.try_push(spans(3, "b")));
-  const auto first = queue.take(60), second = queue.take(60);
-  ASSERT_EQ(first.size(), 2u);
-  EXPECT_EQ(first[0].name, "a");
-  EXPECT_EQ(first[1].name, "b");
-  EXPECT_EQ(second.size(), 2u);
+  ASSERT_TRUE(queue.try_push(spans(2, "b")));
+  ASSERT_TRUE(queue.try_push(spans(1, "c")));
+  ASSERT_TRUE(queue.try_push(spans(5, "larger than a batch")));
+  const auto names = [&queue] {
+    std::string all;
+    for (const Span& span : queue.take(0)) all += span.name + " ";
+    return all;
+  };
+  EXPECT_EQ(names(), "a b b ");
+  EXPECT_EQ(names(), "c ");
+  EXPECT_EQ(queue.take(0).size(), 5u);
 }
 
 TEST(SpanQueue, DoesNotWaitForMoreThanABatch) {
