@@ -12,7 +12,7 @@ import shutil
 import time
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WEB = ROOT / "web"
@@ -23,6 +23,8 @@ conformance = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(conformance)
 MODEL, SMOLLM2 = conformance.MODEL, conformance.SMOLLM2
 server, start_server = conformance.server, conformance.start_server  # fixtures
+SECONDS = 20  # that what is to come may take, on a machine that does other things as well
+expect.set_options(timeout=SECONDS * 1000)
 
 
 class Page:
@@ -32,7 +34,7 @@ class Page:
         self.url = url
         self.complaints = []
         self.tab = context.new_page()
-        self.tab.set_default_timeout(20_000)
+        self.tab.set_default_timeout(SECONDS * 1000)
         self.tab.on("request", self._asked)
         self.tab.on("pageerror", lambda error: self.complaints.append(f"threw {error}"))
         self.tab.on("console", self._said)
