@@ -1,11 +1,16 @@
 #include "backend/cuda/layers.h"
 
+#include "base/check.h"
+
 namespace mlxd::cuda_backend {
 Epilogue activation_of(Activation activation, bool gated) {
   Epilogue epilogue{.kind = gated ? Epilogue::gated : Epilogue::plain};
   switch (activation) {
     case Activation::silu:
       epilogue.activation = Epilogue::silu;
+      break;
+    case Activation::gelu:
+      mlxd::check(false, "encoders alone have it, and these are refused");
       break;
     case Activation::gelu_tanh:
       epilogue.activation = Epilogue::gelu_tanh;
