@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cfloat>  // toml++ comes by it too late on macOS
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
