@@ -20,7 +20,7 @@ endif()
 # Elsewhere each file stands by what it includes itself.
 function(mlxd_precompile target)
   target_precompile_headers(
-    ${target} PRIVATE <algorithm> <array> <charconv> <chrono> <cmath> <cstdint> <cstring> <exception> <filesystem>
+    ${target} PRIVATE <cfloat> <algorithm> <array> <charconv> <chrono> <cmath> <cstdint> <cstring> <exception> <filesystem>
     <functional> <map> <memory> <optional> <set> <span> <string> <string_view> <unordered_map> <utility> <variant>
     <vector> <fmt/format.h> <fmt/ranges.h> <spdlog/spdlog.h>)
   if("Boost::json" IN_LIST ARGN)
