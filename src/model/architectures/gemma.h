@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "model/json_fields.h"
 #include "model/model_config.h"
 #include "model/model_plan.h"
 #include "model/weights/gguf_weights.h"
@@ -10,11 +11,12 @@
 namespace mlxd {
 
 // gemma3.cc
-// query_pre_attn_scalar, which takes the place of the head's size.
-void scale_queries(ModelConfig& config, float scalar);
-// That of the hidden size; `rounded` as transformers and mlx-lm hold it, in the weights' bfloat16.
-enum class EmbeddingScale { exact, rounded };
-void scale_embeddings(ModelConfig& config, EmbeddingScale scale);
+// Of embeddings and queries. GGUF files do not have query_pre_attn_scalar: it is the head dimension
+// but for the 27B model, which llama.cpp, too, knows by its number of layers.
+void scale_as_gguf(ModelConfig& config, int layers_of_27b);
+// transformers and mlx-lm hold the embeddings' scale in the weights' bfloat16: 25.25 for a hidden
+// size of 640.
+void scale_as_json(ModelConfig& config, const JsonFields& fields);
 // Norms before and after both blocks, and on every head of q and k where the model has them.
 ModelPlan plan_gemma(const ModelConfig& config, std::shared_ptr<const WeightSource> weights);
 inline constexpr GgufName kGemmaGgufNames[] = {{"attn_q_norm", "self_attn.q_norm"},

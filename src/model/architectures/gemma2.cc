@@ -16,14 +16,8 @@ void usual_caps(ModelConfig& config) {
 
 void gguf_finish(ModelConfig& config, const GgufFile& file) {
   window_by_gguf(config, file, kPattern);
-  scale_embeddings(config, EmbeddingScale::exact);
-  // query_pre_attn_scalar is not in the file. It is the head dimension but for the 27B model, which
-  // llama.cpp, too, knows by its 46 layers.
   constexpr int kLayersOf27B = 46;
-  if (config.layers == kLayersOf27B) {
-    scale_queries(config,
-                  static_cast<float>(config.hidden_size) / static_cast<float>(config.heads));
-  }
+  scale_as_gguf(config, kLayersOf27B);
 }
 
 // transformers, Gemma2Config.
@@ -39,9 +33,7 @@ void json_defaults(ModelConfig& config) {
 }
 
 void json_finish(ModelConfig& config, const JsonFields& fields) {
-  scale_embeddings(config, EmbeddingScale::rounded);
-  scale_queries(
-      config, static_cast<float>(fields.number("query_pre_attn_scalar", 1e-3, 1e6).value_or(256)));
+  scale_as_json(config, fields);
   if (!fields.has("layer_types")) window_by_pattern(config, kPattern);
 }
 

@@ -23,15 +23,27 @@ float round_to_bfloat16(float value) {
   return std::bit_cast<float>((bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u);
 }
 
-}  // namespace
-
+// query_pre_attn_scalar, which takes the place of the head's size.
 void scale_queries(ModelConfig& config, float scalar) {
   for (AttentionConfig& layer : config.attention) layer.scale = 1 / std::sqrt(scalar);
 }
 
-void scale_embeddings(ModelConfig& config, EmbeddingScale scale) {
-  const float exact = std::sqrt(static_cast<float>(config.hidden_size));
-  config.embedding_scale = scale == EmbeddingScale::exact ? exact : round_to_bfloat16(exact);
+float root_of_hidden_size(const ModelConfig& config) {
+  return std::sqrt(static_cast<float>(config.hidden_size));
+}
+
+}  // namespace
+
+void scale_as_gguf(ModelConfig& config, int layers_of_27b) {
+  config.embedding_scale = root_of_hidden_size(config);
+  if (config.layers != layers_of_27b) return;
+  scale_queries(config, static_cast<float>(config.hidden_size) / static_cast<float>(config.heads));
+}
+
+void scale_as_json(ModelConfig& config, const JsonFields& fields) {
+  config.embedding_scale = round_to_bfloat16(root_of_hidden_size(config));
+  scale_queries(
+      config, static_cast<float>(fields.number("query_pre_attn_scalar", 1e-3, 1e6).value_or(256)));
 }
 
 ModelPlan plan_gemma(const ModelConfig& config, std::shared_ptr<const WeightSource> weights) {
@@ -60,14 +72,8 @@ void gguf_defaults(ModelConfig& config) { config.rope.theta = 1000000; }
 void gguf_finish(ModelConfig& config, const GgufFile& file) {
   window_by_gguf(config, file, kUsualPattern);
   turn_windowed_layers_by(config, gguf_sliding_rope(config, file, kWindowedTheta));
-  scale_embeddings(config, EmbeddingScale::exact);
-  // query_pre_attn_scalar is not in the file. It is the head dimension but for the 27B model, which
-  // llama.cpp, too, knows by its 62 layers.
   constexpr int kLayersOf27B = 62;
-  if (config.layers == kLayersOf27B) {
-    scale_queries(config,
-                  static_cast<float>(config.hidden_size) / static_cast<float>(config.heads));
-  }
+  scale_as_gguf(config, kLayersOf27B);
 }
 
 // transformers, Gemma3TextConfig; the multimodal models' files leave all of these out.
@@ -83,9 +89,7 @@ void json_defaults(ModelConfig& config) {
 }
 
 void json_finish(ModelConfig& config, const JsonFields& fields) {
-  scale_embeddings(config, EmbeddingScale::rounded);  // 25.25 for a hidden size of 640
-  scale_queries(
-      config, static_cast<float>(fields.number("query_pre_attn_scalar", 1e-3, 1e6).value_or(256)));
+  scale_as_json(config, fields);
   if (!fields.has("layer_types")) {
     const char* name =
         fields.has("sliding_window_pattern") ? "sliding_window_pattern" : "_sliding_window_pattern";
